@@ -1,0 +1,1 @@
+"""What is learned: model cards, datasets, the network, its training and its metrics."""

@@ -1,0 +1,78 @@
+"""Augmentation of a batch of patches: symmetries of the square, and colour jitter.
+
+Every random number comes from the generator that is passed in, so a step can be repeated exactly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsi_segment.model.recipe import Recipe
+
+_GREY = torch.tensor([0.2989, 0.5870, 0.1140])
+
+
+def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Randomly changed copies of a batch.
+
+    Args:
+        pixels: (B, 3, h, h) float32 in 0..255.
+        ids: (B, h, h) class ids, moved with the pixels.
+        recipe: Its ``rotate``, ``flip`` and ``jitter`` are read.
+        generator: Source of all randomness.
+    """
+    turns = torch.randint(0, 4, (len(pixels),), generator=generator).tolist()
+    mirrors = torch.randint(0, 2, (len(pixels),), generator=generator).tolist()
+    moved_pixels, moved_ids = [], []
+    for index, (turn, mirror) in enumerate(zip(turns, mirrors, strict=True)):
+        one, its_ids = pixels[index], ids[index]
+        if recipe.rotate:
+            one, its_ids = torch.rot90(one, turn, (1, 2)), torch.rot90(its_ids, turn, (0, 1))
+        if recipe.flip and mirror:
+            one, its_ids = one.flip(2), its_ids.flip(1)
+        moved_pixels.append(one)
+        moved_ids.append(its_ids)
+    return colour_jitter(torch.stack(moved_pixels), recipe.jitter, generator), torch.stack(moved_ids)
+
+
+def colour_jitter(
+    pixels: Tensor, amounts: tuple[float, float, float, float], generator: torch.Generator
+) -> Tensor:
+    """Brightness, contrast, saturation and hue, each patch by its own random factors.
+
+    Factors are uniform in 1 - amount to 1 + amount (hue: -amount to amount of a turn). Hue turns the
+    chroma plane of YIQ, which is linear and needs no HSV round trip.
+
+    Args:
+        pixels: (B, 3, h, w) float32 in 0..255.
+        amounts: Brightness, contrast, saturation, hue.
+        generator: Source of all randomness.
+    """
+    if not any(amounts):
+        return pixels
+    draws = torch.rand((4, len(pixels), 1, 1, 1), generator=generator) * 2 - 1
+    brightness, contrast, saturation = (1 + amount * draw for amount, draw in zip(amounts[:3], draws[:3], strict=True))
+    x = pixels * brightness
+    mean = _luma(x).mean(dim=(2, 3), keepdim=True)
+    x = (x - mean) * contrast + mean
+    luma = _luma(x)
+    x = (x - luma) * saturation + luma
+    if amounts[3]:
+        x = torch.einsum("bij,bjhw->bihw", _hue_rotation(amounts[3] * draws[3].flatten()), x)
+    return x.clamp_(0, 255)
+
+
+def _luma(x: Tensor) -> Tensor:
+    return torch.einsum("j,bjhw->bhw", _GREY, x).unsqueeze(1)
+
+
+def _hue_rotation(turns: Tensor) -> Tensor:
+    """Matrices (B, 3, 3) that turn I and Q of YIQ by a fraction of a full turn."""
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    angle = turns * (2 * torch.pi)
+    turn = torch.zeros(len(turns), 3, 3)
+    turn[:, 0, 0] = 1
+    turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
+    turn[:, 1, 2], turn[:, 2, 1] = -angle.sin(), angle.sin()
+    return torch.linalg.inv(to_yiq) @ turn @ to_yiq

@@ -1,0 +1,178 @@
+"""The model card: what a network needs to be run, and what a user needs to judge it.
+
+A model is a folder with ``card.json``, ``model.onnx`` and optionally further variants of the same
+network (``model.int8.onnx``). The card is the contract between training, export and inference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wsi_segment.model.errors import ModelError
+
+CARD_FILE = "card.json"
+MODEL_FILE = "model.onnx"
+WINDOW = 128
+"""Side of the square window a network sees, in pixels at the model's mpp."""
+
+_BUNDLED = Path(__file__).parent / "bundled"
+DEFAULT_MODEL = "colorectal-biopsy"
+
+Colour = tuple[
+    Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SegmentClass(_Strict):
+    """One class of the network; its id in masks is its position in the card, counted from 1."""
+
+    name: str = Field(min_length=1)
+    color: Colour
+    """sRGB, 0 to 255."""
+
+
+class InputFormat(_Strict):
+    """How pixels enter the graph.
+
+    ``uint8`` graphs normalise inside. For ``float32`` graphs the engine computes
+    ``(pixel / 255 - mean) / std`` per channel.
+    """
+
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+    dtype: Literal["uint8", "float32"] = "uint8"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _std_is_positive(self) -> InputFormat:
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, not {self.std}")
+        return self
+
+
+class ModelCard(_Strict):
+    """Everything about a model that is not its weights.
+
+    The graph takes a batch of windows of 128 x 128 RGB pixels at ``mpp`` and returns logits
+    ``(batch, classes, 128 / output_stride, 128 / output_stride)``, float32.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: str = Field(min_length=1)
+    description: str = ""
+    mpp: float = Field(ge=0.05, le=100)
+    """Pixel size the network was trained at, in µm."""
+    mpp_source: str = ""
+    """Where that pixel size comes from; an estimate is called one."""
+    window: Literal[128] = WINDOW
+    output_stride: Literal[1, 2, 4, 8, 16, 32]
+    """Input pixels per output cell, along one axis."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    """How the output is brought to full size, as it was during training."""
+    classes: tuple[SegmentClass, ...] = Field(min_length=1, max_length=254)
+    input: InputFormat = InputFormat()
+    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(min_length=1)
+    """File name of each variant and the sha256 of its bytes."""
+    license: str = Field(min_length=1)
+    training_data: str = Field(min_length=1)
+    attribution: str = ""
+    intended_use: str = Field(min_length=1)
+    limitations: str = Field(min_length=1)
+    metrics: dict[str, Any] = {}
+    """Measured figures: on what split, how many cases, and the numbers."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> ModelCard:
+        names = [c.name for c in self.classes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"class names repeat: {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _files_stay_in_the_folder(self) -> ModelCard:
+        for name in self.files:
+            if Path(name).name != name or not name.endswith(".onnx"):
+                raise ValueError(f"{name!r} is not the plain name of an .onnx file")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model folder whose card was read; the weights are checked when they are opened."""
+
+    folder: Path
+    card: ModelCard
+
+    def weights(self, file: str = MODEL_FILE) -> Path:
+        """Path of a variant after its bytes were found to be those that the card names.
+
+        Raises:
+            ModelError: the variant is not in the card, is missing, or has changed.
+        """
+        if file not in self.card.files:
+            raise ModelError(f"{self.folder}: the card lists {sorted(self.card.files)}, not {file}")
+        path = self.folder / file
+        if not path.is_file():
+            raise ModelError(f"{path}: missing, though {CARD_FILE} lists it; export the model again")
+        found, expected = sha256_of(path), self.card.files[file]
+        if found != expected:
+            raise ModelError(
+                f"{path}: sha256 is {found[:12]}…, the card says {expected[:12]}…; the file was changed, export it again"
+            )
+        return path
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def bundled_models() -> dict[str, Path]:
+    """Names and folders of the models that come with the package."""
+    return {folder.parent.name: folder.parent for folder in sorted(_BUNDLED.glob(f"*/{CARD_FILE}"))}
+
+
+def find_model(name_or_folder: str | Path) -> Model:
+    """The bundled model of that name, or the model in that folder.
+
+    Raises:
+        ModelError: neither exists, or the card is not valid.
+    """
+    bundled = bundled_models()
+    folder = bundled.get(str(name_or_folder), Path(name_or_folder))
+    card_path = folder / CARD_FILE
+    if not card_path.is_file():
+        known = ", ".join(bundled) or "none"
+        raise ModelError(f"{name_or_folder}: no such model; give a folder that holds {CARD_FILE}, or one of: {known}")
+    return Model(folder, read_card(card_path))
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read and validate a card.
+
+    Raises:
+        ModelError: the file is not JSON, or a field is wrong (the first one is named).
+    """
+    try:
+        return ModelCard.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelError(f"{path}: {field}: {first['msg']}; correct the card or export the model again") from error
+
+
+def write_card(card: ModelCard, folder: Path) -> Path:
+    """Write ``card.json`` into a model folder."""
+    path = folder / CARD_FILE
+    path.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return path

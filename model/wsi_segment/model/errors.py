@@ -1,0 +1,53 @@
+"""Every error that this project raises on purpose.
+
+    WsiSegmentError
+    ├── InputError          the arguments or the data are at fault
+    │   ├── SlideError      a slide cannot be opened, read or scaled
+    │   ├── ModelError      a model folder is damaged, unknown or not to be trusted
+    │   ├── DatasetError    a training dataset is incomplete or contradicts itself
+    │   └── OutputError     the output exists, cannot be written, or belongs to another run
+    ├── RunError            the run itself failed (a full disk, a lost worker)
+    └── Cancelled           somebody asked the run to stop
+
+Messages are one line: what is wrong, the value, and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class WsiSegmentError(Exception):
+    """Root of the tree; ``exit_code`` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class InputError(WsiSegmentError):
+    """The arguments or the data are at fault: doing the same again cannot succeed."""
+
+    exit_code = 2
+
+
+class SlideError(InputError):
+    """A slide is missing, unreadable, of an unsupported kind, or has no usable pixel size."""
+
+
+class ModelError(InputError):
+    """A model folder is missing, incomplete, changed since its card was written, or unusable."""
+
+
+class DatasetError(InputError):
+    """A training dataset names files that are missing, or whose contents do not fit together."""
+
+
+class OutputError(InputError):
+    """The output exists already, cannot be created, or was begun with other parameters."""
+
+
+class RunError(WsiSegmentError):
+    """The run failed although its input is sound."""
+
+
+class Cancelled(WsiSegmentError):
+    """The run was asked to stop; what is finished is kept."""
+
+    exit_code = 130

@@ -1,0 +1,115 @@
+"""Scores of a segmentation, all from one confusion matrix.
+
+Definitions: per class, F1 = 2 TP / (2 TP + FP + FN), which is the Dice coefficient, and IoU =
+TP / (TP + FP + FN). Macro F1 weighs classes equally, micro F1 weighs them by their share of the
+ground truth, both as in Ciga and Martel (2021).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Confusion = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Ids = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def confusion_matrix(truth: Ids, prediction: Ids, classes: int) -> Confusion:
+    """Pixel counts (classes, classes + 1): rows truth, columns prediction.
+
+    The last column counts labelled pixels that were predicted as 0 (not analysed): they are misses of
+    their class and nobody's false positives. Pixels whose truth is 0 (unlabelled) do not count.
+
+    Args:
+        truth: Class ids from 1, any shape, 0 = unlabelled.
+        prediction: Class ids from 1, same shape, 0 = not analysed.
+        classes: Number of classes.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth is {truth.shape}, prediction is {prediction.shape}")
+    labelled = truth > 0
+    rows = truth[labelled].astype(np.int64) - 1
+    columns = (prediction[labelled].astype(np.int64) - 1) % (classes + 1)
+    counts = np.bincount(rows * (classes + 1) + columns, minlength=classes * (classes + 1))
+    return counts.reshape(classes, classes + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of one confusion matrix; NaN for a class that is in neither truth nor prediction."""
+
+    f1: Floats
+    iou: Floats
+    precision: Floats
+    recall: Floats
+    macro_f1: float
+    """Mean of F1 over the classes that occur."""
+    micro_f1: float
+    """Mean of F1, weighted by ground truth."""
+    accuracy: float
+
+    def as_dict(self, names: list[str]) -> dict[str, Any]:
+        """Plain numbers for JSON, rounded to 4 digits; a class that does not occur is None."""
+
+        def plain(value: float) -> float | None:
+            return None if np.isnan(value) else round(float(value), 4)
+
+        return {
+            "macro_f1": plain(self.macro_f1),
+            "micro_f1": plain(self.micro_f1),
+            "accuracy": plain(self.accuracy),
+            "per_class": {
+                name: {
+                    "f1": plain(self.f1[i]),
+                    "iou": plain(self.iou[i]),
+                    "precision": plain(self.precision[i]),
+                    "recall": plain(self.recall[i]),
+                }
+                for i, name in enumerate(names)
+            },
+        }
+
+
+def score(confusion: Confusion) -> Scores:
+    """Scores of a confusion matrix as :func:`confusion_matrix` makes it."""
+    classes = confusion.shape[0]
+    hits = np.diagonal(confusion[:, :classes]).astype(np.float64)
+    truth = confusion.sum(axis=1).astype(np.float64)
+    predicted = confusion[:, :classes].sum(axis=0).astype(np.float64)
+    f1 = _ratio(2 * hits, truth + predicted)
+    total = truth.sum()
+    occurs = ~np.isnan(f1)
+    return Scores(
+        f1=f1,
+        iou=_ratio(hits, truth + predicted - hits),
+        precision=_ratio(hits, predicted),
+        recall=_ratio(hits, truth),
+        macro_f1=float(f1[occurs].mean()) if occurs.any() else float("nan"),
+        micro_f1=float((f1[occurs] * truth[occurs]).sum() / total) if total else float("nan"),
+        accuracy=float(hits.sum() / total) if total else float("nan"),
+    )
+
+
+def lesion_dice(confusion: Confusion, background: int = 1) -> float:
+    """Dice of all classes but one, taken together, against that one.
+
+    Args:
+        confusion: As :func:`confusion_matrix` makes it.
+        background: Class id, from 1, of what is no lesion.
+    """
+    classes = confusion.shape[0]
+    lesion = np.arange(classes) != background - 1
+    hits = confusion[lesion][:, :classes][:, lesion].sum()
+    truth = confusion[lesion].sum()
+    predicted = confusion[:, :classes][:, lesion].sum()
+    return float(2 * hits / (truth + predicted)) if truth + predicted else float("nan")
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)

@@ -1,0 +1,143 @@
+"""Patches of 128 px: cut from images by a grid, sorted by what their mask holds.
+
+The rule is that of Ciga and Martel (2021): one class on at least 90 % of a tile makes it a
+classification patch of that class; exactly two classes make it a segmentation patch; any other tile
+is ignored.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from wsi_segment.model.card import WINDOW
+from wsi_segment.model.dataset import UNLABELLED, Dataset, Item
+from wsi_segment.model.errors import DatasetError
+
+DOMINANT_SHARE = 0.9
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class PatchKind(Enum):
+    """What a patch is trained on."""
+
+    SEGMENTATION = "segmentation"
+    CLASSIFICATION = "classification"
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A place in an image: rows y to y + 128, columns x to x + 128, in the image's own pixels."""
+
+    item: Item
+    y: int
+    x: int
+    classes: tuple[int, ...]
+    """One class id: a classification patch. Two: a segmentation patch."""
+
+    @property
+    def kind(self) -> PatchKind:
+        """What the patch is trained on."""
+        return PatchKind.CLASSIFICATION if len(self.classes) == 1 else PatchKind.SEGMENTATION
+
+
+def grid_offsets(length: int) -> list[int]:
+    """Starts of 128-px tiles along an axis; the last one is shifted inwards to end with the image.
+
+    Raises:
+        ValueError: the axis is shorter than a patch.
+    """
+    if length < WINDOW:
+        raise ValueError(f"{length} px is less than a patch of {WINDOW} px")
+    last = length - WINDOW
+    return sorted({*range(0, last + 1, WINDOW), last})
+
+
+def patch_classes(mask: Pixels) -> tuple[int, ...]:
+    """What a tile is, by the 90 % and two-class rules: one class id, two, or none where it is ignored.
+
+    Args:
+        mask: Class ids (128, 128), uint8; unlabelled pixels count as a class of no use.
+    """
+    ids, counts = np.unique(mask, return_counts=True)
+    largest = int(counts.argmax())
+    if ids[largest] != UNLABELLED and counts[largest] >= DOMINANT_SHARE * mask.size:
+        return (int(ids[largest]),)
+    if len(ids) == 2 and UNLABELLED not in ids:
+        return int(ids[0]), int(ids[1])
+    return ()
+
+
+def extract_patches(dataset: Dataset, items: Iterable[Item]) -> Iterator[Patch]:
+    """The patches of some items; an item with a label and no mask gives classification patches only.
+
+    Raises:
+        DatasetError: an image is smaller than a patch, or its mask has another size.
+    """
+    for item in items:
+        mask = dataset.read_mask(item)
+        shape = dataset.read_image(item).shape[:2] if mask is None else mask.shape
+        if min(shape) < WINDOW:
+            raise DatasetError(f"{item.image}: {shape[1]} x {shape[0]} px is less than a patch of {WINDOW} px")
+        for y in grid_offsets(shape[0]):
+            for x in grid_offsets(shape[1]):
+                if mask is None:
+                    yield Patch(item, y, x, (item.label or UNLABELLED,))
+                elif classes := patch_classes(mask[y : y + WINDOW, x : x + WINDOW]):
+                    yield Patch(item, y, x, classes)
+
+
+class PatchReader:
+    """Cuts patches out of decoded images.
+
+    Memory bound:
+        ``max_bytes`` of decoded images and masks, least recently used first out, and one image more.
+    """
+
+    def __init__(self, dataset: Dataset, max_bytes: int = 2 << 30) -> None:
+        self._dataset = dataset
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._cache: OrderedDict[Item, tuple[Pixels, Pixels | None]] = OrderedDict()
+
+    def read(self, patch: Patch, dy: int = 0, dx: int = 0) -> tuple[Pixels, Pixels]:
+        """RGB (128, 128, 3) and class ids (128, 128) of a patch, displaced by (dy, dx) within its image.
+
+        Without a mask all ids are 0, unlabelled.
+
+        Raises:
+            DatasetError: image and mask differ in size.
+        """
+        image, mask = self._decoded(patch.item)
+        y = min(max(patch.y + dy, 0), image.shape[0] - WINDOW)
+        x = min(max(patch.x + dx, 0), image.shape[1] - WINDOW)
+        rows, columns = slice(y, y + WINDOW), slice(x, x + WINDOW)
+        ids = np.zeros((WINDOW, WINDOW), np.uint8) if mask is None else mask[rows, columns]
+        return image[rows, columns], ids
+
+    def _decoded(self, item: Item) -> tuple[Pixels, Pixels | None]:
+        if item in self._cache:
+            self._cache.move_to_end(item)
+            return self._cache[item]
+        image, mask = self._dataset.read_image(item), self._dataset.read_mask(item)
+        if mask is not None and mask.shape != image.shape[:2]:
+            raise DatasetError(
+                f"{item.mask}: {mask.shape[1]} x {mask.shape[0]} px, but its image is "
+                f"{image.shape[1]} x {image.shape[0]}"
+            )
+        self._cache[item] = image, mask
+        self._bytes += _size(image, mask)
+        while self._bytes > self._max_bytes and len(self._cache) > 1:
+            _, dropped = self._cache.popitem(last=False)
+            self._bytes -= _size(*dropped)
+        return image, mask
+
+
+def _size(image: Pixels, mask: Pixels | None) -> int:
+    return image.nbytes + (0 if mask is None else mask.nbytes)

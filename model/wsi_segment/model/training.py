@@ -1,0 +1,321 @@
+"""Training: two alternating updates a step, validation, checkpoints.
+
+As published by Ciga and Martel (2021): first the segmentation patches with a cross entropy a pixel,
+then the classification patches with a cross entropy a patch on the pooled map, each with its own
+optimizer update. Everything random depends on seed and step alone, and a checkpoint holds all the
+rest, so a training that was killed ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from wsi_segment.model.augment import augment
+from wsi_segment.model.card import SegmentClass
+from wsi_segment.model.dataset import Dataset
+from wsi_segment.model.errors import DatasetError, OutputError
+from wsi_segment.model.losses import classification_loss, segmentation_loss
+from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
+from wsi_segment.model.network import SegmentationNetwork, normalise
+from wsi_segment.model.patches import Patch, PatchKind, PatchReader
+from wsi_segment.model.recipe import Recipe
+from wsi_segment.model.sampling import PatchPool, Sampler, inverse_frequency, make_pool, to_batch
+
+LOG_FILE, LAST_FILE, BEST_FILE, RUN_FILE = "log.csv", "last.pt", "best.pt", "run.json"
+LOG_COLUMNS = (
+    "step",
+    "seconds",
+    "learning_rate",
+    "segmentation_loss",
+    "classification_loss",
+    "val_macro_f1",
+    "val_micro_f1",
+    "val_lesion_dice",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """What a watcher is told after each step."""
+
+    step: int
+    steps: int
+    segmentation_loss: float
+    classification_loss: float
+    val_macro_f1: float | None
+    """Of the newest validation, None before the first."""
+
+
+def train(
+    dataset: Dataset,
+    run: Path,
+    recipe: Recipe,
+    seed: int,
+    progress: Callable[[TrainingProgress], None],
+    encoder_weights: dict[str, Tensor] | None = None,
+) -> None:
+    """Train a network and leave ``best.pt``, ``last.pt``, ``log.csv`` and ``run.json`` in a folder.
+
+    The best checkpoint is the one with the highest macro F1 over the pixels of the grid tiles of the
+    validation images. The same call again continues; a finished run returns at once.
+
+    Raises:
+        DatasetError: nothing to train on, or nothing to validate on.
+        OutputError: the folder holds a run of another dataset, recipe or seed.
+    """
+    torch.use_deterministic_algorithms(True)
+    trainer = _Trainer(dataset, recipe, seed, encoder_weights)
+    log = _RunFolder(run, dataset, recipe, seed)
+    state = log.resume()
+    if state is not None:
+        trainer.load_state_dict(state)
+    started = time.monotonic() - trainer.seconds
+    losses: list[tuple[float, float]] = []
+    for step in range(trainer.step, recipe.steps):
+        losses.append(trainer.train_step(step))
+        if trainer.step % recipe.validate_every == 0 or trainer.step == recipe.steps:
+            trainer.seconds = time.monotonic() - started
+            row = trainer.validate()
+            means = [sum(column) / len(column) for column in zip(*losses, strict=True)]
+            row |= {"segmentation_loss": means[0], "classification_loss": means[1]}
+            losses.clear()
+            log.save(row, trainer.state_dict(), trainer.export_state())
+        progress(TrainingProgress(trainer.step, recipe.steps, *trainer.newest_losses, trainer.val_macro_f1))
+
+
+class _Trainer:
+    """Network, optimizer and schedule: everything that changes while training."""
+
+    def __init__(
+        self, dataset: Dataset, recipe: Recipe, seed: int, encoder_weights: dict[str, Tensor] | None
+    ) -> None:
+        from wsi_segment.model.network import load_encoder
+
+        self._recipe, self._seed, self._classes = recipe, seed, len(dataset.classes)
+        torch.manual_seed(seed)
+        self._network = SegmentationNetwork(self._classes, recipe.head)
+        if encoder_weights is not None:
+            load_encoder(self._network.encoder, encoder_weights)
+        self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._average = (
+            AveragedModel(self._network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
+            if recipe.ema_decay
+            else None
+        )
+        parameters = self._network.parameters()
+        optimizer = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+        self._optimizer = optimizer(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self._schedule = (
+            torch.optim.lr_scheduler.OneCycleLR(self._optimizer, recipe.learning_rate, total_steps=recipe.steps + 1)
+            if recipe.schedule == "one_cycle"
+            else None
+        )
+        self._reader = PatchReader(dataset)
+        pool, self._validation = make_pool(dataset, "train"), _grid(make_pool(dataset, "val"))
+        if not pool.segmentation and not pool.classification:
+            raise DatasetError(f"{dataset.name}: no training patch; masks need tiles of 128 px with one or two classes")
+        if not self._validation:
+            raise DatasetError(f"{dataset.name}: no validation patch; give some groups the split val, with masks")
+        self._sampler = Sampler(pool, self._reader, recipe, seed)
+        self._weights = (
+            inverse_frequency(pool, self._reader, self._classes) if recipe.class_weights != "none" else None
+        )
+        self.step = 0
+        self.seconds = 0.0
+        self.val_macro_f1: float | None = None
+        self.newest_losses = (float("nan"), float("nan"))
+
+    def train_step(self, step: int) -> tuple[float, float]:
+        """One segmentation and one classification update; their losses, NaN for a kind without patches."""
+        self._network.train()
+        self.newest_losses = (self._update(PatchKind.SEGMENTATION, step), self._update(PatchKind.CLASSIFICATION, step))
+        if self._schedule is not None:
+            self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self._network)
+        self.step = step + 1
+        return self.newest_losses
+
+    def _update(self, kind: PatchKind, step: int) -> float:
+        batch = self._sampler.batch(kind, step)
+        if batch is None:
+            return float("nan")
+        pixels, ids, labels = batch
+        generator = torch.Generator().manual_seed(hash((self._seed, step, kind is PatchKind.SEGMENTATION)) % 2**63)
+        pixels, ids = augment(pixels, ids, self._recipe, generator)
+        logits = self._network(normalise(pixels).contiguous(memory_format=torch.channels_last))
+        if kind is PatchKind.SEGMENTATION:
+            loss = segmentation_loss(self._network.full_size(logits), ids, self._weights)
+        else:
+            loss = classification_loss(logits, labels, self._recipe.pooling)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def validate(self) -> dict[str, float]:
+        """Scores over the pixels of the validation tiles, as a row of the log."""
+        network = self._best_network().eval()
+        confusion = confusion_matrix(torch.empty(0).byte().numpy(), torch.empty(0).byte().numpy(), self._classes)
+        with torch.inference_mode():
+            for start in range(0, len(self._validation), 64):
+                pixels, ids, _ = to_batch(self._reader, self._validation[start : start + 64])
+                logits = network(normalise(pixels).contiguous(memory_format=torch.channels_last))
+                predicted = self._network.full_size(logits).argmax(dim=1) + 1
+                confusion += confusion_matrix(ids.byte().numpy(), predicted.byte().numpy(), self._classes)
+        scores = score(confusion)
+        self.val_macro_f1 = scores.macro_f1
+        return {
+            "step": self.step,
+            "seconds": round(self.seconds, 1),
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "val_macro_f1": scores.macro_f1,
+            "val_micro_f1": scores.micro_f1,
+            "val_lesion_dice": lesion_dice(confusion),
+        }
+
+    def _best_network(self) -> torch.nn.Module:
+        return self._network if self._average is None else self._average.module
+
+    def export_state(self) -> dict[str, Tensor]:
+        """Weights that validation saw, which are those to export."""
+        return {name: value.clone() for name, value in self._best_network().state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "network": self._network.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "val_macro_f1": self.val_macro_f1,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self._network.load_state_dict(state["network"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        self.step, self.seconds, self.val_macro_f1 = state["step"], state["seconds"], state["val_macro_f1"]
+
+
+class _RunFolder:
+    """The files of a run; a checkpoint is written beside the old one and renamed over it."""
+
+    def __init__(self, folder: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+        self._folder = folder
+        self._best = float("-inf")
+        identity = {
+            "dataset": dataset.name,
+            "items": len(dataset.items),
+            "classes": [entry.model_dump(mode="json") for entry in dataset.classes],
+            "mpp": dataset.mpp,
+            "mpp_source": dataset.mpp_source,
+            "attribution": dataset.attribution,
+            "license": dataset.license,
+            "seed": seed,
+            "recipe": asdict(recipe),
+        }
+        identity = json.loads(json.dumps(identity))
+        folder.mkdir(parents=True, exist_ok=True)
+        described = folder / RUN_FILE
+        if described.exists():
+            before = json.loads(described.read_text(encoding="utf-8"))
+            differing = [key for key in identity if before.get(key) != identity[key]]
+            if differing:
+                raise OutputError(f"{folder}: holds a run with another {differing[0]}; choose another --out")
+        else:
+            described.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+
+    def resume(self) -> dict[str, Any] | None:
+        """The newest checkpoint's state, or None for a new run; log lines after it are dropped."""
+        last = self._folder / LAST_FILE
+        if not last.exists():
+            (self._folder / LOG_FILE).unlink(missing_ok=True)
+            return None
+        state: dict[str, Any] = torch.load(last, weights_only=True)
+        rows = [row for row in read_log(self._folder) if row["step"] <= state["step"]]
+        self._write_log(rows)
+        self._best = max((row["val_macro_f1"] for row in rows), default=self._best)
+        return state
+
+    def save(self, row: dict[str, float], state: dict[str, Any], weights: dict[str, Tensor]) -> None:
+        """Keep a validation's row, and the weights if they are the best so far; the checkpoint comes last."""
+        rows = [*read_log(self._folder), row]
+        self._write_log(rows)
+        if row["val_macro_f1"] > self._best:
+            self._best = row["val_macro_f1"]
+            self._replace(BEST_FILE, {"weights": weights, "row": row})
+        self._replace(LAST_FILE, state)
+
+    def _replace(self, name: str, content: dict[str, Any]) -> None:
+        beside = self._folder / f"{name}.new"
+        torch.save(content, beside)
+        beside.replace(self._folder / name)
+
+    def _write_log(self, rows: list[dict[str, float]]) -> None:
+        beside = self._folder / f"{LOG_FILE}.new"
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        beside.replace(self._folder / LOG_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """The best weights of a finished or running training, and what they are."""
+
+    network: SegmentationNetwork
+    classes: tuple[SegmentClass, ...]
+    described: dict[str, Any]
+    """Contents of ``run.json``."""
+    row: dict[str, float]
+    """The validation that the weights won."""
+
+
+def load_run(folder: Path) -> TrainedRun:
+    """The best network of a run folder, in evaluation mode.
+
+    Raises:
+        OutputError: the folder holds no run, or none that was validated yet.
+    """
+    described_path, best = folder / RUN_FILE, folder / BEST_FILE
+    if not described_path.is_file():
+        raise OutputError(f"{folder}: no training run there; wsi-segment train makes one")
+    if not best.is_file():
+        raise OutputError(f"{folder}: the run has no validated checkpoint yet; let it train on")
+    described = json.loads(described_path.read_text(encoding="utf-8"))
+    classes = tuple(SegmentClass.model_validate(entry) for entry in described["classes"])
+    network = SegmentationNetwork(len(classes), described["recipe"]["head"])
+    content = torch.load(best, weights_only=True)
+    network.load_state_dict(content["weights"])
+    return TrainedRun(network.eval(), classes, described, content["row"])
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """The rows of a run's log, empty where there is none."""
+    path = folder / LOG_FILE
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _grid(pool: PatchPool) -> list[Patch]:
+    return [patch for patch in (*pool.segmentation, *pool.classification) if patch.item.mask is not None]
