@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -26,12 +28,14 @@ from wsi_segment.model.dataset import Dataset
 from wsi_segment.model.errors import DatasetError, OutputError
 from wsi_segment.model.losses import classification_loss, segmentation_loss
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
-from wsi_segment.model.network import SegmentationNetwork, normalise
+from wsi_segment.model.network import SegmentationNetwork, load_encoder, normalise
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader
 from wsi_segment.model.recipe import Recipe
 from wsi_segment.model.sampling import PatchPool, Sampler, inverse_frequency, make_pool, to_batch
 
 LOG_FILE, LAST_FILE, BEST_FILE, RUN_FILE = "log.csv", "last.pt", "best.pt", "run.json"
+PATCHES_FILE = "patches.npy"
+PARITY_PATCHES = 32
 LOG_COLUMNS = (
     "step",
     "seconds",
@@ -76,6 +80,7 @@ def train(
     torch.use_deterministic_algorithms(True)
     trainer = _Trainer(dataset, recipe, seed, encoder_weights)
     log = _RunFolder(run, dataset, recipe, seed)
+    log.keep_patches(trainer.validation_pixels(PARITY_PATCHES))
     state = log.resume()
     if state is not None:
         trainer.load_state_dict(state)
@@ -99,8 +104,6 @@ class _Trainer:
     def __init__(
         self, dataset: Dataset, recipe: Recipe, seed: int, encoder_weights: dict[str, Tensor] | None
     ) -> None:
-        from wsi_segment.model.network import load_encoder
-
         self._recipe, self._seed, self._classes = recipe, seed, len(dataset.classes)
         torch.manual_seed(seed)
         self._network = SegmentationNetwork(self._classes, recipe.head)
@@ -166,7 +169,7 @@ class _Trainer:
     def validate(self) -> dict[str, float]:
         """Scores over the pixels of the validation tiles, as a row of the log."""
         network = self._best_network().eval()
-        confusion = confusion_matrix(torch.empty(0).byte().numpy(), torch.empty(0).byte().numpy(), self._classes)
+        confusion = np.zeros((self._classes, self._classes + 1), np.int64)
         with torch.inference_mode():
             for start in range(0, len(self._validation), 64):
                 pixels, ids, _ = to_batch(self._reader, self._validation[start : start + 64])
@@ -183,6 +186,11 @@ class _Trainer:
             "val_micro_f1": scores.micro_f1,
             "val_lesion_dice": lesion_dice(confusion),
         }
+
+    def validation_pixels(self, count: int) -> NDArray[np.uint8]:
+        """Pixels (count, 128, 128, 3) of validation patches spread over the split."""
+        spread = np.linspace(0, len(self._validation) - 1, min(count, len(self._validation))).astype(int)
+        return np.stack([self._reader.read(self._validation[i])[0] for i in spread])
 
     def _best_network(self) -> torch.nn.Module:
         return self._network if self._average is None else self._average.module
@@ -242,6 +250,10 @@ class _RunFolder:
         else:
             described.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
 
+    def keep_patches(self, patches: NDArray[np.uint8]) -> None:
+        """Keep some real patches, on which the export is compared with the network."""
+        np.save(self._folder / PATCHES_FILE, patches)
+
     def resume(self) -> dict[str, Any] | None:
         """The newest checkpoint's state, or None for a new run; log lines after it are dropped."""
         last = self._folder / LAST_FILE
@@ -287,6 +299,8 @@ class TrainedRun:
     """Contents of ``run.json``."""
     row: dict[str, float]
     """The validation that the weights won."""
+    patches: NDArray[np.uint8]
+    """Real patches to compare an export on, (B, 128, 128, 3)."""
 
 
 def load_run(folder: Path) -> TrainedRun:
@@ -305,7 +319,7 @@ def load_run(folder: Path) -> TrainedRun:
     network = SegmentationNetwork(len(classes), described["recipe"]["head"])
     content = torch.load(best, weights_only=True)
     network.load_state_dict(content["weights"])
-    return TrainedRun(network.eval(), classes, described, content["row"])
+    return TrainedRun(network.eval(), classes, described, content["row"], np.load(folder / PATCHES_FILE))
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:

@@ -1,0 +1,80 @@
+"""The ONNX graph of a network: uint8 NHWC pixels in, logits at the output stride out."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+
+from wsi_segment.model.card import WINDOW
+from wsi_segment.model.network import PIXEL_SCALE, PIXEL_ZERO_POINT, SegmentationNetwork
+
+OPSET = 18
+INPUT, OUTPUT = "pixels", "logits"
+
+
+def to_onnx(network: SegmentationNetwork) -> onnx.ModelProto:
+    """The graph of a network in evaluation mode, with a dynamic batch.
+
+    The float graph that torch exports is given a head: Transpose to NCHW, then DequantizeLinear with scale
+    1 / 128 and zero point 255, which is the training's normalisation on uint8 pixels.
+
+    Raises:
+        onnx.checker.ValidationError: the graph is not valid.
+    """
+    buffer = io.BytesIO()
+    example = torch.zeros(2, 3, WINDOW, WINDOW)
+    program = torch.onnx.export(
+        network.eval(),
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["normalised"],
+        output_names=[OUTPUT],
+        dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+        verbose=False,
+    )
+    assert program is not None
+    program.save(buffer)
+    model = onnx.load_model_from_string(buffer.getvalue())
+    _take_pixels(model)
+    _without_traces(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _take_pixels(model: onnx.ModelProto) -> None:
+    """Put the normalisation before the graph, in place."""
+    graph = model.graph
+    normalised = graph.input[0].name
+    pixels = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", WINDOW, WINDOW, 3])
+    head = [
+        helper.make_node("Transpose", [INPUT], ["pixels_nchw"], name="to_nchw", perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "DequantizeLinear", ["pixels_nchw", "pixel_scale", "pixel_zero_point"], [normalised], name="normalise"
+        ),
+    ]
+    graph.initializer.extend(
+        [
+            helper.make_tensor("pixel_scale", TensorProto.FLOAT, [], [PIXEL_SCALE]),
+            helper.make_tensor("pixel_zero_point", TensorProto.UINT8, [], [PIXEL_ZERO_POINT]),
+        ]
+    )
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*head, *nodes])
+    del graph.input[:]
+    graph.input.append(pixels)
+
+
+def _without_traces(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes of source files and paths, in place."""
+    graph: Any = model.graph
+    model.doc_string = ""
+    del model.metadata_props[:]
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]

@@ -1,0 +1,90 @@
+"""Writing a model folder from a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from wsi_segment.export.graph import to_onnx
+from wsi_segment.export.parity import check_parity
+from wsi_segment.model.card import CARD_FILE, MODEL_FILE, ModelCard, sha256_of, write_card
+from wsi_segment.model.errors import OutputError
+from wsi_segment.model.training import load_run
+
+INTENDED_USE = "Research only. Not a medical device: not for diagnosis, prognosis or treatment of patients."
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export made."""
+
+    folder: Path
+    card: ModelCard
+    largest_difference: float
+    """Of a logit between torch and onnxruntime."""
+    patches: int
+    """Number of patches that was measured on."""
+
+
+def export_run(
+    run: Path,
+    out: Path,
+    name: str,
+    version: str,
+    limitations: str,
+    description: str = "",
+    overwrite: bool = False,
+) -> Exported:
+    """Export the best network of a run, check it against torch, and write its card.
+
+    Args:
+        run: Folder of a training run.
+        out: The model folder to make.
+        name: The card's.
+        version: The card's.
+        limitations: What the model must not be trusted with.
+        description: The card's.
+        overwrite: Replace a model that is there.
+
+    Raises:
+        OutputError: the run has no checkpoint, or the folder holds a model.
+        ModelError: graph and network differ.
+    """
+    if (out / CARD_FILE).exists() and not overwrite:
+        raise OutputError(f"{out}: holds a model already; choose another --out, or --overwrite")
+    trained = load_run(run)
+    graph = to_onnx(trained.network)
+    difference = check_parity(trained.network, graph, trained.patches)
+    out.mkdir(parents=True, exist_ok=True)
+    onnx.save(graph, out / MODEL_FILE)
+    described = trained.described
+    card = ModelCard(
+        name=name,
+        version=version,
+        description=description,
+        mpp=described["mpp"],
+        mpp_source=described["mpp_source"],
+        output_stride=trained.network.output_stride,  # type: ignore[arg-type]  # one of the card's
+        upsampling=trained.network.upsampling,
+        classes=trained.classes,
+        files={MODEL_FILE: sha256_of(out / MODEL_FILE)},
+        license=described["license"],
+        training_data=f"{described['dataset']}: {described['items']} images, train and val split by case",
+        attribution=described["attribution"],
+        intended_use=INTENDED_USE,
+        limitations=limitations,
+        metrics={
+            "selection": {
+                "split": "val",
+                "unit": "pixels of 128-px grid tiles",
+                "step": int(trained.row["step"]),
+                "macro_f1": round(trained.row["val_macro_f1"], 4),
+                "micro_f1": round(trained.row["val_micro_f1"], 4),
+                "lesion_dice": round(trained.row["val_lesion_dice"], 4),
+            }
+        },
+    )
+    write_card(card, out)
+    return Exported(out, card, difference, len(trained.patches))

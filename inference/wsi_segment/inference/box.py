@@ -1,0 +1,46 @@
+"""A rectangle of pixels, and the three frames that coordinates are in.
+
+A name says its frame by its prefix:
+
+- ``s_``: pixels of slide level 0;
+- ``l_``: pixels of one slide level;
+- ``m_``: pixels of the mask, that is of the slide at the model's mpp. Its origin is the top left
+  corner of the slide's bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Columns x0 to x1 and rows y0 to y1, the ends excluded."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.y1 - self.y0
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no pixel."""
+        return self.width <= 0 or self.height <= 0
+
+    def intersect(self, other: Box) -> Box:
+        """What both hold; empty where they do not meet."""
+        return Box(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
+
+    def moved(self, dx: int, dy: int) -> Box:
+        """The same size elsewhere."""
+        return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)

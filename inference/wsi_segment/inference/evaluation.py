@@ -1,0 +1,133 @@
+"""How good a model is on a dataset: every image through the engine's own windows and stitching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.inference.frame import mask_frame
+from wsi_segment.inference.lattice import Lattice, stride_of
+from wsi_segment.inference.network import Network
+from wsi_segment.inference.pixels import PixelSource
+from wsi_segment.inference.predict import RegionPredictor
+from wsi_segment.inference.readers.image import ImageSlide
+from wsi_segment.inference.tissue import TissueMask
+from wsi_segment.model.card import ModelCard
+from wsi_segment.model.dataset import Dataset, Split
+from wsi_segment.model.errors import DatasetError
+from wsi_segment.model.metrics import Confusion, confusion_matrix, lesion_dice, score
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model's confusion on one split, beside that of always answering the commonest class of train."""
+
+    split: Split
+    images: int
+    groups: int
+    names: tuple[str, ...]
+    confusion: Confusion
+    """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
+    baseline: Confusion
+    baseline_class: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """All scores, plain, for JSON and for the card."""
+        names = list(self.names)
+        return {
+            "split": self.split,
+            "images": self.images,
+            "cases": self.groups,
+            "lesion_dice": round(lesion_dice(self.confusion), 4),
+            **score(self.confusion).as_dict(names),
+            "majority_baseline": {
+                "class": self.baseline_class,
+                "lesion_dice": round(lesion_dice(self.baseline), 4),
+                **{
+                    key: value
+                    for key, value in score(self.baseline).as_dict(names).items()
+                    if key in ("macro_f1", "micro_f1", "accuracy")
+                },
+            },
+        }
+
+
+def evaluate(
+    dataset: Dataset,
+    split: Split,
+    card: ModelCard,
+    network: Network,
+    overlap: float,
+    step: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Score a model on the images of a split that have masks.
+
+    Args:
+        dataset: Its classes must be the card's, in the same order.
+        split: Which images.
+        card: The model's.
+        network: The model's.
+        overlap: Share of a window that its neighbour covers too.
+        step: Called with (images done, images in all).
+
+    Raises:
+        DatasetError: other classes, or no image with a mask.
+    """
+    names = tuple(entry.name for entry in dataset.classes)
+    if names != tuple(entry.name for entry in card.classes):
+        raise DatasetError(f"{dataset.name}: its classes {names} are not those of {card.name}")
+    items = [item for item in dataset.split(split) if item.mask is not None]
+    if not items:
+        raise DatasetError(f"{dataset.name}: no image with a mask in {split}")
+    majority = _majority_class(dataset)
+    confusion = np.zeros((len(names), len(names) + 1), np.int64)
+    baseline = confusion.copy()
+    for done, item in enumerate(items, start=1):
+        truth = dataset.read_mask(item)
+        assert truth is not None
+        prediction = predict_image(dataset.read_image(item), dataset.mpp, card, network, overlap)
+        confusion += confusion_matrix(truth, prediction, len(names))
+        baseline += confusion_matrix(truth, np.full_like(truth, majority), len(names))
+        step(done, len(items))
+    return Evaluation(
+        split, len(items), len({item.group for item in items}), names, confusion, baseline, names[majority - 1]
+    )
+
+
+def predict_image(
+    pixels: NDArray[np.uint8], mpp: float, card: ModelCard, network: Network, overlap: float
+) -> NDArray[np.uint8]:
+    """Class ids (h, w) of an RGB image (h, w, 3), at the image's own pixel size.
+
+    Args:
+        pixels: The image; all of it is analysed.
+        mpp: µm per pixel; where the model's differs, the prediction is enlarged to the nearest pixel.
+        card: The model's.
+        network: The model's.
+        overlap: Share of a window that its neighbour covers too.
+    """
+    slide = ImageSlide(pixels)
+    frame = mask_frame(slide, mpp, card.mpp)
+    lattice = Lattice(
+        frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride)
+    )
+    everything = TissueMask.of(np.ones((-(-frame.height // 64), -(-frame.width // 64)), bool), 64)
+    predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
+    ids = predictor.class_ids(frame.box)
+    rows, columns = (
+        np.minimum((np.arange(n) / frame.downsample).astype(np.int64), m - 1)
+        for n, m in zip(pixels.shape[:2], ids.shape, strict=True)
+    )
+    return ids[np.ix_(rows, columns)]
+
+
+def _majority_class(dataset: Dataset) -> int:
+    counts = np.zeros(len(dataset.classes) + 1, np.int64)
+    for item in dataset.split("train"):
+        if (mask := dataset.read_mask(item)) is not None:
+            counts += np.bincount(mask.ravel(), minlength=len(counts))
+    return int(counts[1:].argmax()) + 1

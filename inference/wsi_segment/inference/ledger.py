@@ -1,0 +1,100 @@
+"""The record of a growing output: which regions are finished, and of which run they are.
+
+``ledger.jsonl`` has a line for the run and a line a finished region, each ``crc32 json``, synced before
+the region counts as finished. A line that was cut off, or follows one that was, is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsi_segment.inference.durable import sync_folder
+from wsi_segment.model.errors import OutputError
+
+LEDGER_FILE = "ledger.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRegion:
+    """A region whose shards are on disk."""
+
+    key: str
+    pixels: tuple[int, ...]
+    """Mask pixels of class 0, 1, ..., C."""
+    windows: int
+
+
+class Ledger:
+    """An open ledger; one thread appends."""
+
+    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+        """Begin a ledger, or take up the one that is there.
+
+        Args:
+            folder: The partial output.
+            run: What makes the run what it is: fingerprints, parameters, versions. JSON.
+
+        Raises:
+            OutputError: the ledger there belongs to another run; the first difference is named.
+        """
+        self._path = folder / LEDGER_FILE
+        run = json.loads(json.dumps(run))
+        self.finished: dict[str, FinishedRegion] = {}
+        entries, intact = _read(self._path)
+        if entries:
+            _refuse_other_run(folder, entries[0], run)
+            for entry in entries[1:]:
+                self.finished[entry["key"]] = FinishedRegion(entry["key"], tuple(entry["pixels"]), entry["windows"])
+        self._file = self._path.open("ab")
+        self._file.truncate(intact)
+        if not entries:
+            self._append(run)
+            sync_folder(folder)
+
+    def add(self, region: FinishedRegion) -> None:
+        """Record a region whose shards are written; on return the line is on disk."""
+        self._append({"key": region.key, "pixels": list(region.pixels), "windows": region.windows})
+        self.finished[region.key] = region
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        body = json.dumps(entry, separators=(",", ":")).encode()
+        self._file.write(b"%08x %s\n" % (zlib.crc32(body), body))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The intact entries from the start, and the bytes that they take."""
+    if not path.exists():
+        return [], 0
+    entries, intact = [], 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        checksum, _, body = line.rstrip(b"\n").partition(b" ")
+        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
+            break
+        entries.append(json.loads(body))
+        intact += len(line)
+    return entries, intact
+
+
+def _refuse_other_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise OutputError(
+                f"{folder}: was begun with {key} = {_short(before.get(key))}, this run has {_short(now.get(key))}; "
+                "repeat it with the same, or start anew with --overwrite"
+            )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"

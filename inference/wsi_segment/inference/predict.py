@@ -1,0 +1,62 @@
+"""Class ids of a box of the mask: read, cut, predict, stitch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.lattice import Lattice
+from wsi_segment.inference.network import Network
+from wsi_segment.inference.pixels import PixelSource
+from wsi_segment.inference.stitch import RegionStitcher, softmax, window_weight
+from wsi_segment.inference.tissue import TissueMask
+from wsi_segment.inference.windows import cut_batches, read_bands
+from wsi_segment.model.card import ModelCard
+from wsi_segment.model.errors import Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPredictor:
+    """The pixels-to-classes part of the engine; safe to call from several threads.
+
+    Memory bound:
+        One band of pixels, one batch, and a :class:`wsi_segment.inference.stitch.RegionStitcher`.
+    """
+
+    source: PixelSource
+    lattice: Lattice
+    tissue: TissueMask
+    network: Network
+    card: ModelCard
+    batch_size: int
+    band_rows: int
+    count: Callable[[int], None] = lambda windows: None
+    """Told how many windows were predicted, after each batch."""
+    stop: threading.Event | None = None
+    """Set when the run shall end; looked at between batches."""
+
+    def class_ids(self, m_region: Box) -> NDArray[np.uint8]:
+        """Class ids (height, width) of a box that starts on a multiple of the chunk; 0 without tissue.
+
+        Raises:
+            Cancelled: the run was stopped.
+            SlideError: pixels cannot be read.
+        """
+        card, overlapping = self.card, self.lattice.stride < self.lattice.window
+        weight = window_weight(card.window // card.output_stride, overlapping)
+        stitcher = RegionStitcher(m_region, len(card.classes), card.output_stride, weight)
+        bands = read_bands(self.source, self.lattice, self.tissue, m_region, self.band_rows)
+        for batch in cut_batches(bands, self.batch_size):
+            if self.stop is not None and self.stop.is_set():
+                raise Cancelled("stopped")
+            for m_window, probabilities in zip(batch.windows, softmax(self.network(batch.pixels)), strict=True):
+                stitcher.add(m_window, probabilities)
+            self.count(len(batch.windows))
+        ids = stitcher.class_ids(card.upsampling)
+        ids[~self.tissue.pixels(m_region)] = 0
+        return ids

@@ -1,0 +1,92 @@
+"""What a mask was made from: fingerprints, versions and parameters, and neither times nor names of files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy
+import onnxruntime
+import zarr
+
+from wsi_segment.inference.frame import MaskFrame
+from wsi_segment.inference.lattice import Lattice
+from wsi_segment.inference.run import Run
+from wsi_segment.inference.slide import PixelSize, Slide
+from wsi_segment.model.card import MODEL_FILE, Model
+
+_SAMPLES = 16
+_SAMPLE_BYTES = 1 << 16
+
+
+def slide_fingerprint(files: Sequence[Path]) -> str:
+    """sha256 over the sizes of some files and 16 samples of 64 KiB of each; names do not count."""
+    digests = []
+    for file in files:
+        size = file.stat().st_size
+        digest = hashlib.sha256(size.to_bytes(8, "little"))
+        with file.open("rb") as stream:
+            for index in range(_SAMPLES):
+                stream.seek(max(0, size - _SAMPLE_BYTES) * index // (_SAMPLES - 1))
+                digest.update(stream.read(_SAMPLE_BYTES))
+        digests.append(digest.digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def make_provenance(
+    fingerprint: str,
+    slide: Slide,
+    size: PixelSize,
+    frame: MaskFrame,
+    lattice: Lattice,
+    model: Model,
+    run: Run,
+    provider: str,
+    region_size: int,
+) -> dict[str, Any]:
+    """The record that goes into the store, and that a continued run must repeat; JSON."""
+    card = model.card
+    return {
+        "model": {"name": card.name, "version": card.version, "sha256": card.files[MODEL_FILE]},
+        "slide": {
+            "fingerprint": fingerprint,
+            "reader": slide.reader,
+            "mpp_x": size.x,
+            "mpp_y": size.y,
+            "mpp_source": size.source,
+            "level": frame.level,
+            "bounds": [slide.bounds.x0, slide.bounds.y0, slide.bounds.x1, slide.bounds.y1],
+        },
+        "mask": {
+            "downsample": frame.downsample,
+            "origin": [frame.s_x0, frame.s_y0],
+            "width": frame.width,
+            "height": frame.height,
+            "classes": [entry.name for entry in card.classes],
+        },
+        "parameters": {
+            "overlap": run.overlap,
+            "stride": lattice.stride,
+            "window": lattice.window,
+            "tissue": run.tissue,
+            "region_size": region_size,
+            "provider": provider,
+        },
+        "versions": {
+            "wsi-segment": version("wsi-segment"),
+            "onnxruntime": onnxruntime.__version__,
+            "numpy": numpy.__version__,
+            "zarr": zarr.__version__,
+        },
+    }
+
+
+def flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots, so that a difference can be named."""
+    out: dict[str, Any] = {}
+    for key, value in record.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return out

@@ -1,0 +1,36 @@
+"""Coarser levels of a class map: the commonest class of each 2 x 2 pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+SMALLEST = 512
+"""The coarsest level is the first whose longer side is at most this."""
+
+
+def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
+    """(height, width) of every level, from full size down; halves are rounded up."""
+    shapes = [(height, width)]
+    while max(shapes[-1]) > SMALLEST:
+        shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
+    return tuple(shapes)
+
+
+def halve(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mode of each 2 x 2 pixels; of equally common ids the first in reading order.
+
+    Args:
+        ids: (h, w). An odd last row or column counts twice.
+
+    Returns:
+        (ceil(h / 2), ceil(w / 2)).
+    """
+    height, width = ids.shape
+    if height % 2 or width % 2:
+        ids = np.pad(ids, ((0, height % 2), (0, width % 2)), mode="edge")
+    # contiguous copies: comparing strided views is several times slower
+    a, b, c, d = (np.ascontiguousarray(ids[y::2, x::2]) for y in (0, 1) for x in (0, 1))
+    lonely = (a != b) & (a != c) & (a != d)
+    out = np.where(lonely & ((b == c) | (b == d)), b, a)
+    return np.where(lonely & (c == d), c, out)

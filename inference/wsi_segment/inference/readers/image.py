@@ -1,0 +1,69 @@
+"""Plain pictures in memory: PNG and JPEG files, and arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.readers.canvas import clip, on_white
+from wsi_segment.inference.slide import Level, PixelSize
+from wsi_segment.model.errors import SlideError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+_LARGEST_PIXELS = 1 << 28
+"""A picture is decoded whole; 268 megapixels take 0.8 GB."""
+
+
+class ImageSlide:
+    """A picture of one level, decoded whole.
+
+    Memory bound:
+        3 bytes a pixel, for as long as it is open.
+    """
+
+    reader = "pillow"
+
+    def __init__(self, pixels: NDArray[np.uint8], pixel_size: PixelSize | None = None) -> None:
+        """A slide of RGB pixels (height, width, 3)."""
+        height, width = pixels.shape[:2]
+        self._pixels = pixels
+        self.levels = (Level(width, height, 1.0),)
+        self.bounds = Box(0, 0, width, height)
+        self.pixel_size = pixel_size
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Decode a picture; it never states its pixel size.
+
+        Raises:
+            SlideError: it is not an 8-bit grey or colour picture, or too large to be held.
+        """
+        try:
+            with Image.open(path) as image:
+                if image.mode not in ("RGB", "RGBA", "L", "P"):
+                    raise SlideError(f"pixels are of mode {image.mode}, not 8-bit RGB")
+                if image.width * image.height > _LARGEST_PIXELS:
+                    raise SlideError(f"{image.width} x {image.height} px is too large to be decoded whole")
+                return cls(on_white(*_whole(image.width, image.height), np.asarray(image.convert("RGBA"))))
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            raise SlideError(f"Pillow: {error}") from error
+
+    def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """See :class:`wsi_segment.inference.slide.Slide`."""
+        inside = clip(l_box, self.levels[level])
+        if inside.empty:
+            return on_white(l_box, inside, None)
+        return on_white(l_box, inside, self._pixels[inside.y0 : inside.y1, inside.x0 : inside.x1])
+
+    def close(self) -> None:
+        """See :class:`wsi_segment.inference.slide.Slide`."""
+
+
+def _whole(width: int, height: int) -> tuple[Box, Box]:
+    return Box(0, 0, width, height), Box(0, 0, width, height)

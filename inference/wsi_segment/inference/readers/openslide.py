@@ -1,0 +1,70 @@
+"""Slides that OpenSlide opens: most vendors' formats, and DICOM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openslide
+from numpy.typing import NDArray
+
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.readers.canvas import clip, exact_downsample, on_white
+from wsi_segment.inference.slide import Level, PixelSize
+from wsi_segment.model.errors import SlideError
+
+
+class OpenSlideSlide:
+    """A slide behind OpenSlide; one handle serves all threads."""
+
+    reader = "openslide"
+
+    def __init__(self, path: Path) -> None:
+        """Open a slide.
+
+        Raises:
+            SlideError: OpenSlide does not know the format, or the file is damaged.
+        """
+        self._path = path
+        try:
+            self._slide = openslide.OpenSlide(path)
+        except openslide.OpenSlideError as error:
+            raise SlideError(f"OpenSlide: {error}") from error
+        width, height = self._slide.dimensions
+        self.levels = tuple(
+            Level(w, h, exact_downsample(downsample, w))
+            for (w, h), downsample in zip(
+                self._slide.level_dimensions, self._slide.level_downsamples, strict=True
+            )
+        )
+        properties = self._slide.properties
+        x0, y0 = (int(properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+        self.bounds = Box(
+            x0,
+            y0,
+            x0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_WIDTH, width - x0)),
+            y0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height - y0)),
+        )
+        self.pixel_size: PixelSize | None = None
+        stated = properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y)
+        if stated[0] is not None and stated[1] is not None:
+            self.pixel_size = PixelSize(float(stated[0]), float(stated[1]), "openslide.mpp-x/y")
+        elif power := properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER):
+            self.pixel_size = PixelSize(10 / float(power), 10 / float(power), "10 / objective power (approximate)")
+
+    def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """See :class:`wsi_segment.inference.slide.Slide`."""
+        info = self.levels[level]
+        inside = clip(l_box, info)
+        if inside.empty:
+            return on_white(l_box, inside, None)
+        corner = round(inside.x0 * info.downsample), round(inside.y0 * info.downsample)
+        try:
+            image = self._slide.read_region(corner, level, (inside.width, inside.height))
+        except openslide.OpenSlideError as error:
+            raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
+        return on_white(l_box, inside, np.asarray(image))
+
+    def close(self) -> None:
+        """See :class:`wsi_segment.inference.slide.Slide`."""
+        self._slide.close()

@@ -1,0 +1,106 @@
+"""Slides that tiffslide opens: TIFF kinds that OpenSlide refuses; and what no reader should open."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import tiffslide
+from numpy.typing import NDArray
+
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.readers.canvas import clip, exact_downsample, on_white
+from wsi_segment.inference.slide import Level, PixelSize
+from wsi_segment.model.errors import SlideError
+
+_MICRONS_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
+"""TIFF ResolutionUnit: inch, centimetre."""
+
+
+def refuse_unsupported(path: Path) -> None:
+    """Say clearly what a TIFF is that is no 8-bit RGB image, before a reader shows it as one.
+
+    Raises:
+        SlideError: the largest page is not 8-bit RGB.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.series[0].levels[0].keyframe if tiff.series else None
+            axes = tiff.series[0].axes if tiff.series else ""
+            shape = tiff.series[0].shape if tiff.series else ()
+    except Exception:  # noqa: BLE001  not a TIFF, or a damaged one: the readers say which
+        return
+    if page is None or page.dtype is None:
+        return
+    if page.dtype != np.uint8:
+        raise SlideError(f"{path}: pixels are {page.dtype}, not 8-bit RGB; fluorescence and 16-bit images do not work")
+    stacked = {axis: length for axis, length in zip(axes, shape, strict=True) if axis in "CZTIQ" and length > 1}
+    if stacked or page.samplesperpixel not in (3, 4):
+        kind = ", ".join(f"{axis} = {length}" for axis, length in stacked.items()) or f"{page.samplesperpixel} channel"
+        raise SlideError(f"{path}: not an RGB image ({kind}); multi-channel images and stacks do not work")
+
+
+class TiffSlideSlide:
+    """A TIFF behind tiffslide; reads are serialised, since its zarr view does not scale with threads."""
+
+    reader = "tiffslide"
+
+    def __init__(self, path: Path) -> None:
+        """Open a TIFF.
+
+        Raises:
+            SlideError: tiffslide does not know the format, or the file is damaged.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._slide = tiffslide.TiffSlide(path)
+            dimensions, downsamples = self._slide.level_dimensions, self._slide.level_downsamples
+            properties = self._slide.properties
+            self._read_pixel(path)
+        except SlideError:
+            raise
+        except Exception as error:  # tiffslide lets errors of every library below it through
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SlideError(f"tiffslide: {reason:.200}") from error
+        self.levels = tuple(
+            Level(w, h, exact_downsample(d, w)) for (w, h), d in zip(dimensions, downsamples, strict=True)
+        )
+        self.bounds = Box(0, 0, self.levels[0].width, self.levels[0].height)
+        self.pixel_size = _pixel_size(properties)
+
+    def _read_pixel(self, path: Path) -> None:
+        """One pixel, so that an unsupported compression shows at once and not within the run."""
+        self._slide.read_region((0, 0), 0, (1, 1), as_array=True)
+
+    def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """See :class:`wsi_segment.inference.slide.Slide`."""
+        info = self.levels[level]
+        inside = clip(l_box, info)
+        if inside.empty:
+            return on_white(l_box, inside, None)
+        corner = round(inside.x0 * info.downsample), round(inside.y0 * info.downsample)
+        try:
+            with self._lock:
+                pixels = self._slide.read_region(corner, level, (inside.width, inside.height), as_array=True)
+        except Exception as error:
+            raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
+        return on_white(l_box, inside, np.asarray(pixels))
+
+    def close(self) -> None:
+        """See :class:`wsi_segment.inference.slide.Slide`."""
+        self._slide.close()
+
+
+def _pixel_size(properties: dict[str, object]) -> PixelSize | None:
+    """µm per pixel: tiffslide's own finding (OME-XML, vendors), the TIFF resolution, the objective power."""
+    x, y = properties.get("tiffslide.mpp-x"), properties.get("tiffslide.mpp-y")
+    if isinstance(x, int | float) and isinstance(y, int | float):
+        return PixelSize(float(x), float(y), "tiffslide.mpp-x/y")
+    unit = _MICRONS_PER_UNIT.get(int(str(properties.get("tiff.ResolutionUnit") or 0)))
+    x, y = properties.get("tiff.XResolution"), properties.get("tiff.YResolution")
+    if unit and isinstance(x, int | float) and isinstance(y, int | float) and x > 0 and y > 0:
+        return PixelSize(unit / x, unit / y, "TIFF resolution")
+    return None

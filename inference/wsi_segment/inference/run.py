@@ -1,0 +1,52 @@
+"""The choices of a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from wsi_segment.inference.network import Device
+from wsi_segment.inference.tissue import TissueMethod
+from wsi_segment.model.errors import InputError
+
+CHUNK = 512
+"""Side of a Zarr chunk in mask pixels; regions and shards are whole chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a slide is segmented."""
+
+    mpp: float | None = None
+    """µm per level-0 pixel, in place of what the slide states."""
+    overlap: float = 0.25
+    """Share of a window that its neighbour covers too."""
+    tissue: TissueMethod = "otsu"
+    device: Device = "auto"
+    batch_size: int = 16
+    """Windows a network call."""
+    workers: int = 0
+    """Threads; 0 for one a core."""
+    memory_limit: int | None = None
+    """Bytes for the whole process; None for three quarters of what is free."""
+    region_size: int | None = None
+    """Side of a region in mask pixels, a multiple of the chunk; None to choose by the mask's size."""
+    overwrite: bool = False
+    """Replace a finished output, or a begun one of another run."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size} is too small; give 1 or more")
+        if self.workers < 0:
+            raise InputError(f"--workers {self.workers} is too small; give 1 or more")
+        if self.region_size is not None and (self.region_size < CHUNK or self.region_size % CHUNK):
+            raise InputError(f"a region of {self.region_size} px is not a multiple of {CHUNK}")
+
+    @property
+    def threads(self) -> int:
+        """Number of worker threads."""
+        if self.workers:
+            return self.workers
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1

@@ -1,0 +1,152 @@
+"""Where the tissue is: a coarse mask, found once a slide, so that glass is neither read nor computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.frame import MaskFrame
+from wsi_segment.inference.pixels import PixelSource, read_whole
+from wsi_segment.inference.slide import Slide
+
+TissueMethod = Literal["otsu", "none"]
+
+CELL_MICRONS = 16.0
+"""Aim for the side of a cell; cells are a power of two of mask pixels."""
+
+_THRESHOLD_RANGE = (8.0, 40.0)
+"""Bounds on Otsu's threshold, in grey levels of chroma: below is noise of white glass, above is strong stain."""
+_INK_MARGIN = 12.0
+"""Grey levels by which green exceeds red in marker ink; haematoxylin, eosin and DAB all keep red above green."""
+_SMALLEST_MICRONS = 100.0
+"""Side of the smallest piece that counts as tissue; smaller ones are dust."""
+
+
+@dataclass(frozen=True, slots=True)
+class TissueMask:
+    """A cell is ``cell`` x ``cell`` mask pixels; the first cell starts at mask pixel (0, 0)."""
+
+    cells: NDArray[np.bool_]
+    """(rows, columns), True = tissue."""
+    cell: int
+    _counts: NDArray[np.int64]
+    """Integral image of ``cells``, one row and column larger."""
+
+    @classmethod
+    def of(cls, cells: NDArray[np.bool_], cell: int) -> TissueMask:
+        """A mask from its cells."""
+        counts = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int64)
+        counts[1:, 1:] = cells.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+        return cls(cells, cell, counts)
+
+    @property
+    def share(self) -> float:
+        """Share of cells with tissue."""
+        return float(self.cells.mean()) if self.cells.size else 0.0
+
+    def windows_with_tissue(
+        self, m_tops: NDArray[np.int64], m_lefts: NDArray[np.int64], window: int
+    ) -> NDArray[np.bool_]:
+        """Which windows touch a tissue cell.
+
+        Args:
+            m_tops: First pixel row of each window row.
+            m_lefts: First pixel column of each window column.
+            window: Side of a window.
+
+        Returns:
+            (rows, columns), True where some tissue lies in the window.
+        """
+        top, bottom = self._cell_range(m_tops, window, self.cells.shape[0])
+        left, right = self._cell_range(m_lefts, window, self.cells.shape[1])
+        counts = self._counts
+        inside = counts[np.ix_(bottom, right)] - counts[np.ix_(top, right)]
+        inside -= counts[np.ix_(bottom, left)] - counts[np.ix_(top, left)]
+        return inside > 0
+
+    def pixels(self, m_box: Box) -> NDArray[np.bool_]:
+        """Tissue a mask pixel, (height, width), of a box that starts on a cell."""
+        rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
+        columns = slice(m_box.x0 // self.cell, -(-m_box.x1 // self.cell))
+        full = self.cells[rows, columns].repeat(self.cell, axis=0).repeat(self.cell, axis=1)
+        return full[: m_box.height, : m_box.width]
+
+    def _cell_range(
+        self, starts: NDArray[np.int64], window: int, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return np.minimum(starts // self.cell, count), np.minimum(-(-(starts + window) // self.cell), count)
+
+
+def find_tissue(
+    slide: Slide, frame: MaskFrame, mask_mpp: float, method: TissueMethod, step: Callable[[int, int], None]
+) -> TissueMask:
+    """The tissue of a slide.
+
+    Args:
+        slide: Read in bands at low resolution.
+        frame: Of the mask.
+        mask_mpp: µm per mask pixel.
+        method: ``otsu``: Otsu's threshold on chroma, without pen marks and dust; ``none``: everything is tissue.
+        step: Called with (rows read, rows in all) after each band; may raise to stop.
+
+    Memory bound:
+        The slide at one pixel a cell (16 µm), and one band of :func:`read_whole`.
+    """
+    cell = 2 ** min(7, max(2, round(math.log2(CELL_MICRONS / mask_mpp))))
+    rows, columns = -(-frame.height // cell), -(-frame.width // cell)
+    if method == "none":
+        return TissueMask.of(np.ones((rows, columns), bool), cell)
+    thumbnail = read_whole(PixelSource(slide, frame.coarser(slide, cell)), step)
+    return TissueMask.of(tissue_of(thumbnail, mask_mpp * cell), cell)
+
+
+def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
+    """Tissue of a low-resolution image.
+
+    Glass, shadows and black ink are grey, so chroma (largest minus smallest channel) tells tissue from
+    them. Otsu's threshold (1979) divides the chroma histogram; small pieces go, holes are filled, and
+    a margin of one pixel is added.
+
+    Args:
+        thumbnail: RGB (h, w, 3).
+        mpp: µm per pixel of it.
+
+    Returns:
+        (h, w), True = tissue.
+    """
+    smooth = ndimage.gaussian_filter(thumbnail.astype(np.float32), sigma=(1, 1, 0))
+    chroma = smooth.max(axis=2) - smooth.min(axis=2)
+    ink = smooth[..., 1] - smooth[..., 0] > _INK_MARGIN
+    stained = chroma[~ink]
+    if not stained.size:
+        return np.zeros(chroma.shape, bool)
+    tissue = (chroma > np.clip(otsu_threshold(stained), *_THRESHOLD_RANGE)) & ~ink
+    tissue = ndimage.binary_closing(np.pad(tissue, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
+    tissue = ndimage.binary_fill_holes(tissue) & ~ink
+    pieces, count = ndimage.label(tissue)
+    if count:
+        areas = np.bincount(pieces.ravel())
+        areas[0] = 0
+        tissue = (areas >= min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))[pieces]
+    grown: NDArray[np.bool_] = ndimage.binary_dilation(tissue)
+    return grown & ~ink
+
+
+def otsu_threshold(values: NDArray[np.float32]) -> float:
+    """The value that divides a histogram of 0..255 with the largest variance between both parts."""
+    histogram = np.bincount(np.clip(values, 0, 255).astype(np.int64).ravel(), minlength=256).astype(np.float64)
+    below = histogram.cumsum()
+    above = below[-1] - below
+    weighted = (histogram * np.arange(256)).cumsum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = weighted / below - (weighted[-1] - weighted) / above
+        between = np.nan_to_num(below * above * difference**2)
+    best = np.flatnonzero(between == between.max())
+    return float(best.mean()) + 0.5

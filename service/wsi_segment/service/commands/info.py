@@ -1,0 +1,52 @@
+"""What a slide is, before anything is done with it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "Show what a slide states: reader, levels, pixel size, bounds, fingerprint."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("slide", type=Path, metavar="SLIDE", help="slide file, or folder of DICOM files")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts of one slide."""
+    import json
+
+    from wsi_segment.inference.provenance import slide_fingerprint
+    from wsi_segment.inference.slide import open_slide, slide_files
+
+    slide = open_slide(args.slide)
+    try:
+        size = slide.pixel_size
+        facts = {
+            "slide": str(args.slide),
+            "reader": slide.reader,
+            "levels": [
+                {"width": level.width, "height": level.height, "downsample": level.downsample}
+                for level in slide.levels
+            ],
+            "bounds": [slide.bounds.x0, slide.bounds.y0, slide.bounds.x1, slide.bounds.y1],
+            "mpp_x": None if size is None else size.x,
+            "mpp_y": None if size is None else size.y,
+            "mpp_source": None if size is None else size.source,
+            "files": len(slide_files(args.slide)),
+            "fingerprint": slide_fingerprint(slide_files(args.slide)),
+        }
+    finally:
+        slide.close()
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    print(f"{facts['slide']}: read by {facts['reader']}, {facts['files']} file(s)")
+    for index, level in enumerate(slide.levels):
+        print(f"  level {index}: {level.width} x {level.height}, downsample {level.downsample:g}")
+    stated = "no pixel size stated; segment it with --mpp"
+    print(f"  {stated if size is None else f'{size.x:g} x {size.y:g} µm per pixel, from {size.source}'}")
+    print(f"  bounds {facts['bounds']}, fingerprint {str(facts['fingerprint'])[:16]}…")
+    return 0

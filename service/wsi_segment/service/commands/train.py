@@ -1,0 +1,93 @@
+"""Training a network on a dataset of images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+HELP = "Train a network on images with pixel masks and image-level labels."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest CSV, or the folder that holds it")
+    parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; the same one continues")
+    parser.add_argument("--recipe", default="modern", help="paper or modern (default: modern)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe (repeatable)"
+    )
+    parser.add_argument("--steps", type=int, help="short for --set steps=N")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument(
+        "--encoder-weights", type=Path, metavar="FILE", help="ResNet-18 state dict to start the encoder from"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, with a progress bar, and draw the curves."""
+    from rich.console import Console
+
+    from wsi_segment.model.dataset import read_dataset
+    from wsi_segment.model.recipe import make_recipe
+    from wsi_segment.service.display import make_bar
+    from wsi_segment.service.extras import needs_train_extra
+
+    changes = dict(_change(text) for text in args.set)
+    if args.steps is not None:
+        changes["steps"] = args.steps
+    recipe = make_recipe(args.recipe, changes)
+    dataset = read_dataset(args.manifest)
+    with needs_train_extra():
+        from wsi_segment.model.curves import draw_curves
+        from wsi_segment.model.training import TrainingProgress, read_log, train
+    console = Console(stderr=True, quiet=args.quiet)
+    with make_bar(console) as bar:
+        task = bar.add_task("training", total=recipe.steps, unit="steps")
+
+        def show(progress: TrainingProgress) -> None:
+            best = "" if progress.val_macro_f1 is None else f", val macro F1 {progress.val_macro_f1:.3f}"
+            bar.update(
+                task,
+                completed=progress.step,
+                description=f"loss {progress.segmentation_loss:.3f} + {progress.classification_loss:.3f}{best}",
+            )
+
+        train(dataset, args.out, recipe, args.seed, show, _read_weights(args.encoder_weights))
+    draw_curves(args.out)
+    if not args.quiet:
+        best = max(read_log(args.out), key=lambda row: row["val_macro_f1"])
+        print(
+            f"{args.out}: best at step {best['step']:.0f}, on val: macro F1 {best['val_macro_f1']:.3f}, "
+            f"micro F1 {best['val_micro_f1']:.3f}, lesion Dice {best['val_lesion_dice']:.3f}; see curves.png"
+        )
+    return 0
+
+
+def _change(text: str) -> tuple[str, Any]:
+    from wsi_segment.model.errors import InputError
+
+    field, separator, value = text.partition("=")
+    if not separator:
+        raise InputError(f"--set {text}: give FIELD=VALUE, such as --set steps=2000")
+    try:
+        parsed = json.loads(value)
+    except json.JSONDecodeError:
+        return field, value
+    return field, tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+def _read_weights(path: Path | None) -> Any:
+    if path is None:
+        return None
+    import torch
+
+    from wsi_segment.model.errors import InputError
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path}: not a state dict that torch can load safely ({type(error).__name__})") from error
+    return content.get("state_dict", content) if isinstance(content, dict) else content

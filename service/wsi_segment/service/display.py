@@ -1,0 +1,142 @@
+"""What a person sees of a run: a progress bar, and a table of areas."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from wsi_segment.inference.progress import Progress, Report, silent
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.summary import Summary
+
+_STAGES = {"tissue": "finding tissue", "segment": "segmenting", "pyramid": "writing pyramid"}
+_LINE_SECONDS = 10.0
+"""Where there is no terminal, a line of progress is printed this often."""
+
+
+class _Speed(ProgressColumn):
+    """Units a second, once there are some."""
+
+    def render(self, task: Task) -> Text:
+        """The speed as text."""
+        return Text(f"{task.speed:,.0f} {task.fields['unit']}/s" if task.speed else "")
+
+
+def make_bar(console: Console) -> Bar:
+    """The progress bar of every long command; tasks carry a field ``unit``."""
+    return Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        speed_estimate_period=15,
+    )
+
+
+class Display:
+    """Progress goes to standard error, results to standard output; ``quiet`` prints neither."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._out = Console(highlight=False)
+        self._progress = Console(stderr=True)
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[Report]:
+        """A report that shows how far a slide is."""
+        if self._quiet:
+            yield silent
+        elif not self._progress.is_terminal:
+            yield _Lines(name, self._progress)
+        else:
+            with make_bar(self._progress) as bar:
+                yield _Bars(name, bar)
+
+    def line(self, text: str) -> None:
+        """One line of result."""
+        if not self._quiet:
+            self._out.print(text, soft_wrap=True)
+
+    def result(self, summary: Summary) -> None:
+        """The table of a finished slide."""
+        if self._quiet:
+            return
+        table = Table(title=None, box=None, pad_edge=False)
+        for title, justify in (("id", "right"), ("class", "left"), ("mm²", "right"), ("% of tissue", "right")):
+            table.add_column(title, justify=justify)  # type: ignore[arg-type]  # literals
+        for area in summary.classes:
+            table.add_row(str(area.id), area.name, f"{area.area_mm2:.4f}", f"{area.percent_of_tissue:.2f}")
+        share = 100 * summary.tissue_mm2 / summary.slide_mm2 if summary.slide_mm2 else 0.0
+        table.add_row("", "tissue", f"{summary.tissue_mm2:.4f}", f"({share:.1f} % of slide)", style="bold")
+        self._out.print(table)
+        self.line(
+            f"{summary.out}: {summary.width} x {summary.height} px of {summary.mask_mpp:.3f} µm, "
+            f"{summary.windows} windows in {summary.seconds:.1f} s ({summary.device}); "
+            f"slide {summary.mpp:.4g} µm/px from {summary.mpp_source}"
+        )
+        for warning in summary.warnings:
+            self._progress.print(f"wsi-segment: warning: {warning}", soft_wrap=True)
+
+
+class _Bars:
+    """Progress as one bar a stage."""
+
+    def __init__(self, name: str, bar: Bar) -> None:
+        self._name, self._bar = name, bar
+        self._task = bar.add_task(f"{name}: opening", total=None, unit="")
+        self._stage = ""
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage != self._stage:
+            self._stage = progress.stage
+            unit = "windows" if progress.stage == "segment" else ""
+            self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(
+                f"{self._name}: {_STAGES[progress.stage]}", total=progress.total, completed=progress.kept, unit=unit
+            )
+        self._bar.update(self._task, completed=progress.done, total=progress.total)
+
+
+class _Lines:
+    """Progress as a line now and then, for logs."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self._name, self._console = name, console
+        self._begun = self._last = time.monotonic()
+        self._stage = ""
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.stage != self._stage:
+            self._stage, self._begun = progress.stage, now
+        if now - self._last < _LINE_SECONDS:
+            return
+        self._last = now
+        speed = (progress.done - progress.kept) / max(now - self._begun, 1e-9)
+        unit = " windows" if progress.stage == "segment" else ""
+        left = f", {(progress.total - progress.done) / speed:.0f} s left" if speed > 0 else ""
+        self._console.print(
+            f"{self._name}: {_STAGES[progress.stage]}: {progress.done}/{progress.total}{unit}, {speed:.0f}/s{left}",
+            soft_wrap=True,
+        )
