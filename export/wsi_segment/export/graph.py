@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import onnx
 import torch
 from onnx import TensorProto, helper
-
 from wsi_segment.model.card import WINDOW
 from wsi_segment.model.network import PIXEL_SCALE, PIXEL_ZERO_POINT, SegmentationNetwork
 
@@ -25,7 +23,6 @@ def to_onnx(network: SegmentationNetwork) -> onnx.ModelProto:
     Raises:
         onnx.checker.ValidationError: the graph is not valid.
     """
-    buffer = io.BytesIO()
     example = torch.zeros(2, 3, WINDOW, WINDOW)
     program = torch.onnx.export(
         network.eval(),
@@ -38,8 +35,7 @@ def to_onnx(network: SegmentationNetwork) -> onnx.ModelProto:
         verbose=False,
     )
     assert program is not None
-    program.save(buffer)
-    model = onnx.load_model_from_string(buffer.getvalue())
+    model = program.model_proto
     _take_pixels(model)
     _without_traces(model)
     onnx.checker.check_model(model, full_check=True)

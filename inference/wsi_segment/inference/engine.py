@@ -118,9 +118,7 @@ def prepare(
     tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step)
     plan = make_plan(frame, lattice, tissue, card, run)
     fingerprint = slide_fingerprint(slide_files(path))
-    provenance = make_provenance(
-        fingerprint, slide, size, frame, lattice, model, run, provider, plan.region_size
-    )
+    provenance = make_provenance(fingerprint, slide, size, frame, lattice, model, run, provider, plan.region_size)
     return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
 
 
@@ -128,14 +126,12 @@ def _compute(
     prepared: Prepared, model: Model, run: Run, output: Output, report: Report, stop: threading.Event
 ) -> tuple[list[FinishedRegion], int]:
     """Compute what is missing; all regions, and how many were there before."""
-    plan = prepared.plan
-    if output.begin():
+    plan, identity = prepared.plan, flat(prepared.provenance)
+    if output.begin(identity):
         MaskStore.create(
             output.store, prepared.frame, prepared.size, model.card.classes, plan.region_size, prepared.provenance
         )
-    ledger = Ledger(output.partial, flat(prepared.provenance))
-    try:
-        store = MaskStore(output.store, plan.region_size)
+    with Ledger(output.partial, identity) as ledger:
         kept = list(ledger.finished.values())
         predictor = RegionPredictor(
             source=PixelSource(prepared.slide, prepared.frame),
@@ -148,12 +144,11 @@ def _compute(
             count=_WindowCounter(report, plan.windows, sum(region.windows for region in kept)),
             stop=stop,
         )
+        store = MaskStore(output.store, plan.region_size)
         missing = [region for region in plan.regions if region.key not in ledger.finished]
         run_tasks(RegionTask(predictor, store), missing, plan.workers, ledger.add, stop)
         store.finish(_stage("pyramid", report, stop))
         return list(ledger.finished.values()), len(kept)
-    finally:
-        ledger.close()
 
 
 def _summarise(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.network import Network
@@ -112,9 +111,7 @@ def predict_image(
     """
     slide = ImageSlide(pixels)
     frame = mask_frame(slide, mpp, card.mpp)
-    lattice = Lattice(
-        frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride)
-    )
+    lattice = Lattice(frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride))
     everything = TissueMask.of(np.ones((-(-frame.height // 64), -(-frame.width // 64)), bool), 64)
     predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
     ids = predictor.class_ids(frame.box)

@@ -11,7 +11,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from wsi_segment.inference.durable import sync_folder
 from wsi_segment.model.errors import OutputError
@@ -30,7 +30,7 @@ class FinishedRegion:
 
 
 class Ledger:
-    """An open ledger; one thread appends."""
+    """An open ledger, to be used as a context; one thread appends."""
 
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
         """Begin a ledger, or take up the one that is there.
@@ -42,12 +42,12 @@ class Ledger:
         Raises:
             OutputError: the ledger there belongs to another run; the first difference is named.
         """
+        if (other := difference(folder, run)) is not None:
+            raise OutputError(f"{folder}: {other}; repeat it with the same, or start anew with --overwrite")
         self._path = folder / LEDGER_FILE
-        run = json.loads(json.dumps(run))
         self.finished: dict[str, FinishedRegion] = {}
         entries, intact = _read(self._path)
         if entries:
-            _refuse_other_run(folder, entries[0], run)
             for entry in entries[1:]:
                 self.finished[entry["key"]] = FinishedRegion(entry["key"], tuple(entry["pixels"]), entry["windows"])
         self._file = self._path.open("ab")
@@ -61,8 +61,10 @@ class Ledger:
         self._append({"key": region.key, "pixels": list(region.pixels), "windows": region.windows})
         self.finished[region.key] = region
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     def _append(self, entry: dict[str, Any]) -> None:
@@ -86,13 +88,14 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     return entries, intact
 
 
-def _refuse_other_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for key in sorted(before.keys() | now.keys()):
+def difference(folder: Path, run: dict[str, Any]) -> str | None:
+    """How the run that was begun in a folder differs from this one; None where it does not, or there is none."""
+    entries, _ = _read(folder / LEDGER_FILE)
+    before, now = entries[0] if entries else {}, json.loads(json.dumps(run))
+    for key in sorted(before.keys() | now.keys()) if before else ():
         if before.get(key) != now.get(key):
-            raise OutputError(
-                f"{folder}: was begun with {key} = {_short(before.get(key))}, this run has {_short(now.get(key))}; "
-                "repeat it with the same, or start anew with --overwrite"
-            )
+            return f"was begun with {key} = {_short(before.get(key))}, this run has {_short(now.get(key))}"
+    return None
 
 
 def _short(value: object) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from wsi_segment.inference.durable import sync_folder
-from wsi_segment.inference.ledger import LEDGER_FILE
+from wsi_segment.inference.ledger import LEDGER_FILE, difference
 from wsi_segment.model.errors import OutputError
 
 _STORE = "store"
@@ -35,28 +36,29 @@ class Output:
             probe.mkdir()
             probe.rmdir()
         except OSError as error:
-            raise OutputError(f"{final.parent}: cannot be written to ({error.strerror}); choose another --out") from error
+            raise OutputError(
+                f"{final.parent}: cannot be written to ({error.strerror}); choose another --out"
+            ) from error
 
     @property
     def store(self) -> Path:
         """Path of the growing store."""
         return self.partial / _STORE
 
-    def begin(self) -> bool:
-        """Make the partial folder; False where a begun one is to be continued."""
-        if self._overwrite and self.final.exists():
-            shutil.rmtree(self.partial, ignore_errors=True)
-        if (self.partial / LEDGER_FILE).exists() and self.store.exists():
+    def begin(self, run: dict[str, Any]) -> bool:
+        """Make the partial folder; False where one of the same run is there to be continued.
+
+        Args:
+            run: What makes the run what it is, see :class:`wsi_segment.inference.ledger.Ledger`.
+        """
+        begun = (self.partial / LEDGER_FILE).exists() and self.store.exists()
+        if begun and not (self._overwrite and difference(self.partial, run)):
             for torn in self.store.rglob("*.partial"):  # what zarr was writing when it was cut off
                 torn.unlink()
             return False
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir()
         return True
-
-    def discard(self) -> None:
-        """Forget everything that was begun."""
-        shutil.rmtree(self.partial, ignore_errors=True)
 
     def publish(self) -> None:
         """Put the store under the final name in one step, and remove what is left."""

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.slide import Slide
@@ -76,9 +75,7 @@ class PixelSource:
         return places // _UNIT, (places % _UNIT).astype(np.uint32)
 
 
-def read_whole(
-    source: PixelSource, step: Callable[[int, int], None] = lambda done, total: None
-) -> NDArray[np.uint8]:
+def read_whole(source: PixelSource, step: Callable[[int, int], None] = lambda done, total: None) -> NDArray[np.uint8]:
     """All of a coarse frame, RGB (height, width, 3), read in bands.
 
     Args:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
-from wsi_segment.inference.run import CHUNK, Run
+from wsi_segment.inference.run import Run
 from wsi_segment.inference.tissue import TissueMask
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.errors import InputError

@@ -10,7 +10,6 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
-
 from wsi_segment.inference import ngff
 from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.pixels import PixelSource, read_whole
@@ -90,7 +89,7 @@ def scale_bar_length(width_um: float) -> float:
 
 def _draw_scale_bar(draw: ImageDraw.ImageDraw, width: int, height: int, mpp: float) -> None:
     length = scale_bar_length(width * mpp)
-    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} um"  # the font has no µ
     x1, y1 = width - _MARGIN, height - _MARGIN
     x0 = x1 - round(length / mpp)
     font = ImageFont.load_default(_TEXT)
@@ -110,13 +109,11 @@ def _draw_legend(draw: ImageDraw.ImageDraw, x: int, card: ModelCard, areas: tupl
     draw.text((x, y), f"{card.name} {card.version}", fill=_INK, font=title)
     y += round(1.4 * _ROW)
     right = x + _LEGEND_WIDTH - 2 * _MARGIN
-    draw.text((right, y), "area, % of tissue", fill=_FAINT, font=font, anchor="ra")
+    draw.text((right, y), "mm2, % of tissue", fill=_FAINT, font=font, anchor="ra")
     y += _ROW
     for entry, area in zip(card.classes, areas, strict=True):
         draw.rectangle((x, y, x + 18, y + 18), fill=entry.color, outline=_INK)
         draw.text((x + 26, y), entry.name, fill=_INK, font=font)
-        draw.text(
-            (right, y), f"{area.area_mm2:.3g} mm², {area.percent_of_tissue:.1f} %", fill=_INK, font=font, anchor="ra"
-        )
+        draw.text((right, y), f"{area.area_mm2:.3g}, {area.percent_of_tissue:.1f} %", fill=_INK, font=font, anchor="ra")
         y += _ROW
     draw.text((x, y + _ROW // 2), "Research only, not for diagnosis.", fill=_FAINT, font=font)

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import dask
+from dask.base import compute
 from dask.callbacks import Callback
-
+from dask.delayed import delayed
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.plan import Region
 
 
-class _Finished(Callback):  # type: ignore[misc]  # dask has no types
+class _Finished(Callback):
     """Hands each result on as it comes, in the thread that waits for them all."""
 
     def __init__(self, done: Callable[[FinishedRegion], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._done = done
 
     def _posttask(self, key: Any, value: Any, dsk: Any, state: Any, worker_id: Any) -> None:
@@ -44,10 +44,10 @@ def run_tasks(
     """
     if not regions:
         return
-    delayed = [dask.delayed(task, pure=False, traverse=False)(region) for region in regions]
+    calls = [delayed(task, pure=False, traverse=False)(region) for region in regions]
     with ThreadPoolExecutor(workers, thread_name_prefix="region") as pool, _Finished(done):
         try:
-            dask.compute(*delayed, scheduler="threads", pool=pool, num_workers=workers, optimize_graph=False)
+            compute(*calls, scheduler="threads", pool=pool, num_workers=workers, optimize_graph=False)  # type: ignore[no-untyped-call]
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)

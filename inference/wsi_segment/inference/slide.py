@@ -9,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
 from wsi_segment.inference.box import Box
 from wsi_segment.model.errors import SlideError
 

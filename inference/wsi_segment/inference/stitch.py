@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
 from wsi_segment.inference.box import Box
 
 BLOCK = 512
@@ -21,7 +20,7 @@ BLOCK = 512
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities (B, C, h, w) of logits of that shape."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shifted: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
     shifted /= shifted.sum(axis=1, keepdims=True)
     return shifted
 
@@ -69,8 +68,8 @@ class RegionStitcher:
 
     def probabilities(self) -> NDArray[np.float32]:
         """Averages (C, rows, columns), one cell an output stride; all 0 where no window came."""
-        weights = np.where(self._weights > 0, self._weights, 1)
-        return self._sums / weights
+        covered = np.broadcast_to(self._weights > 0, self._sums.shape)
+        return np.divide(self._sums, self._weights, out=np.zeros_like(self._sums), where=covered)
 
     def class_ids(self, upsampling: Literal["nearest", "bilinear"]) -> NDArray[np.uint8]:
         """Class ids (height, width) from 1 at full size; 0 where no window came."""
@@ -84,7 +83,7 @@ class RegionStitcher:
 
 def class_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Ids of the likeliest class (first of equals) of (C, h, w), from 1; 0 where all are 0."""
-    ids = probabilities.argmax(axis=0).astype(np.uint8) + np.uint8(1)
+    ids: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8) + np.uint8(1)
     ids[probabilities.max(axis=0) == 0] = 0
     return ids
 

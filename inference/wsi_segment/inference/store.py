@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
-
 from wsi_segment.inference import ngff
 from wsi_segment.inference.durable import sync_file, sync_folder
 from wsi_segment.inference.frame import MaskFrame
@@ -19,6 +17,7 @@ from wsi_segment.inference.pyramid import halve, level_shapes
 from wsi_segment.inference.run import CHUNK
 from wsi_segment.inference.slide import PixelSize
 from wsi_segment.model.card import SegmentClass
+from zarr.codecs import ZstdCodec
 
 ATTRIBUTE = "wsi_segment"
 """Key of the project's own attributes in the root group."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.plan import Region
 from wsi_segment.inference.predict import RegionPredictor

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.pixels import PixelSource, read_whole
@@ -25,8 +24,10 @@ _THRESHOLD_RANGE = (8.0, 40.0)
 """Bounds on Otsu's threshold, in grey levels of chroma: below is noise of white glass, above is strong stain."""
 _INK_MARGIN = 12.0
 """Grey levels by which green exceeds red in marker ink; haematoxylin, eosin and DAB all keep red above green."""
-_SMALLEST_MICRONS = 100.0
+_SMALLEST_MICRONS = 50.0
 """Side of the smallest piece that counts as tissue; smaller ones are dust."""
+_LARGEST_HOLE_MICRONS = 150.0
+"""Side of the largest hole that counts as part of the tissue around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     """Tissue of a low-resolution image.
 
     Glass, shadows and black ink are grey, so chroma (largest minus smallest channel) tells tissue from
-    them. Otsu's threshold (1979) divides the chroma histogram; small pieces go, holes are filled, and
-    a margin of one pixel is added.
+    them. Otsu's threshold (1979) divides the chroma histogram; small pieces go, small holes
+    are filled, and a margin of one pixel is added.
 
     Args:
         thumbnail: RGB (h, w, 3).
@@ -129,14 +130,19 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
         return np.zeros(chroma.shape, bool)
     tissue = (chroma > np.clip(otsu_threshold(stained), *_THRESHOLD_RANGE)) & ~ink
     tissue = ndimage.binary_closing(np.pad(tissue, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
-    tissue = ndimage.binary_fill_holes(tissue) & ~ink
-    pieces, count = ndimage.label(tissue)
-    if count:
-        areas = np.bincount(pieces.ravel())
-        areas[0] = 0
-        tissue = (areas >= min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))[pieces]
+    tissue = ~_without_small(~tissue, (_LARGEST_HOLE_MICRONS / mpp) ** 2)
+    tissue = _without_small(tissue, min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))
     grown: NDArray[np.bool_] = ndimage.binary_dilation(tissue)
     return grown & ~ink
+
+
+def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+    """The mask without its connected pieces of fewer pixels than ``smallest``."""
+    pieces, _ = ndimage.label(mask)
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0
+    kept: NDArray[np.bool_] = (areas >= max(smallest, 1))[pieces]
+    return kept
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.pixels import PixelSource
@@ -50,9 +49,7 @@ def read_bands(
         if not len(y):
             continue
         windows = tuple(lattice.box(rows[start + j], columns[i]) for j, i in zip(y, x, strict=True))
-        m_box = Box(
-            min(w.x0 for w in windows), windows[0].y0, max(w.x1 for w in windows), windows[-1].y1
-        )
+        m_box = Box(min(w.x0 for w in windows), windows[0].y0, max(w.x1 for w in windows), windows[-1].y1)
         yield Band(m_box, source.read(m_box), windows)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
 from wsi_segment.model.recipe import Recipe
 
 _GREY = torch.tensor([0.2989, 0.5870, 0.1140])
@@ -36,9 +35,7 @@ def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Genera
     return colour_jitter(torch.stack(moved_pixels), recipe.jitter, generator), torch.stack(moved_ids)
 
 
-def colour_jitter(
-    pixels: Tensor, amounts: tuple[float, float, float, float], generator: torch.Generator
-) -> Tensor:
+def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:
     """Brightness, contrast, saturation and hue, each patch by its own random factors.
 
     Factors are uniform in 1 - amount to 1 + amount (hue: -amount to amount of a turn). Hue turns the
@@ -60,11 +57,11 @@ def colour_jitter(
     x = (x - luma) * saturation + luma
     if amounts[3]:
         x = torch.einsum("bij,bjhw->bihw", _hue_rotation(amounts[3] * draws[3].flatten()), x)
-    return x.clamp_(0, 255)
+    return torch.clamp(x, 0, 255)
 
 
 def _luma(x: Tensor) -> Tensor:
-    return torch.einsum("j,bjhw->bhw", _GREY, x).unsqueeze(1)
+    return torch.unsqueeze(torch.einsum("j,bjhw->bhw", _GREY, x), 1)
 
 
 def _hue_rotation(turns: Tensor) -> Tensor:
@@ -75,4 +72,4 @@ def _hue_rotation(turns: Tensor) -> Tensor:
     turn[:, 0, 0] = 1
     turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
     turn[:, 1, 2], turn[:, 2, 1] = -angle.sin(), angle.sin()
-    return torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    return torch.matmul(torch.matmul(torch.linalg.inv(to_yiq), turn), to_yiq)

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
 from wsi_segment.model.errors import ModelError
 
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
-WINDOW = 128
+WINDOW: Literal[128] = 128
 """Side of the square window a network sees, in pixels at the model's mpp."""
 
 _BUNDLED = Path(__file__).parent / "bundled"
@@ -126,7 +125,8 @@ class Model:
         found, expected = sha256_of(path), self.card.files[file]
         if found != expected:
             raise ModelError(
-                f"{path}: sha256 is {found[:12]}…, the card says {expected[:12]}…; the file was changed, export it again"
+                f"{path}: sha256 is {found[:12]}…, the card says {expected[:12]}…; the file was changed, "
+                "export the model again"
             )
         return path
 

@@ -21,7 +21,6 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
-
 from wsi_segment.model.card import SegmentClass
 from wsi_segment.model.errors import DatasetError
 
@@ -147,7 +146,7 @@ def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
             mask=paths[1] if row["mask"] else None,
             label=None if label is None else ids[label],
             group=row["group"] or row["image"],
-            split=split,  # type: ignore[arg-type]  # checked above
+            split=split,
         )
 
     return Dataset(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-
 from wsi_segment.model.card import SegmentClass
 from wsi_segment.model.dataset import SPLITS, Dataset, Item
 from wsi_segment.model.errors import DatasetError
@@ -49,7 +48,7 @@ def adapt(folder: Path, rows: list[dict[str, str]]) -> Dataset:
         for path in (image, mask):
             if not path.is_file():
                 raise DatasetError(f"{path}: missing, though the manifest names it")
-        return Item(image, mask, ids[row["diagnosis"]], row["case"], row["split"])  # type: ignore[arg-type]
+        return Item(image, mask, ids[row["diagnosis"]], row["case"], row["split"])
 
     return Dataset(
         name="ebhi-seg",

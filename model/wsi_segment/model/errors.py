@@ -47,7 +47,7 @@ class RunError(WsiSegmentError):
     """The run failed although its input is sound."""
 
 
-class Cancelled(WsiSegmentError):
+class Cancelled(WsiSegmentError):  # noqa: N818  not an error of anything
     """The run was asked to stop; what is finished is kept."""
 
     exit_code = 130

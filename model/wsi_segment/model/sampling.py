@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-
 from wsi_segment.model.dataset import Dataset, Split
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader, extract_patches
 from wsi_segment.model.recipe import Recipe
@@ -51,9 +50,9 @@ class Sampler:
         self._weights = {kind: draw_weights(pool.of(kind), recipe.balance) for kind in PatchKind if pool.of(kind)}
 
     def batch(self, kind: PatchKind, step: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Pixels (B, 3, 128, 128) float32 in 0..255, ids (B, 128, 128) int64, labels (B,) int64 of classification patches.
+        """Pixels (B, 3, 128, 128) float32 in 0..255, ids (B, 128, 128) int64, labels (B,) int64.
 
-        None where the pool has no patch of that kind.
+        Labels are those of classification patches. None where the pool has no patch of that kind.
         """
         patches = self._pool.of(kind)
         if not patches:
@@ -85,8 +84,9 @@ def draw_weights(patches: Sequence[Patch], balance: float) -> Floats:
     holding = Counter(class_id for patch in patches for class_id in patch.classes)
     stands_for = [min(patch.classes, key=lambda class_id: holding[class_id]) for patch in patches]
     count = Counter(stands_for)
-    weights = np.array([count[class_id] ** -balance for class_id in stands_for], dtype=np.float64)
-    return weights / weights.sum()
+    weights: Floats = np.array([count[class_id] ** -balance for class_id in stands_for], dtype=np.float64)
+    weights /= weights.sum()
+    return weights
 
 
 def inverse_frequency(pool: PatchPool, reader: PatchReader, classes: int) -> Tensor:

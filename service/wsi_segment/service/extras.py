@@ -14,4 +14,6 @@ def needs_train_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; training and export need: pip install wsi-segment[train]") from error
+        raise InputError(
+            f"{error.name} is not installed; training and export need: pip install wsi-segment[train]"
+        ) from error

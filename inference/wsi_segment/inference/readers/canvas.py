@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.slide import Level
 

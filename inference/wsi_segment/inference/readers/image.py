@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import clip, on_white
 from wsi_segment.inference.slide import Level, PixelSize
@@ -33,7 +32,7 @@ class ImageSlide:
         """A slide of RGB pixels (height, width, 3)."""
         height, width = pixels.shape[:2]
         self._pixels = pixels
-        self.levels = (Level(width, height, 1.0),)
+        self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
         self.bounds = Box(0, 0, width, height)
         self.pixel_size = pixel_size
 

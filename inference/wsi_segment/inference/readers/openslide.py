@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import openslide
 from numpy.typing import NDArray
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import clip, exact_downsample, on_white
 from wsi_segment.inference.slide import Level, PixelSize
@@ -33,9 +32,7 @@ class OpenSlideSlide:
         width, height = self._slide.dimensions
         self.levels = tuple(
             Level(w, h, exact_downsample(downsample, w))
-            for (w, h), downsample in zip(
-                self._slide.level_dimensions, self._slide.level_downsamples, strict=True
-            )
+            for (w, h), downsample in zip(self._slide.level_dimensions, self._slide.level_downsamples, strict=True)
         )
         properties = self._slide.properties
         x0, y0 = (int(properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")

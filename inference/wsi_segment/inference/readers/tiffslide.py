@@ -9,7 +9,6 @@ import numpy as np
 import tifffile
 import tiffslide
 from numpy.typing import NDArray
-
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import clip, exact_downsample, on_white
 from wsi_segment.inference.slide import Level, PixelSize
@@ -30,7 +29,7 @@ def refuse_unsupported(path: Path) -> None:
             page = tiff.series[0].levels[0].keyframe if tiff.series else None
             axes = tiff.series[0].axes if tiff.series else ""
             shape = tiff.series[0].shape if tiff.series else ()
-    except Exception:  # noqa: BLE001  not a TIFF, or a damaged one: the readers say which
+    except Exception:
         return
     if page is None or page.dtype is None:
         return

@@ -26,7 +26,6 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from rich.console import Console
-
     from wsi_segment.inference.evaluation import evaluate
     from wsi_segment.inference.network import OnnxNetwork
     from wsi_segment.model.card import find_model, write_card

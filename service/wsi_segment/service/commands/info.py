@@ -28,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
             "slide": str(args.slide),
             "reader": slide.reader,
             "levels": [
-                {"width": level.width, "height": level.height, "downsample": level.downsample}
-                for level in slide.levels
+                {"width": level.width, "height": level.height, "downsample": level.downsample} for level in slide.levels
             ],
             "bounds": [slide.bounds.x0, slide.bounds.y0, slide.bounds.x1, slide.bounds.y1],
             "mpp_x": None if size is None else size.x,

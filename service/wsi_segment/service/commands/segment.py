@@ -98,9 +98,7 @@ def output_paths(slides: Sequence[Path], out: Path) -> list[Path]:
     return [out / f"{stem}.zarr" for stem in stems]
 
 
-def _segment_one(
-    slide: Path, out: Path, model: Model, choices: Run, display: Display, preview: Path | None
-) -> Summary:
+def _segment_one(slide: Path, out: Path, model: Model, choices: Run, display: Display, preview: Path | None) -> Summary:
     from wsi_segment.inference.engine import segment
     from wsi_segment.inference.preview import write_preview
     from wsi_segment.inference.slide import open_slide

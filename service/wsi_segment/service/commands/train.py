@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar, and draw the curves."""
     from rich.console import Console
-
     from wsi_segment.model.dataset import read_dataset
     from wsi_segment.model.recipe import make_recipe
     from wsi_segment.service.display import make_bar
@@ -42,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     dataset = read_dataset(args.manifest)
     with needs_train_extra():
         from wsi_segment.model.curves import draw_curves
-        from wsi_segment.model.training import TrainingProgress, read_log, train
+        from wsi_segment.model.run_folder import read_log
+        from wsi_segment.model.training import TrainingProgress, train
     console = Console(stderr=True, quiet=args.quiet)
     with make_bar(console) as bar:
         task = bar.add_task("training", total=recipe.steps, unit="steps")
@@ -83,7 +83,6 @@ def _read_weights(path: Path | None) -> Any:
     if path is None:
         return None
     import torch
-
     from wsi_segment.model.errors import InputError
 
     try:

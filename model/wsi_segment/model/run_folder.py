@@ -1,0 +1,141 @@
+"""The folder of a training run: its description, log, checkpoints, and the weights to export."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from wsi_segment.model.card import SegmentClass
+from wsi_segment.model.dataset import Dataset
+from wsi_segment.model.errors import OutputError
+from wsi_segment.model.network import SegmentationNetwork
+from wsi_segment.model.recipe import Recipe
+
+LOG_FILE, LAST_FILE, BEST_FILE, RUN_FILE = "log.csv", "last.pt", "best.pt", "run.json"
+PATCHES_FILE = "patches.npy"
+LOG_COLUMNS = (
+    "step",
+    "seconds",
+    "learning_rate",
+    "segmentation_loss",
+    "classification_loss",
+    "val_macro_f1",
+    "val_micro_f1",
+    "val_lesion_dice",
+)
+
+
+class RunFolder:
+    """The files of a run; a checkpoint is written beside the old one and renamed over it."""
+
+    def __init__(self, folder: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+        self._folder = folder
+        self._best = float("-inf")
+        identity = {
+            "dataset": dataset.name,
+            "items": len(dataset.items),
+            "classes": [entry.model_dump(mode="json") for entry in dataset.classes],
+            "mpp": dataset.mpp,
+            "mpp_source": dataset.mpp_source,
+            "attribution": dataset.attribution,
+            "license": dataset.license,
+            "seed": seed,
+            "recipe": asdict(recipe),
+        }
+        identity = json.loads(json.dumps(identity))
+        folder.mkdir(parents=True, exist_ok=True)
+        described = folder / RUN_FILE
+        if described.exists():
+            before = json.loads(described.read_text(encoding="utf-8"))
+            differing = [key for key in identity if before.get(key) != identity[key]]
+            if differing:
+                raise OutputError(f"{folder}: holds a run with another {differing[0]}; choose another --out")
+        else:
+            described.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+
+    def keep_patches(self, patches: NDArray[np.uint8]) -> None:
+        """Keep some real patches, on which the export is compared with the network."""
+        np.save(self._folder / PATCHES_FILE, patches)
+
+    def resume(self) -> dict[str, Any] | None:
+        """The newest checkpoint's state, or None for a new run; log lines after it are dropped."""
+        last = self._folder / LAST_FILE
+        if not last.exists():
+            (self._folder / LOG_FILE).unlink(missing_ok=True)
+            return None
+        state: dict[str, Any] = torch.load(last, weights_only=True)
+        rows = [row for row in read_log(self._folder) if row["step"] <= state["step"]]
+        self._write_log(rows)
+        self._best = max((row["val_macro_f1"] for row in rows), default=self._best)
+        return state
+
+    def save(self, row: dict[str, float], state: dict[str, Any], weights: dict[str, Tensor]) -> None:
+        """Keep a validation's row, and the weights if they are the best so far; the checkpoint comes last."""
+        rows = [*read_log(self._folder), row]
+        self._write_log(rows)
+        if row["val_macro_f1"] > self._best:
+            self._best = row["val_macro_f1"]
+            self._replace(BEST_FILE, {"weights": weights, "row": row})
+        self._replace(LAST_FILE, state)
+
+    def _replace(self, name: str, content: dict[str, Any]) -> None:
+        beside = self._folder / f"{name}.new"
+        torch.save(content, beside)
+        beside.replace(self._folder / name)
+
+    def _write_log(self, rows: list[dict[str, float]]) -> None:
+        beside = self._folder / f"{LOG_FILE}.new"
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        beside.replace(self._folder / LOG_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """The best weights of a finished or running training, and what they are."""
+
+    network: SegmentationNetwork
+    classes: tuple[SegmentClass, ...]
+    described: dict[str, Any]
+    """Contents of ``run.json``."""
+    row: dict[str, float]
+    """The validation that the weights won."""
+    patches: NDArray[np.uint8]
+    """Real patches to compare an export on, (B, 128, 128, 3)."""
+
+
+def load_run(folder: Path) -> TrainedRun:
+    """The best network of a run folder, in evaluation mode.
+
+    Raises:
+        OutputError: the folder holds no run, or none that was validated yet.
+    """
+    described_path, best = folder / RUN_FILE, folder / BEST_FILE
+    if not described_path.is_file():
+        raise OutputError(f"{folder}: no training run there; wsi-segment train makes one")
+    if not best.is_file():
+        raise OutputError(f"{folder}: the run has no validated checkpoint yet; let it train on")
+    described = json.loads(described_path.read_text(encoding="utf-8"))
+    classes = tuple(SegmentClass.model_validate(entry) for entry in described["classes"])
+    network = SegmentationNetwork(len(classes), described["recipe"]["head"])
+    content = torch.load(best, weights_only=True)
+    network.load_state_dict(content["weights"])
+    return TrainedRun(network.eval(), classes, described, content["row"], np.load(folder / PATCHES_FILE))
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """The rows of a run's log, empty where there is none."""
+    path = folder / LOG_FILE
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wsi_segment.inference.ledger import LEDGER_FILE, FinishedRegion, Ledger
+from wsi_segment.model.errors import OutputError
+
+RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
+
+
+def fill(folder: Path, count: int) -> None:
+    with Ledger(folder, RUN) as ledger:
+        for index in range(count):
+            ledger.add(FinishedRegion(f"0,{index}", (1, 2, 3), 4))
+
+
+def test_finished_regions_come_back(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    with Ledger(tmp_path, RUN) as again:
+        assert again.finished["0,2"] == FinishedRegion("0,2", (1, 2, 3), 4)
+        assert len(again.finished) == 3
+
+
+def test_another_run_is_refused_with_the_difference_named(tmp_path: Path) -> None:
+    fill(tmp_path, 1)
+    with pytest.raises(OutputError, match=r"parameters.overlap = 0.25, this run has 0.5.*--overwrite"):
+        Ledger(tmp_path, RUN | {"parameters.overlap": 0.5})
+
+
+@given(cut=st.integers(0, 200), flip=st.integers(0, 255))
+def test_a_torn_or_damaged_tail_is_as_if_never_written(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, flip: int
+) -> None:
+    folder = tmp_path_factory.mktemp("ledger")
+    fill(folder, 3)
+    path = folder / LEDGER_FILE
+    whole = path.read_bytes()
+    header = whole.index(b"\n") + 1
+    keep = max(header, len(whole) - cut)
+    torn = bytearray(whole[:keep])
+    if flip and len(torn) > header:
+        torn[-1] ^= flip
+    path.write_bytes(bytes(torn))
+    with Ledger(folder, RUN) as ledger:
+        intact = len(ledger.finished)
+        assert intact == 3 or (intact < 3 and (cut or flip))
+        ledger.add(FinishedRegion("9,9", (0, 0, 0), 0))
+    with Ledger(folder, RUN) as ledger:
+        assert len(ledger.finished) == intact + 1

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from wsi_segment.inference.pyramid import halve, level_shapes
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
+def test_halving_takes_the_commonest_id(ids: np.ndarray) -> None:
+    height, width = ids.shape
+    padded = np.pad(ids, ((0, height % 2), (0, width % 2)), mode="edge")
+    halved = halve(ids)
+    assert halved.shape == ((height + 1) // 2, (width + 1) // 2)
+    for y in range(halved.shape[0]):
+        for x in range(halved.shape[1]):
+            block = padded[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].ravel().tolist()
+            counts = Counter(block)
+            best = max(counts.values())
+            assert halved[y, x] == next(value for value in block if counts[value] == best)
+
+
+def test_levels_halve_until_one_chunk_is_left() -> None:
+    assert level_shapes(1484, 1110) == ((1484, 1110), (742, 555), (371, 278))
+    assert level_shapes(10, 10) == ((10, 10),)

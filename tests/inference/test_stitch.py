@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.stitch import BLOCK, RegionStitcher, class_of, softmax, window_weight
+
+
+def test_weights_of_half_overlapping_windows_sum_to_one() -> None:
+    weight = window_weight(16, overlapping=True)
+    line = weight.sum(axis=0) / weight.sum(axis=0).max() * weight[8].max()
+    profile = np.sqrt(np.diagonal(weight))
+    np.testing.assert_allclose(profile[:8] + profile[8:], 1, rtol=1e-6)
+    assert (line > 0).all()
+
+
+def test_softmax_sums_to_one_and_survives_large_logits() -> None:
+    probabilities = softmax(np.array([[[[1000.0]], [[0.0]], [[-1000.0]]]], np.float32))
+    np.testing.assert_allclose(probabilities[0, :, 0, 0], [1, 0, 0])
+
+
+def test_without_overlap_a_window_is_its_own_crop() -> None:
+    probabilities = np.random.default_rng(0).random((3, 16, 16), np.float32)
+    stitcher = RegionStitcher(Box(0, 0, 128, 128), 3, 8, window_weight(16, overlapping=False))
+    stitcher.add(Box(0, 0, 128, 128), probabilities)
+    np.testing.assert_array_equal(stitcher.probabilities(), probabilities)
+    np.testing.assert_array_equal(stitcher.class_ids("nearest")[::8, ::8], probabilities.argmax(axis=0) + 1)
+
+
+def test_where_no_window_came_the_id_is_0() -> None:
+    stitcher = RegionStitcher(Box(0, 0, 200, 130), 3, 8, window_weight(16, overlapping=False))
+    stitcher.add(Box(0, 0, 128, 128), np.full((3, 16, 16), 1 / 3, np.float32))
+    ids = stitcher.class_ids("bilinear")
+    assert ids.shape == (130, 200)
+    assert (ids[:128, :128] == 1).all()
+    assert (ids[:, 128:] == 0).all()
+    assert (ids[128:] == 0).all()
+
+
+def interpolate_all(probabilities: np.ndarray, stride: int) -> np.ndarray:
+    """Bilinear interpolation of every cell, written with coordinates, clamped to blocks."""
+    _, rows, columns = probabilities.shape
+
+    def axis(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pixel = np.arange(count * stride)
+        place = (pixel + 0.5) / stride - 0.5
+        first_cell = pixel // BLOCK * (BLOCK // stride)
+        last_cell = np.minimum(first_cell + BLOCK // stride - 1, count - 1)
+        low = np.floor(place)
+        return (
+            np.clip(low, first_cell, last_cell).astype(int),
+            np.clip(low + 1, first_cell, last_cell).astype(int),
+            place - low,
+        )
+
+    y0, y1, fy = axis(rows)
+    x0, x1, fx = axis(columns)
+    fy = fy[:, None]
+    p = probabilities.astype(np.float64)
+    top = p[:, y0][:, :, x0] * (1 - fx) + p[:, y0][:, :, x1] * fx
+    bottom = p[:, y1][:, :, x0] * (1 - fx) + p[:, y1][:, :, x1] * fx
+    interpolated: np.ndarray = top * (1 - fy) + bottom * fy
+    return interpolated
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 40), columns=st.integers(60, 150))
+def test_refining_borders_equals_interpolating_everything(stride: int, seed: int, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    smooth = rng.random((3, rows // 4 + 1, columns // 4 + 1)).repeat(4, axis=1).repeat(4, axis=2)[:, :rows, :columns]
+    raw = (smooth + 0.3 * rng.random(smooth.shape)).astype(np.float32)
+    region = Box(0, 0, columns * stride, rows * stride)
+    stitcher = RegionStitcher(region, 3, stride, np.ones((128 // stride,) * 2, np.float32))
+    stitcher._sums[:], stitcher._weights[:] = raw, 1
+    full = interpolate_all(raw, stride)
+    found = stitcher.class_ids("bilinear")
+    differs = found != full.argmax(axis=0) + 1
+    margin = np.sort(full, axis=0)
+    assert (margin[-1] - margin[-2])[differs].max(initial=0) < 1e-6  # only where two classes tie
+
+
+def test_likeliest_class_of_nothing_is_0() -> None:
+    probabilities = np.zeros((2, 1, 2), np.float32)
+    probabilities[1, 0, 1] = 0.4
+    np.testing.assert_array_equal(class_of(probabilities), [[0, 2]])

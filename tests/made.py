@@ -1,0 +1,143 @@
+"""Made slides, made models and networks that are a known function; shared by all tests and by the demo."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from wsi_segment.model.card import MODEL_FILE, InputFormat, Model, ModelCard, SegmentClass, write_card
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+"""Real slides and a real dataset, where a checkout has them beside it."""
+SLIDES = SHARED / "slides"
+
+CLASSES = (
+    SegmentClass(name="red", color=(200, 0, 0)),
+    SegmentClass(name="green", color=(0, 200, 0)),
+    SegmentClass(name="blue", color=(0, 0, 200)),
+)
+
+
+def write_slide(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    mpp: float | None = 1.0,
+    levels: int = 1,
+    tile: int = 256,
+    compression: str | None = "deflate",
+) -> Path:
+    """A tiled pyramidal TIFF; every level is the mean of 2 x 2 pixels of the one before."""
+    resolution = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for level in range(levels):
+            if level:
+                height, width = (pixels.shape[0] // 2) * 2, (pixels.shape[1] // 2) * 2
+                blocks = pixels[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
+                pixels = blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+            tiff.write(
+                pixels,
+                tile=(tile, tile),
+                photometric="rgb",
+                compression=compression,
+                subfiletype=1 if level else 0,
+                resolution=resolution if not level else None,
+                resolutionunit="CENTIMETER" if mpp is not None else None,
+                metadata=None,
+            )
+    return path
+
+
+def tissue_like(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth blobs of red, green and blue on white, (height, width, 3); no two neighbourhoods are alike."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((3, height // 32 + 2, width // 32 + 2)).repeat(32, axis=1).repeat(32, axis=2)
+    colour = coarse[:, :height, :width].argmax(axis=0)
+    palette = np.array([(200, 60, 90), (120, 170, 60), (90, 50, 190)], np.uint8)
+    noise = rng.integers(-20, 21, (height, width, 3))
+    pixels: NDArray[np.uint8] = np.clip(palette[colour] + noise, 0, 255).astype(np.uint8)
+    y, x = np.mgrid[:height, :width]
+    glass = ((y - height / 2) / (0.48 * height)) ** 2 + ((x - width / 2) / (0.48 * width)) ** 2 > 1
+    pixels[glass] = 255
+    return pixels
+
+
+class ChannelNetwork:
+    """The logit of a class is the mean of its colour channel over an output cell, sharpened; exact, any batch."""
+
+    def __init__(self, output_stride: int = 8) -> None:
+        self.output_stride = output_stride
+        self.windows = 0
+
+    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.windows += len(windows)
+        s = self.output_stride
+        batch, height, width, _ = windows.shape
+        cells = windows.reshape(batch, height // s, s, width // s, s, 3).sum(axis=(2, 4), dtype=np.int64)
+        logits: NDArray[np.float32] = (cells.transpose(0, 3, 1, 2) / (s * s * 8)).astype(np.float32)
+        return logits
+
+
+def make_card(
+    output_stride: int = 8, upsampling: str = "nearest", mpp: float = 1.0, digest: str = "0" * 64
+) -> ModelCard:
+    """A card for :class:`ChannelNetwork`."""
+    return ModelCard.model_validate(
+        {
+            "name": "channels",
+            "version": "1",
+            "mpp": mpp,
+            "output_stride": output_stride,
+            "upsampling": upsampling,
+            "classes": [entry.model_dump() for entry in CLASSES],
+            "files": {MODEL_FILE: digest},
+            "license": "CC0-1.0",
+            "training_data": "none",
+            "intended_use": "tests",
+            "limitations": "all",
+        }
+    )
+
+
+def make_model(output_stride: int = 8, upsampling: str = "nearest", mpp: float = 1.0) -> Model:
+    """A model without weights, to be run with a given network."""
+    return Model(Path("made"), make_card(output_stride, upsampling, mpp))
+
+
+def write_model(folder: Path, form: InputFormat | None = None, output_stride: int = 8) -> Model:
+    """A real ONNX model that computes what :class:`ChannelNetwork` computes."""
+    from onnx import TensorProto, helper, save
+
+    form = form or InputFormat()
+    side = [128, 128]
+    shape: list[str | int | None] = ["batch", *side, 3] if form.layout == "NHWC" else ["batch", 3, *side]
+    pixel_type = TensorProto.UINT8 if form.dtype == "uint8" else TensorProto.FLOAT
+    nodes = [helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT)]
+    nodes.append(
+        helper.make_node("Transpose", ["float"], ["nchw"], perm=[0, 3, 1, 2])
+        if form.layout == "NHWC"
+        else helper.make_node("Identity", ["float"], ["nchw"])
+    )
+    nodes.append(
+        helper.make_node(
+            "AveragePool", ["nchw"], ["mean"], kernel_shape=[output_stride] * 2, strides=[output_stride] * 2
+        )
+    )
+    nodes.append(helper.make_node("Div", ["mean", "eight"], ["logits"]))
+    cells = 128 // output_stride
+    graph = helper.make_graph(
+        nodes,
+        "channels",
+        [helper.make_tensor_value_info("pixels", pixel_type, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3, cells, cells])],
+        [helper.make_tensor("eight", TensorProto.FLOAT, [], [8.0])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    folder.mkdir(parents=True, exist_ok=True)
+    save(model, folder / MODEL_FILE)
+    digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+    card = make_card(output_stride, digest=digest).model_copy(update={"input": form})
+    write_card(card, folder)
+    return Model(folder, card)
