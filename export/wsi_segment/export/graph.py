@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Any
 
 import onnx
@@ -24,16 +26,19 @@ def to_onnx(network: SegmentationNetwork) -> onnx.ModelProto:
         onnx.checker.ValidationError: the graph is not valid.
     """
     example = torch.zeros(2, 3, WINDOW, WINDOW)
-    program = torch.onnx.export(
-        network.eval(),
-        (example,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["normalised"],
-        output_names=[OUTPUT],
-        dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that this graph does not need
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            network.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["normalised"],
+            output_names=[OUTPUT],
+            dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     _take_pixels(model)

@@ -14,8 +14,7 @@ from wsi_segment.inference.readers.canvas import clip, exact_downsample, on_whit
 from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import SlideError
 
-_MICRONS_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
-"""TIFF ResolutionUnit: inch, centimetre."""
+_MICRONS_PER_UNIT = {"INCH": 25_400.0, "CENTIMETER": 10_000.0}
 
 
 def refuse_unsupported(path: Path) -> None:
@@ -54,14 +53,15 @@ class TiffSlideSlide:
         """
         self._path = path
         self._lock = threading.Lock()
+        self._file = path.open("rb")  # our own, so that it is closed whatever fails below
         try:
-            self._slide = tiffslide.TiffSlide(path)
+            self._slide = tiffslide.TiffSlide(self._file)
             dimensions, downsamples = self._slide.level_dimensions, self._slide.level_downsamples
             properties = self._slide.properties
-            self._read_pixel(path)
-        except SlideError:
-            raise
+            # one pixel, so that an unsupported compression shows at once and not within the run
+            self._slide.read_region((0, 0), 0, (1, 1), as_array=True)
         except Exception as error:  # tiffslide lets errors of every library below it through
+            self._file.close()
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise SlideError(f"tiffslide: {reason:.200}") from error
         self.levels = tuple(
@@ -69,10 +69,6 @@ class TiffSlideSlide:
         )
         self.bounds = Box(0, 0, self.levels[0].width, self.levels[0].height)
         self.pixel_size = _pixel_size(properties)
-
-    def _read_pixel(self, path: Path) -> None:
-        """One pixel, so that an unsupported compression shows at once and not within the run."""
-        self._slide.read_region((0, 0), 0, (1, 1), as_array=True)
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slide.Slide`."""
@@ -91,6 +87,7 @@ class TiffSlideSlide:
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slide.Slide`."""
         self._slide.close()
+        self._file.close()
 
 
 def _pixel_size(properties: dict[str, object]) -> PixelSize | None:
@@ -98,7 +95,7 @@ def _pixel_size(properties: dict[str, object]) -> PixelSize | None:
     x, y = properties.get("tiffslide.mpp-x"), properties.get("tiffslide.mpp-y")
     if isinstance(x, int | float) and isinstance(y, int | float):
         return PixelSize(float(x), float(y), "tiffslide.mpp-x/y")
-    unit = _MICRONS_PER_UNIT.get(int(str(properties.get("tiff.ResolutionUnit") or 0)))
+    unit = _MICRONS_PER_UNIT.get(str(properties.get("tiff.ResolutionUnit")).upper().removeprefix("RESUNIT."))
     x, y = properties.get("tiff.XResolution"), properties.get("tiff.YResolution")
     if unit and isinstance(x, int | float) and isinstance(y, int | float) and x > 0 and y > 0:
         return PixelSize(unit / x, unit / y, "TIFF resolution")

@@ -1,0 +1,7 @@
+"""``python -m wsi_segment.service`` is the command line."""
+
+import sys
+
+from wsi_segment.service.cli import main
+
+sys.exit(main())

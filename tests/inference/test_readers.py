@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+import tifffile
+from made import tissue_like, write_slide
+from PIL import Image
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.readers.canvas import exact_downsample
+from wsi_segment.inference.readers.image import ImageSlide
+from wsi_segment.inference.readers.openslide import OpenSlideSlide
+from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
+from wsi_segment.inference.slide import PixelSize, Slide, open_slide, pixel_size_of, slide_files
+from wsi_segment.model.errors import SlideError
+
+PIXELS = tissue_like(700, 900)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_slide(tmp_path_factory.mktemp("readers") / "made.tiff", PIXELS, mpp=0.5, levels=3)
+
+
+READERS: list[Callable[[Path], Slide]] = [OpenSlideSlide, TiffSlideSlide, lambda path: ImageSlide(PIXELS)]
+
+
+@pytest.fixture(params=READERS, ids=["openslide", "tiffslide", "pillow"])
+def slide(request: pytest.FixtureRequest, made: Path) -> Iterator[Slide]:
+    opened: Slide = request.param(made)
+    yield opened
+    opened.close()
+
+
+def test_pixels_are_those_that_were_written(slide: Slide) -> None:
+    np.testing.assert_array_equal(slide.read(0, Box(130, 77, 700, 600)), PIXELS[77:600, 130:700])
+
+
+def test_every_level_reads_to_its_last_pixel(slide: Slide) -> None:
+    for index, level in enumerate(slide.levels):
+        corner = Box(level.width - 9, level.height - 7, level.width, level.height)
+        assert slide.read(index, corner).shape == (7, 9, 3)
+        whole = slide.read(index, Box(0, 0, level.width, level.height))
+        np.testing.assert_array_equal(slide.read(index, corner), whole[-7:, -9:])
+
+
+def test_levels_show_the_same_place(slide: Slide) -> None:
+    fine = slide.read(0, Box(0, 0, 800, 640)).astype(float)
+    for index, level in enumerate(slide.levels[1:], start=1):
+        d = int(level.downsample)
+        coarse = slide.read(index, Box(0, 0, 800 // d, 640 // d)).astype(float)
+        expected = fine.reshape(640 // d, d, 800 // d, d, 3).mean(axis=(1, 3))
+        assert np.abs(coarse - expected).mean() < 1
+
+
+def test_outside_is_white(slide: Slide) -> None:
+    level = slide.levels[0]
+    over = slide.read(0, Box(-20, -30, 40, 10))
+    assert (over[:30] == 255).all()
+    assert (over[:, :20] == 255).all()
+    np.testing.assert_array_equal(over[30:, 20:], PIXELS[:10, :40])
+    far = slide.read(0, Box(level.width - 5, level.height - 5, level.width + 5, level.height + 5))
+    assert (far[5:] == 255).all()
+    assert (far[:, 5:] == 255).all()
+    assert (slide.read(0, Box(5000, 5000, 5004, 5003)) == 255).all()
+
+
+def test_threads_read_what_one_thread_reads(slide: Slide) -> None:
+    boxes = [Box(x, y, x + 150, y + 120) for y in range(0, 560, 70) for x in range(0, 700, 90)]
+    with ThreadPoolExecutor(4) as pool:
+        for box, pixels in zip(boxes, pool.map(lambda box: slide.read(0, box), boxes), strict=True):
+            np.testing.assert_array_equal(pixels, PIXELS[box.y0 : box.y1, box.x0 : box.x1])
+
+
+def test_pixel_size_and_its_source(made: Path) -> None:
+    sources = ("openslide.mpp-x/y", "tiffslide.mpp-x/y")
+    for reader, source in zip(READERS[:2], sources, strict=True):
+        opened = reader(made)
+        assert opened.pixel_size is not None
+        assert opened.pixel_size.mpp == pytest.approx(0.5, rel=1e-3)
+        assert opened.pixel_size.source == source
+        opened.close()
+
+
+def test_what_was_not_scanned_is_white(monkeypatch: pytest.MonkeyPatch, made: Path) -> None:
+    slide = OpenSlideSlide(made)
+    sparse = Image.new("RGBA", (6, 4), (0, 0, 0, 0))
+    monkeypatch.setattr(openslide.OpenSlide, "read_region", lambda self, *args: sparse)
+    assert (slide.read(0, Box(0, 0, 6, 4)) == 255).all()
+    slide.close()
+
+
+def test_stated_downsamples_mean_whole_numbers() -> None:
+    assert exact_downsample(46000 / 11499, 11499) == 4.0
+    assert exact_downsample(4.2, 1000) == 4.2
+
+
+def test_an_ordinary_picture_opens(tmp_path: Path) -> None:
+    path = tmp_path / "roi.png"
+    Image.fromarray(PIXELS).save(path)
+    slide = open_slide(path)
+    assert slide.reader == "pillow"
+    np.testing.assert_array_equal(slide.read(0, Box(0, 0, 900, 700)), PIXELS)
+    with pytest.raises(SlideError, match="--mpp"):
+        pixel_size_of(slide, path, None)
+    assert pixel_size_of(slide, path, 0.5) == PixelSize(0.5, 0.5, "--mpp")
+
+
+def write_tiff(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    tifffile.imwrite(path, pixels, **options)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "message"),
+    [
+        (np.zeros((600, 600), np.uint16), {"photometric": "minisblack"}, "uint16, not 8-bit RGB"),
+        (np.zeros((600, 600), np.uint8), {"photometric": "minisblack"}, "not an RGB image"),
+        (np.zeros((4, 600, 600), np.uint8), {"ome": True, "metadata": {"axes": "CYX"}}, "C = 4"),
+        (np.zeros((5, 600, 600, 3), np.uint8), {"ome": True, "metadata": {"axes": "ZYXS"}}, "Z = 5"),
+    ],
+    ids=["16-bit", "grey", "fluorescence", "z-stack"],
+)
+def test_other_kinds_of_image_are_refused(
+    tmp_path: Path, pixels: np.ndarray, options: dict[str, object], message: str
+) -> None:
+    path = write_tiff(tmp_path / "other.ome.tif", pixels, tile=(256, 256), **options)
+    with pytest.raises(SlideError, match=message):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(("x", "y", "message"), [(352.78, 352.78, "implausible"), (0.5, 0.6, "not square")])
+def test_unusable_pixel_sizes_are_refused_with_the_values(x: float, y: float, message: str) -> None:
+    slide = ImageSlide(PIXELS, PixelSize(x, y, "test"))
+    with pytest.raises(SlideError, match=rf"{message}.*--mpp"):
+        pixel_size_of(slide, Path("s.tiff"), None)
+    assert pixel_size_of(slide, Path("s.tiff"), 0.5).source == "--mpp"
+
+
+def test_a_dicom_folder_is_all_of_its_files(slides: Path) -> None:
+    folder = slides / "dicom-cmu-1"
+    assert len(slide_files(folder)) == 4
+    assert slide_files(folder) == slide_files(next(folder.glob("*.dcm")))
+    slide = open_slide(folder)
+    assert (slide.levels[0].width, slide.levels[0].height) == (2220, 2967)
+    slide.close()
+
+
+def test_striped_tiff_that_openslide_refuses_opens(slides: Path) -> None:
+    slide = open_slide(slides / "striped-no-mpp.tif")
+    assert slide.reader == "tiffslide"
+    assert slide.read(0, Box(0, 0, 100, 100)).shape == (100, 100, 3)
+    slide.close()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made import make_card, write_model
+from wsi_segment.model.card import DEFAULT_MODEL, ModelCard, bundled_models, find_model, read_card, write_card
+from wsi_segment.model.errors import ModelError
+
+
+def test_a_card_survives_its_file(tmp_path: Path) -> None:
+    card = make_card()
+    assert read_card(write_card(card, tmp_path)) == card
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"mpp": 0}, "mpp"),
+        ({"window": 256}, "window"),
+        ({"output_stride": 3}, "output_stride"),
+        ({"classes": []}, "classes"),
+        ({"classes": [{"name": "a", "color": [0, 0, 256]}]}, "classes.0.color.2"),
+        ({"classes": [{"name": "a", "color": [0, 0, 0]}] * 2}, "class names repeat"),
+        ({"files": {"../x.onnx": "0" * 64}}, "plain name"),
+        ({"files": {"model.onnx": "abc"}}, "files.model.onnx"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, object], named: str) -> None:
+    card = json.loads(make_card().model_dump_json()) | change
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match=named):
+        read_card(tmp_path / "card.json")
+
+
+def test_weights_are_checked_before_they_are_used(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "m")
+    assert find_model(tmp_path / "m").weights() == tmp_path / "m" / "model.onnx"
+    with pytest.raises(ModelError, match=r"not model.int8.onnx"):
+        model.weights("model.int8.onnx")
+    (tmp_path / "m" / "model.onnx").unlink()
+    with pytest.raises(ModelError, match="missing"):
+        model.weights()
+
+
+def test_an_unknown_model_names_those_that_there_are() -> None:
+    with pytest.raises(ModelError, match=DEFAULT_MODEL):
+        find_model("no-such-model")
+
+
+@pytest.mark.parametrize("name", list(bundled_models()))
+def test_bundled_models_are_complete_and_honest(name: str) -> None:
+    model = find_model(name)
+    card: ModelCard = model.card
+    assert card.name == name
+    for file in card.files:
+        assert model.weights(file).stat().st_size < 16 << 20
+    assert "Research only" in card.intended_use
+    assert {"split", "cases", "macro_f1", "lesion_dice", "majority_baseline"} <= set(card.metrics["test"])
+    assert "doi" in card.attribution
+    assert card.limitations

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from wsi_segment.model.dataset import read_dataset
+from wsi_segment.model.errors import DatasetError
+
+CLASSES = {"classes": [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}], "mpp": 0.5}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pixels = np.zeros((140, 150, 3), np.uint8)
+    mask = np.ones((140, 150), np.uint8)
+    mask[:, 75:] = 2
+    for name in ("a", "b", "c"):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        Image.fromarray(mask).save(tmp_path / f"{name}_mask.png")
+    (tmp_path / "classes.json").write_text(json.dumps(CLASSES))
+    write_rows(tmp_path, ["a.png,a_mask.png,,p1,train", "b.png,,tumour,p1,train", "c.png,c_mask.png,tumour,p2,val"])
+    return tmp_path
+
+
+def write_rows(folder: Path, rows: list[str]) -> None:
+    (folder / "manifest.csv").write_text("\n".join(["image,mask,label,group,split", *rows]))
+
+
+def test_a_manifest_gives_items_masks_and_labels(folder: Path) -> None:
+    dataset = read_dataset(folder)
+    assert [item.label for item in dataset.items] == [None, 2, 2]
+    first = dataset.read_mask(dataset.items[0])
+    assert first is not None
+    assert first[0].tolist() == [1] * 75 + [2] * 75
+    assert dataset.read_mask(dataset.items[1]) is None
+    assert dataset.read_image(dataset.items[1]).shape == (140, 150, 3)
+    assert [item.group for item in dataset.split("val")] == ["p2"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a.png,a_mask.png,,p1,train", "c.png,c_mask.png,,p1,val"], "group 'p1' lies in train and in val"),
+        (["missing.png,,tumour,p1,train"], "line 2: .*missing.png does not exist"),
+        (["a.png,missing.png,,p1,train"], "line 2: .*missing.png does not exist"),
+        (["a.png,a_mask.png,cyst,p1,train"], "label 'cyst' is not in classes.json"),
+        (["a.png,,,p1,train"], "neither mask nor label"),
+        (["a.png,a_mask.png,,p1,holdout"], "split is 'holdout'"),
+    ],
+)
+def test_a_bad_row_is_named(folder: Path, rows: list[str], message: str) -> None:
+    write_rows(folder, rows)
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(folder)
+
+
+def test_a_missing_column_or_file_is_named(folder: Path) -> None:
+    (folder / "manifest.csv").write_text("image,mask\na.png,a_mask.png")
+    with pytest.raises(DatasetError, match="column 'label' is missing"):
+        read_dataset(folder)
+    write_rows(folder, ["a.png,a_mask.png,,p1,train"])
+    (folder / "classes.json").unlink()
+    with pytest.raises(DatasetError, match=r"classes.json: missing"):
+        read_dataset(folder)
+    with pytest.raises(DatasetError, match="no manifest"):
+        read_dataset(folder / "nowhere")
+
+
+def test_an_id_without_a_class_is_named(folder: Path) -> None:
+    Image.fromarray(np.full((140, 150), 7, np.uint8)).save(folder / "a_mask.png")
+    dataset = read_dataset(folder)
+    with pytest.raises(DatasetError, match="holds id 7, but there are only 2 classes"):
+        dataset.read_mask(dataset.items[0])
+
+
+def test_a_damaged_image_is_named(folder: Path) -> None:
+    (folder / "b.png").write_text("no image")
+    dataset = read_dataset(folder)
+    with pytest.raises(DatasetError, match=r"b.png: not a readable image"):
+        dataset.read_image(dataset.items[1])
+
+
+def test_ebhi_seg_is_understood(ebhi_seg: Path) -> None:
+    dataset = read_dataset(ebhi_seg)
+    assert len(dataset.items) == 1822
+    assert [entry.name for entry in dataset.classes][:2] == ["stroma/other", "normal"]
+    item = dataset.items[0]
+    mask = dataset.read_mask(item)
+    assert mask is not None
+    assert set(np.unique(mask)) == {1, item.label}
+    assert (mask == item.label).mean() == pytest.approx(0.9492, abs=1e-3)

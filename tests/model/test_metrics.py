@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
+
+TRUTH = np.array([1, 1, 1, 1, 2, 2, 3, 0, 0], np.uint8)
+PREDICTED = np.array([1, 1, 2, 0, 2, 3, 3, 1, 2], np.uint8)
+
+
+def test_confusion_counts_labelled_pixels_only() -> None:
+    assert confusion_matrix(TRUTH, PREDICTED, 3).tolist() == [[2, 1, 0, 1], [0, 1, 1, 0], [0, 0, 1, 0]]
+
+
+def test_scores_by_hand() -> None:
+    scores = score(confusion_matrix(TRUTH, PREDICTED, 3))
+    np.testing.assert_allclose(scores.f1, [2 * 2 / (4 + 2), 2 * 1 / (2 + 2), 2 * 1 / (1 + 2)])
+    np.testing.assert_allclose(scores.iou, [2 / 4, 1 / 3, 1 / 2])
+    assert scores.macro_f1 == pytest.approx((2 / 3 + 1 / 2 + 2 / 3) / 3)
+    assert scores.micro_f1 == pytest.approx((4 * 2 / 3 + 2 * 1 / 2 + 1 * 2 / 3) / 7)
+    assert scores.accuracy == pytest.approx(4 / 7)
+
+
+def test_lesion_dice_by_hand() -> None:
+    # lesion = ids 2 and 3: truth 3 pixels, all predicted as lesion; 4 labelled pixels are predicted as lesion
+    assert lesion_dice(confusion_matrix(TRUTH, PREDICTED, 3)) == pytest.approx(2 * 3 / (3 + 4))
+
+
+def test_a_class_that_does_not_occur_does_not_count() -> None:
+    scores = score(confusion_matrix(np.array([1, 1], np.uint8), np.array([1, 1], np.uint8), 3))
+    assert scores.macro_f1 == 1
+    assert scores.as_dict(["a", "b", "c"])["per_class"]["b"]["f1"] is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
+def test_f1_follows_iou(pairs: list[tuple[int, int]]) -> None:
+    truth, predicted = (np.array(column, np.uint8) for column in zip(*pairs, strict=True))
+    scores = score(confusion_matrix(truth, predicted, 4))
+    occurs = ~np.isnan(scores.f1)
+    np.testing.assert_allclose(scores.f1[occurs], 2 * scores.iou[occurs] / (1 + scores.iou[occurs]))
+    assert confusion_matrix(truth, predicted, 4).sum() == (truth > 0).sum()
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="truth is"):
+        confusion_matrix(TRUTH, PREDICTED[:-1], 3)

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from made import SLIDES, tissue_like, write_model, write_slide
+from wsi_segment.model.card import write_card
+from wsi_segment.model.errors import InputError, SlideError
+from wsi_segment.service.cli import COMMANDS, main, make_parser
+from wsi_segment.service.commands.segment import output_paths
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "channels").folder
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_slide(tmp_path_factory.mktemp("slide") / "made.tiff", tissue_like(700, 900))
+
+
+def fails_with_one_line(capsys: pytest.CaptureFixture[str], arguments: list[object], code: int = 2) -> str:
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("wsi-segment: ")
+    return err
+
+
+def test_one_slide_and_a_zarr_name_make_that_store(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mask.zarr"
+    assert main([str(slide), "--out", str(out), "--model", str(model), "--preview", str(tmp_path / "p.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "% of tissue" in printed
+    assert "red" in printed
+    assert {path.name for path in tmp_path.iterdir()} == {"mask.zarr", "mask.summary.json", "mask.summary.csv", "p.png"}
+
+
+def test_a_folder_gets_a_store_for_each_slide_and_skips_finished_ones(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.tiff"
+    shutil.copy(slide, other)
+    arguments = [str(slide), str(other), "--out", str(tmp_path / "masks"), "--model", str(model)]
+    assert main(arguments) == 0
+    assert {path.name for path in (tmp_path / "masks").glob("*.zarr")} == {"made.zarr", "other.zarr"}
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "0 segmented, 2 skipped, 0 failed" in capsys.readouterr().out
+
+
+def test_one_bad_slide_of_several_is_reported_and_the_rest_done(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.svs"
+    bad.write_text("no slide")
+    assert main([str(bad), str(slide), "--out", str(tmp_path / "masks"), "--model", str(model)]) == 1
+    out, err = capsys.readouterr()
+    assert "1 segmented, 0 skipped, 1 failed" in out
+    assert "bad.svs" in err
+    assert (tmp_path / "masks" / "made.zarr").exists()
+
+
+def test_json_is_the_summary_and_nothing_else(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(slide), "--out", str(tmp_path / "m.zarr"), "--model", str(model), "--json"]) == 0
+    out, err = capsys.readouterr()
+    summary = json.loads(out)
+    assert err == ""
+    assert [entry["name"] for entry in summary["classes"]] == ["red", "green", "blue"]
+    assert summary["tissue_mm2"] == pytest.approx(sum(entry["area_mm2"] for entry in summary["classes"]))
+
+
+def test_quiet_prints_nothing(slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(slide), "--out", str(tmp_path / "m.zarr"), "--model", str(model), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_clash_of_stems_is_an_error() -> None:
+    with pytest.raises(InputError, match="two slides are called a"):
+        output_paths([Path("x/a.svs"), Path("y/a.tiff")], Path("out"))
+
+
+def test_no_pixel_size_names_the_flag(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_slide(tmp_path / "s.tiff", tissue_like(300, 300), mpp=None)
+    out = tmp_path / "m.zarr"
+    assert "--mpp" in fails_with_one_line(capsys, [path, "--out", out, "--model", model])
+    assert not list(tmp_path.glob("m.*"))
+    assert main([str(path), "--out", str(out), "--model", str(model), "--mpp", "1", "--quiet"]) == 0
+
+
+def bad_slide(folder: Path, kind: str) -> Path:
+    path = folder / f"{kind}.svs"
+    if kind == "missing":
+        return path
+    if kind == "empty-folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("a text file, renamed\n" * 50)
+    elif kind == "16-bit":
+        tifffile.imwrite(path, np.zeros((600, 600, 3), np.uint16), photometric="rgb", tile=(256, 256))
+    elif kind == "fluorescence":
+        tifffile.imwrite(path, np.zeros((3, 600, 600), np.uint8), photometric="minisblack", tile=(256, 256))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty-folder", "text", "16-bit", "fluorescence"])
+def test_what_is_no_slide_is_said_in_one_line(
+    kind: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bad_slide(tmp_path, kind)
+    line = fails_with_one_line(capsys, [path, "--out", tmp_path / "m.zarr", "--model", model, "--mpp", 0.5])
+    assert path.name in line
+    assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in (SLIDES / "damaged").glob("*") if path.is_file()) or ["absent"]
+)
+def test_damaged_slides_are_said_in_one_line(
+    name: str, slides: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = slides / "damaged" / name
+    fails_with_one_line(capsys, [path, "--out", tmp_path / "m.zarr", "--model", model])
+    assert not list(tmp_path.glob("m.*"))
+
+
+def test_an_existing_output_is_not_touched(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.zarr").mkdir()
+    line = fails_with_one_line(capsys, [slide, "--out", tmp_path / "m.zarr", "--model", model])
+    assert "--overwrite" in line
+    assert not list((tmp_path / "m.zarr").iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is what even root cannot write to")
+def test_a_read_only_folder_is_said_in_one_line(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    locked = Path("/proc") if os.access(folder, os.W_OK) else folder
+    line = fails_with_one_line(capsys, [slide, "--out", locked / "m.zarr", "--model", model])
+    assert "cannot be written to" in line
+    assert str(locked) in line
+
+
+def test_a_wrong_model_is_said_in_one_line(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.zarr"
+    assert "no such model" in fails_with_one_line(capsys, [slide, "--out", out, "--model", "nothing"])
+    changed = tmp_path / "changed"
+    shutil.copytree(model, changed)
+    with (changed / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert "sha256" in fails_with_one_line(capsys, [slide, "--out", out, "--model", changed])
+    (changed / "card.json").write_text('{"name": "x"}')
+    assert "card.json" in fails_with_one_line(capsys, [slide, "--out", out, "--model", changed])
+    (changed / "card.json").write_text("not json")
+    assert "card.json" in fails_with_one_line(capsys, [slide, "--out", out, "--model", changed])
+    assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.parametrize(
+    "flags", [["--overlap", "1.5"], ["--batch-size", "0"], ["--memory-limit", "1M"], ["--device", "cuda"]]
+)
+def test_wrong_parameters_name_the_flag(
+    slide: Path, model: Path, tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fails_with_one_line(capsys, [slide, "--out", tmp_path / "m.zarr", "--model", model, *flags])
+    assert flags[0] in line
+    assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_ends_within_two_seconds_and_can_be_continued(tmp_path: Path, number: signal.Signals) -> None:
+    code = """
+import sys, time
+from wsi_segment.inference import network
+call = network.OnnxNetwork.__call__
+def slow(self, windows):
+    time.sleep(0.3)
+    return call(self, windows)
+network.OnnxNetwork.__call__ = slow
+from wsi_segment.service.cli import main
+sys.exit(main(["s.tiff", "--out", "m.zarr", "--model", "model"]))
+"""
+    write_model(tmp_path / "model")
+    write_slide(tmp_path / "s.tiff", tissue_like(2000, 2400))
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    ledger = tmp_path / "m.zarr.partial" / "ledger.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (ledger.exists() and ledger.read_bytes().count(b"\n") >= 2):
+        time.sleep(0.05)
+    process.send_signal(number)
+    asked = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 2
+    assert process.returncode == 130
+    assert "interrupted" in err.splitlines()[-1]
+    assert not (tmp_path / "m.zarr").exists()
+    arguments = ["--model", str(tmp_path / "model"), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "wsi_segment.service", "s.tiff", "--out", "m.zarr", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["regions_kept"] >= 1
+
+
+def test_debug_shows_the_traceback(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="no such file"):
+        main([str(tmp_path / "none.svs"), "--out", str(tmp_path / "m.zarr"), "--model", str(model), "--debug"])
+
+
+def test_info_and_models_answer(slide: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(slide)]) == 0
+    assert "900 x 700" in capsys.readouterr().out
+    assert main(["info", str(slide), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mpp_source"] == "openslide.mpp-x/y"
+    assert main(["models"]) == 0
+    assert "colorectal-biopsy" in capsys.readouterr().out
+    assert main(["models", str(model)]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "channels"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    assert make_parser(name).format_help().startswith(f"usage: wsi-segment {name}")
+
+
+def test_evaluate_measures_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    model = write_model(tmp_path / "model")
+    write_card(model.card, model.folder)
+    pixels = tissue_like(256, 256, seed=5)
+    truth = np.where((pixels == 255).all(axis=2), 0, pixels.argmax(axis=2) + 1).astype(np.uint8)
+    rows = ["image,mask,label,group,split"]
+    for split in ("train", "val"):
+        Image.fromarray(pixels).save(tmp_path / f"{split}.png")
+        Image.fromarray(truth).save(tmp_path / f"{split}_mask.png")
+        rows.append(f"{split}.png,{split}_mask.png,,{split},{split}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    classes = [entry.model_dump() for entry in model.card.classes]
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": classes, "mpp": 1.0}))
+    assert main(["evaluate", str(model.folder), str(tmp_path), "--json", "--record", "--overlap", "0"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["macro_f1"] > 0.9
+    assert figures["majority_baseline"]["macro_f1"] < 0.4
+    assert json.loads((model.folder / "card.json").read_text())["metrics"]["val"]["macro_f1"] == figures["macro_f1"]
+    assert main(["evaluate", str(model.folder), str(tmp_path)]) == 0
+    assert "red" in capsys.readouterr().out
