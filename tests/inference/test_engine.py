@@ -68,7 +68,7 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
     run = Run(overlap=overlap, region_size=region_size)
     prepared = prepare(opened, slide, model, run, network=network)
     folder = tmp_path_factory.mktemp("divided") / "store"
-    MaskStore.create(folder, prepared.frame, prepared.size, model.card.classes, region_size, {})
+    MaskStore.create(folder, prepared.metadata(model, run), region_size, {})
     store = MaskStore(folder, region_size)
     predictor = RegionPredictor(
         PixelSource(opened, prepared.frame),
@@ -83,12 +83,13 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
     order.shuffle(regions)  # type: ignore[attr-defined]
     done: list[FinishedRegion] = []
     run_tasks(RegionTask(predictor, store), regions, workers, done.append, threading.Event())
-    store.finish(lambda blocks, total: None)
+    store.finish(done, lambda blocks, total: None)
     assert len(done) == len(regions)
 
-    whole = RegionPredictor(
+    whole_predictor = RegionPredictor(
         PixelSource(opened, prepared.frame), prepared.lattice, prepared.tissue, network, model.card, 16, 1000
-    ).class_ids(prepared.frame.box)
+    )
+    whole = whole_predictor.predict(prepared.frame.box).class_ids()
     opened.close()
     np.testing.assert_array_equal(class_map(folder), whole)
     assert (
@@ -275,7 +276,7 @@ def test_first_failing_region_stops_the_others() -> None:
         begun.append(region.column)
         if region.column == 3:
             raise ValueError("region 3")
-        return FinishedRegion(region.key, (1,), 1)
+        return FinishedRegion(region.key, (1,), 1, "")
 
     stop = threading.Event()
     with pytest.raises(ValueError, match="region 3"):

@@ -14,13 +14,13 @@ RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
 def fill(folder: Path, count: int) -> None:
     with Ledger(folder, RUN) as ledger:
         for index in range(count):
-            ledger.add(FinishedRegion(f"0,{index}", (1, 2, 3), 4))
+            ledger.add(FinishedRegion(f"0,{index}", (1, 2, 3), 4, "ab"))
 
 
 def test_finished_regions_come_back(tmp_path: Path) -> None:
     fill(tmp_path, 3)
     with Ledger(tmp_path, RUN) as again:
-        assert again.finished["0,2"] == FinishedRegion("0,2", (1, 2, 3), 4)
+        assert again.finished["0,2"] == FinishedRegion("0,2", (1, 2, 3), 4, "ab")
         assert len(again.finished) == 3
 
 
@@ -47,6 +47,6 @@ def test_a_torn_or_damaged_tail_is_as_if_never_written(
     with Ledger(folder, RUN) as ledger:
         intact = len(ledger.finished)
         assert intact == 3 or (intact < 3 and (cut or flip))
-        ledger.add(FinishedRegion("9,9", (0, 0, 0), 0))
+        ledger.add(FinishedRegion("9,9", (0, 0, 0), 0, "cd"))
     with Ledger(folder, RUN) as ledger:
         assert len(ledger.finished) == intact + 1

@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from wsi_segment.inference.pyramid import halve, level_shapes
+from wsi_segment.inference.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
 def test_halving_takes_the_commonest_id(ids: np.ndarray) -> None:
     height, width = ids.shape
     padded = np.pad(ids, ((0, height % 2), (0, width % 2)), mode="edge")
-    halved = halve(ids)
+    halved = mode_of_2x2(ids)
     assert halved.shape == ((height + 1) // 2, (width + 1) // 2)
     for y in range(halved.shape[0]):
         for x in range(halved.shape[1]):
@@ -26,3 +26,11 @@ def test_halving_takes_the_commonest_id(ids: np.ndarray) -> None:
 def test_levels_halve_until_one_chunk_is_left() -> None:
     assert level_shapes(1484, 1110) == ((1484, 1110), (742, 555), (371, 278))
     assert level_shapes(10, 10) == ((10, 10),)
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_the_mean_of_probabilities_is_rounded(values: np.ndarray) -> None:
+    height, width = values.shape
+    padded = np.pad(values, ((0, height % 2), (0, width % 2)), mode="edge").astype(float)
+    blocks = padded.reshape((height + 1) // 2, 2, (width + 1) // 2, 2)
+    np.testing.assert_array_equal(mean_of_2x2(values), np.floor(blocks.mean(axis=(1, 3)) + 0.5))

@@ -15,12 +15,14 @@ from wsi_segment.inference.frame import MaskFrame, mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.ledger import FinishedRegion, Ledger
 from wsi_segment.inference.network import Network, OnnxNetwork
+from wsi_segment.inference.ngff import MaskMetadata
 from wsi_segment.inference.output import Output
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.plan import Plan, make_plan
 from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.progress import Progress, Report, silent
 from wsi_segment.inference.provenance import flat, make_provenance, slide_fingerprint
+from wsi_segment.inference.pyramid import level_shapes
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.scheduler import run_tasks
 from wsi_segment.inference.slide import PixelSize, Slide, open_slide, pixel_size_of, slide_files
@@ -49,6 +51,11 @@ class Prepared:
     def mask_mpp(self) -> float:
         """µm per mask pixel."""
         return self.size.mpp * self.frame.downsample
+
+    def metadata(self, model: Model, run: Run) -> MaskMetadata:
+        """The OME-Zarr metadata of the mask."""
+        levels = len(level_shapes(self.frame.height, self.frame.width))
+        return MaskMetadata(run.ome_zarr, levels, self.frame, self.size, model.card.classes, run.probabilities)
 
 
 def segment(
@@ -128,9 +135,7 @@ def _compute(
     """Compute what is missing; all regions, and how many were there before."""
     plan, identity = prepared.plan, flat(prepared.provenance)
     if output.begin(identity):
-        MaskStore.create(
-            output.store, prepared.frame, prepared.size, model.card.classes, plan.region_size, prepared.provenance
-        )
+        MaskStore.create(output.store, prepared.metadata(model, run), plan.region_size, prepared.provenance)
     with Ledger(output.partial, identity) as ledger:
         kept = list(ledger.finished.values())
         predictor = RegionPredictor(
@@ -147,7 +152,7 @@ def _compute(
         store = MaskStore(output.store, plan.region_size)
         missing = [region for region in plan.regions if region.key not in ledger.finished]
         run_tasks(RegionTask(predictor, store), missing, plan.workers, ledger.add, stop)
-        store.finish(_stage("pyramid", report, stop))
+        store.finish(ledger.finished.values(), _stage("pyramid", report, stop))
         return list(ledger.finished.values()), len(kept)
 
 

@@ -114,7 +114,7 @@ def predict_image(
     lattice = Lattice(frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride))
     everything = TissueMask.of(np.ones((-(-frame.height // 64), -(-frame.width // 64)), bool), 64)
     predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
-    ids = predictor.class_ids(frame.box)
+    ids = predictor.predict(frame.box).class_ids()
     rows, columns = (
         np.minimum((np.arange(n) / frame.downsample).astype(np.int64), m - 1)
         for n, m in zip(pixels.shape[:2], ids.shape, strict=True)

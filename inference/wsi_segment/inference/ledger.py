@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +27,8 @@ class FinishedRegion:
     pixels: tuple[int, ...]
     """Mask pixels of class 0, 1, ..., C."""
     windows: int
+    sha256: str
+    """Of the class ids at full size, row by row."""
 
 
 class Ledger:
@@ -49,7 +51,7 @@ class Ledger:
         entries, intact = _read(self._path)
         if entries:
             for entry in entries[1:]:
-                self.finished[entry["key"]] = FinishedRegion(entry["key"], tuple(entry["pixels"]), entry["windows"])
+                self.finished[entry["key"]] = FinishedRegion(**entry | {"pixels": tuple(entry["pixels"])})
         self._file = self._path.open("ab")
         self._file.truncate(intact)
         if not entries:
@@ -58,7 +60,7 @@ class Ledger:
 
     def add(self, region: FinishedRegion) -> None:
         """Record a region whose shards are written; on return the line is on disk."""
-        self._append({"key": region.key, "pixels": list(region.pixels), "windows": region.windows})
+        self._append(asdict(region))
         self.finished[region.key] = region
 
     def __enter__(self) -> Self:

@@ -90,6 +90,9 @@ def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, card: Mode
     cells = math.ceil(size / card.output_stride) ** 2
     # sums, weights and averages on the output grid; ids, tissue and the pyramid and its encoding at full size
     stitched = cells * (8 * len(card.classes) + 16) + 5 * size * size
+    if run.probabilities:
+        # one class at full size as float32 twice, as uint8 and encoded
+        stitched += 11 * size * size
     per_worker = source + band_width * band_height * 3 + stitched + run.batch_size * _WINDOW_BYTES
     limit = int(psutil.virtual_memory().available * 0.75) if run.memory_limit is None else run.memory_limit
     fitting = (limit - _BASE_BYTES) // per_worker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,32 @@ from wsi_segment.inference.box import Box
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.network import Network
 from wsi_segment.inference.pixels import PixelSource
-from wsi_segment.inference.stitch import RegionStitcher, softmax, window_weight
+from wsi_segment.inference.stitch import RegionStitcher, Upsampling, softmax, window_weight
 from wsi_segment.inference.tissue import TissueMask
 from wsi_segment.inference.windows import cut_batches, read_bands
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.errors import Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPrediction:
+    """What was predicted for a region; 0 where there is no tissue."""
+
+    _stitcher: RegionStitcher
+    _upsampling: Upsampling
+    _tissue: NDArray[np.bool_]
+
+    def class_ids(self) -> NDArray[np.uint8]:
+        """Class ids (height, width)."""
+        ids = self._stitcher.class_ids(self._upsampling)
+        ids[~self._tissue] = 0
+        return ids
+
+    def probability_planes(self) -> Iterator[NDArray[np.uint8]]:
+        """Probability * 255 (height, width) of each class in card order."""
+        for plane in self._stitcher.probability_planes(self._upsampling):
+            plane[~self._tissue] = 0
+            yield plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +60,8 @@ class RegionPredictor:
     stop: threading.Event | None = None
     """Set when the run shall end; looked at between batches."""
 
-    def class_ids(self, m_region: Box) -> NDArray[np.uint8]:
-        """Class ids (height, width) of a box that starts on a multiple of the chunk; 0 without tissue.
+    def predict(self, m_region: Box) -> RegionPrediction:
+        """Predict a box that starts on a multiple of the chunk.
 
         Raises:
             Cancelled: the run was stopped.
@@ -56,6 +77,4 @@ class RegionPredictor:
             for m_window, probabilities in zip(batch.windows, softmax(self.network(batch.pixels)), strict=True):
                 stitcher.add(m_window, probabilities)
             self.count(len(batch.windows))
-        ids = stitcher.class_ids(card.upsampling)
-        ids[~self.tissue.pixels(m_region)] = 0
-        return ids
+        return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region))

@@ -72,6 +72,8 @@ def make_provenance(
             "window": lattice.window,
             "tissue": run.tissue,
             "region_size": region_size,
+            "ome_zarr": run.ome_zarr,
+            "probabilities": run.probabilities,
             "provider": provider,
         },
         "versions": {

@@ -1,4 +1,4 @@
-"""Coarser levels of a class map: the commonest class of each 2 x 2 pixels."""
+"""Coarser levels: of a class map the commonest class of each 2 x 2 pixels, of a probability their mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
     return tuple(shapes)
 
 
-def halve(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def mode_of_2x2(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mode of each 2 x 2 pixels; of equally common ids the first in reading order.
 
     Args:
@@ -26,11 +26,24 @@ def halve(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         (ceil(h / 2), ceil(w / 2)).
     """
-    height, width = ids.shape
-    if height % 2 or width % 2:
-        ids = np.pad(ids, ((0, height % 2), (0, width % 2)), mode="edge")
-    # contiguous copies: comparing strided views is several times slower
-    a, b, c, d = (np.ascontiguousarray(ids[y::2, x::2]) for y in (0, 1) for x in (0, 1))
+    a, b, c, d = _corners(ids)
     lonely = (a != b) & (a != c) & (a != d)
     out = np.where(lonely & ((b == c) | (b == d)), b, a)
     return np.where(lonely & (c == d), c, out)
+
+
+def mean_of_2x2(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mean of each 2 x 2 pixels, rounded; shapes as in :func:`mode_of_2x2`."""
+    a, b, c, d = (corner.astype(np.uint16) for corner in _corners(values))
+    return ((a + b + c + d + 2) // 4).astype(np.uint8)
+
+
+def _corners(plane: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The four pixels of all 2 x 2 blocks, in reading order.
+
+    Contiguous copies: comparing strided views is several times slower.
+    """
+    height, width = plane.shape
+    if height % 2 or width % 2:
+        plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    return [np.ascontiguousarray(plane[y::2, x::2]) for y in (0, 1) for x in (0, 1)]

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from wsi_segment.inference.network import Device
+from wsi_segment.inference.ngff import OmeZarrVersion
 from wsi_segment.inference.tissue import TissueMethod
 from wsi_segment.model.errors import InputError
 
@@ -31,6 +32,10 @@ class Run:
     """Bytes for the whole process; None for three quarters of what is free."""
     region_size: int | None = None
     """Side of a region in mask pixels, a multiple of the chunk; None to choose by the mask's size."""
+    ome_zarr: OmeZarrVersion = "0.5"
+    """0.5 is Zarr v3 with shards; 0.4 is Zarr v2, for QuPath, Bio-Formats and OMERO."""
+    probabilities: bool = False
+    """Keep the probability of each class too, as uint8."""
     overwrite: bool = False
     """Replace a finished output, or a begun one of another run."""
 

@@ -8,11 +8,14 @@ same ids as interpolating everything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from wsi_segment.inference.box import Box
+
+Upsampling = Literal["nearest", "bilinear"]
 
 BLOCK = 512
 """Interpolation does not cross multiples of this many mask pixels, so that no region needs its neighbours."""
@@ -71,7 +74,13 @@ class RegionStitcher:
         covered = np.broadcast_to(self._weights > 0, self._sums.shape)
         return np.divide(self._sums, self._weights, out=np.zeros_like(self._sums), where=covered)
 
-    def class_ids(self, upsampling: Literal["nearest", "bilinear"]) -> NDArray[np.uint8]:
+    def probability_planes(self, upsampling: Upsampling) -> Iterator[NDArray[np.uint8]]:
+        """Probability * 255 of each class, (height, width), in card order; one plane at a time."""
+        for plane in self.probabilities():
+            full = enlarge(plane, self._stride, upsampling)[: self._region.height, : self._region.width]
+            yield np.rint(full * np.float32(255)).astype(np.uint8)
+
+    def class_ids(self, upsampling: Upsampling) -> NDArray[np.uint8]:
         """Class ids (height, width) from 1 at full size; 0 where no window came."""
         probabilities = self.probabilities()
         ids = class_of(probabilities)
@@ -86,6 +95,25 @@ def class_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     ids: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8) + np.uint8(1)
     ids[probabilities.max(axis=0) == 0] = 0
     return ids
+
+
+def enlarge(plane: NDArray[np.float32], stride: int, upsampling: Upsampling) -> NDArray[np.float32]:
+    """A plane (rows, columns) at full size (rows * stride, columns * stride)."""
+    if upsampling == "nearest" or stride == 1:
+        return plane.repeat(stride, axis=0).repeat(stride, axis=1)
+    tall = _enlarge_rows(plane, stride)
+    return np.ascontiguousarray(_enlarge_rows(np.ascontiguousarray(tall.T), stride).T)
+
+
+def _enlarge_rows(plane: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+    before, after = _neighbours(plane.shape[0], stride)
+    weights = _axis_kernel(stride)
+    out = np.empty((plane.shape[0], stride, plane.shape[1]), np.float32)
+    for offset, (w_before, w_here, w_after) in enumerate(weights):
+        # the middle of a cell leans to one side only
+        other, w_other = (before, w_before) if w_before else (after, w_after)
+        out[:, offset] = plane * w_here + plane[other] * w_other
+    return out.reshape(plane.shape[0] * stride, plane.shape[1])
 
 
 def refine_borders(
@@ -131,7 +159,12 @@ def _neighbours(count: int, stride: int) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def _bilinear_kernel(stride: int) -> NDArray[np.float32]:
-    """Weights (stride * stride, 9) of a cell's pixels over its 3 x 3 neighbourhood, pixel centres aligned."""
-    offset = (np.arange(stride) + 0.5) / stride - 0.5
-    axis = np.stack([np.maximum(-offset, 0), 1 - np.abs(offset), np.maximum(offset, 0)], axis=1)
+    """Weights (stride * stride, 9) of a cell's pixels over its 3 x 3 neighbourhood."""
+    axis = _axis_kernel(stride).astype(np.float64)
     return np.kron(axis, axis).astype(np.float32)
+
+
+def _axis_kernel(stride: int) -> NDArray[np.float32]:
+    """Weights (stride, 3) of a cell's pixels over the cell before, itself and the one after; centres aligned."""
+    offset = (np.arange(stride) + 0.5) / stride - 0.5
+    return np.stack([np.maximum(-offset, 0), 1 - np.abs(offset), np.maximum(offset, 0)], axis=1).astype(np.float32)

@@ -1,8 +1,8 @@
-"""The mask on disk: an OME-Zarr 0.5 label image whose shards are the regions."""
+"""The mask on disk: an OME-Zarr label image whose shards are the regions, and probabilities if wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,109 +10,84 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from wsi_segment.inference import ngff
-from wsi_segment.inference.durable import sync_file, sync_folder
-from wsi_segment.inference.frame import MaskFrame
+from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.plan import Region
-from wsi_segment.inference.pyramid import halve, level_shapes
-from wsi_segment.inference.run import CHUNK
-from wsi_segment.inference.slide import PixelSize
-from wsi_segment.model.card import SegmentClass
-from zarr.codecs import ZstdCodec
+from wsi_segment.inference.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
+from wsi_segment.inference.pyramid_writer import PyramidWriter
 
 ATTRIBUTE = "wsi_segment"
-"""Key of the project's own attributes in the root group."""
+"""Key of the project's own attributes: provenance in the root, regions in the label's level 0."""
 
 
 class MaskStore:
-    """A store that is being written.
-
-    Every region writes whole shards of its own on each level that is fine enough, so tasks never touch
-    the same file; levels coarser than that come at the end.
-
-    Memory bound:
-        Writing a region: a third of it more for its coarser levels. Finishing: a few blocks.
-    """
+    """A store that is being written; regions may come from several threads."""
 
     def __init__(self, path: Path, region_size: int) -> None:
         """Open a store that :meth:`create` made."""
-        self._path, self._region_size = path, region_size
-        group = zarr.open_group(path, mode="r+")
-        self._levels: list[zarr.Array[Any]] = []
-        while (array := group.get(f"{ngff.LABEL_PATH}/{len(self._levels)}")) is not None:
-            assert isinstance(array, zarr.Array)
-            self._levels.append(array)
+        root = zarr.open_group(path, mode="r")
+        version_05 = root.metadata.zarr_format == 3
+        folders = [path / ngff.LABEL_PATH] if version_05 else [path / ngff.LABEL_PATH, path]
+        self._class_maps = [PyramidWriter.open(folder, region_size, mode_of_2x2) for folder in folders]
+        planes = path if version_05 else path / ngff.PROBABILITIES_04
+        self._probabilities: PyramidWriter | None = None
+        if (planes / "0").exists():
+            self._probabilities = PyramidWriter.open(planes, region_size, mean_of_2x2)
 
     @classmethod
-    def create(
-        cls,
-        path: Path,
-        frame: MaskFrame,
-        size: PixelSize,
-        classes: tuple[SegmentClass, ...],
-        region_size: int,
-        provenance: dict[str, Any],
-    ) -> MaskStore:
+    def create(cls, path: Path, metadata: ngff.MaskMetadata, region_size: int, provenance: dict[str, Any]) -> MaskStore:
         """Make an empty store with all its metadata."""
-        shapes = level_shapes(frame.height, frame.width)
-        root = zarr.create_group(
-            path,
-            zarr_format=3,
-            attributes={"ome": ngff.root_attributes(len(shapes), frame, size), ATTRIBUTE: provenance},
-        )
-        root.create_group("labels", attributes={"ome": ngff.labels_attributes()})
-        label = root.create_group(
-            ngff.LABEL_PATH, attributes={"ome": ngff.label_attributes(len(shapes), frame, size, classes)}
-        )
-        for index, shape in enumerate(shapes):
-            shard = region_size >> index
-            label.create_array(
-                str(index),
-                shape=shape,
-                chunks=(CHUNK, CHUNK),
-                shards=(shard, shard) if shard > CHUNK else None,
-                dtype="uint8",
-                fill_value=0,
-                compressors=ZstdCodec(level=1),
-                dimension_names=("y", "x"),
-            )
+        version = metadata.version
+        shapes = level_shapes(metadata.frame.height, metadata.frame.width)
+        zarr_format: Any = 3 if version == "0.5" else 2
+        root = zarr.create_group(path, zarr_format=zarr_format, attributes=metadata.root | {ATTRIBUTE: provenance})
+        root.create_group("labels", attributes=metadata.labels)
+        root.create_group(ngff.LABEL_PATH, attributes=metadata.label)
+        PyramidWriter.create(path / ngff.LABEL_PATH, shapes, None, version, region_size, compression_level=1)
+        planes = path
+        if version == "0.4":
+            PyramidWriter.create(path, shapes, None, version, region_size, compression_level=1)
+            (path / "OME").mkdir()
+            (path / "OME" / "METADATA.ome.xml").write_text(metadata.ome_xml(), encoding="utf-8")
+            planes = path / ngff.PROBABILITIES_04
+            if metadata.probabilities:
+                root.create_group(ngff.PROBABILITIES_04, attributes=metadata.probability_group)
+        if metadata.probabilities:
+            channels = len(metadata.classes)
+            PyramidWriter.create(planes, shapes, channels, version, region_size, compression_level=3)
         return cls(path, region_size)
 
+    @property
+    def keeps_probabilities(self) -> bool:
+        """Whether probabilities are wanted."""
+        return self._probabilities is not None
+
     def write(self, region: Region, ids: NDArray[np.uint8]) -> None:
-        """Write a region's class ids on every level where it is whole chunks; the files are synced.
+        """Write a region's class ids (height, width)."""
+        for pyramid in self._class_maps:
+            pyramid.write(region, ids)
+
+    def write_probabilities(self, region: Region, planes: Iterable[NDArray[np.uint8]]) -> None:
+        """Write a region's probabilities * 255, a plane (height, width) a class, in card order."""
+        assert self._probabilities is not None
+        for channel, plane in enumerate(planes):
+            self._probabilities.write(region, plane, channel)
+
+    def finish(self, regions: Iterable[FinishedRegion], step: Callable[[int, int], None]) -> None:
+        """Make the coarse levels, and note what every region holds, so that damage can be found.
 
         Args:
-            region: Which one.
-            ids: (height, width) of its box.
+            regions: All of them, in any order.
+            step: Called with (blocks done, 0) after each; may raise to stop.
         """
-        for index in range(self._levels_in_regions()):
-            if index:
-                ids = halve(ids)
-            y, x = region.m_box.y0 >> index, region.m_box.x0 >> index
-            self._levels[index][y : y + ids.shape[0], x : x + ids.shape[1]] = ids
-            shard = self._path / ngff.LABEL_PATH / str(index) / "c" / str(region.row) / str(region.column)
-            if shard.exists():  # a shard without tissue makes no file
-                sync_file(shard)
-                sync_folder(shard.parent)
-
-    def finish(self, step: Callable[[int, int], None]) -> None:
-        """Compute the levels that no region covers whole, block by block from the level before.
-
-        Args:
-            step: Called with (blocks done, blocks in all); may raise to stop.
-        """
-        coarse = range(self._levels_in_regions(), len(self._levels))
-        side = 4 * CHUNK
-        jobs = [
-            (index, y, x)
-            for index in coarse
-            for y in range(0, self._levels[index].shape[0], side)
-            for x in range(0, self._levels[index].shape[1], side)
-        ]
-        for done, (index, y, x) in enumerate(jobs, start=1):
-            finer = np.asarray(self._levels[index - 1][2 * y : 2 * (y + side), 2 * x : 2 * (x + side)])
-            ids = halve(finer)
-            self._levels[index][y : y + ids.shape[0], x : x + ids.shape[1]] = ids
-            step(done, len(jobs))
-
-    def _levels_in_regions(self) -> int:
-        return min(len(self._levels), (self._region_size // CHUNK).bit_length())
+        writers = [*self._class_maps, *([self._probabilities] if self._probabilities else [])]
+        done = 0
+        for writer in writers:
+            for _ in writer.finishing_steps():
+                done += 1
+                step(done, 0)
+        noted: dict[str, Any] = {
+            region.key: {"pixels": list(region.pixels), "sha256": region.sha256}
+            for region in sorted(regions, key=lambda region: [int(part) for part in region.key.split(",")])
+        }
+        level_0 = self._class_maps[0].levels[0]
+        level_0.update_attributes({ATTRIBUTE: {"region_size": self._class_maps[0].region_size, "regions": noted}})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.plan import Region
 from wsi_segment.inference.predict import RegionPredictor
@@ -27,8 +29,26 @@ class RegionTask:
         """
         classes = len(self.predictor.card.classes)
         if not region.windows:
-            return FinishedRegion(region.key, (region.m_box.width * region.m_box.height, *[0] * classes), 0)
-        ids = self.predictor.class_ids(region.m_box)
+            empty = np.zeros((region.m_box.height, region.m_box.width), np.uint8)
+            return finished_region(region, empty, classes)
+        prediction = self.predictor.predict(region.m_box)
+        ids = prediction.class_ids()
         self.store.write(region, ids)
-        pixels = np.bincount(ids.ravel(), minlength=classes + 1)
-        return FinishedRegion(region.key, tuple(int(n) for n in pixels), region.windows)
+        if self.store.keeps_probabilities:
+            self.store.write_probabilities(region, prediction.probability_planes())
+        return finished_region(region, ids, classes)
+
+
+def finished_region(region: Region, ids: NDArray[np.uint8], classes: int) -> FinishedRegion:
+    """The ledger's record of a region's class ids (height, width)."""
+    return FinishedRegion(
+        key=region.key,
+        pixels=tuple(int(n) for n in np.bincount(ids.ravel(), minlength=classes + 1)),
+        windows=region.windows,
+        sha256=digest_of(ids),
+    )
+
+
+def digest_of(ids: NDArray[np.uint8]) -> str:
+    """sha256 of class ids, row by row."""
+    return hashlib.sha256(np.ascontiguousarray(ids).data).hexdigest()

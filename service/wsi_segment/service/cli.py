@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-COMMANDS = ("models", "info", "train", "evaluate", "export")
+COMMANDS = ("models", "info", "verify", "train", "evaluate", "export")
 """Commands with a name; without one, slides are segmented."""
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130

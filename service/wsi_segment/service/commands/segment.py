@@ -42,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="windows a network call (default: 16)")
     parser.add_argument("--workers", type=_positive, metavar="N", help="threads (default: one a core)")
     parser.add_argument("--memory-limit", type=_bytes, metavar="SIZE", help="for the whole process, such as 2G or 800M")
+    parser.add_argument(
+        "--ome-zarr", choices=("0.5", "0.4"), default="0.5", help="0.4 for QuPath, Bio-Formats and OMERO (default: 0.5)"
+    )
+    parser.add_argument("--probabilities", action="store_true", help="keep the probability of each class too")
     parser.add_argument("--overwrite", action="store_true", help="replace a mask that exists")
     parser.add_argument("--preview", type=Path, metavar="PNG", help="also draw the mask over the slide (one slide)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -68,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         workers=args.workers or 0,
         memory_limit=args.memory_limit,
+        ome_zarr=args.ome_zarr,
+        probabilities=args.probabilities,
         overwrite=args.overwrite,
     )
     display = Display(quiet=args.quiet or args.json)
