@@ -9,12 +9,14 @@ import openslide
 import pytest
 import tifffile
 from made import tissue_like, write_slide
-from PIL import Image
+from PIL import Image, ImageCms
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import exact_downsample
+from wsi_segment.inference.readers.icc import ColourManaged
 from wsi_segment.inference.readers.image import ImageSlide
 from wsi_segment.inference.readers.openslide import OpenSlideSlide
 from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
+from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.slide import PixelSize, Slide, open_slide, pixel_size_of, slide_files
 from wsi_segment.model.errors import SlideError
 
@@ -26,10 +28,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_slide(tmp_path_factory.mktemp("readers") / "made.tiff", PIXELS, mpp=0.5, levels=3)
 
 
-READERS: list[Callable[[Path], Slide]] = [OpenSlideSlide, TiffSlideSlide, lambda path: ImageSlide(PIXELS)]
+def by_tiles(path: Path) -> Slide:
+    slide = TileSlide.over(OpenSlideSlide(path), path)
+    assert slide is not None
+    return slide
 
 
-@pytest.fixture(params=READERS, ids=["openslide", "tiffslide", "pillow"])
+READERS: list[Callable[[Path], Slide]] = [OpenSlideSlide, TiffSlideSlide, by_tiles, lambda path: ImageSlide(PIXELS)]
+
+
+@pytest.fixture(params=READERS, ids=["openslide", "tiffslide", "tiles", "pillow"])
 def slide(request: pytest.FixtureRequest, made: Path) -> Iterator[Slide]:
     opened: Slide = request.param(made)
     yield opened
@@ -155,3 +163,62 @@ def test_striped_tiff_that_openslide_refuses_opens(slides: Path) -> None:
     assert slide.reader == "tiffslide"
     assert slide.read(0, Box(0, 0, 100, 100)).shape == (100, 100, 3)
     slide.close()
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "deflate"])
+def test_tiles_are_read_directly_only_where_every_pixel_is_openslides(tmp_path: Path, compression: str) -> None:
+    path = write_slide(tmp_path / "s.tiff", PIXELS, levels=3, compression=compression)
+    slide = open_slide(path)
+    plain = OpenSlideSlide(path)
+    assert slide.reader == "tifffile"
+    for index, level in enumerate(slide.levels):
+        box = Box(-10, -10, level.width + 10, level.height + 10)
+        np.testing.assert_array_equal(slide.read(index, box), plain.read(index, box))
+    slide.close()
+    plain.close()
+
+
+def test_tiles_that_differ_are_left_to_openslide(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TileSlide, "_tile", lambda self, page, index: np.zeros((256, 256, 3), np.uint8))
+    slide = OpenSlideSlide(made)
+    assert TileSlide.over(slide, made) is None
+    slide.close()
+
+
+def test_a_tile_that_cannot_be_decoded_is_named(slides: Path, tmp_path: Path) -> None:
+    content = bytearray((slides / "CMU-1-Small-Region.svs").read_bytes())
+    path = tmp_path / "cut.svs"
+    path.write_bytes(content)
+    slide = open_slide(path)
+    assert isinstance(slide, TileSlide)
+    page = slide._pages[0]
+    at = page.dataoffsets[30]
+    content[at : at + 40] = b"\0" * 40
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=r"cut.svs: tile 30 cannot be decoded"):
+        slide.read(0, Box(0, 0, 2220, 2967))
+    slide.close()
+
+
+def test_an_icc_profile_is_recorded(slides: Path) -> None:
+    slide = open_slide(slides / "tcga-cr-7395-01a-01-ts1.svs")
+    assert slide.icc_profile is not None
+    assert len(slide.icc_profile) == 3144
+    slide.close()
+
+
+def test_an_icc_profile_is_applied_when_told() -> None:
+    # sRGB with red and blue exchanged: a profile whose effect is known
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for old, new in ((b"rXYZ", b"????"), (b"bXYZ", b"rXYZ"), (b"????", b"bXYZ")):
+        profile = profile.replace(old, new, 1)
+    plain = ImageSlide(PIXELS, icc_profile=profile)
+    box = Box(100, 100, 300, 260)
+    managed = ColourManaged(plain).read(0, box).astype(int)
+    assert np.abs(managed - plain.read(0, box)[..., ::-1]).max() <= 2
+    assert (ColourManaged(plain).read(0, Box(-10, -10, 0, 0)) >= 254).all()
+
+
+def test_applying_no_icc_profile_is_an_error() -> None:
+    with pytest.raises(SlideError, match="no ICC profile"):
+        ColourManaged(ImageSlide(PIXELS))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from made import SLIDES, tissue_like, write_model, write_slide
 from wsi_segment.model.card import write_card
 from wsi_segment.model.errors import InputError, SlideError
 from wsi_segment.service.cli import COMMANDS, main, make_parser
-from wsi_segment.service.commands.segment import output_paths
+from wsi_segment.service.orders import make_orders
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +96,70 @@ def test_quiet_prints_nothing(slide: Path, model: Path, tmp_path: Path, capsys: 
 
 def test_a_clash_of_stems_is_an_error() -> None:
     with pytest.raises(InputError, match="two slides are called a"):
-        output_paths([Path("x/a.svs"), Path("y/a.tiff")], Path("out"))
+        make_orders([Path("x/a.svs"), Path("y/a.tiff")], None, Path("out"), None, None)
+
+
+def test_a_manifest_brings_slides_with_pixel_sizes_and_models(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(slide, tmp_path / "near.tiff")
+    write_slide(tmp_path / "bare.tiff", tissue_like(300, 300), mpp=None)
+    manifest = tmp_path / "slides.csv"
+    manifest.write_text(f"slide,mpp,model\nnear.tiff,,{model}\nbare.tiff,0.9,{model}\n{slide},,{model}\n")
+    assert main(["--manifest", str(manifest), "--out", str(tmp_path / "masks"), "--json"]) == 0
+    summaries = json.loads(capsys.readouterr().out)
+    assert [summary["mpp"] for summary in summaries] == pytest.approx([1.0, 0.9, 1.0], rel=1e-3)
+    assert {path.name for path in (tmp_path / "masks").glob("*.zarr")} == {"near.zarr", "bare.zarr", "made.zarr"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,mpp\na,1\n", "column 'slide' is missing"),
+        ("slide,mpp\na.svs,x\n,1\nb.svs,y\n", "line 2: mpp 'x' is no number; line 3: no slide; line 4"),
+    ],
+)
+def test_a_bad_manifest_is_refused_with_all_its_errors(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    assert message in fails_with_one_line(capsys, ["--manifest", tmp_path / "m.csv", "--out", tmp_path / "out"])
+
+
+def test_outlines_of_tissue_limit_what_is_analysed(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    square = [[[100, 100], [400, 100], [400, 400], [100, 400], [100, 100]]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": square}}
+    outlines = tmp_path / "tissue.geojson"
+    outlines.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    arguments = [slide, "--out", tmp_path / "m.zarr", "--model", model, "--json", "--tissue"]
+    assert main([str(argument) for argument in [*arguments, outlines]]) == 0
+    assert json.loads(capsys.readouterr().out)["tissue_mm2"] == pytest.approx(0.09, rel=0.15)
+    outlines.write_text("{}")
+    arguments[2] = tmp_path / "n.zarr"
+    assert "--tissue" in fails_with_one_line(capsys, [*arguments, outlines])
+    assert "--tissue" in fails_with_one_line(capsys, [*arguments, tmp_path / "none.geojson"])
+
+
+def test_outlines_of_the_mask_are_written(slide: Path, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.geojson.gz"
+    arguments = ["--out", tmp_path / "m.zarr", "--model", model, "--geojson", path, "--min-area", 100, "--quiet"]
+    assert main([str(slide), *map(str, arguments)]) == 0
+    assert json.loads(gzip.decompress(path.read_bytes()))["features"]
+
+
+def test_verify_says_whole_or_damaged(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.zarr"
+    assert main([str(slide), "--out", str(out), "--model", str(model), "--quiet"]) == 0
+    assert main(["verify", str(out)]) == 0
+    assert "whole" in capsys.readouterr().out
+    next(path for path in sorted(out.rglob("*")) if path.is_file() and path.name == "0").unlink()
+    assert main(["verify", str(out)]) == 1
+    assert "differs from what was written" in capsys.readouterr().err
+    assert "not a mask" in fails_with_one_line(capsys, ["verify", tmp_path])
 
 
 def test_no_pixel_size_names_the_flag(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.progress import Progress, Report, silent
 from wsi_segment.inference.provenance import flat, make_provenance, slide_fingerprint
 from wsi_segment.inference.pyramid import level_shapes
+from wsi_segment.inference.readers.icc import ColourManaged
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.scheduler import run_tasks
 from wsi_segment.inference.slide import PixelSize, Slide, open_slide, pixel_size_of, slide_files
@@ -90,7 +91,8 @@ def segment(
     output = Output(out, run.overwrite)
     slide = open_slide(path)
     try:
-        prepared = prepare(slide, path, model, run, report, stop, network)
+        seen = ColourManaged(slide) if run.apply_icc else slide
+        prepared = prepare(seen, path, model, run, report, stop, network)
         with _disk_errors(out):
             finished, kept = _compute(prepared, model, run, output, report, stop)
             seconds = round(time.monotonic() - started, 2)

@@ -15,7 +15,7 @@ from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.slide import PixelSize, Slide
-from wsi_segment.model.card import MODEL_FILE, Model
+from wsi_segment.model.card import MODEL_FILE, Model, sha256_of
 
 _SAMPLES = 16
 _SAMPLE_BYTES = 1 << 16
@@ -53,6 +53,7 @@ def make_provenance(
         "slide": {
             "fingerprint": fingerprint,
             "reader": slide.reader,
+            "icc_profile": None if slide.icc_profile is None else hashlib.sha256(slide.icc_profile).hexdigest(),
             "mpp_x": size.x,
             "mpp_y": size.y,
             "mpp_source": size.source,
@@ -70,8 +71,9 @@ def make_provenance(
             "overlap": run.overlap,
             "stride": lattice.stride,
             "window": lattice.window,
-            "tissue": run.tissue,
+            "tissue": f"geojson {sha256_of(run.tissue)}" if isinstance(run.tissue, Path) else run.tissue,
             "region_size": region_size,
+            "apply_icc": run.apply_icc,
             "ome_zarr": run.ome_zarr,
             "probabilities": run.probabilities,
             "provider": provider,

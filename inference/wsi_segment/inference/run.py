@@ -22,6 +22,8 @@ class Run:
     """µm per level-0 pixel, in place of what the slide states."""
     overlap: float = 0.25
     """Share of a window that its neighbour covers too."""
+    apply_icc: bool = False
+    """Bring colours from the slide's ICC profile to sRGB; else the profile is only recorded."""
     tissue: TissueMethod = "otsu"
     device: Device = "auto"
     batch_size: int = 16

@@ -50,6 +50,8 @@ class Slide(Protocol):
     """The part of level 0 that was scanned; the whole of it for most formats."""
     pixel_size: PixelSize | None
     """As the file states it; None where it does not."""
+    icc_profile: bytes | None
+    """As the file holds it; pixels are not changed by it."""
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """RGB (height, width, 3) of a box of one level; white wherever nothing was scanned.
@@ -68,13 +70,13 @@ def open_slide(path: Path) -> Slide:
     Raises:
         SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
     """
-    from wsi_segment.inference.readers import image, openslide, tiffslide
+    from wsi_segment.inference.readers import image, tiffslide
 
     if not path.exists():
         raise SlideError(f"{path}: no such file")
     file = _file_of(path)
     tiffslide.refuse_unsupported(file)
-    attempts: tuple[Callable[[Path], Slide], ...] = (openslide.OpenSlideSlide, tiffslide.TiffSlideSlide)
+    attempts: tuple[Callable[[Path], Slide], ...] = (_open_with_openslide, tiffslide.TiffSlideSlide)
     if file.suffix.lower() in image.SUFFIXES:
         attempts = (image.ImageSlide.open,)
     reasons: list[str] = []
@@ -84,6 +86,14 @@ def open_slide(path: Path) -> Slide:
         except SlideError as error:
             reasons.append(str(error))
     raise SlideError(f"{path}: not a slide that can be read ({'; '.join(reasons)}); convert it to a pyramidal TIFF")
+
+
+def _open_with_openslide(path: Path) -> Slide:
+    from wsi_segment.inference.readers.openslide import OpenSlideSlide
+    from wsi_segment.inference.readers.tiles import TileSlide
+
+    slide = OpenSlideSlide(path)
+    return TileSlide.over(slide, path) or slide
 
 
 def slide_files(path: Path) -> tuple[Path, ...]:

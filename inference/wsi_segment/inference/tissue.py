@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from rasterio.features import rasterize
+from rasterio.transform import Affine
 from scipy import ndimage
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.pixels import PixelSource, read_whole
 from wsi_segment.inference.slide import Slide
+from wsi_segment.model.errors import InputError
 
-TissueMethod = Literal["otsu", "none"]
+TissueMethod = Literal["otsu", "none"] | Path
+"""How tissue is found; a path is a GeoJSON file of outlines."""
 
 CELL_MICRONS = 16.0
 """Aim for the side of a cell; cells are a power of two of mask pixels."""
@@ -94,7 +100,8 @@ def find_tissue(
         slide: Read in bands at low resolution.
         frame: Of the mask.
         mask_mpp: µm per mask pixel.
-        method: ``otsu``: Otsu's threshold on chroma, without pen marks and dust; ``none``: everything is tissue.
+        method: ``otsu``: Otsu's threshold on chroma, without pen marks and dust; ``none``: everything is tissue;
+            a path: the polygons of a GeoJSON file.
         step: Called with (rows read, rows in all) after each band; may raise to stop.
 
     Memory bound:
@@ -104,6 +111,8 @@ def find_tissue(
     rows, columns = -(-frame.height // cell), -(-frame.width // cell)
     if method == "none":
         return TissueMask.of(np.ones((rows, columns), bool), cell)
+    if isinstance(method, Path):
+        return TissueMask.of(tissue_from_geojson(method, slide, frame, cell), cell)
     thumbnail = read_whole(PixelSource(slide, frame.coarser(slide, cell)), step)
     return TissueMask.of(tissue_of(thumbnail, mask_mpp * cell), cell)
 
@@ -134,6 +143,34 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     tissue = _without_small(tissue, min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))
     grown: NDArray[np.bool_] = ndimage.binary_dilation(tissue)
     return grown & ~ink
+
+
+def tissue_from_geojson(path: Path, slide: Slide, frame: MaskFrame, cell: int) -> NDArray[np.bool_]:
+    """Cells (rows, columns) that the polygons of a GeoJSON file touch.
+
+    Args:
+        path: A geometry, feature or collection; level-0 pixels from the corner of the bounds, as QuPath exports.
+        slide: Its bounds are read.
+        frame: Of the mask.
+        cell: Side of a cell in mask pixels.
+
+    Raises:
+        InputError: the file is missing, not GeoJSON, or holds no polygon.
+    """
+    try:
+        parsed = shapely.from_geojson(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, shapely.GEOSException) as error:
+        reason = getattr(error, "strerror", None) or "not GeoJSON"
+        raise InputError(f"--tissue {path}: {reason}; give otsu, none, or a GeoJSON file of polygons") from error
+    parts = shapely.get_parts(shapely.get_parts(shapely.get_parts(parsed)))
+    polygons = [part for part in np.atleast_1d(parts) if part.geom_type == "Polygon" and not part.is_empty]
+    if not polygons:
+        raise InputError(f"--tissue {path}: holds no polygon; draw the tissue's outline and export it as GeoJSON")
+    side = frame.downsample * cell
+    to_slide = Affine(side, 0, frame.s_x0 - slide.bounds.x0, 0, side, frame.s_y0 - slide.bounds.y0)
+    shape = -(-frame.height // cell), -(-frame.width // cell)
+    touched: NDArray[np.uint8] = rasterize(polygons, shape, transform=to_slide, all_touched=True, dtype="uint8")
+    return touched > 0
 
 
 def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:

@@ -49,6 +49,7 @@ def make_bar(console: Console) -> Bar:
         TimeRemainingColumn(compact=True),
         console=console,
         transient=True,
+        disable=console.quiet or not console.is_terminal,
         speed_estimate_period=15,
     )
 

@@ -28,13 +28,16 @@ class ImageSlide:
 
     reader = "pillow"
 
-    def __init__(self, pixels: NDArray[np.uint8], pixel_size: PixelSize | None = None) -> None:
+    def __init__(
+        self, pixels: NDArray[np.uint8], pixel_size: PixelSize | None = None, icc_profile: bytes | None = None
+    ) -> None:
         """A slide of RGB pixels (height, width, 3)."""
         height, width = pixels.shape[:2]
         self._pixels = pixels
         self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
         self.bounds = Box(0, 0, width, height)
         self.pixel_size = pixel_size
+        self.icc_profile = icc_profile
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -49,7 +52,8 @@ class ImageSlide:
                     raise SlideError(f"pixels are of mode {image.mode}, not 8-bit RGB")
                 if image.width * image.height > _LARGEST_PIXELS:
                     raise SlideError(f"{image.width} x {image.height} px is too large to be decoded whole")
-                return cls(on_white(*_whole(image.width, image.height), np.asarray(image.convert("RGBA"))))
+                pixels = on_white(*_whole(image.width, image.height), np.asarray(image.convert("RGBA")))
+                return cls(pixels, None, image.info.get("icc_profile"))
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
             raise SlideError(f"Pillow: {error}") from error
 

@@ -42,6 +42,8 @@ class OpenSlideSlide:
             x0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_WIDTH, width - x0)),
             y0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height - y0)),
         )
+        profile = self._slide.color_profile
+        self.icc_profile: bytes | None = None if profile is None else profile.tobytes()
         self.pixel_size: PixelSize | None = None
         stated = properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y)
         if stated[0] is not None and stated[1] is not None:

@@ -69,6 +69,8 @@ class TiffSlideSlide:
         )
         self.bounds = Box(0, 0, self.levels[0].width, self.levels[0].height)
         self.pixel_size = _pixel_size(properties)
+        tag = self._slide.ts_tifffile.pages.first.tags.get("InterColorProfile")
+        self.icc_profile: bytes | None = None if tag is None else tag.value
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slide.Slide`."""

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
             "mpp_x": None if size is None else size.x,
             "mpp_y": None if size is None else size.y,
             "mpp_source": None if size is None else size.source,
+            "icc_profile_bytes": len(slide.icc_profile or b""),
             "files": len(slide_files(args.slide)),
             "fingerprint": slide_fingerprint(slide_files(args.slide)),
         }
@@ -47,5 +48,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"  level {index}: {level.width} x {level.height}, downsample {level.downsample:g}")
     stated = "no pixel size stated; segment it with --mpp"
     print(f"  {stated if size is None else f'{size.x:g} x {size.y:g} µm per pixel, from {size.source}'}")
+    print(f"  ICC profile: {f'{len(slide.icc_profile)} bytes' if slide.icc_profile else 'none'}")
     print(f"  bounds {facts['bounds']}, fingerprint {str(facts['fingerprint'])[:16]}…")
     return 0

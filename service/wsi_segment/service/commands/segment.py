@@ -4,137 +4,135 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wsi_segment.inference.run import Run
     from wsi_segment.inference.summary import Summary
-    from wsi_segment.model.card import Model
     from wsi_segment.service.display import Display
+    from wsi_segment.service.orders import Order
 
 HELP = "Segment whole-slide images into OME-Zarr masks."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the main job."""
-    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="slide file, or folder of DICOM files")
-    parser.add_argument(
+    add = parser.add_argument
+    add("slides", nargs="*", type=Path, metavar="SLIDE", help="slide file, or folder of DICOM files")
+    add("--manifest", type=Path, metavar="CSV", help="more slides: columns slide,mpp,model (the last two optional)")
+    add(
         "--out",
         required=True,
         type=Path,
         metavar="PATH",
         help="the store to make, if it ends in .zarr and there is one slide; else a folder that gets STEM.zarr",
     )
-    parser.add_argument(
-        "--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)"
-    )
-    parser.add_argument("--mpp", type=float, help="µm per pixel of the slide, where it states none or a wrong one")
-    parser.add_argument(
-        "--overlap", type=float, default=0.25, help="share of a window its neighbour covers too (default: 0.25)"
-    )
-    parser.add_argument(
-        "--tissue", choices=("otsu", "none"), default="otsu", help="how tissue is found; none analyses everything"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="windows a network call (default: 16)")
-    parser.add_argument("--workers", type=_positive, metavar="N", help="threads (default: one a core)")
-    parser.add_argument("--memory-limit", type=_bytes, metavar="SIZE", help="for the whole process, such as 2G or 800M")
-    parser.add_argument(
+    add("--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)")
+    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none or a wrong one")
+    add("--overlap", type=float, default=0.25, metavar="SHARE", help="of a window with its neighbour (default: 0.25)")
+    add("--tissue", default="otsu", metavar="HOW", help="otsu (default), none (everything), or a GeoJSON file")
+    add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add("--batch-size", type=int, default=16, metavar="N", help="windows a network call (default: 16)")
+    add("--workers", type=_positive, metavar="N", help="threads (default: one a core)")
+    add("--memory-limit", type=_bytes, metavar="SIZE", help="for the whole process, such as 2G or 800M")
+    add(
         "--ome-zarr", choices=("0.5", "0.4"), default="0.5", help="0.4 for QuPath, Bio-Formats and OMERO (default: 0.5)"
     )
-    parser.add_argument("--probabilities", action="store_true", help="keep the probability of each class too")
-    parser.add_argument("--overwrite", action="store_true", help="replace a mask that exists")
-    parser.add_argument("--preview", type=Path, metavar="PNG", help="also draw the mask over the slide (one slide)")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add("--probabilities", action="store_true", help="keep the probability of each class too")
+    add("--overwrite", action="store_true", help="replace a mask that exists")
+    add("--preview", type=Path, metavar="PNG", help="also draw the mask over the slide (one slide)")
+    add("--geojson", type=Path, metavar="FILE", help="also write outlines for QuPath, packed if .gz (one slide)")
+    add("--min-area", type=float, default=0.0, metavar="UM2", help="leave smaller outlines out, µm² (default: 0)")
+    add("--simplify", type=float, metavar="UM", help="smooth outlines by so many µm (default: one pixel of theirs)")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    add("--json", action="store_true", help="print the summary as JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is made of a finished mask."""
+
+    preview: Path | None
+    geojson: Path | None
+    min_area_um2: float
+    simplify_um: float | None
 
 
 def run(args: argparse.Namespace) -> int:
     """Segment the slides one after another, all cores on each."""
     from wsi_segment.inference.run import Run
-    from wsi_segment.model.card import DEFAULT_MODEL, find_model
     from wsi_segment.model.errors import InputError
     from wsi_segment.service.display import Display
+    from wsi_segment.service.orders import make_orders
 
-    outs = output_paths(args.slides, args.out)
-    single = len(args.slides) == 1
-    if args.preview is not None and not single:
-        raise InputError(f"--preview {args.preview} is for one slide, {len(args.slides)} were given")
-    model = find_model(args.model or DEFAULT_MODEL)
+    orders = make_orders(args.slides, args.manifest, args.out, args.mpp, args.model)
+    single = len(orders) == 1
+    extras = Extras(args.preview, args.geojson, args.min_area, args.simplify)
+    for flag in ("preview", "geojson"):
+        if not single and getattr(args, flag) is not None:
+            raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
     choices = Run(
-        mpp=args.mpp,
         overlap=args.overlap,
-        tissue=args.tissue,
+        tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
         device=args.device,
         batch_size=args.batch_size,
         workers=args.workers or 0,
         memory_limit=args.memory_limit,
         ome_zarr=args.ome_zarr,
         probabilities=args.probabilities,
+        apply_icc=args.apply_icc,
         overwrite=args.overwrite,
     )
     display = Display(quiet=args.quiet or args.json)
     if single:
-        summaries = [_segment_one(args.slides[0], outs[0], model, choices, display, args.preview)]
-        failed = 0
+        summaries, failed = [_segment_one(orders[0], choices, extras, display)], 0
     else:
-        summaries, failed = _segment_all(args.slides, outs, model, choices, display)
+        summaries, failed = _segment_all(orders, choices, extras, display)
     if args.json:
         _print_json(summaries, single)
     return 1 if failed else 0
 
 
-def output_paths(slides: Sequence[Path], out: Path) -> list[Path]:
-    """The store of each slide: ``out`` itself, or ``out/STEM.zarr``.
+def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -> Summary:
+    from dataclasses import replace
 
-    Raises:
-        InputError: two slides would get the same store.
-    """
-    from wsi_segment.model.errors import InputError
-
-    if len(slides) == 1 and out.suffix == ".zarr":
-        return [out]
-    stems = [slide.resolve().name if slide.is_dir() else slide.stem for slide in slides]
-    twice = [stem for stem, count in Counter(stems).items() if count > 1]
-    if twice:
-        raise InputError(f"two slides are called {twice[0]}, both would become {out / twice[0]}.zarr; run them apart")
-    return [out / f"{stem}.zarr" for stem in stems]
-
-
-def _segment_one(slide: Path, out: Path, model: Model, choices: Run, display: Display, preview: Path | None) -> Summary:
     from wsi_segment.inference.engine import segment
+    from wsi_segment.inference.geojson import write_geojson
     from wsi_segment.inference.preview import write_preview
     from wsi_segment.inference.slide import open_slide
+    from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
-    with display.running(slide.name) as report:
-        summary = segment(slide, model, out, choices, report)
-    if preview is not None:
-        opened = open_slide(slide)
+    model = find_model(order.model or DEFAULT_MODEL)
+    with display.running(order.slide.name) as report:
+        summary = segment(order.slide, model, order.out, replace(choices, mpp=order.mpp), report)
+    if extras.preview is not None:
+        opened = open_slide(order.slide)
         try:
-            write_preview(preview, opened, summary.mpp, out, model.card, summary.classes)
+            write_preview(extras.preview, opened, summary.mpp, order.out, model.card, summary.classes)
         finally:
             opened.close()
     display.result(summary)
+    if extras.geojson is not None:
+        count = write_geojson(extras.geojson, order.out, extras.min_area_um2, extras.simplify_um)
+        display.line(f"{extras.geojson}: {count} outlines")
     return summary
 
 
-def _segment_all(
-    slides: Sequence[Path], outs: Sequence[Path], model: Model, choices: Run, display: Display
-) -> tuple[list[Summary], int]:
+def _segment_all(orders: list[Order], choices: Run, extras: Extras, display: Display) -> tuple[list[Summary], int]:
     """All slides; one that fails is reported and the others are done."""
     from wsi_segment.model.errors import Cancelled, WsiSegmentError
 
     summaries, failed, skipped = [], 0, 0
-    for slide, out in zip(slides, outs, strict=True):
-        if out.exists() and not choices.overwrite:
+    for order in orders:
+        if order.out.exists() and not choices.overwrite:
             skipped += 1
-            display.line(f"{out}: exists already, skipped")
+            display.line(f"{order.out}: exists already, skipped")
             continue
         try:
-            summaries.append(_segment_one(slide, out, model, choices, display, None))
+            summaries.append(_segment_one(order, choices, extras, display))
         except Cancelled:
             raise
         except WsiSegmentError as error:

@@ -49,11 +49,10 @@ def run(args: argparse.Namespace) -> int:
 
         def show(progress: TrainingProgress) -> None:
             best = "" if progress.val_macro_f1 is None else f", val macro F1 {progress.val_macro_f1:.3f}"
-            bar.update(
-                task,
-                completed=progress.step,
-                description=f"loss {progress.segmentation_loss:.3f} + {progress.classification_loss:.3f}{best}",
-            )
+            losses = f"loss {progress.segmentation_loss:.3f} + {progress.classification_loss:.3f}{best}"
+            bar.update(task, completed=progress.step, description=losses)
+            if not console.is_terminal and progress.step % recipe.validate_every == 0:  # a line for the log
+                console.print(f"step {progress.step}/{progress.steps}: {losses}", soft_wrap=True)
 
         train(dataset, args.out, recipe, args.seed, show, _read_weights(args.encoder_weights))
     draw_curves(args.out)
