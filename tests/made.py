@@ -55,7 +55,7 @@ def tissue_like(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     coarse = rng.random((3, height // 32 + 2, width // 32 + 2)).repeat(32, axis=1).repeat(32, axis=2)
     colour = coarse[:, :height, :width].argmax(axis=0)
-    palette = np.array([(200, 60, 90), (120, 170, 60), (90, 50, 190)], np.uint8)
+    palette = np.array([(200, 60, 90), (160, 170, 60), (90, 50, 190)], np.uint8)
     noise = rng.integers(-20, 21, (height, width, 3))
     pixels: NDArray[np.uint8] = np.clip(palette[colour] + noise, 0, 255).astype(np.uint8)
     y, x = np.mgrid[:height, :width]

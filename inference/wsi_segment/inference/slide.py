@@ -71,11 +71,12 @@ def open_slide(path: Path) -> Slide:
         SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
     """
     from wsi_segment.inference.readers import image, tiffslide
+    from wsi_segment.inference.readers.refuse import refuse_unsupported
 
     if not path.exists():
         raise SlideError(f"{path}: no such file")
     file = _file_of(path)
-    tiffslide.refuse_unsupported(file)
+    refuse_unsupported(file)
     attempts: tuple[Callable[[Path], Slide], ...] = (_open_with_openslide, tiffslide.TiffSlideSlide)
     if file.suffix.lower() in image.SUFFIXES:
         attempts = (image.ImageSlide.open,)

@@ -1,4 +1,4 @@
-"""Slides that tiffslide opens: TIFF kinds that OpenSlide refuses; and what no reader should open."""
+"""Slides that tiffslide opens: TIFF kinds that OpenSlide refuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import tifffile
 import tiffslide
 from numpy.typing import NDArray
 from wsi_segment.inference.box import Box
@@ -15,29 +14,6 @@ from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import SlideError
 
 _MICRONS_PER_UNIT = {"INCH": 25_400.0, "CENTIMETER": 10_000.0}
-
-
-def refuse_unsupported(path: Path) -> None:
-    """Say clearly what a TIFF is that is no 8-bit RGB image, before a reader shows it as one.
-
-    Raises:
-        SlideError: the largest page is not 8-bit RGB.
-    """
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            page = tiff.series[0].levels[0].keyframe if tiff.series else None
-            axes = tiff.series[0].axes if tiff.series else ""
-            shape = tiff.series[0].shape if tiff.series else ()
-    except Exception:
-        return
-    if page is None or page.dtype is None:
-        return
-    if page.dtype != np.uint8:
-        raise SlideError(f"{path}: pixels are {page.dtype}, not 8-bit RGB; fluorescence and 16-bit images do not work")
-    stacked = {axis: length for axis, length in zip(axes, shape, strict=True) if axis in "CZTIQ" and length > 1}
-    if stacked or page.samplesperpixel not in (3, 4):
-        kind = ", ".join(f"{axis} = {length}" for axis, length in stacked.items()) or f"{page.samplesperpixel} channel"
-        raise SlideError(f"{path}: not an RGB image ({kind}); multi-channel images and stacks do not work")
 
 
 class TiffSlideSlide:

@@ -1,0 +1,63 @@
+"""What no reader should open, though some reader would."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from wsi_segment.model.errors import SlideError
+
+
+def refuse_unsupported(path: Path) -> None:
+    """Say clearly what a TIFF is that is no whole 8-bit RGB image, before a reader shows it as one.
+
+    Raises:
+        SlideError: the file is cut off, or its largest page is not 8-bit RGB.
+    """
+    try:
+        tiff = tifffile.TiffFile(path)
+    except Exception:
+        return
+    with tiff:
+        _refuse_cut_off(path, tiff)
+        try:
+            series = tiff.series[0]
+            page: Any = series.levels[0].keyframe
+        except Exception:
+            return
+        _refuse_other_than_rgb(path, page, dict(zip(series.axes, series.shape, strict=True)))
+
+
+def _refuse_cut_off(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Follow the chain of pages: libraries silently leave out those that lie beyond the file's end."""
+    if tiff.is_ndpi:  # its offsets are of a kind of their own
+        return
+    file, form = tiff.filehandle, tiff.tiff
+    offset, seen = (8 if form.is_bigtiff else 4), set()
+    file.seek(offset)
+    offset = struct.unpack(form.offsetformat, file.read(form.offsetsize))[0]
+    while offset and offset not in seen:
+        seen.add(offset)
+        try:
+            file.seek(offset)
+            tags = struct.unpack(form.tagnoformat, file.read(form.tagnosize))[0]
+            file.seek(offset + form.tagnosize + tags * form.tagsize)
+            offset = struct.unpack(form.offsetformat, file.read(form.offsetsize))[0]
+        except (struct.error, ValueError, OSError):
+            raise SlideError(
+                f"{path}: the file is cut off: it has {file.size} bytes, a page lies at {offset}; copy it again"
+            ) from None
+
+
+def _refuse_other_than_rgb(path: Path, page: Any, lengths: dict[str, int]) -> None:
+    if page.dtype is None:
+        return
+    if page.dtype != np.uint8:
+        raise SlideError(f"{path}: pixels are {page.dtype}, not 8-bit RGB; fluorescence and 16-bit images do not work")
+    stacked = {axis: length for axis, length in lengths.items() if axis in "CZTIQ" and length > 1}
+    if stacked or page.samplesperpixel not in (3, 4):
+        kind = ", ".join(f"{axis} = {length}" for axis, length in stacked.items()) or f"{page.samplesperpixel} channel"
+        raise SlideError(f"{path}: not an RGB image ({kind}); multi-channel images and stacks do not work")

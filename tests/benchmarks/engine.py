@@ -1,0 +1,81 @@
+"""CPU seconds of the whole engine beside those of the bare onnxruntime session on the same windows.
+
+A made JPEG slide of SIDE x SIDE pixels at the model's own mpp, all of it tissue; everything from reading to the
+pyramid is counted. Both run with as many threads as there are cores, in turn, and medians are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made import tissue_like, write_slide
+from wsi_segment.inference.box import Box
+from wsi_segment.inference.engine import segment
+from wsi_segment.inference.lattice import Lattice, stride_of
+from wsi_segment.inference.network import OnnxNetwork
+from wsi_segment.inference.run import Run
+from wsi_segment.inference.slide import open_slide
+from wsi_segment.model.card import DEFAULT_MODEL, find_model
+
+
+def bare(model: OnnxNetwork, windows: np.ndarray, count: int, batch: int, threads: int) -> tuple[float, float]:
+    """CPU and wall seconds of ``count`` windows through the session, ``windows`` again and again."""
+    sizes = [min(batch, count - start) for start in range(0, count, batch)]
+    cpu, wall = time.process_time(), time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(lambda size: model(windows[:size]), sizes):
+            pass
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=8192)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--overlaps", type=float, nargs="+", default=[0.0, 0.5])
+    args = parser.parse_args()
+    model = find_model(DEFAULT_MODEL)
+    network = OnnxNetwork(model, "cpu")
+    with tempfile.TemporaryDirectory() as scratch:
+        pixels = tissue_like(args.side, args.side)
+        pixels[(pixels == 255).all(axis=2)] = (225, 170, 200)
+        path = write_slide(Path(scratch) / "s.tiff", pixels, mpp=model.card.mpp, levels=4, compression="jpeg")
+        slide = open_slide(path)
+        square = slide.read(0, Box(0, 0, 2048, 2048))
+        slide.close()
+        windows = np.stack([square[y : y + 128, x : x + 128] for y in range(0, 512, 128) for x in range(0, 512, 128)])
+        print(f"{args.side} x {args.side}, medians of {args.repeats}")
+        print("overlap  windows  engine CPU s  bare CPU s  ratio  engine windows/s  bare windows/s")
+        for overlap in args.overlaps:
+            stride = stride_of(overlap, 128, model.card.output_stride)
+            lattice = Lattice(args.side, args.side, 128, stride)
+            count = lattice.rows * lattice.columns
+            engine: list[tuple[float, float]] = []
+            floor: list[tuple[float, float]] = []
+            run = Run(overlap=overlap, overwrite=True, device="cpu")
+            for _ in range(args.repeats):
+                floor.append(bare(network, windows, count, run.batch_size, run.threads))
+                cpu, wall = time.process_time(), time.perf_counter()
+                segment(path, model, Path(scratch) / "m.zarr", run)
+                engine.append((time.process_time() - cpu, time.perf_counter() - wall))
+            cpu, wall = (statistics.median(column) for column in zip(*engine, strict=True))
+            bare_cpu, bare_wall = (statistics.median(column) for column in zip(*floor, strict=True))
+            print(
+                f"{overlap:7}  {count:7}  {cpu:12.1f}  {bare_cpu:10.1f}  {cpu / bare_cpu:5.3f}  "
+                f"{count / wall:16.1f}  {count / bare_wall:14.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Peak memory of the engine on a gigapixel slide beside a small one; and a check that growth would be seen.
+
+Slides are pyramidal TIFF with JPEG tiles, written sparsely: tiles of glass share one encoded tile, tissue comes
+from a handful. The network costs next to nothing, so that the engine is what is measured. Memory is the largest
+sum over the process tree, sampled every 20 ms from outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import psutil
+import tifffile
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from made import tissue_like
+
+TILE = 512
+
+CHILD = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from made import ChannelNetwork, make_model
+from wsi_segment.inference import engine
+from wsi_segment.inference.geojson import write_geojson
+from wsi_segment.inference.run import Run
+hoard = []
+if {leak}:
+    original = engine.RegionPredictor.predict
+    def leaking(self, box):
+        hoard.append(bytearray(4 << 20))
+        return original(self, box)
+    engine.RegionPredictor.predict = leaking
+slide, out = Path(sys.argv[1]), Path(sys.argv[2])
+summary = engine.segment(slide, make_model(8), out, Run(overlap={overlap}, workers=2), network=ChannelNetwork())
+share = summary.tissue_mm2 / summary.slide_mm2
+print("windows", summary.windows, "regions", summary.regions, "tissue", round(share, 3))
+if {geojson}:
+    print("outlines", write_geojson(out.with_suffix(".geojson"), out, min_area_um2=1000))
+"""
+
+
+def write_sparse(path: Path, width: int, height: int, mpp: float) -> None:
+    """A slide with a third of it tissue: an ellipse with a ragged edge, like a resection."""
+    rng = np.random.default_rng(0)
+    tissue = tissue_like(4 * TILE, 4 * TILE, seed=1)
+    tissue[(tissue == 255).all(axis=2)] = (225, 170, 200)
+    encoded = [
+        bytes(imagecodecs.jpeg_encode(np.ascontiguousarray(tissue[y : y + TILE, x : x + TILE]), level=70))
+        for y in range(0, 4 * TILE, TILE)
+        for x in range(0, 4 * TILE, TILE)
+    ]
+    glass = bytes(imagecodecs.jpeg_encode(np.full((TILE, TILE, 3), 244, np.uint8), level=70))
+
+    def tiles(columns: int, rows: int) -> Iterator[bytes]:
+        for row in range(rows):
+            for column in range(columns):
+                y, x = (row + 0.5) / rows - 0.5, (column + 0.5) / columns - 0.5
+                inside = (x / 0.36) ** 2 + (y / 0.3) ** 2 < 1 + 0.2 * np.sin(9 * np.arctan2(y, x))
+                yield encoded[rng.integers(len(encoded))] if inside else glass
+
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        level = 0
+        while max(width, height) >> level > 1024:
+            w, h = width >> level, height >> level
+            tiff.write(
+                tiles(-(-w // TILE), -(-h // TILE)),
+                shape=(h, w, 3),
+                dtype=np.uint8,
+                tile=(TILE, TILE),
+                photometric="ycbcr",
+                subsampling=(2, 2),
+                compression="jpeg",
+                subfiletype=1 if level else 0,
+                resolution=(1e4 / mpp, 1e4 / mpp) if not level else None,
+                resolutionunit="CENTIMETER",
+                metadata=None,
+            )
+            level += 1
+
+
+def tree_bytes(process: psutil.Process) -> int:
+    """Resident memory of a process and its children."""
+    total = 0
+    for one in (process, *process.children(recursive=True)):
+        try:
+            total += one.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def measure(slide: Path, out: Path, overlap: float, leak: bool, geojson: bool) -> tuple[float, float, str]:
+    """Peak MiB, seconds, and what the run said."""
+    code = CHILD.format(tests=str(Path(__file__).parents[1]), leak=leak, overlap=overlap, geojson=geojson)
+    started = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-c", code, slide, out], stdout=subprocess.PIPE, text=True)
+    watched, peak = psutil.Process(child.pid), 0
+    while child.poll() is None:
+        try:
+            peak = max(peak, tree_bytes(watched))
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.02)
+    said = child.communicate()[0].strip().replace("\n", ", ")
+    if child.returncode:
+        raise SystemExit(f"the run failed with {child.returncode}")
+    return peak / 2**20, time.perf_counter() - started, said
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--overlap", type=float, default=0.25)
+    parser.add_argument("--keep", type=Path, help="folder to keep slides and masks in")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = args.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        print("slide              file MiB  peak MiB  seconds  what")
+        for width, height, leak in ((20_000, 20_000, False), (100_000, 80_000, False), (100_000, 80_000, True)):
+            slide = folder / f"{width}x{height}.tiff"
+            if not slide.exists():
+                write_sparse(slide, width, height, mpp=1.0)
+            out = folder / f"{width}x{height}{'-leak' if leak else ''}.zarr"
+            peak, seconds, said = measure(slide, out, args.overlap, leak, geojson=not leak)
+            name = f"{width} x {height}{' leaking' if leak else ''}"
+            print(f"{name:24} {slide.stat().st_size / 2**20:6.1f}  {peak:8.0f}  {seconds:7.1f}  {said}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
