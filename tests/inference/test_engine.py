@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from made import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import prepare, segment
+from wsi_segment.inference.frame import MaskFrame
+from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.pixels import PixelSource
-from wsi_segment.inference.plan import Region
+from wsi_segment.inference.plan import Region, make_budget
 from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.run import Run
@@ -283,6 +286,109 @@ def test_first_failing_region_stops_the_others() -> None:
         run_tasks(task, regions, 2, lambda finished: None, stop)
     assert stop.is_set()
     assert len(begun) < 50
+
+
+def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.zarr"
+    said: list[object] = []
+
+    class Meanwhile(ChannelNetwork):
+        """Starts a second run while the first one predicts."""
+
+        def __call__(self, windows: np.ndarray) -> np.ndarray:
+            if not said:
+                with pytest.raises(OutputError, match="another run is writing it") as error:
+                    segment(slide, make_model(), out, Run(), network=ChannelNetwork())
+                said.append(error)
+            return super().__call__(windows)
+
+    segment(slide, make_model(), out, Run(workers=1), network=Meanwhile())
+    assert said
+    assert out.exists()
+
+
+def test_a_mask_that_appeared_meanwhile_is_not_replaced(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.zarr"
+
+    class Meanwhile(ChannelNetwork):
+        """Somebody else puts a folder under the final name."""
+
+        def __call__(self, windows: np.ndarray) -> np.ndarray:
+            out.mkdir(exist_ok=True)
+            (out / "precious").touch()
+            return super().__call__(windows)
+
+    with pytest.raises(OutputError, match="exists already"):
+        segment(slide, make_model(), out, Run(), network=Meanwhile())
+    assert (out / "precious").exists()
+
+
+def test_overwriting_replaces_masks_only(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "photos"
+    out.mkdir()
+    (out / "holiday.jpg").touch()
+    with pytest.raises(OutputError, match="is not a mask of wsi-segment"):
+        segment(slide, make_model(), out, Run(overwrite=True), network=ChannelNetwork())
+    assert (out / "holiday.jpg").exists()
+
+
+def test_an_output_beside_the_slide_with_its_name_can_be_continued(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "s.tiff", tissue_like(1300, 1700))
+    out = tmp_path / "s" / "s.zarr"
+    with pytest.raises(RuntimeError):
+        segment(slide, make_model(), out, Run(), network=Breaking(60, RuntimeError("broken")))
+    assert segment(slide, make_model(), out, Run(), network=ChannelNetwork()).regions_kept > 0
+
+
+def test_another_card_is_another_run(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.zarr"
+    with pytest.raises(RuntimeError):
+        segment(slide, make_model(), out, Run(), network=Breaking(60, RuntimeError("broken")))
+    with pytest.raises(OutputError, match=r"mask.classes|model.card"):
+        segment(slide, make_model(8, "bilinear"), out, Run(), network=ChannelNetwork())
+
+
+def test_a_small_memory_limit_makes_regions_smaller(tmp_path: Path) -> None:
+    large = MaskFrame(0, 0, 1.0, 100_000, 80_000, 0, 0, 0, 1.0)
+    lattice, card = Lattice(100_000, 80_000, 128, 96), make_model().card
+    roomy = make_budget(large, lattice, card, Run(workers=8, memory_limit=64 << 30))
+    assert (roomy.region_size, roomy.workers) == (4096, 8)
+    tight = make_budget(large, lattice, card, Run(workers=8, memory_limit=roomy.peak_bytes - (200 << 20)))
+    assert tight.region_size < 4096
+    assert tight.workers == 8
+    assert tight.peak_bytes <= roomy.peak_bytes - (200 << 20)
+    least = make_budget(large, lattice, card, Run(workers=8, memory_limit=800 << 20))
+    assert 1 <= least.workers < 8
+    assert least.peak_bytes <= 800 << 20
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.4, 2.0, 4.0])
+def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) -> None:
+    pixels = tissue_like(int(1400 * ratio), int(1400 * ratio))
+    path = write_slide(tmp_path / "s.tiff", pixels, mpp=1.0 / ratio)
+    model, network = make_model(4, "bilinear"), ChannelNetwork(4)
+    run = Run(region_size=1024, tissue="none", batch_size=4, workers=1, probabilities=True)
+    slide = open_slide(path)
+    prepared = prepare(slide, path, model, run, network=network)
+    MaskStore.create(tmp_path / "m", prepared.metadata(model, run), 1024, {})
+    task = RegionTask(
+        RegionPredictor(
+            PixelSource(slide, prepared.frame),
+            prepared.lattice,
+            prepared.tissue,
+            network,
+            model.card,
+            4,
+            prepared.plan.budget.band_rows,
+        ),
+        MaskStore(tmp_path / "m", 1024),
+    )
+    tracemalloc.start()
+    task(prepared.plan.regions[0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    slide.close()
+    assert peak <= prepared.plan.budget.bytes_per_worker
 
 
 def test_run_is_a_value() -> None:

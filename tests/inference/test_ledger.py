@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wsi_segment.inference.ledger import LEDGER_FILE, FinishedRegion, Ledger
+from wsi_segment.inference.ledger import LEDGER_FILE, Difference, FinishedRegion, Ledger, difference
 from wsi_segment.model.errors import OutputError
 
 RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
@@ -26,8 +26,17 @@ def test_finished_regions_come_back(tmp_path: Path) -> None:
 
 def test_another_run_is_refused_with_the_difference_named(tmp_path: Path) -> None:
     fill(tmp_path, 1)
-    with pytest.raises(OutputError, match=r"parameters.overlap = 0.25, this run has 0.5.*--overwrite"):
+    with pytest.raises(OutputError, match=r"parameters.overlap = 0.25, this run has 0.5"):
         Ledger(tmp_path, RUN | {"parameters.overlap": 0.5})
+
+
+def test_a_ledger_without_a_whole_first_line_is_no_run(tmp_path: Path) -> None:
+    assert difference(tmp_path, RUN) == Difference(False, "holds no run")
+    fill(tmp_path, 0)
+    assert difference(tmp_path, RUN) is None
+    path = tmp_path / LEDGER_FILE
+    path.write_bytes(path.read_bytes()[:-5])
+    assert difference(tmp_path, RUN | {"parameters.overlap": 0.5}) == Difference(False, "holds no run")
 
 
 @given(cut=st.integers(0, 200), flip=st.integers(0, 255))

@@ -70,7 +70,8 @@ def export_run(
         classes=trained.classes,
         files={MODEL_FILE: sha256_of(out / MODEL_FILE)},
         license=described["license"],
-        training_data=f"{described['dataset']}: {described['items']} images, train and val split by case",
+        training_data=f"{described['dataset']}: trained on {described['images']['train']} images, chosen on "
+        f"{described['images']['val']}; splits by case",
         attribution=described["attribution"],
         intended_use=INTENDED_USE,
         limitations=limitations,

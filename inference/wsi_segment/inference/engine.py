@@ -18,7 +18,7 @@ from wsi_segment.inference.network import Network, OnnxNetwork
 from wsi_segment.inference.ngff import MaskMetadata
 from wsi_segment.inference.output import Output
 from wsi_segment.inference.pixels import PixelSource
-from wsi_segment.inference.plan import Plan, make_plan
+from wsi_segment.inference.plan import Plan, make_budget, make_plan
 from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.progress import Progress, Report, silent
 from wsi_segment.inference.provenance import flat, make_provenance, slide_fingerprint
@@ -32,7 +32,7 @@ from wsi_segment.inference.summary import Summary, class_areas, write_summary
 from wsi_segment.inference.task import RegionTask
 from wsi_segment.inference.tissue import TissueMask, find_tissue
 from wsi_segment.model.card import Model
-from wsi_segment.model.errors import Cancelled, RunError
+from wsi_segment.model.errors import Cancelled, RunError, SlideError
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,11 @@ def segment(
             finished, kept = _compute(prepared, model, run, output, report, stop)
             seconds = round(time.monotonic() - started, 2)
             summary = _summarise(prepared, path, out, model, finished, kept, seconds)
+            write_summary(summary, out)  # before the mask: a finished mask is never without its summary
             output.publish()
-            write_summary(summary, out)
         return summary
     finally:
+        output.release()
         slide.close()
 
 
@@ -123,11 +124,17 @@ def prepare(
     if network is None:
         network = onnx = OnnxNetwork(model, run.device)
         provider = onnx.provider
+    budget = make_budget(frame, lattice, card, run)
     step = _stage("tissue", report, stop or threading.Event())
     tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step)
-    plan = make_plan(frame, lattice, tissue, card, run)
-    fingerprint = slide_fingerprint(slide_files(path))
-    provenance = make_provenance(fingerprint, slide, size, frame, lattice, model, run, provider, plan.region_size)
+    plan = make_plan(frame, lattice, tissue, budget)
+    try:
+        fingerprint = slide_fingerprint(slide_files(path))
+    except OSError as error:
+        raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
+    provenance = make_provenance(
+        fingerprint, slide, size, frame, lattice, model, run, provider, plan.budget.region_size
+    )
     return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
 
 
@@ -137,7 +144,7 @@ def _compute(
     """Compute what is missing; all regions, and how many were there before."""
     plan, identity = prepared.plan, flat(prepared.provenance)
     if output.begin(identity):
-        MaskStore.create(output.store, prepared.metadata(model, run), plan.region_size, prepared.provenance)
+        MaskStore.create(output.store, prepared.metadata(model, run), plan.budget.region_size, prepared.provenance)
     with Ledger(output.partial, identity) as ledger:
         kept = list(ledger.finished.values())
         predictor = RegionPredictor(
@@ -147,13 +154,13 @@ def _compute(
             network=prepared.network,
             card=model.card,
             batch_size=run.batch_size,
-            band_rows=plan.band_rows,
+            band_rows=plan.budget.band_rows,
             count=_WindowCounter(report, plan.windows, sum(region.windows for region in kept)),
             stop=stop,
         )
-        store = MaskStore(output.store, plan.region_size)
+        store = MaskStore(output.store, plan.budget.region_size)
         missing = [region for region in plan.regions if region.key not in ledger.finished]
-        run_tasks(RegionTask(predictor, store), missing, plan.workers, ledger.add, stop)
+        run_tasks(RegionTask(predictor, store), missing, plan.budget.workers, ledger.add, stop)
         store.finish(ledger.finished.values(), _stage("pyramid", report, stop))
         return list(ledger.finished.values()), len(kept)
 

@@ -87,8 +87,10 @@ def evaluate(
     baseline = confusion.copy()
     for done, item in enumerate(items, start=1):
         truth = dataset.read_mask(item)
-        assert truth is not None
-        prediction = predict_image(dataset.read_image(item), dataset.mpp, card, network, overlap)
+        pixels = dataset.read_image(item)
+        if truth is None or truth.shape != pixels.shape[:2]:
+            raise DatasetError(f"{item.mask}: is not of the size of its image {item.image}")
+        prediction = predict_image(pixels, dataset.mpp, card, network, overlap)
         confusion += confusion_matrix(truth, prediction, len(names))
         baseline += confusion_matrix(truth, np.full_like(truth, majority), len(names))
         step(done, len(items))

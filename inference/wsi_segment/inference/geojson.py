@@ -20,8 +20,8 @@ import shapely
 import zarr
 from numpy.typing import NDArray
 from wsi_segment.inference import ngff
+from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.polygons import class_polygons, split_large
-from wsi_segment.inference.store import ATTRIBUTE
 from wsi_segment.model.errors import OutputError
 
 COARSEST_MPP = 4.0

@@ -44,8 +44,8 @@ class Ledger:
         Raises:
             OutputError: the ledger there belongs to another run; the first difference is named.
         """
-        if (other := difference(folder, run)) is not None:
-            raise OutputError(f"{folder}: {other}; repeat it with the same, or start anew with --overwrite")
+        if (other := difference(folder, run)) is not None and other.begun:
+            raise OutputError(f"{folder}: {other.text}")
         self._path = folder / LEDGER_FILE
         self.finished: dict[str, FinishedRegion] = {}
         entries, intact = _read(self._path)
@@ -90,13 +90,25 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     return entries, intact
 
 
-def difference(folder: Path, run: dict[str, Any]) -> str | None:
-    """How the run that was begun in a folder differs from this one; None where it does not, or there is none."""
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the run that was begun in a folder differs from another."""
+
+    begun: bool
+    """False where none was begun: no ledger, or one whose first line was cut off."""
+    text: str
+
+
+def difference(folder: Path, run: dict[str, Any]) -> Difference | None:
+    """How the run that was begun in a folder differs from this one; None where it is the same."""
     entries, _ = _read(folder / LEDGER_FILE)
-    before, now = entries[0] if entries else {}, json.loads(json.dumps(run))
-    for key in sorted(before.keys() | now.keys()) if before else ():
+    if not entries:
+        return Difference(False, "holds no run")
+    before, now = entries[0], json.loads(json.dumps(run))
+    for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
-            return f"was begun with {key} = {_short(before.get(key))}, this run has {_short(now.get(key))}"
+            text = f"was begun with {key} = {_short(before.get(key))}, this run has {_short(now.get(key))}"
+            return Difference(True, text)
     return None
 
 

@@ -52,7 +52,7 @@ class OnnxNetwork:
             raise ModelError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from error
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != _CUDA:
-            raise InputError("--device cuda: the CUDA provider did not load; install wsi-segment[cuda], or use cpu")
+            raise InputError("--device cuda: the CUDA provider did not load; install CUDA and cuDNN, or use cpu")
         self._input = self._check(path)
         self._output = self._session.get_outputs()[0].name
 
@@ -74,19 +74,21 @@ class OnnxNetwork:
         return logits
 
     def _check(self, path: Path) -> str:
-        """Run one white window and compare its output with the card; the name of the input."""
+        """Run two white windows and compare their output with the card; the name of the input."""
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ModelError(f"{path}: has {len(inputs)} inputs; a segmentation model has one")
         name: str = inputs[0].name
         card = self._card
-        white = np.full((1, card.window, card.window, 3), 255, np.uint8)
+        white = np.full((2, card.window, card.window, 3), 255, np.uint8)
         try:
             output = self._session.run(None, {name: as_input(white, card.input)})[0]
         except Exception as error:
-            raise ModelError(f"{path}: does not take the input that its card names: {_first_line(error)}") from error
+            raise ModelError(
+                f"{path}: does not take two windows as its card describes them: {_first_line(error)}"
+            ) from error
         cells = card.window // card.output_stride
-        expected = (1, len(card.classes), cells, cells)
+        expected = (2, len(card.classes), cells, cells)
         if output.shape != expected or output.dtype != np.float32:
             raise ModelError(
                 f"{path}: gives {output.dtype} {output.shape}, its card promises float32 {expected}; correct the card"

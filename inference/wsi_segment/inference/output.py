@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from wsi_segment.inference.durable import sync_folder
-from wsi_segment.inference.ledger import LEDGER_FILE, difference
+from filelock import FileLock, Timeout
+from wsi_segment.inference.durable import sync_folder, sync_tree
+from wsi_segment.inference.ledger import difference
 from wsi_segment.model.errors import OutputError
 
-_STORE = "store"
+_STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
+ATTRIBUTE = "wsi_segment"
+"""Key of the project's own attributes in a store."""
 
 
 class Output:
     """``<final>.partial/`` holds the growing store and the ledger; publishing renames the store.
 
-    Whatever happens, the final name is either free, or a complete store.
+    Whatever happens, the final name is either free, or a complete store. One process at a time may
+    hold the partial folder; the lock goes with the process, however it ends.
     """
 
     def __init__(self, final: Path, overwrite: bool) -> None:
         """Look whether there is room under a name.
 
         Raises:
-            OutputError: it is taken, or its folder is missing or read-only.
+            OutputError: it is taken, its folder is read-only, or what would be replaced is no mask.
         """
         self.final = final
         self.partial = final.with_name(final.name + ".partial")
         self._overwrite = overwrite
-        if final.exists() and not overwrite:
-            raise OutputError(f"{final}: exists already; give another --out, or --overwrite to replace it")
+        self._lock = FileLock(self.partial / _LOCK, timeout=0)
+        self._refuse_taken()
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             probe = final.with_name(final.name + ".probe")
-            probe.mkdir()
+            probe.mkdir(exist_ok=True)
             probe.rmdir()
         except OSError as error:
             raise OutputError(
@@ -46,25 +51,70 @@ class Output:
         return self.partial / _STORE
 
     def begin(self, run: dict[str, Any]) -> bool:
-        """Make the partial folder; False where one of the same run is there to be continued.
+        """Take the partial folder; False where one of the same run is there to be continued.
 
         Args:
             run: What makes the run what it is, see :class:`wsi_segment.inference.ledger.Ledger`.
+
+        Raises:
+            OutputError: another process writes there, or it was begun with other parameters.
         """
-        begun = (self.partial / LEDGER_FILE).exists() and self.store.exists()
-        if begun and not (self._overwrite and difference(self.partial, run)):
+        self.partial.mkdir(exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise OutputError(
+                f"{self.final}: another run is writing it; wait for it, or choose another --out"
+            ) from None
+        other = difference(self.partial, run)
+        if other is not None and other.begun and not self._overwrite:
+            raise OutputError(f"{self.partial}: {other.text}; repeat it with the same, or start anew with --overwrite")
+        if other is None and self.store.exists():
             for torn in self.store.rglob("*.partial"):  # what zarr was writing when it was cut off
                 torn.unlink()
             return False
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir()
+        for left in self.partial.iterdir():
+            if left.name == _REPLACED and not self.final.exists():
+                left.rename(self.final)  # an overwriting run was cut off between its two renames
+            elif left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != _LOCK:
+                left.unlink()
         return True
 
     def publish(self) -> None:
-        """Put the store under the final name in one step, and remove what is left."""
-        old = self.partial / "replaced"
+        """Put the store under the final name in one step, and remove what is left.
+
+        Raises:
+            OutputError: something appeared under the final name meanwhile.
+        """
+        self._refuse_taken()
+        sync_tree(self.store)
         if self.final.exists():
-            self.final.rename(old)
+            self.final.rename(self.partial / _REPLACED)
         self.store.rename(self.final)
         sync_folder(self.final.parent)
+        self.release()
         shutil.rmtree(self.partial, ignore_errors=True)
+
+    def release(self) -> None:
+        """Let other processes have the partial folder."""
+        self._lock.release(force=True)
+
+    def _refuse_taken(self) -> None:
+        if not self.final.exists():
+            return
+        if not self._overwrite:
+            raise OutputError(f"{self.final}: exists already; give another --out, or --overwrite to replace it")
+        if not _is_mask(self.final):
+            raise OutputError(f"{self.final}: is not a mask of wsi-segment, it is not replaced; choose another --out")
+
+
+def _is_mask(path: Path) -> bool:
+    for name, key in (("zarr.json", "attributes"), (".zattrs", None)):
+        try:
+            attributes = json.loads((path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return ATTRIBUTE in (attributes.get(key, {}) if key else attributes)
+    return False

@@ -19,6 +19,9 @@ from wsi_segment.inference.slide import Slide
 _UNIT = 256
 """Interpolation weights are whole 256ths."""
 
+_STRIP = 64
+"""Rows that are interpolated at once, which bounds what the wide integers take."""
+
 _BAND_PIXELS = 8 << 20
 
 
@@ -61,12 +64,18 @@ class PixelSource:
         columns, x_weights = self._taps(m_box.x0, m_box.x1)
         rows, y_weights = self._taps(m_box.y0, m_box.y1)
         r_box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 2, int(rows[-1]) + 2)
-        pixels = self._reduced(r_box).astype(np.uint32)
+        pixels = self._reduced(r_box)
         columns, rows = columns - r_box.x0, rows - r_box.y0
-        wx, wy = x_weights[None, :, None], y_weights[:, None, None]
-        wide = pixels[:, columns] * (_UNIT - wx) + pixels[:, columns + 1] * wx
-        full = wide[rows] * (_UNIT - wy) + wide[rows + 1] * wy
-        return ((full + _UNIT * _UNIT // 2) // (_UNIT * _UNIT)).astype(np.uint8)
+        wx, out = x_weights[None, :, None], np.empty((m_box.height, m_box.width, 3), np.uint8)
+        for start in range(0, m_box.height, _STRIP):
+            strip = slice(start, start + _STRIP)
+            first = int(rows[strip][0])
+            part = pixels[first : int(rows[strip][-1]) + 2].astype(np.uint32)
+            wide = part[:, columns] * (_UNIT - wx) + part[:, columns + 1] * wx
+            wy, above = y_weights[strip, None, None], rows[strip] - first
+            full = wide[above] * (_UNIT - wy) + wide[above + 1] * wy
+            out[strip] = (full + _UNIT * _UNIT // 2) // (_UNIT * _UNIT)
+        return out
 
     def _taps(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
         """First of the two reduced pixels that each mask pixel lies between, and the weight of the second."""

@@ -1,4 +1,4 @@
-"""The plan of a run: its regions, and what they cost, before the first pixel is read."""
+"""The plan of a run: what it costs, and its regions, before the first pixel is read."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
-from wsi_segment.inference.run import Run
-from wsi_segment.inference.tissue import TissueMask
+from wsi_segment.inference.memory import default_limit
+from wsi_segment.inference.run import REGION_SIZES, Run
+from wsi_segment.inference.tissue import TISSUE_BYTES, TissueMask
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.errors import InputError
 
-REGION_SIZES = (4096, 2048, 1024, 512)
 FEWEST_REGIONS = 16
 """A slide is divided into at least so many regions where it can be, so that many cores share a small slide. The
-number of cores has no say: the same slide gives the same store on every machine."""
+number of cores has no say: the same slide gives the same store on every machine that has the memory."""
 
-_BASE_BYTES = 400 << 20
+_BASE_BYTES = 300 << 20
 """Interpreter, libraries and network."""
 _WINDOW_BYTES = 6 << 20
 """Activations of one window inside onnxruntime, its pixels and its logits."""
-_BAND_SOURCE_PIXELS = 8 << 20
-"""Level pixels that are read at once."""
+_BAND_SOURCE_PIXELS = 4 << 20
+"""Level pixels that are read at once; also what a Ctrl-C may have to wait for."""
+_SOURCE_BYTES = 8
+"""RGBA and RGB of a level pixel, and a strip that is being interpolated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,9 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """All regions of a mask, and the resources that computing them takes."""
+class Budget:
+    """How a mask is divided, and the memory that this takes."""
 
-    regions: tuple[Region, ...]
     region_size: int
     band_rows: int
     """Window rows whose pixels are read together."""
@@ -56,14 +56,22 @@ class Plan:
     bytes_per_worker: int
 
     @property
+    def peak_bytes(self) -> int:
+        """Estimate of the largest memory that the run holds."""
+        return _BASE_BYTES + TISSUE_BYTES + self.workers * self.bytes_per_worker
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All regions of a mask, within a budget."""
+
+    regions: tuple[Region, ...]
+    budget: Budget
+
+    @property
     def windows(self) -> int:
         """Windows in all; those on a border count in each region."""
         return sum(region.windows for region in self.regions)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Estimate of the largest memory that the run holds."""
-        return _BASE_BYTES + self.workers * self.bytes_per_worker
 
 
 def region_size_for(width: int, height: int) -> int:
@@ -74,50 +82,55 @@ def region_size_for(width: int, height: int) -> int:
     return REGION_SIZES[-1]
 
 
-def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, card: ModelCard, run: Run) -> Plan:
-    """Divide a mask into regions and add up what they take.
+def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, run: Run) -> Budget:
+    """Add up what a run takes.
 
-    Where memory is short, fewer workers are used than the run asks for.
+    Where memory is short, regions become smaller first, and then workers fewer.
 
     Raises:
-        InputError: even one worker does not fit.
+        InputError: even one worker on the smallest regions does not fit.
     """
-    size = run.region_size or region_size_for(frame.width, frame.height)
-    band_width = min(size, frame.width) + 2 * lattice.window
-    band_rows = max(1, int(_BAND_SOURCE_PIXELS / (frame.ratio**2 * band_width * lattice.stride)))
-    band_height = min(size + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
-    source = math.ceil(band_width * frame.ratio) * math.ceil(band_height * frame.ratio) * 7
-    cells = math.ceil(size / card.output_stride) ** 2
-    # sums, weights and averages on the output grid; ids, tissue and the pyramid and its encoding at full size
-    stitched = cells * (8 * len(card.classes) + 16) + 5 * size * size
-    if run.probabilities:
-        # one class at full size as float32 twice, as uint8 and encoded
-        stitched += 11 * size * size
-    per_worker = source + band_width * band_height * 3 + stitched + run.batch_size * _WINDOW_BYTES
-    limit = int(psutil.virtual_memory().available * 0.75) if run.memory_limit is None else run.memory_limit
-    fitting = (limit - _BASE_BYTES) // per_worker
-    if fitting < 1:
+    limit = default_limit() if run.memory_limit is None else run.memory_limit
+    largest = run.region_size or region_size_for(frame.width, frame.height)
+    sizes = [largest] if run.region_size else [size for size in REGION_SIZES if size <= largest]
+    budgets = [_budget_for(size, run.threads, frame, lattice, card, run) for size in sizes]
+    for budget in budgets:
+        if budget.peak_bytes <= limit:
+            return budget
+    smallest = budgets[-1]
+    workers = (limit - _BASE_BYTES - TISSUE_BYTES) // smallest.bytes_per_worker
+    if workers < 1:
+        least = _BASE_BYTES + TISSUE_BYTES + smallest.bytes_per_worker
         raise InputError(
-            f"a run of one worker takes about {(_BASE_BYTES + per_worker) >> 20} MiB, {limit >> 20} MiB are allowed; "
+            f"a run of one worker takes about {least >> 20} MiB, {limit >> 20} MiB are allowed; "
             "raise --memory-limit or lower --batch-size"
         )
-    return Plan(
-        regions=tuple(_regions(frame, lattice, tissue, size)),
-        region_size=size,
-        band_rows=band_rows,
-        workers=min(run.threads, fitting),
-        bytes_per_worker=per_worker,
-    )
+    return Budget(smallest.region_size, smallest.band_rows, workers, smallest.bytes_per_worker)
 
 
-def _regions(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, size: int) -> list[Region]:
-    found = []
+def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, budget: Budget) -> Plan:
+    """Divide a mask into regions and count the windows of each."""
+    size, found = budget.region_size, []
     for row, y in enumerate(range(0, frame.height, size)):
         for column, x in enumerate(range(0, frame.width, size)):
             m_box = Box(x, y, x + size, y + size).intersect(frame.box)
             tops, lefts = lattice.corners(*lattice.touching(m_box))
             windows = int(np.count_nonzero(tissue.windows_with_tissue(tops, lefts, lattice.window)))
             # a window may hold tissue beyond the region only; then the region itself has nothing to show
-            windows = windows if tissue.pixels(m_box).any() else 0
-            found.append(Region(row, column, m_box, windows))
-    return found
+            found.append(Region(row, column, m_box, windows if tissue.touches(m_box) else 0))
+    return Plan(tuple(found), budget)
+
+
+def _budget_for(size: int, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, run: Run) -> Budget:
+    band_width = min(size, frame.width) + 2 * lattice.window
+    band_rows = max(1, int(_BAND_SOURCE_PIXELS / (frame.ratio**2 * band_width * lattice.stride)))
+    band_height = min(size + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
+    source = math.ceil(band_width * frame.ratio) * math.ceil(band_height * frame.ratio) * _SOURCE_BYTES
+    cells = math.ceil(size / card.output_stride) ** 2
+    # sums, weights and averages on the output grid; ids, tissue, the pyramid and its encoding at full size
+    stitched = cells * (8 * len(card.classes) + 16) + 8 * size * size
+    if run.probabilities:
+        # one class at full size as float32 three times, as uint8, halved and encoded
+        stitched += 16 * size * size
+    per_worker = source + band_width * band_height * 3 + stitched + run.batch_size * _WINDOW_BYTES
+    return Budget(size, band_rows, workers, per_worker)

@@ -26,6 +26,7 @@ class RegionPrediction:
     _stitcher: RegionStitcher
     _upsampling: Upsampling
     _tissue: NDArray[np.bool_]
+    _stop: threading.Event | None
 
     def class_ids(self) -> NDArray[np.uint8]:
         """Class ids (height, width)."""
@@ -36,6 +37,8 @@ class RegionPrediction:
     def probability_planes(self) -> Iterator[NDArray[np.uint8]]:
         """Probability * 255 (height, width) of each class in card order."""
         for plane in self._stitcher.probability_planes(self._upsampling):
+            if self._stop is not None and self._stop.is_set():
+                raise Cancelled("stopped")
             plane[~self._tissue] = 0
             yield plane
 
@@ -77,4 +80,4 @@ class RegionPredictor:
             for m_window, probabilities in zip(batch.windows, softmax(self.network(batch.pixels)), strict=True):
                 stitcher.add(m_window, probabilities)
             self.count(len(batch.windows))
-        return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region))
+        return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region), self.stop)

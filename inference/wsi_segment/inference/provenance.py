@@ -15,7 +15,7 @@ from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.slide import PixelSize, Slide
-from wsi_segment.model.card import MODEL_FILE, Model, sha256_of
+from wsi_segment.model.card import MODEL_FILE, Model, ModelCard, sha256_of
 
 _SAMPLES = 16
 _SAMPLE_BYTES = 1 << 16
@@ -49,7 +49,12 @@ def make_provenance(
     """The record that goes into the store, and that a continued run must repeat; JSON."""
     card = model.card
     return {
-        "model": {"name": card.name, "version": card.version, "sha256": card.files[MODEL_FILE]},
+        "model": {
+            "name": card.name,
+            "version": card.version,
+            "sha256": card.files[MODEL_FILE],
+            "card": _card_digest(card),
+        },
         "slide": {
             "fingerprint": fingerprint,
             "reader": slide.reader,
@@ -85,6 +90,12 @@ def make_provenance(
             "zarr": zarr.__version__,
         },
     }
+
+
+def _card_digest(card: ModelCard) -> str:
+    """sha256 of all of a card that bears on pixels."""
+    fields = card.model_dump_json(exclude={"metrics", "description", "limitations", "attribution", "training_data"})
+    return hashlib.sha256(fields.encode()).hexdigest()
 
 
 def flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:

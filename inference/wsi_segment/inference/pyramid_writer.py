@@ -104,10 +104,13 @@ class PyramidWriter:
             plane = self.reduce(plane) if index else plane
             y, x = region.m_box.y0 >> index, region.m_box.x0 >> index
             self._put(index, y, x, plane, channel)
+            folders = {self.folder / str(index)}
             for file in self._files(index, y, x, plane, channel):
                 if file.exists():  # what is all 0 makes no file
                     sync_file(file)
-            sync_folder(self.folder / str(index))
+                    folders |= {parent for parent in file.parents if parent.is_relative_to(self.folder / str(index))}
+            for folder in folders:
+                sync_folder(folder)
 
     def finishing_steps(self) -> Iterator[None]:
         """Compute the coarse levels from the level before, one block a step."""

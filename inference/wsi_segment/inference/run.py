@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from wsi_segment.inference.network import Device
 from wsi_segment.inference.ngff import OmeZarrVersion
-from wsi_segment.inference.tissue import TissueMethod
 from wsi_segment.model.errors import InputError
+
+TissueMethod = Literal["otsu", "none"] | Path
+"""How tissue is found; a path is a GeoJSON file of outlines."""
 
 CHUNK = 512
 """Side of a Zarr chunk in mask pixels; regions and shards are whole chunks."""
+
+REGION_SIZES = (4096, 2048, 1024, 512)
+"""Sides that a region can have: a power of two of chunks, so that its coarser levels are whole chunks too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class Run:
     memory_limit: int | None = None
     """Bytes for the whole process; None for three quarters of what is free."""
     region_size: int | None = None
-    """Side of a region in mask pixels, a multiple of the chunk; None to choose by the mask's size."""
+    """Side of a region in mask pixels, one of ``REGION_SIZES``; None to choose by the mask's size."""
     ome_zarr: OmeZarrVersion = "0.5"
     """0.5 is Zarr v3 with shards; 0.4 is Zarr v2, for QuPath, Bio-Formats and OMERO."""
     probabilities: bool = False
@@ -46,8 +53,8 @@ class Run:
             raise InputError(f"--batch-size {self.batch_size} is too small; give 1 or more")
         if self.workers < 0:
             raise InputError(f"--workers {self.workers} is too small; give 1 or more")
-        if self.region_size is not None and (self.region_size < CHUNK or self.region_size % CHUNK):
-            raise InputError(f"a region of {self.region_size} px is not a multiple of {CHUNK}")
+        if self.region_size is not None and self.region_size not in REGION_SIZES:
+            raise InputError(f"a region of {self.region_size} px is none of {REGION_SIZES}")
 
     @property
     def threads(self) -> int:

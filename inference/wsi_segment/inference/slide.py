@@ -76,6 +76,11 @@ def open_slide(path: Path) -> Slide:
     if not path.exists():
         raise SlideError(f"{path}: no such file")
     file = _file_of(path)
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
     refuse_unsupported(file)
     attempts: tuple[Callable[[Path], Slide], ...] = (_open_with_openslide, tiffslide.TiffSlideSlide)
     if file.suffix.lower() in image.SUFFIXES:
@@ -102,8 +107,9 @@ def slide_files(path: Path) -> tuple[Path, ...]:
     file = _file_of(path)
     if file.suffix.lower() == ".dcm":
         return tuple(sorted(file.parent.glob("*.dcm")))
-    companions = file.with_suffix("")
-    return (file, *sorted(p for p in companions.rglob("*") if p.is_file())) if companions.is_dir() else (file,)
+    if file.suffix.lower() == ".mrxs":
+        return (file, *sorted(part for part in file.with_suffix("").rglob("*") if part.is_file()))
+    return (file,)
 
 
 def pixel_size_of(slide: Slide, path: Path, mpp: float | None) -> PixelSize:

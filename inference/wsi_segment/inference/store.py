@@ -1,4 +1,7 @@
-"""The mask on disk: an OME-Zarr label image whose shards are the regions, and probabilities if wanted."""
+"""The mask on disk: an OME-Zarr label image whose shards are the regions, and probabilities if wanted.
+
+The project's own attributes hold provenance in the root, and what every region holds in the label's level 0.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,10 @@ import zarr
 from numpy.typing import NDArray
 from wsi_segment.inference import ngff
 from wsi_segment.inference.ledger import FinishedRegion
+from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.plan import Region
 from wsi_segment.inference.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.pyramid_writer import PyramidWriter
-
-ATTRIBUTE = "wsi_segment"
-"""Key of the project's own attributes: provenance in the root, regions in the label's level 0."""
 
 
 class MaskStore:
@@ -33,8 +34,8 @@ class MaskStore:
         if (planes / "0").exists():
             self._probabilities = PyramidWriter.open(planes, region_size, mean_of_2x2)
 
-    @classmethod
-    def create(cls, path: Path, metadata: ngff.MaskMetadata, region_size: int, provenance: dict[str, Any]) -> MaskStore:
+    @staticmethod
+    def create(path: Path, metadata: ngff.MaskMetadata, region_size: int, provenance: dict[str, Any]) -> None:
         """Make an empty store with all its metadata."""
         version = metadata.version
         shapes = level_shapes(metadata.frame.height, metadata.frame.width)
@@ -54,7 +55,6 @@ class MaskStore:
         if metadata.probabilities:
             channels = len(metadata.classes)
             PyramidWriter.create(planes, shapes, channels, version, region_size, compression_level=3)
-        return cls(path, region_size)
 
     @property
     def keeps_probabilities(self) -> bool:

@@ -46,7 +46,7 @@ class Summary:
     slide_mm2: float
     classes: tuple[ClassArea, ...]
     windows: int
-    """Windows predicted in this run."""
+    """Windows of all regions; those on a border count in each."""
     regions: int
     regions_kept: int
     """Regions taken over from an earlier run."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import shapely
@@ -17,19 +16,22 @@ from scipy import ndimage
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.pixels import PixelSource, read_whole
+from wsi_segment.inference.run import CHUNK, TissueMethod
 from wsi_segment.inference.slide import Slide
 from wsi_segment.model.errors import InputError
 
-TissueMethod = Literal["otsu", "none"] | Path
-"""How tissue is found; a path is a GeoJSON file of outlines."""
-
 CELL_MICRONS = 16.0
 """Aim for the side of a cell; cells are a power of two of mask pixels."""
+MOST_CELLS = 6 << 20
+"""On very large slides cells become larger, so that memory stays bounded."""
+TISSUE_BYTES = 32 * MOST_CELLS
+"""What finding tissue takes at most, beyond one band of pixels."""
 
 _THRESHOLD_RANGE = (8.0, 40.0)
 """Bounds on Otsu's threshold, in grey levels of chroma: below is noise of white glass, above is strong stain."""
 _INK_MARGIN = 12.0
 """Grey levels by which green exceeds red in marker ink; haematoxylin, eosin and DAB all keep red above green."""
+_STRIP = 256
 _SMALLEST_MICRONS = 50.0
 """Side of the smallest piece that counts as tissue; smaller ones are dust."""
 _LARGEST_HOLE_MICRONS = 150.0
@@ -43,14 +45,15 @@ class TissueMask:
     cells: NDArray[np.bool_]
     """(rows, columns), True = tissue."""
     cell: int
-    _counts: NDArray[np.int64]
+    _counts: NDArray[np.int32]
     """Integral image of ``cells``, one row and column larger."""
 
     @classmethod
     def of(cls, cells: NDArray[np.bool_], cell: int) -> TissueMask:
         """A mask from its cells."""
-        counts = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int64)
-        counts[1:, 1:] = cells.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+        counts = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int32)
+        np.cumsum(cells, axis=0, dtype=np.int32, out=counts[1:, 1:])
+        np.cumsum(counts[1:, 1:], axis=1, out=counts[1:, 1:])
         return cls(cells, cell, counts)
 
     @property
@@ -78,6 +81,12 @@ class TissueMask:
         inside -= counts[np.ix_(bottom, left)] - counts[np.ix_(top, left)]
         return inside > 0
 
+    def touches(self, m_box: Box) -> bool:
+        """Whether any tissue cell shares a pixel with a box."""
+        rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
+        columns = slice(m_box.x0 // self.cell, -(-m_box.x1 // self.cell))
+        return bool(self.cells[rows, columns].any())
+
     def pixels(self, m_box: Box) -> NDArray[np.bool_]:
         """Tissue a mask pixel, (height, width), of a box that starts on a cell."""
         rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
@@ -89,6 +98,14 @@ class TissueMask:
         self, starts: NDArray[np.int64], window: int, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return np.minimum(starts // self.cell, count), np.minimum(-(-(starts + window) // self.cell), count)
+
+
+def cell_size(frame: MaskFrame, mask_mpp: float) -> int:
+    """Side of a cell in mask pixels: about 16 µm, more where that would be too many cells."""
+    cell: int = 2 ** min(7, max(2, round(math.log2(CELL_MICRONS / mask_mpp))))
+    while cell < CHUNK and math.ceil(frame.width / cell) * math.ceil(frame.height / cell) > MOST_CELLS:
+        cell *= 2
+    return cell
 
 
 def find_tissue(
@@ -105,9 +122,9 @@ def find_tissue(
         step: Called with (rows read, rows in all) after each band; may raise to stop.
 
     Memory bound:
-        The slide at one pixel a cell (16 µm), and one band of :func:`read_whole`.
+        ``TISSUE_BYTES``, and one band of :func:`wsi_segment.inference.pixels.read_whole`.
     """
-    cell = 2 ** min(7, max(2, round(math.log2(CELL_MICRONS / mask_mpp))))
+    cell = cell_size(frame, mask_mpp)
     rows, columns = -(-frame.height // cell), -(-frame.width // cell)
     if method == "none":
         return TissueMask.of(np.ones((rows, columns), bool), cell)
@@ -131,9 +148,14 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     Returns:
         (h, w), True = tissue.
     """
-    smooth = ndimage.gaussian_filter(thumbnail.astype(np.float32), sigma=(1, 1, 0))
-    chroma = smooth.max(axis=2) - smooth.min(axis=2)
-    ink = smooth[..., 1] - smooth[..., 0] > _INK_MARGIN
+    chroma, ink = np.empty(thumbnail.shape[:2], np.float32), np.empty(thumbnail.shape[:2], bool)
+    for start in range(0, len(thumbnail), _STRIP):
+        above = min(start, 4)  # the Gaussian reaches four rows
+        smooth = ndimage.gaussian_filter(
+            thumbnail[start - above : start + _STRIP + 4].astype(np.float32), sigma=(1, 1, 0)
+        )[above : above + _STRIP]
+        chroma[start : start + _STRIP] = smooth.max(axis=2) - smooth.min(axis=2)
+        ink[start : start + _STRIP] = smooth[..., 1] - smooth[..., 0] > _INK_MARGIN
     stained = chroma[~ink]
     if not stained.size:
         return np.zeros(chroma.shape, bool)

@@ -13,9 +13,9 @@ import yaozarrs
 import zarr
 from numpy.typing import NDArray
 from wsi_segment.inference import ngff
+from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.pyramid_writer import PyramidWriter, Reduce
-from wsi_segment.inference.store import ATTRIBUTE
 from wsi_segment.inference.task import digest_of
 from wsi_segment.model.errors import OutputError
 

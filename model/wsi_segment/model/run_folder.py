@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import Dataset
+from wsi_segment.model.dataset import SPLITS, Dataset
 from wsi_segment.model.errors import OutputError
 from wsi_segment.model.network import SegmentationNetwork
 from wsi_segment.model.recipe import Recipe
@@ -40,7 +40,7 @@ class RunFolder:
         self._best = float("-inf")
         identity = {
             "dataset": dataset.name,
-            "items": len(dataset.items),
+            "images": {split: len(dataset.split(split)) for split in SPLITS},
             "classes": [entry.model_dump(mode="json") for entry in dataset.classes],
             "mpp": dataset.mpp,
             "mpp_source": dataset.mpp_source,

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import NoReturn
 
 COMMANDS = ("models", "info", "verify", "train", "evaluate", "export")
 """Commands with a name; without one, slides are segmented."""
@@ -37,11 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(_one_line(error), getattr(error, "exit_code", EXIT_FAILED))
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and end."""
+        self.exit(EXIT_INPUT, f"wsi-segment: {message}; see {self.prog} --help\n")
+
+
 def make_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one command; ``segment`` is the one without a name."""
     command = importlib.import_module(f"wsi_segment.service.commands.{name}")
     default = name == "segment"
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="wsi-segment" if default else f"wsi-segment {name}",
         description=command.HELP,
         epilog=_command_list() if default else None,

@@ -42,7 +42,7 @@ def make_bar(console: Console) -> Bar:
     """The progress bar of every long command; tasks carry a field ``unit``."""
     return Bar(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Speed(),
@@ -59,8 +59,8 @@ class Display:
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._out = Console(highlight=False)
-        self._progress = Console(stderr=True)
+        self._out = Console(highlight=False, markup=False)
+        self._progress = Console(stderr=True, markup=False)
 
     @contextmanager
     def running(self, name: str) -> Iterator[Report]:

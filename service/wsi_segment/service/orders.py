@@ -35,7 +35,10 @@ def make_orders(
     """
     wanted = [(slide, mpp, model) for slide in slides]
     if manifest is not None:
-        wanted += [(slide, own_mpp or mpp, own or model) for slide, own_mpp, own in read_manifest(manifest)]
+        wanted += [
+            (slide, mpp if own_mpp is None else own_mpp, own or model)
+            for slide, own_mpp, own in read_manifest(manifest)
+        ]
     if not wanted:
         raise InputError("no slides were given; name some, or give --manifest CSV")
     if len(wanted) == 1 and out.suffix == ".zarr":
@@ -59,7 +62,7 @@ def read_manifest(path: Path) -> list[tuple[Path, float | None, str | None]]:
         raise InputError(f"{path}: no such manifest; it is a CSV with the columns {','.join(COLUMNS)}")
     rows: list[tuple[Path, float | None, str | None]] = []
     errors: list[str] = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         if "slide" not in (reader.fieldnames or ()):
             raise InputError(f"{path}: column 'slide' is missing; the columns are {','.join(COLUMNS)}")

@@ -49,5 +49,8 @@ def _composited(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     alpha = pixels[..., 3:]
     if alpha.min() == WHITE:
         return np.ascontiguousarray(pixels[..., :3])
-    blended = pixels[..., :3] * alpha.astype(np.uint16) + WHITE * (WHITE - alpha.astype(np.uint16))
-    return ((blended + WHITE // 2) // WHITE).astype(np.uint8)
+    out = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for row in range(0, len(pixels), 64):  # strips bound what the wide integers take
+        part, a = pixels[row : row + 64, :, :3], alpha[row : row + 64].astype(np.uint16)
+        out[row : row + 64] = (part * a + WHITE * (WHITE - a) + WHITE // 2) // WHITE
+    return out

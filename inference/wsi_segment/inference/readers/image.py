@@ -15,8 +15,8 @@ from wsi_segment.model.errors import SlideError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
-_LARGEST_PIXELS = 1 << 28
-"""A picture is decoded whole; 268 megapixels take 0.8 GB."""
+_LARGEST_PIXELS = 80_000_000
+"""A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
 
 
 class ImageSlide:

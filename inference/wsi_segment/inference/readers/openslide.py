@@ -48,8 +48,8 @@ class OpenSlideSlide:
         stated = properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y)
         if stated[0] is not None and stated[1] is not None:
             self.pixel_size = PixelSize(float(stated[0]), float(stated[1]), "openslide.mpp-x/y")
-        elif power := properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER):
-            self.pixel_size = PixelSize(10 / float(power), 10 / float(power), "10 / objective power (approximate)")
+        elif (power := float(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 0))) > 0:
+            self.pixel_size = PixelSize(10 / power, 10 / power, "10 / objective power (approximate)")
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slide.Slide`."""

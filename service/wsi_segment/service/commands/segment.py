@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace a mask that exists")
     add("--preview", type=Path, metavar="PNG", help="also draw the mask over the slide (one slide)")
     add("--geojson", type=Path, metavar="FILE", help="also write outlines for QuPath, packed if .gz (one slide)")
-    add("--min-area", type=float, default=0.0, metavar="UM2", help="leave smaller outlines out, µm² (default: 0)")
-    add("--simplify", type=float, metavar="UM", help="smooth outlines by so many µm (default: one pixel of theirs)")
+    add(
+        "--min-area",
+        type=_not_negative,
+        default=0.0,
+        metavar="UM2",
+        help="leave out smaller outlines (default: 0)",
+    )
+    add(
+        "--simplify",
+        type=_not_negative,
+        metavar="UM",
+        help="smooth outlines (default: one of their pixels)",
+    )
     add("--quiet", action="store_true", help="print nothing but errors")
     add("--json", action="store_true", help="print the summary as JSON")
 
@@ -74,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     for flag in ("preview", "geojson"):
         if not single and getattr(args, flag) is not None:
             raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
+        _check_target(flag, getattr(args, flag))
     choices = Run(
         overlap=args.overlap,
         tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
@@ -96,6 +109,23 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _check_target(flag: str, path: Path | None) -> None:
+    """Find out before the slide is segmented, not after, that a file cannot be written."""
+    from wsi_segment.model.errors import InputError
+
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(path.name + ".partial")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--{flag} {path}: cannot be written ({error.strerror}); choose another place") from error
+    if path.is_dir():
+        raise InputError(f"--{flag} {path}: is a folder; give the name of a file")
+
+
 def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -> Summary:
     from dataclasses import replace
 
@@ -108,13 +138,13 @@ def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -
     model = find_model(order.model or DEFAULT_MODEL)
     with display.running(order.slide.name) as report:
         summary = segment(order.slide, model, order.out, replace(choices, mpp=order.mpp), report)
+    display.result(summary)
     if extras.preview is not None:
         opened = open_slide(order.slide)
         try:
             write_preview(extras.preview, opened, summary.mpp, order.out, model.card, summary.classes)
         finally:
             opened.close()
-    display.result(summary)
     if extras.geojson is not None:
         count = write_geojson(extras.geojson, order.out, extras.min_area_um2, extras.simplify_um)
         display.line(f"{extras.geojson}: {count} outlines")
@@ -123,7 +153,7 @@ def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -
 
 def _segment_all(orders: list[Order], choices: Run, extras: Extras, display: Display) -> tuple[list[Summary], int]:
     """All slides; one that fails is reported and the others are done."""
-    from wsi_segment.model.errors import Cancelled, WsiSegmentError
+    from wsi_segment.model.errors import Cancelled, RunError, WsiSegmentError
 
     summaries, failed, skipped = [], 0, 0
     for order in orders:
@@ -138,6 +168,10 @@ def _segment_all(orders: list[Order], choices: Run, extras: Extras, display: Dis
         except WsiSegmentError as error:
             failed += 1
             print(f"wsi-segment: {error}", file=sys.stderr)
+        except Exception as error:
+            failed += 1
+            unexpected = RunError(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
+            print(f"wsi-segment: {unexpected}", file=sys.stderr)
     display.line(f"{len(summaries)} segmented, {skipped} skipped, {failed} failed")
     return summaries, failed
 
@@ -150,10 +184,20 @@ def _print_json(summaries: list[Summary], single: bool) -> None:
     print(json.dumps(records[0] if single else records, indent=2))
 
 
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+    return value
+
+
 def _positive(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is too small; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
     return value
 
 
@@ -161,7 +205,6 @@ def _bytes(text: str) -> int:
     units = {"K": 10, "M": 20, "G": 30, "T": 40}
     number, unit = (text[:-1], text[-1].upper()) if text and text[-1].upper() in units else (text, "")
     try:
-        value = float(number)
-    except ValueError:
+        return int(float(number) * (1 << units.get(unit, 0)))
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 800M or 2G") from None
-    return int(value * (1 << units[unit])) if unit else int(value)
