@@ -325,9 +325,10 @@ def test_wrong_arguments_are_one_line(arguments: list[str], capsys: pytest.Captu
 
 
 def test_names_with_brackets_are_only_names(slide: Path, model: Path, tmp_path: Path) -> None:
-    odd = tmp_path / "case[/1].tiff"
+    odd = tmp_path / "case[bold].tiff"
     shutil.copy(slide, odd)
-    command = [sys.executable, "-m", "wsi_segment.service", odd, "--out", tmp_path / "[red]m.zarr", "--model", model]
+    command = [sys.executable, "-m", "wsi_segment.service", str(odd), "--out", str(tmp_path / "[red]m.zarr")]
+    command += ["--model", str(model)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "[red]m.zarr" in done.stdout
 

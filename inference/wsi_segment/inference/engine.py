@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,7 @@ def _summarise(
         windows=prepared.plan.windows,
         regions=len(finished),
         regions_kept=kept,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         device=prepared.provenance["parameters"]["provider"],
         warnings=("no tissue was found; --tissue none analyses everything",) if empty else (),

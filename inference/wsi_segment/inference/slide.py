@@ -105,8 +105,8 @@ def _open_with_openslide(path: Path) -> Slide:
 def slide_files(path: Path) -> tuple[Path, ...]:
     """The files whose bytes make the slide: the file, all files of a DICOM folder, or a MIRAX file and its folder."""
     file = _file_of(path)
-    if file.suffix.lower() == ".dcm":
-        return tuple(sorted(file.parent.glob("*.dcm")))
+    if _is_dicom(file):
+        return tuple(sorted(part for part in file.parent.iterdir() if _is_dicom(part)))
     if file.suffix.lower() == ".mrxs":
         return (file, *sorted(part for part in file.with_suffix("").rglob("*") if part.is_file()))
     return (file,)
@@ -144,7 +144,16 @@ def _file_of(path: Path) -> Path:
     """The file that a reader is given: of a folder, its first DICOM file."""
     if not path.is_dir():
         return path
-    instances = sorted(path.glob("*.dcm"))
+    instances = sorted(part for part in path.iterdir() if _is_dicom(part))
     if not instances:
-        raise SlideError(f"{path}: a folder without DICOM files; give a slide, or a folder of .dcm files")
+        raise SlideError(f"{path}: a folder without DICOM files; give a slide file, or the folder of one DICOM slide")
     return instances[0]
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM Part 10 says, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -50,7 +50,10 @@ class Summary:
     regions: int
     regions_kept: int
     """Regions taken over from an earlier run."""
+    finished: str
+    """When, ISO 8601, UTC."""
     seconds: float
+    """That this run took."""
     device: str
     warnings: tuple[str, ...]
     provenance: dict[str, Any]
