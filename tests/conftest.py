@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
 from made import SHARED, SLIDES
 
 settings.register_profile("house", deadline=None, max_examples=25)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
 from wsi_segment.model.card import MODEL_FILE, InputFormat, Model, ModelCard, SegmentClass, write_card
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

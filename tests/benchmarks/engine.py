@@ -22,8 +22,8 @@ from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.network import OnnxNetwork
+from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.run import Run
-from wsi_segment.inference.slide import open_slide
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
 

@@ -20,8 +20,8 @@ from wsi_segment.inference.evaluation import predict_image
 from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.network import OnnxNetwork
+from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.pixels import PixelSource
-from wsi_segment.inference.slide import open_slide
 from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="export needs the extra [train]")
 import onnx  # noqa: E402
+
 from wsi_segment.export.graph import to_onnx  # noqa: E402
 from wsi_segment.export.parity import LARGEST_DIFFERENCE, check_parity  # noqa: E402
 from wsi_segment.inference.network import OnnxNetwork  # noqa: E402

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from made import ChannelNetwork, make_model, write_slide
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.run import Run

@@ -11,19 +11,20 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from made import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import prepare, segment
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.ledger import FinishedRegion
+from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.plan import Region, make_budget
 from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.scheduler import run_tasks
-from wsi_segment.inference.slide import open_slide
 from wsi_segment.inference.store import MaskStore
 from wsi_segment.inference.task import RegionTask
 from wsi_segment.model.errors import Cancelled, OutputError

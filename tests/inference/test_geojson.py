@@ -13,8 +13,9 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import ChannelNetwork, make_model, tissue_like, write_slide
 from scipy import ndimage
+
+from made import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.geojson import write_geojson
 from wsi_segment.inference.polygons import ClassPolygon, class_polygons, split_large

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from made import tissue_like, write_model, write_slide
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX signal")

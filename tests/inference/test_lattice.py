@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.model.errors import InputError

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wsi_segment.inference.ledger import LEDGER_FILE, Difference, FinishedRegion, Ledger, difference
 from wsi_segment.model.errors import OutputError
 

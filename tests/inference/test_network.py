@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+
 from made import ChannelNetwork, write_model
 from wsi_segment.inference import network
 from wsi_segment.inference.network import OnnxNetwork, as_input, choose_provider

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import ChannelNetwork, make_card, make_model, write_slide
 from PIL import Image
+
+from made import ChannelNetwork, make_card, make_model, write_slide
 from wsi_segment.inference.engine import segment
+from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.preview import overlay, scale_bar_length, write_preview
 from wsi_segment.inference.run import Run
-from wsi_segment.inference.slide import open_slide
 
 
 @pytest.mark.parametrize("size", [900, 3000])

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from wsi_segment.inference.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 
 

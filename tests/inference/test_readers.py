@@ -8,16 +8,18 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from made import tissue_like, write_slide
 from PIL import Image, ImageCms
+
+from made import tissue_like, write_slide
 from wsi_segment.inference.box import Box
+from wsi_segment.inference.opening import open_slide, slide_files
 from wsi_segment.inference.readers.canvas import exact_downsample
 from wsi_segment.inference.readers.icc import ColourManaged
 from wsi_segment.inference.readers.image import ImageSlide
 from wsi_segment.inference.readers.openslide import OpenSlideSlide
 from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
 from wsi_segment.inference.readers.tiles import TileSlide
-from wsi_segment.inference.slide import PixelSize, Slide, open_slide, pixel_size_of, slide_files
+from wsi_segment.inference.slide import PixelSize, Slide, pixel_size_of
 from wsi_segment.model.errors import SlideError
 
 PIXELS = tissue_like(700, 900)

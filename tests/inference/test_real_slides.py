@@ -10,9 +10,10 @@ import ome_zarr_models
 import pytest
 import yaozarrs
 import zarr
+
 from wsi_segment.inference.engine import segment
+from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.run import Run
-from wsi_segment.inference.slide import open_slide
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 from wsi_segment.model.errors import SlideError
 

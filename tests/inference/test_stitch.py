@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.stitch import BLOCK, RegionStitcher, class_of, softmax, window_weight
 

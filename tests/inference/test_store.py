@@ -10,6 +10,7 @@ import ome_zarr_models
 import pytest
 import yaozarrs
 import zarr
+
 from made import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.run import Run

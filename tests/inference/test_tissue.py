@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import mask_frame
-from wsi_segment.inference.slide import open_slide
+from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.tissue import TissueMask, find_tissue, tissue_of
 
 PINK, WHITE, GREEN_INK, BLACK = (200, 130, 180), (243, 243, 242), (40, 150, 80), (20, 20, 20)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from made import make_card, write_model
 from wsi_segment.model.card import DEFAULT_MODEL, ModelCard, bundled_models, find_model, read_card, write_card
 from wsi_segment.model.errors import ModelError

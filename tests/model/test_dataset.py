@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from wsi_segment.model.dataset import read_dataset
+
 from wsi_segment.model.errors import DatasetError
+from wsi_segment.model.manifest import read_dataset
 
 CLASSES = {"classes": [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}], "mpp": 0.5}
 

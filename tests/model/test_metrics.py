@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
 
 TRUTH = np.array([1, 1, 1, 1, 2, 2, 3, 0, 0], np.uint8)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wsi_segment.model.dataset import Dataset, Item, read_dataset
+
+from wsi_segment.model.dataset import Dataset, Item
+from wsi_segment.model.manifest import read_dataset
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader, extract_patches, grid_offsets, patch_classes
 
 

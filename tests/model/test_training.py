@@ -12,9 +12,10 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from wsi_segment.model.augment import augment, colour_jitter  # noqa: E402
-from wsi_segment.model.dataset import Dataset, read_dataset  # noqa: E402
+from wsi_segment.model.dataset import Dataset  # noqa: E402
 from wsi_segment.model.errors import InputError, OutputError  # noqa: E402
 from wsi_segment.model.losses import classification_loss, segmentation_loss  # noqa: E402
+from wsi_segment.model.manifest import read_dataset  # noqa: E402
 from wsi_segment.model.network import Encoder, SegmentationNetwork, load_encoder, normalise  # noqa: E402
 from wsi_segment.model.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.run_folder import load_run, read_log  # noqa: E402

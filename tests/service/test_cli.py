@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+
 from made import SLIDES, tissue_like, write_model, write_slide
 from wsi_segment.model.card import write_card
 from wsi_segment.model.errors import InputError, SlideError

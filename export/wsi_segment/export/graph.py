@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
+
 from wsi_segment.model.card import WINDOW
 from wsi_segment.model.network import PIXEL_SCALE, PIXEL_ZERO_POINT, SegmentationNetwork
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+
 from wsi_segment.export.graph import to_onnx
 from wsi_segment.export.parity import check_parity
 from wsi_segment.model.card import CARD_FILE, MODEL_FILE, ModelCard, sha256_of, write_card

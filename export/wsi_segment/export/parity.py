@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+
 from wsi_segment.export.graph import INPUT
 from wsi_segment.model.errors import ModelError
 from wsi_segment.model.network import SegmentationNetwork, normalise

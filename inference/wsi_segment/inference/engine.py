@@ -17,6 +17,7 @@ from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.ledger import FinishedRegion, Ledger
 from wsi_segment.inference.network import Network, OnnxNetwork
 from wsi_segment.inference.ngff import MaskMetadata
+from wsi_segment.inference.opening import open_slide, slide_files
 from wsi_segment.inference.output import Output
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.plan import Plan, make_budget, make_plan
@@ -27,7 +28,7 @@ from wsi_segment.inference.pyramid import level_shapes
 from wsi_segment.inference.readers.icc import ColourManaged
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.scheduler import run_tasks
-from wsi_segment.inference.slide import PixelSize, Slide, open_slide, pixel_size_of, slide_files
+from wsi_segment.inference.slide import PixelSize, Slide, pixel_size_of
 from wsi_segment.inference.store import MaskStore
 from wsi_segment.inference.summary import Summary, class_areas, write_summary
 from wsi_segment.inference.task import RegionTask

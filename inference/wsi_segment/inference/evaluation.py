@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.network import Network

@@ -19,6 +19,7 @@ import numpy as np
 import shapely
 import zarr
 from numpy.typing import NDArray
+
 from wsi_segment.inference import ngff
 from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.polygons import class_polygons, split_large

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wsi_segment.inference.box import Box
 from wsi_segment.model.errors import InputError
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+
 from wsi_segment.model.card import InputFormat, Model
 from wsi_segment.model.errors import InputError, ModelError
 

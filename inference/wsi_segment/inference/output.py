@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
 from wsi_segment.inference.durable import sync_folder, sync_tree
 from wsi_segment.inference.ledger import difference
 from wsi_segment.model.errors import OutputError

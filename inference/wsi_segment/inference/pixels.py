@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.slide import Slide

@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
+
 from wsi_segment.inference import ngff
 from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.pixels import PixelSource, read_whole

@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 import onnxruntime
 import zarr
+
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.run import Run

@@ -11,11 +11,12 @@ import numpy as np
 import zarr
 from numcodecs import Blosc
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
 from wsi_segment.inference.durable import sync_file, sync_folder
 from wsi_segment.inference.ngff import OmeZarrVersion
 from wsi_segment.inference.plan import Region
 from wsi_segment.inference.run import CHUNK
-from zarr.codecs import ZstdCodec
 
 Reduce = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 

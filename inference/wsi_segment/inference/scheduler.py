@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dask.base import compute
 from dask.delayed import delayed
+
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.plan import Region
 

@@ -1,14 +1,14 @@
-"""What a slide is to the engine, and how one is opened."""
+"""What a slide is to the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wsi_segment.inference.box import Box
 from wsi_segment.model.errors import SlideError
 
@@ -64,54 +64,6 @@ class Slide(Protocol):
         """Give files and memory back; reading afterwards is an error."""
 
 
-def open_slide(path: Path) -> Slide:
-    """Open a slide file, a DICOM folder or one of its files, with the first reader that can.
-
-    Raises:
-        SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
-    """
-    from wsi_segment.inference.readers import image, tiffslide
-    from wsi_segment.inference.readers.refuse import refuse_unsupported
-
-    if not path.exists():
-        raise SlideError(f"{path}: no such file")
-    file = _file_of(path)
-    try:
-        with file.open("rb"):
-            pass
-    except OSError as error:
-        raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
-    refuse_unsupported(file)
-    attempts: tuple[Callable[[Path], Slide], ...] = (_open_with_openslide, tiffslide.TiffSlideSlide)
-    if file.suffix.lower() in image.SUFFIXES:
-        attempts = (image.ImageSlide.open,)
-    reasons: list[str] = []
-    for attempt in attempts:
-        try:
-            return attempt(file)
-        except SlideError as error:
-            reasons.append(str(error))
-    raise SlideError(f"{path}: not a slide that can be read ({'; '.join(reasons)}); convert it to a pyramidal TIFF")
-
-
-def _open_with_openslide(path: Path) -> Slide:
-    from wsi_segment.inference.readers.openslide import OpenSlideSlide
-    from wsi_segment.inference.readers.tiles import TileSlide
-
-    slide = OpenSlideSlide(path)
-    return TileSlide.over(slide, path) or slide
-
-
-def slide_files(path: Path) -> tuple[Path, ...]:
-    """The files whose bytes make the slide: the file, all files of a DICOM folder, or a MIRAX file and its folder."""
-    file = _file_of(path)
-    if _is_dicom(file):
-        return tuple(sorted(part for part in file.parent.iterdir() if _is_dicom(part)))
-    if file.suffix.lower() == ".mrxs":
-        return (file, *sorted(part for part in file.with_suffix("").rglob("*") if part.is_file()))
-    return (file,)
-
-
 def pixel_size_of(slide: Slide, path: Path, mpp: float | None) -> PixelSize:
     """The pixel size to use: the one given, else the slide's own.
 
@@ -138,22 +90,3 @@ def pixel_size_of(slide: Slide, path: Path, mpp: float | None) -> PixelSize:
             "resample the slide, or give one size with --mpp"
         )
     return size
-
-
-def _file_of(path: Path) -> Path:
-    """The file that a reader is given: of a folder, its first DICOM file."""
-    if not path.is_dir():
-        return path
-    instances = sorted(part for part in path.iterdir() if _is_dicom(part))
-    if not instances:
-        raise SlideError(f"{path}: a folder without DICOM files; give a slide file, or the folder of one DICOM slide")
-    return instances[0]
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM Part 10 says, whatever its name."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False

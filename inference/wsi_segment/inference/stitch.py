@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wsi_segment.inference.box import Box
 
 Upsampling = Literal["nearest", "bilinear"]

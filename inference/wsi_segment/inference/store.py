@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+
 from wsi_segment.inference import ngff
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.output import ATTRIBUTE

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.plan import Region
 from wsi_segment.inference.predict import RegionPredictor

@@ -12,6 +12,7 @@ import numpy as np
 import yaozarrs
 import zarr
 from numpy.typing import NDArray
+
 from wsi_segment.inference import ngff
 from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.pyramid import mean_of_2x2, mode_of_2x2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.pixels import PixelSource

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
 from wsi_segment.model.recipe import Recipe
 
 _GREY = torch.tensor([0.2989, 0.5870, 0.1140])

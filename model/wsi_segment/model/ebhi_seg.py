@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from wsi_segment.model.card import SegmentClass
 from wsi_segment.model.dataset import SPLITS, Dataset, Item
 from wsi_segment.model.errors import DatasetError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
+
 from wsi_segment.model.recipe import ClassPooling
 
 

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+
 from wsi_segment.model.card import WINDOW
 from wsi_segment.model.dataset import UNLABELLED, Dataset, Item
 from wsi_segment.model.errors import DatasetError

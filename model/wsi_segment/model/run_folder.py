@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
 from wsi_segment.model.card import SegmentClass
 from wsi_segment.model.dataset import SPLITS, Dataset
 from wsi_segment.model.errors import OutputError

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
 from wsi_segment.model.dataset import Dataset, Split
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader, extract_patches
 from wsi_segment.model.recipe import Recipe

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
 from wsi_segment.model.augment import augment
 from wsi_segment.model.dataset import Dataset
 from wsi_segment.model.errors import DatasetError

@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
+
 from wsi_segment.inference.progress import Progress, Report, silent
 
 if TYPE_CHECKING:

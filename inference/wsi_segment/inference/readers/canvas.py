@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.slide import Level
 

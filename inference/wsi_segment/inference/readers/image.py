@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import clip, on_white
 from wsi_segment.inference.slide import Level, PixelSize

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import openslide
 from numpy.typing import NDArray
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import clip, exact_downsample, on_white
 from wsi_segment.inference.slide import Level, PixelSize

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+
 from wsi_segment.model.errors import SlideError
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import clip, on_white
 from wsi_segment.inference.readers.openslide import OpenSlideSlide

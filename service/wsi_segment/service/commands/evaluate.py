@@ -26,10 +26,11 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from rich.console import Console
+
     from wsi_segment.inference.evaluation import evaluate
     from wsi_segment.inference.network import OnnxNetwork
     from wsi_segment.model.card import find_model, write_card
-    from wsi_segment.model.dataset import read_dataset
+    from wsi_segment.model.manifest import read_dataset
     from wsi_segment.service.display import make_bar
 
     model, dataset = find_model(args.model), read_dataset(args.manifest)

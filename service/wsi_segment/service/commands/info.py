@@ -18,8 +18,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts of one slide."""
     import json
 
+    from wsi_segment.inference.opening import open_slide, slide_files
     from wsi_segment.inference.provenance import slide_fingerprint
-    from wsi_segment.inference.slide import open_slide, slide_files
 
     slide = open_slide(args.slide)
     try:

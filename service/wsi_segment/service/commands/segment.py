@@ -131,8 +131,8 @@ def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -
 
     from wsi_segment.inference.engine import segment
     from wsi_segment.inference.geojson import write_geojson
+    from wsi_segment.inference.opening import open_slide
     from wsi_segment.inference.preview import write_preview
-    from wsi_segment.inference.slide import open_slide
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
     model = find_model(order.model or DEFAULT_MODEL)

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar, and draw the curves."""
     from rich.console import Console
-    from wsi_segment.model.dataset import read_dataset
+
+    from wsi_segment.model.manifest import read_dataset
     from wsi_segment.model.recipe import make_recipe
     from wsi_segment.service.display import make_bar
     from wsi_segment.service.extras import needs_train_extra
@@ -82,6 +83,7 @@ def _read_weights(path: Path | None) -> Any:
     if path is None:
         return None
     import torch
+
     from wsi_segment.model.errors import InputError
 
     try:

@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from rich.console import Console
+
     from wsi_segment.inference.verify import verify
     from wsi_segment.service.display import make_bar
 

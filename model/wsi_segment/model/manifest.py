@@ -1,0 +1,104 @@
+"""Reading a dataset from its manifest, whatever the layout.
+
+A manifest is a CSV with the columns ``image,mask,label,group,split`` (mask or label may be empty; group is
+the case or patient) beside a ``classes.json``::
+
+    {"classes": [{"name": "stroma", "color": [187, 187, 187]}, ...], "mpp": 0.5, "mpp_source": "scanner"}
+
+Masks are 8-bit images of class ids: 1 is the first class of ``classes.json``, 0 is unlabelled.
+Other layouts have an adapter each, known by its columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from wsi_segment.model import ebhi_seg
+from wsi_segment.model.card import SegmentClass
+from wsi_segment.model.dataset import SPLITS, Dataset, Item, Split
+from wsi_segment.model.errors import DatasetError
+
+COLUMNS = ("image", "mask", "label", "group", "split")
+
+
+def read_dataset(path: Path) -> Dataset:
+    """The dataset of a manifest CSV, or of a folder that holds ``manifest.csv``.
+
+    Raises:
+        DatasetError: a file is missing, a column is unknown, or a group lies in two splits.
+    """
+    manifest = path / "manifest.csv" if path.is_dir() else path
+    if not manifest.is_file():
+        raise DatasetError(f"{path}: no manifest there; give a CSV file with the columns {','.join(COLUMNS)}")
+    with manifest.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        header = tuple(reader.fieldnames or ())
+        rows = list(reader)
+    if header[: len(ebhi_seg.COLUMNS)] == ebhi_seg.COLUMNS:
+        dataset = ebhi_seg.adapt(manifest.parent, rows)
+    else:
+        missing = [column for column in COLUMNS if column not in header]
+        if missing:
+            raise DatasetError(f"{manifest}: column {missing[0]!r} is missing; the columns are {','.join(COLUMNS)}")
+        dataset = _from_manifest(manifest, rows)
+    _check_groups(manifest, dataset.items)
+    return dataset
+
+
+def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
+    folder, classes_file = manifest.parent, manifest.parent / "classes.json"
+    try:
+        described = json.loads(classes_file.read_text(encoding="utf-8"))
+        classes = tuple(SegmentClass.model_validate(entry) for entry in described["classes"])
+        mpp = float(described["mpp"])
+    except FileNotFoundError as error:
+        raise DatasetError(f"{classes_file}: missing; it names the classes, their colours and the mpp") from error
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, ValidationError) as error:
+        raise DatasetError(f'{classes_file}: needs "classes" (name, color) and "mpp": {error!r:.120}') from error
+    ids = {entry.name: index for index, entry in enumerate(classes, start=1)}
+
+    def item(line: int, row: dict[str, str]) -> Item:
+        where = f"{manifest}, line {line}"
+        label, split = row["label"] or None, row["split"]
+        if split not in SPLITS:
+            raise DatasetError(f"{where}: split is {split!r}; it must be one of {', '.join(SPLITS)}")
+        if label is not None and label not in ids:
+            raise DatasetError(f"{where}: label {label!r} is not in classes.json ({', '.join(ids)})")
+        if not row["mask"] and label is None:
+            raise DatasetError(f"{where}: {row['image']} has neither mask nor label")
+        paths = [folder / row["image"]] + ([folder / row["mask"]] if row["mask"] else [])
+        for path in paths:
+            if not path.is_file():
+                raise DatasetError(f"{where}: {path} does not exist")
+        return Item(
+            image=paths[0],
+            mask=paths[1] if row["mask"] else None,
+            label=None if label is None else ids[label],
+            group=row["group"] or row["image"],
+            split=split,
+        )
+
+    return Dataset(
+        name=described.get("name", folder.name),
+        classes=classes,
+        mpp=mpp,
+        mpp_source=described.get("mpp_source", "classes.json"),
+        items=tuple(item(line, row) for line, row in enumerate(rows, start=2)),
+        attribution=described.get("attribution", ""),
+        license=described.get("license", "not stated"),
+    )
+
+
+def _check_groups(manifest: Path, items: Iterable[Item]) -> None:
+    seen: dict[str, Split] = {}
+    for item in items:
+        if seen.setdefault(item.group, item.split) != item.split:
+            raise DatasetError(
+                f"{manifest}: group {item.group!r} lies in {seen[item.group]} and in {item.split}; "
+                "split by case, so that no patient is on both sides"
+            )
