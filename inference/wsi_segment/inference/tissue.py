@@ -92,7 +92,7 @@ class TissueMask:
         """Tissue a mask pixel, (height, width), of a box that starts on a cell."""
         rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
         columns = slice(m_box.x0 // self.cell, -(-m_box.x1 // self.cell))
-        full = self.cells[rows, columns].repeat(self.cell, axis=0).repeat(self.cell, axis=1)
+        full = self.cells[rows, columns].repeat(self.cell, axis=1).repeat(self.cell, axis=0)
         return full[: m_box.height, : m_box.width]
 
     def _cell_range(
