@@ -15,6 +15,7 @@ from typing import Any
 from wsi_segment.inference.frame import MaskFrame, mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.ledger import FinishedRegion, Ledger
+from wsi_segment.inference.memory import return_freed_memory
 from wsi_segment.inference.network import Network, OnnxNetwork
 from wsi_segment.inference.ngff import MaskMetadata
 from wsi_segment.inference.opening import open_slide, slide_files
@@ -90,6 +91,7 @@ def segment(
     """
     started = time.monotonic()
     stop = stop or threading.Event()
+    return_freed_memory()
     output = Output(out, run.overwrite)
     slide = open_slide(path)
     try:
