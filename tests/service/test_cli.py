@@ -265,7 +265,8 @@ def test_wrong_parameters_name_the_flag(
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without it
 from wsi_segment.inference import network
 call = network.OnnxNetwork.__call__
 def slow(self, windows):
