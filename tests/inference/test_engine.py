@@ -336,9 +336,10 @@ def test_overwriting_replaces_masks_only(slide: Path, tmp_path: Path) -> None:
 def test_an_output_beside_the_slide_with_its_name_can_be_continued(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "s.tiff", tissue_like(1300, 1700))
     out = tmp_path / "s" / "s.zarr"
+    run = Run(workers=1)  # with more, all regions may be cut off before one is finished
     with pytest.raises(RuntimeError):
-        segment(slide, make_model(), out, Run(), network=Breaking(60, RuntimeError("broken")))
-    assert segment(slide, make_model(), out, Run(), network=ChannelNetwork()).regions_kept > 0
+        segment(slide, make_model(), out, run, network=Breaking(80, RuntimeError("broken")))
+    assert segment(slide, make_model(), out, run, network=ChannelNetwork()).regions_kept > 0
 
 
 def test_another_card_is_another_run(slide: Path, tmp_path: Path) -> None:
