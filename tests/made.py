@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+import zarr
 from numpy.typing import NDArray
 
 from wsi_segment.model.card import MODEL_FILE, InputFormat, Model, ModelCard, SegmentClass, write_card
@@ -63,6 +64,18 @@ def tissue_like(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     glass = ((y - height / 2) / (0.48 * height)) ** 2 + ((x - width / 2) / (0.48 * width)) ** 2 > 1
     pixels[glass] = 255
     return pixels
+
+
+def files_of(store: Path) -> dict[str, bytes]:
+    """Every file of a store by its relative name."""
+    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
+
+
+def class_map(store: Path, level: int = 0) -> NDArray[np.uint8]:
+    """Class ids of one level of a finished mask."""
+    array = zarr.open_group(store, mode="r")[f"labels/segmentation/{level}"]
+    assert isinstance(array, zarr.Array)
+    return np.asarray(array[:], np.uint8)
 
 
 class ChannelNetwork:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from made import ChannelNetwork, make_model, tissue_like, write_slide
+from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import prepare, segment
 from wsi_segment.inference.frame import MaskFrame
@@ -33,16 +32,6 @@ from wsi_segment.model.errors import Cancelled, OutputError
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_slide(tmp_path_factory.mktemp("slide") / "made.tiff", tissue_like(1300, 1700), levels=2)
-
-
-def class_map(store: Path, level: int = 0) -> np.ndarray:
-    array = zarr.open_group(store, mode="r")[f"labels/segmentation/{level}"]
-    assert isinstance(array, zarr.Array)
-    return np.asarray(array[:])
-
-
-def files_of(store: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.parametrize(("stride", "upsampling"), [(8, "nearest"), (4, "bilinear")])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from made import tissue_like, write_model, write_slide
+from made import files_of, tissue_like, write_model, write_slide
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX signal")
 
@@ -84,10 +84,6 @@ def undisturbed(folder: Path) -> dict[str, bytes]:
         (elsewhere / name).symlink_to(folder / name)
     subprocess.run([sys.executable, folder / "run.py", "none", "0"], cwd=elsewhere, check=True)
     return files_of(elsewhere / "m.zarr")
-
-
-def files_of(store: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
 
 
 def begin(folder: Path, step: str = "none", number: int = 0) -> subprocess.Popen[bytes]:

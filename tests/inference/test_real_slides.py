@@ -11,6 +11,7 @@ import pytest
 import yaozarrs
 import zarr
 
+from made import SLIDES, class_map
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.run import Run
@@ -23,8 +24,6 @@ SVS, JPEG2000, DICOM = "CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs", 
 @pytest.fixture(scope="module")
 def masks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A mask of each slide, made once; the tests ask for the slides first, and skip without them."""
-    from made import SLIDES
-
     folder, made = tmp_path_factory.mktemp("masks"), {}
     for name, mpp in ((SVS, None), (JPEG2000, 0.5), (DICOM, None)):
         made[name] = folder / f"{name}.zarr"
@@ -36,12 +35,6 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def real_masks(slides: Path, request: pytest.FixtureRequest) -> dict[str, Path]:
     found: dict[str, Path] = request.getfixturevalue("masks")
     return found
-
-
-def class_map(store: Path) -> np.ndarray:
-    array = zarr.open_group(store, mode="r")["labels/segmentation/0"]
-    assert isinstance(array, zarr.Array)
-    return np.asarray(array[:])
 
 
 @pytest.mark.parametrize("name", [SVS, JPEG2000, DICOM])

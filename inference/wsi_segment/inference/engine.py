@@ -23,7 +23,7 @@ from wsi_segment.inference.output import Output
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.plan import Plan, make_budget, make_plan
 from wsi_segment.inference.predict import RegionPredictor
-from wsi_segment.inference.progress import Progress, Report, silent
+from wsi_segment.inference.progress import Progress, Report, Stage, silent
 from wsi_segment.inference.provenance import flat, make_provenance, slide_fingerprint
 from wsi_segment.inference.pyramid import level_shapes
 from wsi_segment.inference.readers.icc import ColourManaged
@@ -136,9 +136,7 @@ def prepare(
         fingerprint = slide_fingerprint(slide_files(path))
     except OSError as error:
         raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
-    provenance = make_provenance(
-        fingerprint, slide, size, frame, lattice, model, run, provider, plan.budget.region_size
-    )
+    provenance = make_provenance(fingerprint, slide, size, frame, lattice, model, run, provider, budget.region_size)
     return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
 
 
@@ -212,7 +210,7 @@ class _WindowCounter:
             self._report(Progress("segment", self._done, self._total, self._kept))
 
 
-def _stage(stage: Any, report: Report, stop: threading.Event) -> Callable[[int, int], None]:
+def _stage(stage: Stage, report: Report, stop: threading.Event) -> Callable[[int, int], None]:
     """A step function that reports and, when the run shall end, ends it."""
 
     def step(done: int, total: int) -> None:

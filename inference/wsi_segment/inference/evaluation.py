@@ -15,7 +15,7 @@ from wsi_segment.inference.network import Network
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.readers.image import ImageSlide
-from wsi_segment.inference.tissue import TissueMask
+from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.dataset import Dataset, Split
 from wsi_segment.model.errors import DatasetError
@@ -115,7 +115,7 @@ def predict_image(
     slide = ImageSlide(pixels)
     frame = mask_frame(slide, mpp, card.mpp)
     lattice = Lattice(frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride))
-    everything = TissueMask.of(np.ones((-(-frame.height // 64), -(-frame.width // 64)), bool), 64)
+    everything = find_tissue(slide, frame, card.mpp, "none", lambda done, total: None)
     predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
     ids = predictor.predict(frame.box).class_ids()
     rows, columns = (

@@ -44,15 +44,14 @@ class Ledger:
         Raises:
             OutputError: the ledger there belongs to another run; the first difference is named.
         """
-        if (other := difference(folder, run)) is not None and other.begun:
+        path = folder / LEDGER_FILE
+        entries, intact = _read(path)
+        if (other := _compare(entries, run)) is not None and other.begun:
             raise OutputError(f"{folder}: {other.text}")
-        self._path = folder / LEDGER_FILE
         self.finished: dict[str, FinishedRegion] = {}
-        entries, intact = _read(self._path)
-        if entries:
-            for entry in entries[1:]:
-                self.finished[entry["key"]] = FinishedRegion(**entry | {"pixels": tuple(entry["pixels"])})
-        self._file = self._path.open("ab")
+        for entry in entries[1:]:
+            self.finished[entry["key"]] = FinishedRegion(**entry | {"pixels": tuple(entry["pixels"])})
+        self._file = path.open("ab")
         self._file.truncate(intact)
         if not entries:
             self._append(run)
@@ -101,7 +100,10 @@ class Difference:
 
 def difference(folder: Path, run: dict[str, Any]) -> Difference | None:
     """How the run that was begun in a folder differs from this one; None where it is the same."""
-    entries, _ = _read(folder / LEDGER_FILE)
+    return _compare(_read(folder / LEDGER_FILE)[0], run)
+
+
+def _compare(entries: list[dict[str, Any]], run: dict[str, Any]) -> Difference | None:
     if not entries:
         return Difference(False, "holds no run")
     before, now = entries[0], json.loads(json.dumps(run))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
+from wsi_segment.inference.readers.canvas import on_white
 from wsi_segment.inference.slide import Slide
 
 _UNIT = 256
@@ -44,15 +45,8 @@ class PixelSource:
         """
         inside = m_box.intersect(self.frame.box)
         if inside.empty:
-            return np.full((m_box.height, m_box.width, 3), 255, np.uint8)
-        pixels = self._reduced(inside) if self._whole else self._interpolated(inside)
-        if inside == m_box:
-            return pixels
-        canvas = np.full((m_box.height, m_box.width, 3), 255, np.uint8)
-        dst_rows = slice(inside.y0 - m_box.y0, inside.y1 - m_box.y0)
-        dst_columns = slice(inside.x0 - m_box.x0, inside.x1 - m_box.x0)
-        canvas[dst_rows, dst_columns] = pixels
-        return canvas
+            return on_white(m_box, inside, None)
+        return on_white(m_box, inside, self._reduced(inside) if self._whole else self._interpolated(inside))
 
     def _reduced(self, r_box: Box) -> NDArray[np.uint8]:
         """Boxes of ``reduce`` x ``reduce`` level pixels, averaged; ``r_box`` counts such boxes."""

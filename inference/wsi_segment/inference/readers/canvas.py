@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,9 +13,10 @@ from wsi_segment.inference.slide import Level
 WHITE = 255
 
 
-def clip(l_box: Box, level: Level) -> Box:
-    """The part of a box that lies in the level."""
-    return l_box.intersect(Box(0, 0, level.width, level.height))
+def read_on_white(l_box: Box, level: Level, read: Callable[[Box], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """RGB (height, width, 3) of ``l_box``: what ``read`` gives for the part that lies in the level, white elsewhere."""
+    inside = l_box.intersect(Box(0, 0, level.width, level.height))
+    return on_white(l_box, inside, None if inside.empty else read(inside))
 
 
 def exact_downsample(stated: float, level_width: int) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from wsi_segment.inference.box import Box
-from wsi_segment.inference.readers.canvas import clip, on_white
+from wsi_segment.inference.readers.canvas import on_white, read_on_white
 from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import SlideError
 
@@ -60,10 +60,9 @@ class ImageSlide:
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slide.Slide`."""
-        inside = clip(l_box, self.levels[level])
-        if inside.empty:
-            return on_white(l_box, inside, None)
-        return on_white(l_box, inside, self._pixels[inside.y0 : inside.y1, inside.x0 : inside.x1])
+        return read_on_white(
+            l_box, self.levels[level], lambda inside: self._pixels[inside.y0 : inside.y1, inside.x0 : inside.x1]
+        )
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slide.Slide`."""

@@ -10,7 +10,7 @@ import tiffslide
 from numpy.typing import NDArray
 
 from wsi_segment.inference.box import Box
-from wsi_segment.inference.readers.canvas import clip, exact_downsample, on_white
+from wsi_segment.inference.readers.canvas import exact_downsample, read_on_white
 from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import SlideError
 
@@ -52,16 +52,17 @@ class TiffSlideSlide:
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slide.Slide`."""
         info = self.levels[level]
-        inside = clip(l_box, info)
-        if inside.empty:
-            return on_white(l_box, inside, None)
-        corner = round(inside.x0 * info.downsample), round(inside.y0 * info.downsample)
-        try:
-            with self._lock:
-                pixels = self._slide.read_region(corner, level, (inside.width, inside.height), as_array=True)
-        except Exception as error:
-            raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
-        return on_white(l_box, inside, np.asarray(pixels))
+
+        def read_inside(inside: Box) -> NDArray[np.uint8]:
+            corner = round(inside.x0 * info.downsample), round(inside.y0 * info.downsample)
+            try:
+                with self._lock:
+                    pixels = self._slide.read_region(corner, level, (inside.width, inside.height), as_array=True)
+            except Exception as error:
+                raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
+            return np.asarray(pixels)
+
+        return read_on_white(l_box, info, read_inside)
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slide.Slide`."""

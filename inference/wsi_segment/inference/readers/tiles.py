@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from wsi_segment.inference.box import Box
-from wsi_segment.inference.readers.canvas import clip, on_white
+from wsi_segment.inference.readers.canvas import read_on_white
 from wsi_segment.inference.readers.openslide import OpenSlideSlide
 from wsi_segment.inference.slide import Level
 from wsi_segment.model.errors import SlideError
@@ -62,10 +62,15 @@ class TileSlide:
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slide.Slide`."""
-        inside = clip(l_box, self.levels[level])
-        if inside.empty:
-            return on_white(l_box, inside, None)
-        page = self._pages[level]
+        return read_on_white(l_box, self.levels[level], lambda inside: self._assemble(self._pages[level], inside))
+
+    def close(self) -> None:
+        """See :class:`wsi_segment.inference.slide.Slide`."""
+        self._tiff.close()
+        self._slide.close()
+
+    def _assemble(self, page: Any, inside: Box) -> NDArray[np.uint8]:
+        """RGB of a box that lies in a page, from all tiles that it touches."""
         pixels = np.empty((inside.height, inside.width, 3), np.uint8)
         columns = -(-page.imagewidth // page.tilewidth)
         for row in range(inside.y0 // page.tilelength, -(-inside.y1 // page.tilelength)):
@@ -76,12 +81,7 @@ class TileSlide:
                 dst_rows = slice(part.y0 - inside.y0, part.y1 - inside.y0)
                 dst_columns = slice(part.x0 - inside.x0, part.x1 - inside.x0)
                 pixels[dst_rows, dst_columns] = tile[part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]
-        return on_white(l_box, inside, pixels)
-
-    def close(self) -> None:
-        """See :class:`wsi_segment.inference.slide.Slide`."""
-        self._tiff.close()
-        self._slide.close()
+        return pixels
 
     def _tile(self, page: Any, index: int) -> NDArray[np.uint8]:
         """RGB of a tile.
