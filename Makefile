@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-TORCH  ?= torch
+TORCH  ?= torch==2.13.0
 
 .PHONY: demo test check clean
 
