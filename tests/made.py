@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import tifffile
 import zarr
 from numpy.typing import NDArray
+from PIL import Image
 
 from wsi_segment.model.card import MODEL_FILE, InputFormat, Model, ModelCard, SegmentClass, write_card
 
@@ -155,3 +157,22 @@ def write_model(folder: Path, form: InputFormat | None = None, output_stride: in
     card = make_card(output_stride, digest=digest).model_copy(update={"input": form})
     write_card(card, folder)
     return Model(folder, card)
+
+
+def write_dataset(folder: Path) -> Path:
+    """Six images of 160 x 128 px with masks and labels, two classes, in a folder with a manifest."""
+    rng = np.random.default_rng(0)
+    rows = ["image,mask,label,group,split"]
+    for index in range(6):
+        mask = np.ones((128, 160), np.uint8)
+        if index % 2 == 0:
+            mask[:, 60:] = 2
+        pixels = np.where(mask[..., None] == 2, (120, 60, 160), (230, 160, 200)) + rng.integers(-15, 16, (128, 160, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+        Image.fromarray(mask).save(folder / f"{index}_mask.png")
+        label, split = ("tumour", "stroma")[index % 2], "train" if index < 4 else "val"
+        rows.append(f"{index}.png,{index}_mask.png,{label},{index},{split}")
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    classes = [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}]
+    (folder / "classes.json").write_text(json.dumps({"classes": classes, "mpp": 0.5}))
+    return folder

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
+from wsi_segment.model.metrics import Calibration, confusion_matrix, lesion_dice, score
 
 TRUTH = np.array([1, 1, 1, 1, 2, 2, 3, 0, 0], np.uint8)
 PREDICTED = np.array([1, 1, 2, 0, 2, 3, 3, 1, 2], np.uint8)
@@ -47,3 +49,14 @@ def test_f1_follows_iou(pairs: list[tuple[int, int]]) -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="truth is"):
         confusion_matrix(TRUTH, PREDICTED[:-1], 3)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    calibration = Calibration()
+    assert math.isnan(calibration.error)
+    truth = np.array([1, 1, 2, 2, 0, 1], np.uint8)
+    prediction = np.array([1, 2, 2, 1, 1, 0], np.uint8)  # half right; the last two do not count
+    calibration.add(truth, prediction, np.full(6, 0.9, np.float32))
+    assert calibration.error == pytest.approx(0.4)
+    calibration.add(truth[:1], prediction[:1], np.ones(1, np.float32))
+    assert calibration.error == pytest.approx(4 / 5 * 0.4)

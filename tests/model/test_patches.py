@@ -60,8 +60,7 @@ def test_a_displaced_patch_stays_in_its_image_and_keeps_its_mask(monkeypatch: py
     monkeypatch.setattr(Dataset, "read_image", lambda self, item: np.dstack([ids] * 3))
     monkeypatch.setattr(Dataset, "read_mask", lambda self, item: ids)
     reader = PatchReader(dataset)
-    patch = Patch(item, 0, 0, (1, 2))
-    assert patch.kind is PatchKind.SEGMENTATION
+    patch = Patch(item, 0, 0, PatchKind.SEGMENTATION, (1, 2))
     pixels, mask = reader.read(patch, 10, 500)
     np.testing.assert_array_equal(mask, ids[10:138, 32:160])
     np.testing.assert_array_equal(pixels[..., 0], mask)

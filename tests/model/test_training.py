@@ -1,25 +1,26 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from wsi_segment.model.augment import augment, colour_jitter  # noqa: E402
+from made import write_dataset  # noqa: E402
+from wsi_segment.model.augment import augment, colour_jitter, stain_jitter  # noqa: E402
 from wsi_segment.model.dataset import Dataset  # noqa: E402
 from wsi_segment.model.errors import InputError, OutputError  # noqa: E402
-from wsi_segment.model.losses import classification_loss, segmentation_loss  # noqa: E402
 from wsi_segment.model.manifest import read_dataset  # noqa: E402
+from wsi_segment.model.mosaic import mosaic  # noqa: E402
 from wsi_segment.model.network import Encoder, SegmentationNetwork, load_encoder, normalise  # noqa: E402
+from wsi_segment.model.patches import Patch, PatchKind, PatchReader  # noqa: E402
 from wsi_segment.model.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.run_folder import load_run, read_log  # noqa: E402
-from wsi_segment.model.sampling import draw_weights, make_pool  # noqa: E402
+from wsi_segment.model.sampling import PatchPool, Sampler, draw_weights, make_pool  # noqa: E402
+from wsi_segment.model.settings import Setting  # noqa: E402
 from wsi_segment.model.training import TrainingProgress, train  # noqa: E402
 
 TINY = Recipe(
@@ -32,21 +33,7 @@ TINY_MODERN = replace(
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("dataset")
-    rng = np.random.default_rng(0)
-    rows = ["image,mask,label,group,split"]
-    for index in range(6):
-        mask = np.ones((128, 160), np.uint8)
-        if index % 2 == 0:
-            mask[:, 60:] = 2
-        pixels = np.where(mask[..., None] == 2, (120, 60, 160), (230, 160, 200)) + rng.integers(-15, 16, (128, 160, 3))
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
-        Image.fromarray(mask).save(folder / f"{index}_mask.png")
-        rows.append(f"{index}.png,{index}_mask.png,,{index},{'train' if index < 4 else 'val'}")
-    (folder / "manifest.csv").write_text("\n".join(rows))
-    classes = [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}]
-    (folder / "classes.json").write_text(json.dumps({"classes": classes, "mpp": 0.5}))
-    return read_dataset(folder)
+    return read_dataset(write_dataset(tmp_path_factory.mktemp("dataset")))
 
 
 def nobody(progress: TrainingProgress) -> None:
@@ -58,14 +45,12 @@ def weights_of(run: Path) -> dict[str, Any]:
     return state
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        TINY,
-        replace(TINY, head="lateral", optimizer="adamw", schedule="one_cycle", pooling="mean_softmax", ema_decay=0.9),
-    ],
-    ids=["paper", "modern"],
+TINY_JOINT = replace(
+    TINY_MODERN, update="joint", supervision="both", fill_drop=0.1, dice=0.5, stain=0.1, classification_patches="images"
 )
+
+
+@pytest.mark.parametrize("recipe", [TINY, TINY_MODERN, TINY_JOINT], ids=["paper", "modern", "joint"])
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(
     dataset: Dataset, tmp_path: Path, recipe: Recipe
 ) -> None:
@@ -93,6 +78,10 @@ def test_a_run_folder_of_another_recipe_is_refused(dataset: Dataset, tmp_path: P
     train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody)
     with pytest.raises(OutputError, match="another recipe"):
         train(dataset, tmp_path, TINY, 0, nobody)
+    with pytest.raises(OutputError, match="another setting"):
+        train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody, setting=Setting("S", 50))
+    with pytest.raises(OutputError, match="another encoder_weights"):
+        train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody, Encoder().state_dict())
 
 
 def test_the_best_weights_come_with_what_they_are(dataset: Dataset, tmp_path: Path) -> None:
@@ -149,23 +138,6 @@ def test_encoder_weights_load_with_any_prefix(prefix: str) -> None:
         load_encoder(target, {"something": torch.zeros(1)})
 
 
-def test_unlabelled_pixels_do_not_count() -> None:
-    logits = torch.randn(1, 3, 4, 4)
-    ids = torch.randint(1, 4, (1, 4, 4))
-    half = ids.clone()
-    half[:, :2] = 0
-    expected = segmentation_loss(logits[:, :, 2:], ids[:, 2:], None)
-    assert torch.isclose(segmentation_loss(logits, half, None), expected)
-
-
-def test_class_pooling_by_hand() -> None:
-    logits = torch.tensor([[[[2.0, 0.0]], [[1.0, 3.0]]]])
-    label = torch.tensor([1])
-    assert torch.isclose(classification_loss(logits, label, "max"), torch.tensor([2.0, 3.0]).softmax(0)[0].log().neg())
-    mean = logits.softmax(1)[0, 0].mean()
-    assert torch.isclose(classification_loss(logits, label, "mean_softmax"), mean.log().neg())
-
-
 def test_augmentation_moves_ids_with_pixels_and_can_be_repeated() -> None:
     ids = torch.randint(1, 3, (6, 16, 16))
     pixels = (ids[:, None] * 60.0).expand(-1, 3, -1, -1)
@@ -188,6 +160,47 @@ def test_jitter_stays_in_range_and_keeps_grey_grey() -> None:
     assert torch.allclose(turned, grey, atol=1.0)
 
 
+def test_stain_jitter_changes_the_stain_and_stays_in_range() -> None:
+    pixels = torch.rand(4, 3, 8, 8) * 255
+    assert torch.equal(stain_jitter(pixels, 0.0, torch.Generator()), pixels)
+    nothing = stain_jitter(pixels, 1e-9, torch.Generator().manual_seed(1))
+    assert torch.allclose(nothing, pixels, atol=0.01)
+    jittered = stain_jitter(pixels, 0.3, torch.Generator().manual_seed(1))
+    assert jittered.min() >= 0
+    assert jittered.max() <= 255
+    assert not torch.allclose(jittered, pixels, atol=5)
+
+
+def test_a_mosaic_has_each_tile_where_its_label_is() -> None:
+    tiles = (np.full((128, 128, 3), 10, np.uint8), np.full((128, 128, 3), 200, np.uint8))
+    for seed in range(20):
+        pixels, ids = mosaic(tiles, (3, 5), np.random.default_rng(seed))
+        assert set(np.unique(ids)) == {3, 5}
+        np.testing.assert_array_equal(pixels[..., 0], np.where(ids == 3, 10, 200))
+
+
+def test_mosaics_take_their_share_of_the_segmentation_batch(dataset: Dataset) -> None:
+    whole = make_pool(dataset, "train", "images")
+    recipe = replace(TINY, segmentation_batch=4, mosaic=0.5, classification_patches="images")
+    segmentation, classification = Sampler(whole, PatchReader(dataset), recipe, 0).batches(0)
+    assert (len(segmentation.pixels), len(classification.pixels)) == (4, 2)
+    assert all(len(torch.unique(ids)) == 2 for ids in segmentation.ids[2:])
+
+
+def test_a_kind_without_patches_leaves_its_places_to_the_other(dataset: Dataset) -> None:
+    whole = make_pool(dataset, "train", "images")
+    for pool in (PatchPool(whole.segmentation, ()), PatchPool((), whole.classification)):
+        (batch,) = Sampler(pool, PatchReader(dataset), TINY, 0).batches(0)
+        assert len(batch.pixels) == TINY.segmentation_batch + TINY.classification_batch
+
+
+def test_labels_of_images_make_classification_patches_of_all_windows(dataset: Dataset) -> None:
+    pool = make_pool(dataset, "train", "images")
+    assert len(pool.segmentation) == len(pool.classification) == 8
+    assert {patch.classes for patch in pool.classification} == {(1,), (2,)}
+    assert pool.classification[0] == Patch(dataset.items[0], 0, 0, PatchKind.CLASSIFICATION, (1,))
+
+
 def test_recipes_are_data() -> None:
     assert set(RECIPES) == {"paper", "modern"}
     assert make_recipe("paper", {"steps": 5}).steps == 5
@@ -197,3 +210,5 @@ def test_recipes_are_data() -> None:
         make_recipe("old", {})
     with pytest.raises(InputError, match="balance is 2"):
         make_recipe("paper", {"balance": 2})
+    with pytest.raises(InputError, match="head is 'unet'; choose one of: paper, lateral"):
+        make_recipe("paper", {"head": "unet"})

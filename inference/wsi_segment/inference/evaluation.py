@@ -19,7 +19,7 @@ from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.dataset import Dataset, Split
 from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.metrics import Confusion, confusion_matrix, lesion_dice, score
+from wsi_segment.model.metrics import Calibration, Confusion, confusion_matrix, lesion_dice, score
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class Evaluation:
     """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
     baseline: Confusion
     baseline_class: str
+    calibration_error: float
+    """Expected calibration error of the pixels."""
+    image_accuracy: float | None
+    """Share of labelled images whose label is the commonest of the label classes in the mask; None without labels."""
 
     def as_dict(self) -> dict[str, Any]:
         """All scores, plain, for JSON and for the card."""
@@ -44,6 +48,8 @@ class Evaluation:
             "cases": self.groups,
             "lesion_dice": round(lesion_dice(self.confusion), 4),
             **score(self.confusion).as_dict(names),
+            "calibration_error": round(self.calibration_error, 4),
+            "image_accuracy": None if self.image_accuracy is None else round(self.image_accuracy, 4),
             "majority_baseline": {
                 "class": self.baseline_class,
                 "lesion_dice": round(lesion_dice(self.baseline), 4),
@@ -86,24 +92,39 @@ def evaluate(
     majority = _majority_class(dataset)
     confusion = np.zeros((len(names), len(names) + 1), np.int64)
     baseline = confusion.copy()
+    calibration = Calibration()
+    label_classes = sorted({item.label for item in items if item.label is not None})
+    recognised: list[bool] = []
     for done, item in enumerate(items, start=1):
         truth = dataset.read_mask(item)
         pixels = dataset.read_image(item)
         if truth is None or truth.shape != pixels.shape[:2]:
             raise DatasetError(f"{item.mask}: is not of the size of its image {item.image}")
-        prediction = predict_image(pixels, dataset.mpp, card, network, overlap)
+        prediction, confidence = predict_image(pixels, dataset.mpp, card, network, overlap)
+        calibration.add(truth, prediction, confidence)
+        if item.label is not None:
+            areas = np.bincount(prediction.ravel(), minlength=len(names) + 1)[label_classes]
+            recognised.append(label_classes[int(areas.argmax())] == item.label)
         confusion += confusion_matrix(truth, prediction, len(names))
         baseline += confusion_matrix(truth, np.full_like(truth, majority), len(names))
         step(done, len(items))
     return Evaluation(
-        split, len(items), len({item.group for item in items}), names, confusion, baseline, names[majority - 1]
+        split=split,
+        images=len(items),
+        groups=len({item.group for item in items}),
+        names=names,
+        confusion=confusion,
+        baseline=baseline,
+        baseline_class=names[majority - 1],
+        calibration_error=calibration.error,
+        image_accuracy=sum(recognised) / len(recognised) if recognised else None,
     )
 
 
 def predict_image(
     pixels: NDArray[np.uint8], mpp: float, card: ModelCard, network: Network, overlap: float
-) -> NDArray[np.uint8]:
-    """Class ids (h, w) of an RGB image (h, w, 3), at the image's own pixel size.
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Class ids (h, w) of an RGB image (h, w, 3) and the probability of each, at the image's own pixel size.
 
     Args:
         pixels: The image; all of it is analysed.
@@ -117,12 +138,14 @@ def predict_image(
     lattice = Lattice(frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride))
     everything = find_tissue(slide, frame, card.mpp, "none", lambda done, total: None)
     predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
-    ids = predictor.predict(frame.box).class_ids()
+    prediction = predictor.predict(frame.box)
+    ids = prediction.class_ids()
+    confidence = np.maximum.reduce(list(prediction.probability_planes())).astype(np.float32) / 255
     rows, columns = (
         np.minimum((np.arange(n) / frame.downsample).astype(np.int64), m - 1)
         for n, m in zip(pixels.shape[:2], ids.shape, strict=True)
     )
-    return ids[np.ix_(rows, columns)]
+    return ids[np.ix_(rows, columns)], confidence[np.ix_(rows, columns)]
 
 
 def _majority_class(dataset: Dataset) -> int:

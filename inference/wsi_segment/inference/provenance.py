@@ -84,12 +84,17 @@ def make_provenance(
             "probabilities": run.probabilities,
             "provider": provider,
         },
-        "versions": {
-            "wsi-segment": version("wsi-segment"),
-            "onnxruntime": onnxruntime.__version__,
-            "numpy": numpy.__version__,
-            "zarr": zarr.__version__,
-        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what bears on pixels."""
+    return {
+        "wsi-segment": version("wsi-segment"),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": numpy.__version__,
+        "zarr": zarr.__version__,
     }
 
 

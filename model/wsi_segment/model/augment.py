@@ -1,4 +1,4 @@
-"""Augmentation of a batch of patches: symmetries of the square, and colour jitter.
+"""Augmentation of a batch of patches: symmetries of the square, stain and colour jitter.
 
 Every random number comes from the generator that is passed in, so a step can be repeated exactly.
 """
@@ -11,6 +11,8 @@ from torch import Tensor
 from wsi_segment.model.recipe import Recipe
 
 _GREY = torch.tensor([0.2989, 0.5870, 0.1140])
+_STAINS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+"""Optical densities of red, green and blue: a row for haematoxylin, for eosin, and for what is left."""
 
 
 def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -19,7 +21,7 @@ def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Genera
     Args:
         pixels: (B, 3, h, h) float32 in 0..255.
         ids: (B, h, h) class ids, moved with the pixels.
-        recipe: Its ``rotate``, ``flip`` and ``jitter`` are read.
+        recipe: Its ``rotate``, ``flip``, ``stain`` and ``jitter`` are read.
         generator: Source of all randomness.
     """
     turns = torch.randint(0, 4, (len(pixels),), generator=generator).tolist()
@@ -33,7 +35,28 @@ def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Genera
             one, its_ids = one.flip(2), its_ids.flip(1)
         moved_pixels.append(one)
         moved_ids.append(its_ids)
-    return colour_jitter(torch.stack(moved_pixels), recipe.jitter, generator), torch.stack(moved_ids)
+    stained = stain_jitter(torch.stack(moved_pixels), recipe.stain, generator)
+    return colour_jitter(stained, recipe.jitter, generator), torch.stack(moved_ids)
+
+
+def stain_jitter(pixels: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+    """Random amounts of haematoxylin, eosin and residual stain, each patch its own (Tellez et al. 2018).
+
+    Optical densities are taken apart by the stain vectors of Ruifrok and Johnston (2001); each stain is
+    multiplied by 1 - amount to 1 + amount and shifted by -amount to amount, times a tenth.
+
+    Args:
+        pixels: (B, 3, h, w) float32 in 0..255.
+        amount: Half the range; 0 changes nothing.
+        generator: Source of all randomness.
+    """
+    if not amount:
+        return pixels
+    scale, shift = (torch.rand((2, len(pixels), 3, 1, 1), generator=generator) * 2 - 1) * amount
+    density = -torch.log10((pixels + 1) / 256)
+    stains = torch.einsum("ji,bjhw->bihw", torch.linalg.inv(_STAINS), density)
+    changed = stains * (1 + scale) + shift / 10
+    return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", _STAINS, changed) - 1).clamp(0, 255)
 
 
 def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:

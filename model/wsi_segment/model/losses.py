@@ -1,6 +1,8 @@
-"""The two losses: a cross entropy a pixel, and a cross entropy a patch on the pooled logit map."""
+"""The losses of both kinds of patches: pixel-wise on masks, and on the pooled class vector of a patch."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -9,30 +11,84 @@ from torch.nn import functional
 from wsi_segment.model.recipe import ClassPooling
 
 
-def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None) -> Tensor:
-    """Pixel-wise cross entropy.
+def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None, dice: float = 0.0) -> Tensor:
+    """Pixel-wise cross entropy, and soft Dice if it has a weight.
 
     Args:
         logits: (B, C, h, w) at full size.
         ids: Class ids (B, h, w), int64, from 1; 0 is unlabelled and does not count.
-        weights: A weight a class (C,), or None.
+        weights: A weight a class (C,) for the cross entropy, or None.
+        dice: Weight of :func:`soft_dice_loss`.
     """
-    return functional.cross_entropy(logits, ids - 1, weight=weights, ignore_index=-1)
+    loss = functional.cross_entropy(logits, ids - 1, weight=weights, ignore_index=-1)
+    return loss + dice * soft_dice_loss(logits, ids) if dice else loss
 
 
-def classification_loss(logits: Tensor, labels: Tensor, pooling: ClassPooling) -> Tensor:
-    """Cross entropy of a patch's class vector, pooled from its logit map.
+def soft_dice_loss(logits: Tensor, ids: Tensor) -> Tensor:
+    """1 - Dice of the softmax (Milletari et al. 2016), each class over the whole batch, mean of those in the truth.
 
-    ``max`` is the paper's: softmax over the global maxima of the logits. ``mean_softmax`` takes
-    -log of the mean over pixels of the softmax, which gives every pixel a gradient.
+    Args:
+        logits: (B, C, h, w) at full size.
+        ids: Class ids (B, h, w), int64, from 1; 0 is unlabelled and does not count.
+    """
+    labelled = (ids > 0).unsqueeze(1)
+    truth = functional.one_hot((ids - 1).clamp(min=0), logits.shape[1]).permute(0, 3, 1, 2) * labelled
+    probabilities = logits.softmax(dim=1) * labelled
+    shared = (probabilities * truth).sum(dim=(0, 2, 3))
+    present = truth.sum(dim=(0, 2, 3)) > 0
+    dice = 2 * shared / (probabilities + truth).sum(dim=(0, 2, 3)).clamp(min=1e-6)
+    return 1 - dice[present].mean() if bool(present.any()) else logits.sum() * 0
+
+
+def filled_loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:
+    """Pixel-wise cross entropy against a mask filled with the patch's label.
+
+    Args:
+        logits: (B, C, h, w) at full size.
+        labels: Class ids (B,), int64, from 1.
+        drop: Share of each patch's pixels, those with the largest loss, that is left out: where a label
+            does not hold for all of a patch, they are the likeliest to be something else.
+    """
+    filled = (labels - 1)[:, None, None].expand(-1, *logits.shape[2:])
+    losses = functional.cross_entropy(logits, filled, reduction="none").flatten(1)
+    kept = max(1, round((1 - drop) * losses.shape[1]))
+    return losses.topk(kept, dim=1, largest=False).values.mean() if drop else losses.mean()
+
+
+def class_vector(logits: Tensor, pooling: ClassPooling, sharpness: float) -> Tensor:
+    """Class scores (B, C) of whole patches, whose softmax are the class probabilities.
+
+    - ``max``: global maximum of the logits (Ciga and Martel 2021).
+    - ``log_sum_exp``: 1/r log mean exp(r x), between mean and maximum (Pinheiro and Collobert 2015).
+    - ``mean_softmax``: log of the mean over pixels of the softmax: every pixel has a gradient.
+    - ``generalised_mean``: log of (mean p^r)^(1/r) of the softmax (GeM, Radenović et al. 2019).
+
+    Args:
+        logits: (B, C, h, w) at the output stride.
+        pooling: How the map becomes a vector.
+        sharpness: The r above.
+    """
+    if pooling == "max":
+        return logits.amax(dim=(2, 3))
+    r = 1.0 if pooling == "mean_softmax" else sharpness
+    x = (logits if pooling == "log_sum_exp" else logits.log_softmax(dim=1)).flatten(2)
+    return (torch.logsumexp(r * x, dim=2) - math.log(x.shape[2])) / r
+
+
+def classification_loss(
+    logits: Tensor, labels: Tensor, pooling: ClassPooling, sharpness: float = 4.0, taught: Tensor | None = None
+) -> Tensor:
+    """Cross entropy of a patch's class vector.
 
     Args:
         logits: (B, C, h, w) at the output stride.
         labels: Class ids (B,), int64, from 1.
         pooling: How the map becomes a vector.
+        sharpness: See :func:`class_vector`.
+        taught: (C,) bool, the classes that labels speak of. A class that no image is labelled with, such as
+            stroma among diagnoses, is left out of the vector: labels say nothing on where it is.
     """
-    if pooling == "max":
-        return functional.cross_entropy(logits.amax(dim=(2, 3)), labels - 1)
-    log_softmax = logits.log_softmax(dim=1).flatten(2)
-    log_mean = log_softmax.logsumexp(dim=2) - torch.log(torch.tensor(float(log_softmax.shape[2])))
-    return functional.nll_loss(log_mean, labels - 1)
+    vector = class_vector(logits, pooling, sharpness)
+    if taught is not None:
+        vector = vector.masked_fill(~taught, float("-inf"))
+    return functional.cross_entropy(vector, labels - 1)

@@ -111,5 +111,35 @@ def lesion_dice(confusion: Confusion, background: int = 1) -> float:
     return float(2 * hits / (truth + predicted)) if truth + predicted else float("nan")
 
 
+class Calibration:
+    """Expected calibration error (Guo et al. 2017), gathered over images: confidences in equal bins."""
+
+    def __init__(self, bins: int = 15) -> None:
+        self._bins = bins
+        self._count, self._confidence, self._correct = (np.zeros(bins) for _ in range(3))
+
+    def add(self, truth: Ids, prediction: Ids, confidence: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> None:
+        """Count the labelled pixels that were analysed.
+
+        Args:
+            truth: Class ids from 1, any shape, 0 = unlabelled.
+            prediction: Class ids from 1, same shape, 0 = not analysed.
+            confidence: Probability of the predicted class, same shape, 0 to 1.
+        """
+        counted = (truth > 0) & (prediction > 0)
+        sure = confidence[counted].astype(np.float64)
+        where = np.minimum((sure * self._bins).astype(np.int64), self._bins - 1)
+        correct = (truth[counted] == prediction[counted]).astype(np.float64)
+        self._count += np.bincount(where, minlength=self._bins)
+        self._confidence += np.bincount(where, sure, self._bins)
+        self._correct += np.bincount(where, correct, self._bins)
+
+    @property
+    def error(self) -> float:
+        """Mean of |accuracy - confidence| over bins, weighted by their pixels; NaN before any."""
+        total = self._count.sum()
+        return float(np.abs(self._correct - self._confidence).sum() / total) if total else float("nan")
+
+
 def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)

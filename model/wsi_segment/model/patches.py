@@ -2,7 +2,8 @@
 
 The rule is that of Ciga and Martel (2021): one class on at least 90 % of a tile makes it a
 classification patch of that class; exactly two classes make it a segmentation patch; any other tile
-is ignored.
+is ignored. Where images have labels of their own, every window of a labelled image is a classification
+patch instead, as with the photos of BACH in the paper, and every window with a mask a segmentation patch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from wsi_segment.model.card import WINDOW
 from wsi_segment.model.dataset import UNLABELLED, Dataset, Item
 from wsi_segment.model.errors import DatasetError
+from wsi_segment.model.recipe import PatchSource
 
 DOMINANT_SHARE = 0.9
 
@@ -31,6 +33,9 @@ class PatchKind(Enum):
     CLASSIFICATION = "classification"
 
 
+_KIND_OF = {1: PatchKind.CLASSIFICATION, 2: PatchKind.SEGMENTATION}
+
+
 @dataclass(frozen=True, slots=True)
 class Patch:
     """A place in an image: rows y to y + 128, columns x to x + 128, in the image's own pixels."""
@@ -38,13 +43,9 @@ class Patch:
     item: Item
     y: int
     x: int
+    kind: PatchKind
     classes: tuple[int, ...]
-    """One class id: a classification patch. Two: a segmentation patch."""
-
-    @property
-    def kind(self) -> PatchKind:
-        """What the patch is trained on."""
-        return PatchKind.CLASSIFICATION if len(self.classes) == 1 else PatchKind.SEGMENTATION
+    """Class ids: the label of a classification patch, those in the mask of a segmentation patch."""
 
 
 def grid_offsets(length: int) -> list[int]:
@@ -74,8 +75,14 @@ def patch_classes(mask: Pixels) -> tuple[int, ...]:
     return ()
 
 
-def extract_patches(dataset: Dataset, items: Iterable[Item]) -> Iterator[Patch]:
+def extract_patches(dataset: Dataset, items: Iterable[Item], source: PatchSource = "tiles") -> Iterator[Patch]:
     """The patches of some items; an item with a label and no mask gives classification patches only.
+
+    Args:
+        dataset: What the items are of.
+        items: Images.
+        source: Where classification patches come from: ``tiles`` of a mask that one class covers, or windows of
+            ``images`` with a label. With the latter, an image with mask and label gives each window twice.
 
     Raises:
         DatasetError: an image is smaller than a patch, or its mask has another size.
@@ -87,10 +94,14 @@ def extract_patches(dataset: Dataset, items: Iterable[Item]) -> Iterator[Patch]:
             raise DatasetError(f"{item.image}: {shape[1]} x {shape[0]} px is less than a patch of {WINDOW} px")
         for y in grid_offsets(shape[0]):
             for x in grid_offsets(shape[1]):
-                if mask is None:
-                    yield Patch(item, y, x, (item.label or UNLABELLED,))
-                elif classes := patch_classes(mask[y : y + WINDOW, x : x + WINDOW]):
-                    yield Patch(item, y, x, classes)
+                tile = None if mask is None else mask[y : y + WINDOW, x : x + WINDOW]
+                if item.label is not None and (tile is None or source == "images"):
+                    yield Patch(item, y, x, PatchKind.CLASSIFICATION, (item.label,))
+                if tile is not None and source == "images":
+                    if classes := tuple(int(i) for i in np.unique(tile) if i != UNLABELLED):
+                        yield Patch(item, y, x, PatchKind.SEGMENTATION, classes)
+                elif tile is not None and (classes := patch_classes(tile)):
+                    yield Patch(item, y, x, _KIND_OF[len(classes)], classes)
 
 
 class PatchReader:

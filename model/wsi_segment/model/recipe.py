@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from wsi_segment.model.errors import InputError
 
-ClassPooling = Literal["max", "mean_softmax"]
+ClassPooling = Literal["max", "mean_softmax", "log_sum_exp", "generalised_mean"]
+PatchSource = Literal["tiles", "images"]
+Supervision = Literal["pooled", "filled", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,22 @@ class Recipe:
     """How a network is trained. Batches and steps count 128-px patches."""
 
     head: Literal["paper", "lateral"] = "paper"
+    classification_patches: PatchSource = "tiles"
+    """Where they come from: tiles of a mask that one class covers (paper), or windows of images that have a label."""
+    update: Literal["alternating", "joint"] = "alternating"
+    """The two kinds in turn, an optimizer update each, or one mixed batch and one update."""
+    supervision: Supervision = "pooled"
+    """What classification patches teach: their pooled class vector (paper), a mask filled with their label, or both."""
     pooling: ClassPooling = "max"
-    """Logit map to class vector: global max (paper), or the mean of the softmax."""
+    """Logit map to class vector, see :func:`wsi_segment.model.losses.class_vector`."""
+    pooling_sharpness: float = 4.0
+    """The r of log-sum-exp and of the generalised mean: 1 is a mean, infinity the maximum."""
+    fill_drop: float = 0.0
+    """Share of a filled patch's pixels, those with the largest loss, that does not count."""
+    mosaic: float = 0.0
+    """Share of the segmentation batch that is made of two classification patches each, with a known border."""
+    dice: float = 0.0
+    """Weight of the soft Dice loss beside the pixel-wise cross entropy."""
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 1e-4
     """Constant, or the peak of the schedule."""
@@ -30,12 +46,15 @@ class Recipe:
     """A step is one segmentation update and, where there are classification patches, one classification update."""
     segmentation_batch: int = 32
     classification_batch: int = 32
+    """A kind without patches leaves its places to the other, so that every setting costs the same."""
     class_weights: Literal["none", "inverse_frequency"] = "none"
     """Weights of the pixel-wise cross entropy, from the pixel counts of the training patches."""
     balance: float = 0.0
     """0 draws patches as they come, 1 draws every class equally often; in between interpolates."""
     jitter: tuple[float, float, float, float] = (0.25, 0.75, 0.25, 0.04)
     """Colour jitter: brightness, contrast, saturation (relative) and hue (of a turn)."""
+    stain: float = 0.0
+    """Stain jitter: haematoxylin, eosin and the rest each change by up to this share and this optical density."""
     rotate: bool = True
     """Random quarter turns."""
     flip: bool = False
@@ -48,13 +67,24 @@ class Recipe:
     """Steps between validations; each leaves a checkpoint."""
 
     def __post_init__(self) -> None:
-        positive = ("steps", "segmentation_batch", "classification_batch", "validate_every", "learning_rate")
+        positive = (
+            "steps",
+            "segmentation_batch",
+            "classification_batch",
+            "validate_every",
+            "learning_rate",
+            "pooling_sharpness",
+        )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise InputError(f"recipe: {name} is {getattr(self, name)}; it must be positive")
-        for name in ("balance", "ema_decay"):
+        for name in ("balance", "ema_decay", "fill_drop", "mosaic"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} is {getattr(self, name)}; it must lie between 0 and 1")
+        for name, hint in get_type_hints(type(self)).items():
+            choices = get_args(hint)
+            if all(isinstance(choice, str) for choice in choices) and choices and getattr(self, name) not in choices:
+                raise InputError(f"recipe: {name} is {getattr(self, name)!r}; choose one of: {', '.join(choices)}")
 
 
 RECIPES: dict[str, Recipe] = {

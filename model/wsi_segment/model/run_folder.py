@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from wsi_segment.model.dataset import SPLITS, Dataset
 from wsi_segment.model.errors import OutputError
 from wsi_segment.model.network import SegmentationNetwork
 from wsi_segment.model.recipe import Recipe
+from wsi_segment.model.settings import Setting
 
 LOG_FILE, LAST_FILE, BEST_FILE, RUN_FILE = "log.csv", "last.pt", "best.pt", "run.json"
 PATCHES_FILE = "patches.npy"
@@ -36,7 +38,15 @@ LOG_COLUMNS = (
 class RunFolder:
     """The files of a run; a checkpoint is written beside the old one and renamed over it."""
 
-    def __init__(self, folder: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        encoder_weights: dict[str, Tensor] | None = None,
+        setting: Setting | None = None,
+    ) -> None:
         self._folder = folder
         self._best = float("-inf")
         identity = {
@@ -49,6 +59,8 @@ class RunFolder:
             "license": dataset.license,
             "seed": seed,
             "recipe": asdict(recipe),
+            "encoder_weights": None if encoder_weights is None else _digest(encoder_weights),
+            "setting": None if setting is None else asdict(setting),
         }
         identity = json.loads(json.dumps(identity))
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +143,15 @@ def load_run(folder: Path) -> TrainedRun:
     content = torch.load(best, weights_only=True)
     network.load_state_dict(content["weights"])
     return TrainedRun(network.eval(), classes, described, content["row"], np.load(folder / PATCHES_FILE))
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        if isinstance(state[name], Tensor):
+            digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from wsi_segment.model.dataset import Dataset, Split
-from wsi_segment.model.patches import Patch, PatchKind, PatchReader, extract_patches
-from wsi_segment.model.recipe import Recipe
+from wsi_segment.model.mosaic import mosaic
+from wsi_segment.model.patches import Patch, PatchKind, PatchReader, Pixels, extract_patches
+from wsi_segment.model.recipe import PatchSource, Recipe
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -34,9 +35,22 @@ class PatchPool:
         return self.segmentation if kind is PatchKind.SEGMENTATION else self.classification
 
 
-def make_pool(dataset: Dataset, split: Split) -> PatchPool:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Patches of one kind, as tensors."""
+
+    kind: PatchKind
+    pixels: Tensor
+    """(B, 3, 128, 128) float32 in 0..255."""
+    ids: Tensor
+    """Class ids (B, 128, 128) int64, 0 = unlabelled."""
+    labels: Tensor
+    """Class ids (B,) int64; of use for classification patches only."""
+
+
+def make_pool(dataset: Dataset, split: Split, source: PatchSource = "tiles") -> PatchPool:
     """All patches of a split."""
-    patches = list(extract_patches(dataset, dataset.split(split)))
+    patches = list(extract_patches(dataset, dataset.split(split), source))
     return PatchPool(
         segmentation=tuple(patch for patch in patches if patch.kind is PatchKind.SEGMENTATION),
         classification=tuple(patch for patch in patches if patch.kind is PatchKind.CLASSIFICATION),
@@ -49,38 +63,60 @@ class Sampler:
     def __init__(self, pool: PatchPool, reader: PatchReader, recipe: Recipe, seed: int) -> None:
         self._pool, self._reader, self._recipe, self._seed = pool, reader, recipe, seed
         self._weights = {kind: draw_weights(pool.of(kind), recipe.balance) for kind in PatchKind if pool.of(kind)}
+        self._places = _places(pool, recipe)
 
-    def batch(self, kind: PatchKind, step: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Pixels (B, 3, 128, 128) float32 in 0..255, ids (B, 128, 128) int64, labels (B,) int64.
+    def batches(self, step: int) -> list[Batch]:
+        """The batches of a step, one of each kind that the pool has."""
+        return [self._batch(kind, places, step) for kind, places in self._places.items()]
 
-        Labels are those of classification patches. None where the pool has no patch of that kind.
-        """
-        patches = self._pool.of(kind)
-        if not patches:
-            return None
-        segmentation = kind is PatchKind.SEGMENTATION
-        size = self._recipe.segmentation_batch if segmentation else self._recipe.classification_batch
+    def _batch(self, kind: PatchKind, places: int, step: int) -> Batch:
+        segmentation, recipe = kind is PatchKind.SEGMENTATION, self._recipe
         rng = np.random.default_rng([self._seed, step, int(segmentation)])
-        chosen = [patches[i] for i in rng.choice(len(patches), size=size, p=self._weights[kind])]
-        # a classification label holds for its own tile only, so just segmentation patches may move
-        reach = self._recipe.shift if segmentation else 0
-        shifts = rng.integers(-reach, reach + 1, size=(size, 2))
-        return to_batch(self._reader, chosen, shifts)
+        mosaics = round(recipe.mosaic * places) if segmentation and self._can_mosaic() else 0
+        chosen = self._draw(kind, places - mosaics, rng)
+        # a tile's label holds for its own place only; that of an image holds for all its windows
+        reach = recipe.shift if segmentation or recipe.classification_patches == "images" else 0
+        shifts = rng.integers(-reach, reach + 1, size=(len(chosen), 2))
+        read = [self._reader.read(patch, int(dy), int(dx)) for patch, (dy, dx) in zip(chosen, shifts, strict=True)]
+        for _ in range(mosaics):
+            first, second = self._draw(PatchKind.CLASSIFICATION, 2, rng, apart=True)
+            tiles = (self._reader.read(first)[0], self._reader.read(second)[0])
+            read.append(mosaic(tiles, (first.classes[0], second.classes[0]), rng))
+        pixels, ids = to_tensors([image for image, _ in read], [mask for _, mask in read])
+        return Batch(kind, pixels, ids, torch.tensor([patch.classes[0] for patch in chosen] + [0] * mosaics))
+
+    def _can_mosaic(self) -> bool:
+        return len({patch.classes for patch in self._pool.classification}) > 1
+
+    def _draw(self, kind: PatchKind, count: int, rng: np.random.Generator, apart: bool = False) -> list[Patch]:
+        """Patches by their weights; with ``apart``, again until they are not all of one class."""
+        patches = self._pool.of(kind)
+        while True:
+            chosen = [patches[i] for i in rng.choice(len(patches), size=count, p=self._weights[kind])]
+            if not apart or len({patch.classes for patch in chosen}) > 1:
+                return chosen
 
 
-def to_batch(reader: PatchReader, patches: Sequence[Patch], shifts: Any = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Read patches into tensors, see :meth:`Sampler.batch`."""
-    offsets = np.zeros((len(patches), 2), int) if shifts is None else shifts
-    read = [reader.read(patch, int(dy), int(dx)) for patch, (dy, dx) in zip(patches, offsets, strict=True)]
-    pixels = torch.from_numpy(np.stack([image for image, _ in read])).permute(0, 3, 1, 2).to(torch.float32)
-    ids = torch.from_numpy(np.stack([mask for _, mask in read])).to(torch.int64)
-    return pixels, ids, torch.tensor([patch.classes[0] for patch in patches])
+def _places(pool: PatchPool, recipe: Recipe) -> dict[PatchKind, int]:
+    """How many patches of each kind a step holds; a kind without any leaves its places to the other."""
+    places = {
+        PatchKind.SEGMENTATION: recipe.segmentation_batch,
+        PatchKind.CLASSIFICATION: recipe.classification_batch,
+    }
+    present = [kind for kind in PatchKind if pool.of(kind)]
+    return {kind: places[kind] if len(present) > 1 else sum(places.values()) for kind in present}
+
+
+def to_tensors(images: Sequence[Pixels], masks: Sequence[Pixels]) -> tuple[Tensor, Tensor]:
+    """Pixels (B, 3, 128, 128) float32 in 0..255 and class ids (B, 128, 128) int64."""
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(torch.float32)
+    return pixels, torch.from_numpy(np.stack(masks)).to(torch.int64)
 
 
 def draw_weights(patches: Sequence[Patch], balance: float) -> Floats:
     """Probability of each patch to be drawn, so that n patches of a class weigh n ** (1 - balance) in all.
 
-    A patch of two classes counts for the rarer one.
+    A patch of several classes counts for the rarest of them.
     """
     holding = Counter(class_id for patch in patches for class_id in patch.classes)
     stands_for = [min(patch.classes, key=lambda class_id: holding[class_id]) for patch in patches]
@@ -96,5 +132,7 @@ def inverse_frequency(pool: PatchPool, reader: PatchReader, classes: int) -> Ten
     for patch in pool.segmentation:
         counts += np.bincount(reader.read(patch)[1].ravel(), minlength=classes + 1)
     present = counts[1:] > 0
+    if not present.any():
+        return torch.ones(classes)
     weights = np.where(present, 1 / np.maximum(counts[1:], 1), 0.0)
     return torch.from_numpy(weights / weights[present].mean()).to(torch.float32)

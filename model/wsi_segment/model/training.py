@@ -1,9 +1,10 @@
-"""Training: two alternating updates a step, validation, checkpoints.
+"""Training: updates by both kinds of patches, validation, checkpoints.
 
 As published by Ciga and Martel (2021): first the segmentation patches with a cross entropy a pixel,
 then the classification patches with a cross entropy a patch on the pooled map, each with its own
-optimizer update. Everything random depends on seed and step alone, and a checkpoint holds all the
-rest, so a training that was killed ends with the same weights as one that was not.
+optimizer update; or, as a recipe may say, both in one. Everything random depends on seed and step
+alone, and a checkpoint holds all the rest, so a training that was killed ends with the same weights
+as one that was not.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from wsi_segment.model.augment import augment
 from wsi_segment.model.dataset import Dataset
 from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.losses import classification_loss, segmentation_loss
+from wsi_segment.model.losses import classification_loss, filled_loss, segmentation_loss
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
 from wsi_segment.model.network import SegmentationNetwork, load_encoder, normalise
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader
 from wsi_segment.model.recipe import Recipe
 from wsi_segment.model.run_folder import RunFolder
-from wsi_segment.model.sampling import PatchPool, Sampler, inverse_frequency, make_pool, to_batch
+from wsi_segment.model.sampling import Batch, PatchPool, Sampler, inverse_frequency, make_pool, to_tensors
+from wsi_segment.model.settings import Setting, draw
 
 PARITY_PATCHES = 32
 """Real patches that a run keeps, on which its export is compared with the network."""
@@ -54,19 +56,29 @@ def train(
     seed: int,
     progress: Callable[[TrainingProgress], None],
     encoder_weights: dict[str, Tensor] | None = None,
+    setting: Setting | None = None,
 ) -> None:
     """Train a network and leave ``best.pt``, ``last.pt``, ``log.csv`` and ``run.json`` in a folder.
 
     The best checkpoint is the one with the highest macro F1 over the pixels of the grid tiles of the
     validation images. The same call again continues; a finished run returns at once.
 
+    Args:
+        dataset: What to learn from.
+        run: The folder, made where it is missing.
+        recipe: How.
+        seed: Of the weights, the batches, the augmentation, and of what a setting draws.
+        progress: Called after each step.
+        encoder_weights: State dict to start the encoder from, see :func:`wsi_segment.model.network.load_encoder`.
+        setting: The part of the training patches that may be used; None for all.
+
     Raises:
         DatasetError: nothing to train on, or nothing to validate on.
-        OutputError: the folder holds a run of another dataset, recipe or seed.
+        OutputError: the folder holds a run of another dataset, recipe, seed, encoder or setting.
     """
     torch.use_deterministic_algorithms(True)
-    trainer = _Trainer(dataset, recipe, seed, encoder_weights)
-    log = RunFolder(run, dataset, recipe, seed)
+    log = RunFolder(run, dataset, recipe, seed, encoder_weights, setting)
+    trainer = _Trainer(dataset, recipe, seed, encoder_weights, setting)
     log.keep_patches(trainer.validation_pixels(PARITY_PATCHES))
     state = log.resume()
     if state is not None:
@@ -78,7 +90,7 @@ def train(
         if trainer.step % recipe.validate_every == 0 or trainer.step == recipe.steps:
             trainer.seconds = time.monotonic() - started
             row = trainer.validate()
-            means = [sum(column) / len(column) for column in zip(*losses, strict=True)]
+            means = np.mean(losses, axis=0).tolist()
             row |= {"segmentation_loss": means[0], "classification_loss": means[1]}
             losses.clear()
             log.save(row, trainer.state_dict(), trainer.export_state())
@@ -88,7 +100,14 @@ def train(
 class _Trainer:
     """Network, optimizer and schedule: everything that changes while training."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, encoder_weights: dict[str, Tensor] | None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        encoder_weights: dict[str, Tensor] | None,
+        setting: Setting | None,
+    ) -> None:
         self._recipe, self._seed, self._classes = recipe, seed, len(dataset.classes)
         torch.manual_seed(seed)
         self._network = SegmentationNetwork(self._classes, recipe.head)
@@ -109,45 +128,62 @@ class _Trainer:
             else None
         )
         self._reader = PatchReader(dataset)
-        pool, self._validation = make_pool(dataset, "train"), _grid(make_pool(dataset, "val"))
+        source = recipe.classification_patches
+        pool, self._validation = make_pool(dataset, "train", source), _grid(make_pool(dataset, "val", source))
+        if setting is not None:
+            pool = draw(pool, setting, seed, source).pool
         if not pool.segmentation and not pool.classification:
             raise DatasetError(f"{dataset.name}: no training patch; masks need tiles of 128 px with one or two classes")
         if not self._validation:
             raise DatasetError(f"{dataset.name}: no validation patch; give some groups the split val, with masks")
         self._sampler = Sampler(pool, self._reader, recipe, seed)
         self._weights = inverse_frequency(pool, self._reader, self._classes) if recipe.class_weights != "none" else None
+        self._taught = torch.zeros(self._classes, dtype=torch.bool)
+        self._taught[[patch.classes[0] - 1 for patch in pool.classification]] = True
         self.step = 0
         self.seconds = 0.0
         self.val_macro_f1: float | None = None
         self.newest_losses = (float("nan"), float("nan"))
 
     def train_step(self, step: int) -> tuple[float, float]:
-        """One segmentation and one classification update; their losses, NaN for a kind without patches."""
+        """One update by each kind, or one by both; the loss of each kind, NaN for one without patches."""
         self._network.train()
-        self.newest_losses = (self._update(PatchKind.SEGMENTATION, step), self._update(PatchKind.CLASSIFICATION, step))
+        batches = [self._augmented(batch, step) for batch in self._sampler.batches(step)]
+        seen = {PatchKind.SEGMENTATION: float("nan"), PatchKind.CLASSIFICATION: float("nan")}
+        for together in [batches] if self._recipe.update == "joint" else [[batch] for batch in batches]:
+            pixels = torch.cat([batch.pixels for batch in together])
+            logits = self._network(normalise(pixels).contiguous(memory_format=torch.channels_last))
+            parts = logits.split([len(batch.pixels) for batch in together])
+            losses = [self._loss(batch, part) for batch, part in zip(together, parts, strict=True)]
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            seen |= {batch.kind: float(loss.detach()) for batch, loss in zip(together, losses, strict=True)}
         if self._schedule is not None:
             self._schedule.step()
         if self._average is not None:
             self._average.update_parameters(self._network)
         self.step = step + 1
+        self.newest_losses = (seen[PatchKind.SEGMENTATION], seen[PatchKind.CLASSIFICATION])
         return self.newest_losses
 
-    def _update(self, kind: PatchKind, step: int) -> float:
-        batch = self._sampler.batch(kind, step)
-        if batch is None:
-            return float("nan")
-        pixels, ids, labels = batch
-        generator = torch.Generator().manual_seed(hash((self._seed, step, kind is PatchKind.SEGMENTATION)) % 2**63)
-        pixels, ids = augment(pixels, ids, self._recipe, generator)
-        logits = self._network(normalise(pixels).contiguous(memory_format=torch.channels_last))
-        if kind is PatchKind.SEGMENTATION:
-            loss = segmentation_loss(self._network.full_size(logits), ids, self._weights)
-        else:
-            loss = classification_loss(logits, labels, self._recipe.pooling)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        return float(loss.detach())
+    def _augmented(self, batch: Batch, step: int) -> Batch:
+        segmentation = batch.kind is PatchKind.SEGMENTATION
+        generator = torch.Generator().manual_seed(hash((self._seed, step, segmentation)) % 2**63)
+        pixels, ids = augment(batch.pixels, batch.ids, self._recipe, generator)
+        return Batch(batch.kind, pixels, ids, batch.labels)
+
+    def _loss(self, batch: Batch, logits: Tensor) -> Tensor:
+        recipe = self._recipe
+        if batch.kind is PatchKind.SEGMENTATION:
+            return segmentation_loss(self._network.full_size(logits), batch.ids, self._weights, recipe.dice)
+        loss = logits.new_zeros(())
+        if recipe.supervision != "filled":
+            sharpness = recipe.pooling_sharpness
+            loss = loss + classification_loss(logits, batch.labels, recipe.pooling, sharpness, self._taught)
+        if recipe.supervision != "pooled":
+            loss = loss + filled_loss(self._network.full_size(logits), batch.labels, recipe.fill_drop)
+        return loss
 
     def validate(self) -> dict[str, float]:
         """Scores over the pixels of the validation tiles, as a row of the log."""
@@ -155,7 +191,8 @@ class _Trainer:
         confusion = np.zeros((self._classes, self._classes + 1), np.int64)
         with torch.inference_mode():
             for start in range(0, len(self._validation), 64):
-                pixels, ids, _ = to_batch(self._reader, self._validation[start : start + 64])
+                read = [self._reader.read(patch) for patch in self._validation[start : start + 64]]
+                pixels, ids = to_tensors([image for image, _ in read], [mask for _, mask in read])
                 logits = network(normalise(pixels).contiguous(memory_format=torch.channels_last))
                 predicted = self._network.full_size(logits).argmax(dim=1) + 1
                 confusion += confusion_matrix(ids.byte().numpy(), predicted.byte().numpy(), self._classes)
@@ -206,4 +243,6 @@ class _Trainer:
 
 
 def _grid(pool: PatchPool) -> list[Patch]:
-    return [patch for patch in (*pool.segmentation, *pool.classification) if patch.item.mask is not None]
+    """Each place of the grid that has a mask, once."""
+    patches = [patch for patch in (*pool.segmentation, *pool.classification) if patch.item.mask is not None]
+    return list({(patch.item, patch.y, patch.x): patch for patch in patches}.values())

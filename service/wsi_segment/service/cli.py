@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-COMMANDS = ("models", "info", "verify", "train", "evaluate", "export")
+COMMANDS = ("models", "info", "verify", "train", "evaluate", "export", "experiment")
 """Commands with a name; without one, slides are segmented."""
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -67,7 +67,7 @@ def _command_list() -> str:
     lines = ["other commands (each has its own --help):"]
     for name in COMMANDS:
         text = importlib.import_module(f"wsi_segment.service.commands.{name}").HELP.splitlines()[0]
-        lines.append(f"  wsi-segment {name:<9} {text}")
+        lines.append(f"  wsi-segment {name:<10} {text}")
     return "\n".join(lines)
 
 

@@ -1,0 +1,174 @@
+"""Experiments: which trainings a config file asks for, and the result line that each leaves.
+
+A config is TOML::
+
+    split = "test"
+
+    [budget]
+    steps = 400
+
+    [[block]]
+    experiment = "curve"
+    recipe = "paper"
+    settings = ["S", "S+C", "S+C*"]
+    shares = [1, 5, 20, 100]
+    seeds = [0, 1, 2]
+    change = { supervision = "filled" }
+    variant = "filled"
+
+``budget`` changes fields of every recipe, ``change`` (with a name, ``variant``) those of one block. Results are
+lines of JSON; a run that has its line is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wsi_segment.model.errors import InputError
+from wsi_segment.model.recipe import Recipe, make_recipe
+from wsi_segment.model.settings import Setting, SettingName
+
+Result = dict[str, Any]
+
+
+class _Block(BaseModel):
+    """Trainings that differ in setting, share and seed only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    experiment: str = Field(min_length=1)
+    recipe: str = "paper"
+    settings: list[SettingName]
+    shares: list[float]
+    seeds: list[int] = [0]
+    change: dict[str, Any] = {}
+    variant: str = ""
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    split: Literal["val", "test"] = "test"
+    overlap: float = 0.25
+    budget: dict[str, Any] = {}
+    block: list[_Block] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One training of an experiment, and how it is measured."""
+
+    experiment: str
+    variant: str
+    recipe_name: str
+    recipe: Recipe
+    setting: Setting
+    seed: int
+    split: Literal["val", "test"]
+    overlap: float
+
+    @property
+    def key(self) -> tuple[str, str, str, str, float, int]:
+        """What tells it from the other runs of a result file."""
+        return self.experiment, self.variant, self.recipe_name, self.setting.name, self.setting.share, self.seed
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder."""
+        setting = self.setting.name.replace("*", "all").replace("+", "-")
+        parts = (
+            self.experiment,
+            self.recipe_name,
+            self.variant,
+            setting,
+            f"{self.setting.share:g}",
+            f"seed{self.seed}",
+        )
+        return "_".join(part for part in parts if part)
+
+
+def read_plan(config: Path) -> list[PlannedRun]:
+    """The runs that a config file asks for, in its order; within a block seed by seed, so that means come early.
+
+    Raises:
+        InputError: the file is missing or wrong.
+    """
+    try:
+        parsed = _Config.model_validate(tomllib.loads(config.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise InputError(f"{config}: no such file; docs/results has one to start from") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{config}: not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{config}: {where}: {first['msg']}") from error
+    runs: dict[tuple[Any, ...], PlannedRun] = {}
+    for block in parsed.block:
+        if block.change and not block.variant:
+            raise InputError(f"{config}: {block.experiment}: a block with a change needs a variant, its name")
+        changes = {name: tuple(v) if isinstance(v, list) else v for name, v in (parsed.budget | block.change).items()}
+        recipe = make_recipe(block.recipe, changes)
+        for setting, seed in _order(block):
+            run = PlannedRun(
+                block.experiment, block.variant, block.recipe, recipe, setting, seed, parsed.split, parsed.overlap
+            )
+            runs.setdefault(run.key, run)
+    return list(runs.values())
+
+
+def _order(block: _Block) -> Iterator[tuple[Setting, int]]:
+    for seed in block.seeds:
+        for share in block.shares:
+            for name in block.settings:
+                yield Setting(name, share), seed
+
+
+class ResultFile:
+    """Lines of JSON, one a finished run; a last line that a crash tore is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[Result]:
+        """All whole lines.
+
+        Raises:
+            InputError: a line that is not the last one is not JSON.
+        """
+        if not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8")
+        lines = text.split("\n")[:-1]
+        try:
+            return [cast("Result", json.loads(line)) for line in lines]
+        except json.JSONDecodeError as error:
+            raise InputError(f"{self.path}: holds a line that is not JSON ({error}); mend or remove it") from error
+
+    def has(self, run: PlannedRun) -> bool:
+        """Whether a run has its line."""
+        names = ("experiment", "variant", "recipe", "setting", "s", "seed")
+        return any(tuple(line.get(name) for name in names) == run.key for line in self.read())
+
+    def append(self, run: PlannedRun, figures: Result) -> None:
+        """Add a run's line and sync it."""
+        names = ("experiment", "variant", "recipe", "setting", "s", "seed")
+        line = json.dumps(dict(zip(names, run.key, strict=True)) | figures, ensure_ascii=False)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            whole = file.read().rfind(b"\n") + 1
+            if whole < end:
+                file.truncate(whole)
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,140 @@
+"""The paper's figures, from the result lines of an experiment."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wsi_segment.model.experiment import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "lesion_dice": "lesion Dice"}
+_MARKERS = {"S": "o", "S+C": "s", "S+C*": "^"}
+_COLORS = {"paper": ("#0072B2", "#56B4E9", "#009E73"), "modern": ("#D55E00", "#E69F00", "#CC79A7")}
+
+
+def curve(results: list[Result], recipe: str, setting: str, metric: str) -> list[tuple[float, float, float, int]]:
+    """(share, mean, standard deviation, seeds) by rising share; without a second seed the deviation is NaN.
+
+    S+C at 100 % leaves no image for C, so it is S at 100 %.
+    """
+    values: dict[float, list[float]] = defaultdict(list)
+    for line in results:
+        alike = line["setting"] == setting or (setting == "S+C" and line["setting"] == "S" and line["s"] == 100)
+        if line["experiment"] == "curve" and line["recipe"] == recipe and alike:
+            values[line["s"]].append(line[metric])
+    return [
+        (share, float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else float("nan"), len(found))
+        for share, found in sorted(values.items())
+    ]
+
+
+def draw_figures(results: list[Result], beside: Path) -> list[Path]:
+    """Draw F1 against s (absolute, and as a share of S at 100 %), accuracy against c, and the ablations.
+
+    Args:
+        results: Lines of a result file.
+        beside: The result file; pictures get its stem.
+
+    Returns:
+        What was drawn; a figure without any run is left out.
+    """
+    drawn = []
+    for name, draw in (("curve", _draw_curves), ("accuracy", _draw_accuracy), ("ablation", _draw_ablation)):
+        figure = draw(results)
+        if figure is not None:
+            path = beside.with_name(f"{beside.stem}-{name}.png")
+            figure.savefig(path, dpi=110)
+            drawn.append(path)
+    return drawn
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_curves(results: list[Result]) -> Figure | None:
+    recipes = [name for name in _COLORS if any(r["experiment"] == "curve" and r["recipe"] == name for r in results)]
+    if not recipes:
+        return None
+    figure = _new_figure(12, 7)
+    axes = figure.subplots(2, len(_METRICS), sharex=True)
+    for column, (metric, title) in enumerate(_METRICS.items()):
+        reference = {share: mean for share, mean, *_ in curve(results, recipes[0], "S", metric)}.get(100.0)
+        for recipe in recipes:
+            for color, setting in zip(_COLORS[recipe], _MARKERS, strict=True):
+                points = curve(results, recipe, setting, metric)
+                if not points:
+                    continue
+                shares, means, deviations = (np.array(values) for values in list(zip(*points, strict=True))[:3])
+                for row, whole in ((0, 1.0), (1, reference)):
+                    if whole:
+                        _line(axes[row][column], shares, means / whole, deviations / whole, color, recipe, setting)
+        axes[0][column].set(title=title)
+        axes[1][column].set(xlabel="s, % of the masks", xscale="symlog", xticks=[0, 1, 5, 10, 20, 50, 100])
+        axes[1][column].set_xticklabels(["0", "1", "5", "10", "20", "50", "100"])
+        axes[1][column].axhline(1, color="0.6", linestyle=":", linewidth=1)
+    axes[0][0].set(ylabel="score on test")
+    axes[1][0].set(ylabel=f"share of {recipes[0]} S at 100 %")
+    for ax in axes.flat:
+        ax.grid(alpha=0.3)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
+def _line(axes: Any, x: Any, y: Any, deviation: Any, color: str, recipe: str, setting: str) -> None:
+    style = "-" if recipe == "paper" else "--"
+    error = np.nan_to_num(deviation)
+    label = f"{recipe} {setting}"
+    axes.errorbar(x, y, yerr=error, color=color, marker=_MARKERS[setting], linestyle=style, capsize=3, label=label)
+
+
+def _draw_accuracy(results: list[Result]) -> Figure | None:
+    values: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in results:
+        if line["setting"].startswith("S2") and line.get("image_accuracy") is not None:
+            values[f"{line['recipe']} {line['setting']}"][line["s"]].append(line["image_accuracy"])
+    if not values:
+        return None
+    figure = _new_figure(6, 4)
+    axes = figure.subplots()
+    for label, points in values.items():
+        shares = sorted(points)
+        spread = [float(np.std(points[c], ddof=1)) if len(points[c]) > 1 else 0.0 for c in shares]
+        axes.errorbar(shares, [np.mean(points[c]) for c in shares], yerr=spread, marker="o", capsize=3, label=label)
+    axes.set(xlabel="c, % of the image-level labels", ylabel="accuracy of the image's class on test")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _draw_ablation(results: list[Result]) -> Figure | None:
+    varied = [line for line in results if line["experiment"] == "ablation"]
+    if not varied:
+        return None
+    groups: dict[str, list[Result]] = defaultdict(list)
+    places = {(line["recipe"], line["setting"], line["s"], line["seed"]) for line in varied}
+    for line in results:
+        if line["experiment"] == "curve" and (line["recipe"], line["setting"], line["s"], line["seed"]) in places:
+            groups[f"{line['recipe']} {line['setting']} {line['s']:g} %"].append(line)
+    for line in varied:
+        groups[f"{line['recipe']} {line['setting']} {line['s']:g} %: {line['variant']}"].append(line)
+    names = sorted(groups)
+    figure = _new_figure(10, 1.2 + 0.35 * len(names))
+    for axes, (metric, title) in zip(figure.subplots(1, 3, sharey=True), _METRICS.items(), strict=True):
+        means = [float(np.mean([line[metric] for line in groups[name]])) for name in names]
+        bars = axes.barh(names, means, color="#56B4E9")
+        axes.bar_label(bars, fmt="%.3f", padding=-32)
+        axes.set(title=title, xlim=(0, 1))
+        axes.invert_yaxis()
+    return figure

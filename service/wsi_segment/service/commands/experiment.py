@@ -1,0 +1,109 @@
+"""Running the paper's experiments: many trainings, a result line each, and the figures."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wsi_segment.model.dataset import Dataset
+    from wsi_segment.model.experiment import PlannedRun
+
+HELP = "Run a file of trainings over shares of labels and seeds, and draw the figures."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="TOML file of blocks, such as docs/results/*.toml")
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest CSV, or the folder that holds it")
+    parser.add_argument("--runs", required=True, type=Path, metavar="DIR", help="training runs, resumable")
+    parser.add_argument("--results", required=True, type=Path, metavar="JSONL", help="result lines; figures go beside")
+    parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command goes on")
+    parser.add_argument("--figures-only", action="store_true", help="train nothing, draw what there is")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and measure every run that has no result line yet, then draw."""
+    from rich.console import Console
+
+    from wsi_segment.model.experiment import ResultFile, read_plan
+    from wsi_segment.model.manifest import read_dataset
+    from wsi_segment.service.extras import needs_train_extra
+
+    plan, results = read_plan(args.config), ResultFile(args.results)
+    console = Console(stderr=True, quiet=args.quiet)
+    with needs_train_extra():
+        from wsi_segment.model.figures import draw_figures
+    if not args.figures_only:
+        dataset = read_dataset(args.manifest)
+        missing = [planned for planned in plan if not results.has(planned)]
+        console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
+        for number, planned in enumerate(missing[: args.limit], start=1):
+            console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
+            figures = _train_and_measure(dataset, planned, args.runs / planned.folder, console)
+            results.append(planned, figures)
+            console.print(
+                f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
+                f"lesion Dice {figures['lesion_dice']:.3f}",
+                highlight=False,
+            )
+    for path in draw_figures(results.read(), args.results):
+        console.print(f"{path}", highlight=False)
+    return 0
+
+
+def _train_and_measure(dataset: Dataset, planned: PlannedRun, folder: Path, console: Console) -> dict[str, Any]:
+    """A run's figures, taken through its ONNX export and the engine's own windows, as those of a model card are."""
+    from wsi_segment.export.model_folder import export_run
+    from wsi_segment.inference.evaluation import evaluate
+    from wsi_segment.inference.network import OnnxNetwork
+    from wsi_segment.inference.provenance import versions
+    from wsi_segment.model.card import find_model
+    from wsi_segment.model.run_folder import read_log
+    from wsi_segment.model.sampling import make_pool
+    from wsi_segment.model.settings import draw
+    from wsi_segment.model.training import TrainingProgress, train
+    from wsi_segment.service.display import make_bar
+
+    recipe, source = planned.recipe, planned.recipe.classification_patches
+    drawn = draw(make_pool(dataset, "train", source), planned.setting, planned.seed, source)
+    with make_bar(console) as bar:
+        task = bar.add_task("training", total=recipe.steps, unit="steps")
+
+        def show(progress: TrainingProgress) -> None:
+            bar.update(task, completed=progress.step)
+
+        train(dataset, folder, recipe, planned.seed, show, setting=planned.setting)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "model"
+        export_run(folder, out, "experiment", "0", limitations="an experiment")
+        model = find_model(str(out))
+        measured = evaluate(dataset, planned.split, model.card, OnnxNetwork(model, "cpu"), planned.overlap)
+    log = read_log(folder)
+    best = max(log, key=lambda row: row["val_macro_f1"])
+    return measured.as_dict() | {
+        "val_macro_f1": round(best["val_macro_f1"], 4),
+        "best_step": int(best["step"]),
+        "segmentation_patches": len(drawn.pool.segmentation),
+        "classification_patches": len(drawn.pool.classification),
+        "segmentation_percent": round(drawn.segmentation_percent, 2),
+        "classification_percent": round(drawn.classification_percent, 2),
+        "steps": recipe.steps,
+        "batch": recipe.segmentation_batch + recipe.classification_batch,
+        "seconds": round(log[-1]["seconds"], 1),
+        "evaluation_seconds": round(time.monotonic() - started, 1),
+        "versions": versions() | {"torch": _torch_version()},
+    }
+
+
+def _torch_version() -> str:
+    import torch
+
+    return str(torch.__version__)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra [train]")
+
+from wsi_segment.model.errors import InputError
+from wsi_segment.model.experiment import ResultFile, read_plan
+from wsi_segment.model.figures import curve, draw_figures
+
+CONFIG = """
+split = "val"
+[budget]
+steps = 7
+[[block]]
+experiment = "curve"
+settings = ["S", "S+C*"]
+shares = [100, 5]
+seeds = [0, 1]
+[[block]]
+experiment = "curve"
+settings = ["S"]
+shares = [5, 1]
+[[block]]
+experiment = "ablation"
+recipe = "modern"
+variant = "no average"
+change = { ema_decay = 0.0 }
+settings = ["S+C*"]
+shares = [5]
+"""
+
+
+def plan_of(tmp_path: Path, text: str = CONFIG) -> list[Any]:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    return list(read_plan(config))
+
+
+def result(setting: str, s: float, seed: int, macro: float, **more: Any) -> dict[str, Any]:
+    line = {"experiment": "curve", "variant": "", "recipe": "paper", "setting": setting, "s": s, "seed": seed}
+    return line | {"macro_f1": macro, "micro_f1": macro, "lesion_dice": macro, "image_accuracy": macro} | more
+
+
+def test_a_plan_goes_seed_by_seed_and_holds_each_run_once(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    assert [run.seed for run in plan[:8]] == [0] * 4 + [1] * 4
+    assert len(plan) == 10
+    assert len({run.key for run in plan}) == len({run.folder for run in plan}) == 10
+    assert all(run.recipe.steps == 7 for run in plan)
+    assert plan[-1].recipe.ema_decay == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("steps = 7", "stepz = 7"), "no field 'stepz'"),
+        (('"S+C*"', '"S+D"'), "settings"),
+        (('variant = "no average"', ""), "needs a variant"),
+        (("[100, 5]", "[105]"), "between 0 and 100"),
+        (("[[block]]", "[[blocks]]"), "block"),
+        (('split = "val"', "split = val"), "not TOML"),
+    ],
+)
+def test_a_wrong_config_is_named_in_one_line(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        plan_of(tmp_path, CONFIG.replace(*change))
+    assert "\n" not in str(caught.value)
+
+
+def test_results_survive_a_torn_line(tmp_path: Path) -> None:
+    plan, results = plan_of(tmp_path), ResultFile(tmp_path / "docs" / "r.jsonl")
+    results.append(plan[0], {"macro_f1": 0.5})
+    with results.path.open("a") as file:
+        file.write('{"experiment": "cur')
+    assert results.has(plan[0])
+    assert not results.has(plan[1])
+    results.append(plan[1], {"macro_f1": 0.6})
+    assert [line["macro_f1"] for line in results.read()] == [0.5, 0.6]
+
+
+def test_a_curve_has_means_and_deviations_over_seeds(tmp_path: Path) -> None:
+    lines = [result("S", 5, 0, 0.4), result("S", 5, 1, 0.6), result("S", 100, 0, 0.8)]
+    five, hundred = curve(lines, "paper", "S", "macro_f1")
+    assert five == pytest.approx((5, 0.5, 0.1414, 2), abs=1e-3)
+    assert hundred[:2] == (100, 0.8)
+    assert [share for share, *_ in curve(lines, "paper", "S+C", "macro_f1")] == [100]
+
+
+def test_figures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
+    lines = [result("S", s, seed, 0.3 + s / 300) for s in (5, 100) for seed in (0, 1)]
+    assert [path.name for path in draw_figures(lines, tmp_path / "r.jsonl")] == ["r-curve.png"]
+    lines += [result("S2+C2", c, 0, 0.5) for c in (10, 50)]
+    lines += [result("S", 5, 0, 0.5, experiment="ablation", variant="filled")]
+    drawn = draw_figures(lines, tmp_path / "r.jsonl")
+    assert [path.name for path in drawn] == ["r-curve.png", "r-accuracy.png", "r-ablation.png"]
+    assert draw_figures([], tmp_path / "r.jsonl") == []

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra [train]")
+
+from made import write_dataset
+from wsi_segment.service.cli import main
+
+CONFIG = """
+split = "val"
+[budget]
+steps = 2
+segmentation_batch = 2
+classification_batch = 2
+classification_patches = "images"
+[[block]]
+experiment = "curve"
+settings = ["S", "S+C*"]
+shares = [50]
+"""
+
+
+def test_an_experiment_goes_on_run_by_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, results = tmp_path / "config.toml", tmp_path / "results.jsonl"
+    config.write_text(CONFIG)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    command = ["experiment", str(config), str(write_dataset(folder)), "--runs", str(tmp_path / "runs")]
+    command += ["--results", str(results)]
+    assert main([*command, "--limit", "1"]) == 0
+    (first,) = results.read_text().splitlines()
+    assert main(command) == 0
+    lines = results.read_text().splitlines()
+    assert lines[0] == first
+    assert [json.loads(line)["setting"] for line in lines] == ["S", "S+C*"]
+    line = json.loads(lines[1])
+    assert line["split"] == "val"
+    assert line["steps"] == 2
+    assert line["segmentation_percent"] == 50
+    assert 0 <= line["macro_f1"] <= 1
+    assert line["versions"]["torch"]
+    assert (tmp_path / "results-curve.png").stat().st_size > 10_000
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "2 runs, 2 of them done" in capsys.readouterr().err
+    assert main([*command, "--quiet", "--figures-only"]) == 0
+    assert capsys.readouterr().err == ""
