@@ -38,9 +38,7 @@ def write_slide(
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         for level in range(levels):
             if level:
-                height, width = (pixels.shape[0] // 2) * 2, (pixels.shape[1] // 2) * 2
-                blocks = pixels[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
-                pixels = blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+                pixels = halved(pixels)
             tiff.write(
                 pixels,
                 tile=(tile, tile),
@@ -52,6 +50,34 @@ def write_slide(
                 metadata=None,
             )
     return path
+
+
+def write_ome_tiff(
+    path: Path, pixels: NDArray[np.uint8], mpp: float, levels: int = 1, compression: str | None = "deflate"
+) -> Path:
+    """An OME-TIFF: coarser levels in SubIFDs, the pixel size in its XML alone."""
+    size = {"PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": mpp, "PhysicalSizeYUnit": "µm"}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for level in range(levels):
+            tiff.write(
+                pixels if not level else halved(pixels, level),
+                tile=(256, 256),
+                photometric="rgb",
+                compression=compression,
+                subifds=0 if level else levels - 1,
+                subfiletype=1 if level else 0,
+                metadata=None if level else {"axes": "YXS", **size},
+            )
+    return path
+
+
+def halved(pixels: NDArray[np.uint8], times: int = 1) -> NDArray[np.uint8]:
+    """The mean of 2 x 2 pixels, so many times over; an odd last row or column is dropped."""
+    for _ in range(times):
+        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+        blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
+        pixels = blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+    return pixels
 
 
 def tissue_like(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

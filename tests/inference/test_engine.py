@@ -189,6 +189,35 @@ def test_a_begun_run_with_other_parameters_is_refused(slide: Path, tmp_path: Pat
     assert out.exists()
 
 
+def test_a_begun_run_keeps_its_regions_though_less_memory_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, out = write_slide(tmp_path / "s.tiff", tissue_like(4200, 4200)), tmp_path / "m.zarr"
+    run = Run(workers=1, tissue="none", memory_limit=8 << 30)
+    with pytest.raises(RuntimeError):
+        segment(slide, make_model(), out, run, network=Breaking(600, RuntimeError("broken")))
+    size = json.loads((tmp_path / "m.zarr.partial" / "ledger.jsonl").read_text().split(" ", 1)[1].splitlines()[0])[
+        "parameters.region_size"
+    ]
+    monkeypatch.setattr("wsi_segment.inference.plan.region_size_for", lambda width, height: size // 2)
+    summary = segment(slide, make_model(), out, run, network=ChannelNetwork())
+    assert summary.regions_kept > 0
+    assert summary.provenance["parameters"]["region_size"] == size
+
+
+def test_a_mask_that_appears_meanwhile_keeps_its_summary(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.zarr"
+
+    class Appearing(ChannelNetwork):
+        def __call__(self, windows: np.ndarray) -> np.ndarray:
+            out.mkdir(exist_ok=True)
+            return super().__call__(windows)
+
+    with pytest.raises(OutputError, match="exists already"):
+        segment(slide, make_model(), out, Run(), network=Appearing())
+    assert not (tmp_path / "m.summary.json").exists()
+
+
 def test_an_existing_output_is_kept_unless_told(slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.zarr"
     segment(slide, make_model(), out, Run(), network=ChannelNetwork())

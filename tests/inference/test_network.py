@@ -9,7 +9,7 @@ import pytest
 from made import ChannelNetwork, write_model
 from wsi_segment.inference import network
 from wsi_segment.inference.network import OnnxNetwork, as_input, choose_provider
-from wsi_segment.model.card import InputFormat, find_model, write_card
+from wsi_segment.model.card import InputFormat, find_model, sha256_of, write_card
 from wsi_segment.model.errors import InputError, ModelError
 
 WINDOWS = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
@@ -40,6 +40,22 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(ModelError, match=r"sha256 is .* the card says .*export"):
         OnnxNetwork(model, "cpu")
+
+
+def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+    import onnx
+
+    model = write_model(tmp_path / "m")
+    path = tmp_path / "m" / "model.onnx"
+    graph = onnx.load(path)
+    graph.graph.initializer[0].raw_data = np.full(64, 8.0, np.float32).tobytes()
+    graph.graph.initializer[0].ClearField("float_data")
+    onnx.save(graph, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "m" / "weights.bin").exists()
+    card = model.card.model_copy(update={"files": {"model.onnx": sha256_of(path)}})
+    write_card(card, tmp_path / "m")
+    with pytest.raises(ModelError, match=r"keeps weights in other files.*export it whole"):
+        OnnxNetwork(find_model(tmp_path / "m"), "cpu")
 
 
 def test_a_card_that_promises_another_output_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +15,8 @@ from wsi_segment.inference.readers.canvas import exact_downsample
 from wsi_segment.inference.readers.icc import ColourManaged
 from wsi_segment.inference.readers.image import ImageSlide
 from wsi_segment.inference.readers.openslide import OpenSlideSlide
-from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
 from wsi_segment.inference.readers.tiles import TileSlide
-from wsi_segment.inference.slide import PixelSize, Slide, pixel_size_of
+from wsi_segment.inference.slide import PixelSize, pixel_size_of
 from wsi_segment.model.errors import SlideError
 
 PIXELS = tissue_like(700, 900)
@@ -28,72 +25,6 @@ PIXELS = tissue_like(700, 900)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_slide(tmp_path_factory.mktemp("readers") / "made.tiff", PIXELS, mpp=0.5, levels=3)
-
-
-def by_tiles(path: Path) -> Slide:
-    slide = TileSlide.over(OpenSlideSlide(path), path)
-    assert slide is not None
-    return slide
-
-
-READERS: list[Callable[[Path], Slide]] = [OpenSlideSlide, TiffSlideSlide, by_tiles, lambda path: ImageSlide(PIXELS)]
-
-
-@pytest.fixture(params=READERS, ids=["openslide", "tiffslide", "tiles", "pillow"])
-def slide(request: pytest.FixtureRequest, made: Path) -> Iterator[Slide]:
-    opened: Slide = request.param(made)
-    yield opened
-    opened.close()
-
-
-def test_pixels_are_those_that_were_written(slide: Slide) -> None:
-    np.testing.assert_array_equal(slide.read(0, Box(130, 77, 700, 600)), PIXELS[77:600, 130:700])
-
-
-def test_every_level_reads_to_its_last_pixel(slide: Slide) -> None:
-    for index, level in enumerate(slide.levels):
-        corner = Box(level.width - 9, level.height - 7, level.width, level.height)
-        assert slide.read(index, corner).shape == (7, 9, 3)
-        whole = slide.read(index, Box(0, 0, level.width, level.height))
-        np.testing.assert_array_equal(slide.read(index, corner), whole[-7:, -9:])
-
-
-def test_levels_show_the_same_place(slide: Slide) -> None:
-    fine = slide.read(0, Box(0, 0, 800, 640)).astype(float)
-    for index, level in enumerate(slide.levels[1:], start=1):
-        d = int(level.downsample)
-        coarse = slide.read(index, Box(0, 0, 800 // d, 640 // d)).astype(float)
-        expected = fine.reshape(640 // d, d, 800 // d, d, 3).mean(axis=(1, 3))
-        assert np.abs(coarse - expected).mean() < 1
-
-
-def test_outside_is_white(slide: Slide) -> None:
-    level = slide.levels[0]
-    over = slide.read(0, Box(-20, -30, 40, 10))
-    assert (over[:30] == 255).all()
-    assert (over[:, :20] == 255).all()
-    np.testing.assert_array_equal(over[30:, 20:], PIXELS[:10, :40])
-    far = slide.read(0, Box(level.width - 5, level.height - 5, level.width + 5, level.height + 5))
-    assert (far[5:] == 255).all()
-    assert (far[:, 5:] == 255).all()
-    assert (slide.read(0, Box(5000, 5000, 5004, 5003)) == 255).all()
-
-
-def test_threads_read_what_one_thread_reads(slide: Slide) -> None:
-    boxes = [Box(x, y, x + 150, y + 120) for y in range(0, 560, 70) for x in range(0, 700, 90)]
-    with ThreadPoolExecutor(4) as pool:
-        for box, pixels in zip(boxes, pool.map(lambda box: slide.read(0, box), boxes), strict=True):
-            np.testing.assert_array_equal(pixels, PIXELS[box.y0 : box.y1, box.x0 : box.x1])
-
-
-def test_pixel_size_and_its_source(made: Path) -> None:
-    sources = ("openslide.mpp-x/y", "tiffslide.mpp-x/y")
-    for reader, source in zip(READERS[:2], sources, strict=True):
-        opened = reader(made)
-        assert opened.pixel_size is not None
-        assert opened.pixel_size.mpp == pytest.approx(0.5, rel=1e-3)
-        assert opened.pixel_size.source == source
-        opened.close()
 
 
 def test_what_was_not_scanned_is_white(monkeypatch: pytest.MonkeyPatch, made: Path) -> None:
@@ -157,13 +88,6 @@ def test_a_dicom_folder_is_all_of_its_files(slides: Path) -> None:
     assert slide_files(folder) == slide_files(next(folder.glob("*.dcm")))
     slide = open_slide(folder)
     assert (slide.levels[0].width, slide.levels[0].height) == (2220, 2967)
-    slide.close()
-
-
-def test_striped_tiff_that_openslide_refuses_opens(slides: Path) -> None:
-    slide = open_slide(slides / "striped-no-mpp.tif")
-    assert slide.reader == "tiffslide"
-    assert slide.read(0, Box(0, 0, 100, 100)).shape == (100, 100, 3)
     slide.close()
 
 

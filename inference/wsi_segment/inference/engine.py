@@ -7,21 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from wsi_segment.inference.frame import MaskFrame, mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
-from wsi_segment.inference.ledger import FinishedRegion, Ledger
+from wsi_segment.inference.ledger import FinishedRegion, Ledger, differing_keys
 from wsi_segment.inference.memory import return_freed_memory
 from wsi_segment.inference.network import Network, OnnxNetwork
 from wsi_segment.inference.ngff import MaskMetadata
 from wsi_segment.inference.opening import open_slide, slide_files
 from wsi_segment.inference.output import Output
 from wsi_segment.inference.pixels import PixelSource
-from wsi_segment.inference.plan import Plan, make_budget, make_plan
+from wsi_segment.inference.plan import Budget, Plan, make_budget, make_plan
 from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.progress import Progress, Report, Stage, silent
 from wsi_segment.inference.provenance import flat, make_provenance, slide_fingerprint
@@ -96,11 +96,12 @@ def segment(
     slide = open_slide(path)
     try:
         seen = ColourManaged(slide) if run.apply_icc else slide
-        prepared = prepare(seen, path, model, run, report, stop, network)
+        prepared = prepare(seen, path, model, run, report, stop, network, output.begun())
         with _disk_errors(out):
             finished, kept = _compute(prepared, model, run, output, report, stop)
             seconds = round(time.monotonic() - started, 2)
             summary = _summarise(prepared, path, out, model, finished, kept, seconds)
+            output.refuse_taken()
             write_summary(summary, out)  # before the mask: a finished mask is never without its summary
             output.publish()
         return summary
@@ -117,8 +118,12 @@ def prepare(
     report: Report = silent,
     stop: threading.Event | None = None,
     network: Network | None = None,
+    begun: dict[str, Any] | None = None,
 ) -> Prepared:
-    """Scale, lattice, tissue and plan of a run; see :func:`segment`."""
+    """Scale, lattice, tissue and plan of a run; see :func:`segment`.
+
+    A run that was begun keeps its regions, though less memory may be free now.
+    """
     card = model.card
     size = pixel_size_of(slide, path, run.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)
@@ -130,13 +135,20 @@ def prepare(
         provider = onnx.provider
     budget = make_budget(frame, lattice, card, run)
     step = _stage("tissue", report, stop or threading.Event())
-    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step)
-    plan = make_plan(frame, lattice, tissue, budget)
     try:
         fingerprint = slide_fingerprint(slide_files(path))
     except OSError as error:
         raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
-    provenance = make_provenance(fingerprint, slide, size, frame, lattice, model, run, provider, budget.region_size)
+
+    def describe(budget: Budget) -> dict[str, Any]:
+        return make_provenance(fingerprint, slide, size, frame, lattice, model, run, provider, budget.region_size)
+
+    provenance = describe(budget)
+    if begun is not None and differing_keys(begun, flat(provenance)) == {"parameters.region_size"}:
+        budget = make_budget(frame, lattice, card, replace(run, region_size=begun["parameters.region_size"]))
+        provenance = describe(budget)
+    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step)
+    plan = make_plan(frame, lattice, tissue, budget)
     return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
 
 

@@ -29,6 +29,8 @@ class FinishedRegion:
     windows: int
     sha256: str
     """Of the class ids at full size, row by row."""
+    probabilities_sha256: str | None = None
+    """Of the probabilities at full size, class by class, where they are kept and the region was predicted."""
 
 
 class Ledger:
@@ -98,6 +100,12 @@ class Difference:
     text: str
 
 
+def begun_run(folder: Path) -> dict[str, Any] | None:
+    """What makes the run that was begun in a folder what it is; None where none was."""
+    entries, _ = _read(folder / LEDGER_FILE)
+    return entries[0] if entries else None
+
+
 def difference(folder: Path, run: dict[str, Any]) -> Difference | None:
     """How the run that was begun in a folder differs from this one; None where it is the same."""
     return _compare(_read(folder / LEDGER_FILE)[0], run)
@@ -106,12 +114,17 @@ def difference(folder: Path, run: dict[str, Any]) -> Difference | None:
 def _compare(entries: list[dict[str, Any]], run: dict[str, Any]) -> Difference | None:
     if not entries:
         return Difference(False, "holds no run")
-    before, now = entries[0], json.loads(json.dumps(run))
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            text = f"was begun with {key} = {_short(before.get(key))}, this run has {_short(now.get(key))}"
-            return Difference(True, text)
+    before = entries[0]
+    for key in sorted(differing_keys(before, run)):
+        text = f"was begun with {key} = {_short(before.get(key))}, this run has {_short(run.get(key))}"
+        return Difference(True, text)
     return None
+
+
+def differing_keys(before: dict[str, Any], run: dict[str, Any]) -> set[str]:
+    """In what a run that was begun differs from another."""
+    now = json.loads(json.dumps(run))
+    return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
 
 
 def _short(value: object) -> str:

@@ -18,6 +18,9 @@ Device = Literal["auto", "cpu", "cuda"]
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
+_EXTERNAL = b"\n\x08location\x12"
+"""How a tensor of an ONNX file begins to name the file that holds its data (key of an external_data entry)."""
+
 
 class Network(Protocol):
     """Anything that maps windows to logits; called from several threads."""
@@ -43,6 +46,10 @@ class OnnxNetwork:
         self._card = model.card
         provider = choose_provider(device)
         path = model.weights()
+        if _EXTERNAL in path.read_bytes():
+            raise ModelError(
+                f"{path}: keeps weights in other files, which its card does not vouch for; export it whole"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

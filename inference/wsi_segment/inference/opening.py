@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from wsi_segment.inference.location import is_remote, open_bytes
 from wsi_segment.inference.readers.image import SUFFIXES, ImageSlide
 from wsi_segment.inference.readers.openslide import OpenSlideSlide
 from wsi_segment.inference.readers.refuse import refuse_unsupported
-from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
+from wsi_segment.inference.readers.tiffslide import TiffSlideSlide, is_ome_tiff
 from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.slide import Slide
 from wsi_segment.model.errors import SlideError
@@ -17,23 +18,27 @@ from wsi_segment.model.errors import SlideError
 def open_slide(path: Path) -> Slide:
     """Open a slide file, a DICOM folder or one of its files, with the first reader that can.
 
+    Args:
+        path: See :func:`wsi_segment.inference.location.slide_location`; over the network, TIFF kinds and pictures.
+
     Raises:
         SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
     """
-    if not path.exists():
-        raise SlideError(f"{path}: no such file")
-    file = _file_of(path)
-    try:
-        with file.open("rb"):
-            pass
-    except OSError as error:
-        raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
+    if is_remote(path):
+        file = path
+        _reach(path)
+    else:
+        if not path.exists():
+            raise SlideError(f"{path}: no such file")
+        file = _file_of(path)
+        try:
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
     refuse_unsupported(file)
-    attempts: tuple[Callable[[Path], Slide], ...] = (_open_with_openslide, TiffSlideSlide)
-    if file.suffix.lower() in SUFFIXES:
-        attempts = (ImageSlide.open,)
     reasons: list[str] = []
-    for attempt in attempts:
+    for attempt in _readers_for(file):
         try:
             return attempt(file)
         except SlideError as error:
@@ -43,6 +48,8 @@ def open_slide(path: Path) -> Slide:
 
 def slide_files(path: Path) -> tuple[Path, ...]:
     """The files whose bytes make the slide: the file, all files of a DICOM folder, or a MIRAX file and its folder."""
+    if is_remote(path):
+        return (path,)
     file = _file_of(path)
     if _is_dicom(file):
         return tuple(sorted(part for part in file.parent.iterdir() if _is_dicom(part)))
@@ -51,8 +58,34 @@ def slide_files(path: Path) -> tuple[Path, ...]:
     return (file,)
 
 
+def _reach(address: Path) -> None:
+    """Find out in words of our own why an address cannot be read; every protocol has errors of its own."""
+    try:
+        with open_bytes(address) as file:
+            file.read(1)
+    except Exception as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+        raise SlideError(f"{address}: cannot be read: {reason or type(error).__name__:.200}") from error
+
+
+def _readers_for(file: Path) -> tuple[Callable[[Path], Slide], ...]:
+    """What to try, in this order."""
+    if file.suffix.lower() in SUFFIXES:
+        return (ImageSlide.open,)
+    if is_remote(file):
+        return (TiffSlideSlide,)
+    if is_ome_tiff(file):  # of which OpenSlide sees neither the levels nor the pixel size
+        return (_open_with_tiffslide, _open_with_openslide)
+    return (_open_with_openslide, _open_with_tiffslide)
+
+
 def _open_with_openslide(path: Path) -> Slide:
     slide = OpenSlideSlide(path)
+    return TileSlide.over(slide, path) or slide
+
+
+def _open_with_tiffslide(path: Path) -> Slide:
+    slide = TiffSlideSlide(path)
     return TileSlide.over(slide, path) or slide
 
 

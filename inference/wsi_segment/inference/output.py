@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from wsi_segment.inference.durable import sync_folder, sync_tree
-from wsi_segment.inference.ledger import difference
+from wsi_segment.inference.ledger import begun_run, difference
 from wsi_segment.model.errors import OutputError
 
 _STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
@@ -35,7 +35,7 @@ class Output:
         self.partial = final.with_name(final.name + ".partial")
         self._overwrite = overwrite
         self._lock = FileLock(self.partial / _LOCK, timeout=0)
-        self._refuse_taken()
+        self.refuse_taken()
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             probe = final.with_name(final.name + ".probe")
@@ -50,6 +50,10 @@ class Output:
     def store(self) -> Path:
         """Path of the growing store."""
         return self.partial / _STORE
+
+    def begun(self) -> dict[str, Any] | None:
+        """What makes the run that was begun here what it is, see :meth:`begin`; None where none was."""
+        return begun_run(self.partial)
 
     def begin(self, run: dict[str, Any]) -> bool:
         """Take the partial folder; False where one of the same run is there to be continued.
@@ -89,7 +93,7 @@ class Output:
         Raises:
             OutputError: something appeared under the final name meanwhile.
         """
-        self._refuse_taken()
+        self.refuse_taken()
         sync_tree(self.store)
         if self.final.exists():
             self.final.rename(self.partial / _REPLACED)
@@ -102,7 +106,12 @@ class Output:
         """Let other processes have the partial folder."""
         self._lock.release(force=True)
 
-    def _refuse_taken(self) -> None:
+    def refuse_taken(self) -> None:
+        """Make sure that the final name may be used.
+
+        Raises:
+            OutputError: it is taken, and not to be overwritten or no mask.
+        """
         if not self.final.exists():
             return
         if not self._overwrite:

@@ -14,6 +14,7 @@ import zarr
 
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
+from wsi_segment.inference.location import open_bytes
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.slide import PixelSize, Slide
 from wsi_segment.model.card import MODEL_FILE, Model, ModelCard, sha256_of
@@ -26,9 +27,9 @@ def slide_fingerprint(files: Sequence[Path]) -> str:
     """sha256 over the sizes of some files and 16 samples of 64 KiB of each; names do not count."""
     digests = []
     for file in files:
-        size = file.stat().st_size
-        digest = hashlib.sha256(size.to_bytes(8, "little"))
-        with file.open("rb") as stream:
+        with open_bytes(file) as stream:
+            size = stream.seek(0, 2)
+            digest = hashlib.sha256(size.to_bytes(8, "little"))
             for index in range(_SAMPLES):
                 stream.seek(max(0, size - _SAMPLE_BYTES) * index // (_SAMPLES - 1))
                 digest.update(stream.read(_SAMPLE_BYTES))

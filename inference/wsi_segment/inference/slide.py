@@ -58,6 +58,7 @@ class Slide(Protocol):
 
         Raises:
             SlideError: the pixels cannot be decoded.
+            RunError: they could not be fetched over the network.
         """
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ The project's own attributes hold provenance in the root, and what every region 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,17 @@ class MaskStore:
         for pyramid in self._class_maps:
             pyramid.write(region, ids)
 
-    def write_probabilities(self, region: Region, planes: Iterable[NDArray[np.uint8]]) -> None:
-        """Write a region's probabilities * 255, a plane (height, width) a class, in card order."""
-        assert self._probabilities is not None
-        for channel, plane in enumerate(planes):
-            self._probabilities.write(region, plane, channel)
+    def write_probabilities(self, region: Region, planes: Iterable[NDArray[np.uint8]]) -> str:
+        """Write a region's probabilities * 255, a plane (height, width) a class, in card order; their digest."""
+        pyramid = self._probabilities
+        assert pyramid is not None
+
+        def written() -> Iterator[NDArray[np.uint8]]:
+            for channel, plane in enumerate(planes):
+                pyramid.write(region, plane, channel)
+                yield plane
+
+        return digest_of(written())
 
     def finish(self, regions: Iterable[FinishedRegion], step: Callable[[int, int], None]) -> None:
         """Make the coarse levels, and note what every region holds, so that damage can be found.
@@ -88,7 +95,16 @@ class MaskStore:
                 step(done, 0)
         noted: dict[str, Any] = {
             region.key: {"pixels": list(region.pixels), "sha256": region.sha256}
+            | ({"probabilities_sha256": region.probabilities_sha256} if region.probabilities_sha256 else {})
             for region in sorted(regions, key=lambda region: [int(part) for part in region.key.split(",")])
         }
         level_0 = self._class_maps[0].levels[0]
         level_0.update_attributes({ATTRIBUTE: {"region_size": self._class_maps[0].region_size, "regions": noted}})
+
+
+def digest_of(planes: Iterable[NDArray[np.uint8]]) -> str:
+    """sha256 of planes (height, width) of uint8, one after the other, row by row."""
+    digest = hashlib.sha256()
+    for plane in planes:
+        digest.update(np.ascontiguousarray(plane).data)
+    return digest.hexdigest()

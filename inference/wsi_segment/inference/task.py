@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.plan import Region
 from wsi_segment.inference.predict import RegionPredictor
-from wsi_segment.inference.store import MaskStore
+from wsi_segment.inference.store import MaskStore, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +34,22 @@ class RegionTask:
         prediction = self.predictor.predict(region.m_box)
         ids = prediction.class_ids()
         self.store.write(region, ids)
+        digest = None
         if self.store.keeps_probabilities:
-            self.store.write_probabilities(region, prediction.probability_planes())
-        return finished_region(region, ids, classes)
+            digest = self.store.write_probabilities(region, prediction.probability_planes())
+        return finished_region(region, ids, classes, digest)
 
 
-def finished_region(region: Region, ids: NDArray[np.uint8], classes: int) -> FinishedRegion:
+def finished_region(
+    region: Region, ids: NDArray[np.uint8], classes: int, probabilities_sha256: str | None = None
+) -> FinishedRegion:
     """The ledger's record of a region's class ids (height, width)."""
     return FinishedRegion(
         key=region.key,
         pixels=tuple(count_ids(ids, classes).tolist()),
         windows=region.windows,
-        sha256=digest_of(ids),
+        sha256=digest_of([ids]),
+        probabilities_sha256=probabilities_sha256,
     )
 
 
@@ -56,8 +59,3 @@ def count_ids(ids: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     for row in range(0, len(ids), 64):
         counts += np.bincount(ids[row : row + 64].ravel(), minlength=classes + 1)
     return counts
-
-
-def digest_of(ids: NDArray[np.uint8]) -> str:
-    """sha256 of class ids, row by row."""
-    return hashlib.sha256(np.ascontiguousarray(ids).data).hexdigest()

@@ -17,7 +17,7 @@ from wsi_segment.inference import ngff
 from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.pyramid_writer import PyramidWriter, Reduce
-from wsi_segment.inference.task import digest_of
+from wsi_segment.inference.store import digest_of
 from wsi_segment.model.errors import OutputError
 
 _SIDE = 2048
@@ -64,7 +64,9 @@ def verify(path: Path, step: Callable[[int, int], None] = lambda done, total: No
         damage += _level_damage(writer, mode_of_2x2, path)
     planes = path if root.metadata.zarr_format == 3 else path / ngff.PROBABILITIES_04
     if (planes / "0").exists():
-        damage += _level_damage(PyramidWriter.open(planes, region_size, mean_of_2x2), mean_of_2x2, path)
+        pyramid = PyramidWriter.open(planes, region_size, mean_of_2x2)
+        damage += _probability_damage(pyramid, regions, path)
+        damage += _level_damage(pyramid, mean_of_2x2, path)
     return Verification(path, len(regions), len(writer.levels), tuple(damage))
 
 
@@ -81,15 +83,34 @@ def _region_damage(
 ) -> Iterator[str]:
     size = writer.region_size
     for done, (key, noted) in enumerate(regions.items(), start=1):
-        row, column = (int(part) for part in key.split(","))
-        place = f"{_name(writer, path)}/0: region {key} (rows {row * size}…, columns {column * size}…)"
-        ids = _read(writer, 0, row * size, column * size, size, None)
+        y, x = _corner(key, size)
+        place = f"{_name(writer, path)}/0: region {key} (rows {y}…, columns {x}…)"
+        ids = _read(writer, 0, y, x, size, None)
         if ids is None:
             yield f"{place} cannot be decoded"
-        elif digest_of(ids) != noted["sha256"]:
+        elif digest_of([ids]) != noted["sha256"]:
             found = np.bincount(ids.ravel(), minlength=len(noted["pixels"]))
             yield f"{place} differs from what was written: {found.tolist()} pixels a class, not {noted['pixels']}"
         step(done, len(regions))
+
+
+def _probability_damage(writer: PyramidWriter, regions: dict[str, Any], path: Path) -> Iterator[str]:
+    """Regions without a digest were never predicted: all of theirs is 0."""
+    size, channels = writer.region_size, writer.levels[0].shape[0]
+    for key, noted in regions.items():
+        y, x = _corner(key, size)
+        planes = [_read(writer, 0, y, x, size, channel) for channel in range(channels)]
+        expected = noted.get("probabilities_sha256")
+        found = [plane for plane in planes if plane is not None]
+        same = digest_of(found) == expected if expected else not any(plane.any() for plane in found)
+        if len(found) < channels or not same:
+            yield f"{_name(writer, path)}/0: probabilities of region {key} differ from what was written"
+
+
+def _corner(key: str, size: int) -> tuple[int, int]:
+    """Row and column of a region's first pixel."""
+    row, column = (int(part) for part in key.split(","))
+    return row * size, column * size
 
 
 def _level_damage(writer: PyramidWriter, reduce: Reduce, path: Path) -> Iterator[str]:

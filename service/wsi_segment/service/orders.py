@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsi_segment.inference.location import is_remote, slide_location
 from wsi_segment.model.errors import InputError
 
 COLUMNS = ("slide", "mpp", "model")
@@ -26,14 +27,14 @@ class Order:
 
 
 def make_orders(
-    slides: Sequence[Path], manifest: Path | None, out: Path, mpp: float | None, model: str | None
+    slides: Sequence[str], manifest: Path | None, out: Path, mpp: float | None, model: str | None
 ) -> list[Order]:
     """The orders of a command line; a row of the manifest overrides ``mpp`` and ``model``.
 
     Raises:
         InputError: no slides, a bad manifest (all its errors in one line), or two slides with the same store.
     """
-    wanted = [(slide, mpp, model) for slide in slides]
+    wanted = [(slide_location(slide), mpp, model) for slide in slides]
     if manifest is not None:
         wanted += [
             (slide, mpp if own_mpp is None else own_mpp, own or model)
@@ -53,7 +54,7 @@ def make_orders(
 def read_manifest(path: Path) -> list[tuple[Path, float | None, str | None]]:
     """Rows of a CSV with the columns ``slide,mpp,model``, the last two optional.
 
-    Relative paths of slides start at the manifest's folder.
+    Relative paths of slides start at the manifest's folder; addresses (``https://…``, ``s3://…``) stand for themselves.
 
     Raises:
         InputError: the file is missing, or rows are wrong.
@@ -76,11 +77,12 @@ def read_manifest(path: Path) -> list[tuple[Path, float | None, str | None]]:
             if not row["slide"]:
                 errors.append(f"line {line}: no slide")
                 continue
-            rows.append((path.parent / row["slide"], mpp, row.get("model") or None))
+            slide = slide_location(row["slide"]) if "://" in row["slide"] else path.parent / row["slide"]
+            rows.append((slide, mpp, row.get("model") or None))
     if errors:
         raise InputError(f"{path}: {'; '.join(errors)}")
     return rows
 
 
 def _stem(slide: Path) -> str:
-    return slide.resolve().name if slide.is_dir() else slide.stem
+    return slide.resolve().name if not is_remote(slide) and slide.is_dir() else slide.stem

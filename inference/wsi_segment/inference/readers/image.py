@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from wsi_segment.inference.box import Box
+from wsi_segment.inference.location import open_bytes
 from wsi_segment.inference.readers.canvas import on_white, read_on_white
 from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import SlideError
@@ -48,7 +49,7 @@ class ImageSlide:
             SlideError: it is not an 8-bit grey or colour picture, or too large to be held.
         """
         try:
-            with Image.open(path) as image:
+            with open_bytes(path) as file, Image.open(file) as image:
                 if image.mode not in ("RGB", "RGBA", "L", "P"):
                     raise SlideError(f"pixels are of mode {image.mode}, not 8-bit RGB")
                 if image.width * image.height > _LARGEST_PIXELS:

@@ -13,6 +13,9 @@ from wsi_segment.inference.readers.canvas import exact_downsample, read_on_white
 from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import SlideError
 
+_BLOCK = 256
+"""Side of the blocks in which levels are read that OpenSlide interpolates, in pixels of the level."""
+
 
 class OpenSlideSlide:
     """A slide behind OpenSlide; one handle serves all threads."""
@@ -31,6 +34,8 @@ class OpenSlideSlide:
         except openslide.OpenSlideError as error:
             raise SlideError(f"OpenSlide: {error}") from error
         width, height = self._slide.dimensions
+        self.exact = tuple(downsample.is_integer() for downsample in self._slide.level_downsamples)
+        """Of each level, whether its pixels can be asked for as they are; else OpenSlide interpolates between them."""
         self.levels = tuple(
             Level(w, h, exact_downsample(downsample, w))
             for (w, h), downsample in zip(self._slide.level_dimensions, self._slide.level_downsamples, strict=True)
@@ -54,17 +59,36 @@ class OpenSlideSlide:
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slide.Slide`."""
-        info = self.levels[level]
+        read = self._read if self.exact[level] else self._read_by_blocks
+        return read_on_white(l_box, self.levels[level], lambda inside: read(level, inside))
 
-        def read_inside(inside: Box) -> NDArray[np.uint8]:
-            corner = round(inside.x0 * info.downsample), round(inside.y0 * info.downsample)
-            try:
-                image = self._slide.read_region(corner, level, (inside.width, inside.height))
-            except openslide.OpenSlideError as error:
-                raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
-            return np.asarray(image)
+    def _read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """RGBA of a box that lies within a level."""
+        stated = self._slide.level_downsamples[level]
+        corner = round(l_box.x0 * stated), round(l_box.y0 * stated)
+        try:
+            image = self._slide.read_region(corner, level, (l_box.width, l_box.height))
+        except openslide.OpenSlideError as error:
+            raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
+        return np.asarray(image)
 
-        return read_on_white(l_box, info, read_inside)
+    def _read_by_blocks(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """The same, put together from blocks of a fixed grid.
+
+        Corners are given in whole level-0 pixels. Where a level's downsample is 2.0005, few of its pixels have one,
+        and OpenSlide interpolates by a fraction that depends on the corner. On a fixed grid a pixel does not depend
+        on what else was asked for.
+        """
+        pixels = np.empty((l_box.height, l_box.width, 4), np.uint8)
+        whole = Box(0, 0, self.levels[level].width, self.levels[level].height)
+        for y in range(l_box.y0 // _BLOCK * _BLOCK, l_box.y1, _BLOCK):
+            for x in range(l_box.x0 // _BLOCK * _BLOCK, l_box.x1, _BLOCK):
+                block = Box(x, y, x + _BLOCK, y + _BLOCK).intersect(whole)
+                part = block.intersect(l_box)
+                read = self._read(level, block)[part.y0 - y : part.y1 - y, part.x0 - x : part.x1 - x]
+                rows, columns = (part.y0 - l_box.y0, part.y1 - l_box.y0), (part.x0 - l_box.x0, part.x1 - l_box.x0)
+                pixels[slice(*rows), slice(*columns)] = read
+        return pixels
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slide.Slide`."""

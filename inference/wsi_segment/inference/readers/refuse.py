@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
+from wsi_segment.inference.location import is_remote, open_bytes
 from wsi_segment.model.errors import SlideError
 
 
@@ -18,11 +20,12 @@ def refuse_unsupported(path: Path) -> None:
     Raises:
         SlideError: the file is cut off, or its largest page is not 8-bit RGB.
     """
-    try:
-        tiff = tifffile.TiffFile(path)
-    except Exception:
-        return
-    with tiff:
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(open_bytes(path)) if is_remote(path) else path
+            tiff = stack.enter_context(tifffile.TiffFile(source))
+        except Exception:
+            return
         _refuse_cut_off(path, tiff)
         try:
             series = tiff.series[0]

@@ -1,7 +1,8 @@
 """Tiled TIFF and SVS read directly: positioned reads, and the codecs that tifffile uses.
 
-OpenSlide stays in charge of what the slide is. Tiles are decoded here only where a comparison at opening, of the
-tiles of each level that hold most, finds the very same pixels; it is faster and scales with threads.
+Another reader (OpenSlide, or tiffslide for what OpenSlide refuses) stays in charge of what the slide is. Tiles are
+decoded here only where a comparison at opening, of the tiles of each level that hold most, finds the very same pixels
+as that reader's; it is faster and scales with threads.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import tifffile
@@ -17,23 +18,31 @@ from numpy.typing import NDArray
 
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import read_on_white
-from wsi_segment.inference.readers.openslide import OpenSlideSlide
-from wsi_segment.inference.slide import Level
+from wsi_segment.inference.slide import Level, Slide
 from wsi_segment.model.errors import SlideError
 
 _CODECS = {"JPEG", "APERIO_JP2000_RGB", "APERIO_JP2000_YCBC", "JPEG2000", "DEFLATE", "ADOBE_DEFLATE"}
+_ENCODING = ("compression", "photometric", "subsampling")
+_ORIGIN = 256
 _LARGEST_TILE = 64 << 20
 """Bytes; a damaged file can promise any number."""
 
 
+class Reference(Slide, Protocol):
+    """The reader that pixels are compared with."""
+
+    exact: tuple[bool, ...]
+    """Of each level, whether it gives pixels as they are, or interpolates between them."""
+
+
 class TileSlide:
-    """A tiled TIFF whose tiles are decoded directly; everything else is OpenSlide's.
+    """A tiled TIFF whose tiles are decoded directly; everything else is another reader's.
 
     Memory bound:
         What is asked for, and one tile a thread.
     """
 
-    def __init__(self, slide: OpenSlideSlide, path: Path, tiff: tifffile.TiffFile, pages: list[Any]) -> None:
+    def __init__(self, slide: Reference, path: Path, tiff: tifffile.TiffFile, pages: list[Any]) -> None:
         """Use :meth:`over`, which checks whether this is possible."""
         self.reader = "tifffile"
         self.levels: tuple[Level, ...] = slide.levels
@@ -43,7 +52,7 @@ class TileSlide:
         self._lock = threading.Lock()
 
     @classmethod
-    def over(cls, slide: OpenSlideSlide, path: Path) -> Self | None:
+    def over(cls, slide: Reference, path: Path) -> Self | None:
         """The same slide read by tiles, or None where that is impossible or gives other pixels."""
         try:
             tiff = tifffile.TiffFile(path)
@@ -109,14 +118,19 @@ class TileSlide:
             return content
 
     def _is_identical(self, level: int) -> bool:
-        """Whether the tiles that hold most, and the level's corners, are what OpenSlide reads.
+        """Whether the tiles that hold most, and the level's corners, are what the other reader reads.
 
-        Tiles that the file leaves out are made up by each library in its own way, so there must be none.
+        Tiles that the file leaves out are made up by each library in its own way, so there must be none. Of a level
+        that the other reader interpolates only its origin can be compared; its encoding must be that of level 0.
         """
         info, page = self.levels[level], self._pages[level]
         counts = np.asarray(page.databytecounts)
         if not counts.all():
             return False
+        if not self._slide.exact[level]:
+            origin = Box(0, 0, min(_ORIGIN, info.width), min(_ORIGIN, info.height))
+            alike = all(getattr(page.keyframe, name) == getattr(self._pages[0].keyframe, name) for name in _ENCODING)
+            return alike and np.array_equal(self.read(level, origin), self._slide.read(level, origin))
         columns = -(-page.imagewidth // page.tilewidth)
         chosen = {0, len(counts) - 1, *np.argsort(counts)[-3:].tolist()}
         for index in chosen:

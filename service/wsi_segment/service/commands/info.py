@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 HELP = "Show what a slide states: reader, levels, pixel size, bounds, fingerprint."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
-    parser.add_argument("slide", type=Path, metavar="SLIDE", help="slide file, or folder of DICOM files")
+    parser.add_argument(
+        "slide", metavar="SLIDE", help="slide file, folder of DICOM files, or https:// or s3:// address"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -18,10 +19,12 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts of one slide."""
     import json
 
+    from wsi_segment.inference.location import slide_location
     from wsi_segment.inference.opening import open_slide, slide_files
     from wsi_segment.inference.provenance import slide_fingerprint
 
-    slide = open_slide(args.slide)
+    location = slide_location(args.slide)
+    slide = open_slide(location)
     try:
         size = slide.pixel_size
         facts = {
@@ -35,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
             "mpp_y": None if size is None else size.y,
             "mpp_source": None if size is None else size.source,
             "icc_profile_bytes": len(slide.icc_profile or b""),
-            "files": len(slide_files(args.slide)),
-            "fingerprint": slide_fingerprint(slide_files(args.slide)),
+            "files": len(slide_files(location)),
+            "fingerprint": slide_fingerprint(slide_files(location)),
         }
     finally:
         slide.close()

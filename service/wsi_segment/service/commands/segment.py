@@ -21,7 +21,7 @@ HELP = "Segment whole-slide images into OME-Zarr masks."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the main job."""
     add = parser.add_argument
-    add("slides", nargs="*", type=Path, metavar="SLIDE", help="slide file, or folder of DICOM files")
+    add("slides", nargs="*", metavar="SLIDE", help="slide file, folder of DICOM files, or https:// or s3:// address")
     add("--manifest", type=Path, metavar="CSV", help="more slides: columns slide,mpp,model (the last two optional)")
     add(
         "--out",

@@ -1,0 +1,52 @@
+"""Where a slide is: a path, or an address that is read over the network."""
+
+from __future__ import annotations
+
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, cast
+
+from wsi_segment.model.errors import InputError
+
+_BLOCK = 1 << 20
+"""Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""
+
+
+def slide_location(text: str) -> Path:
+    """A path, or for ``scheme://…`` an object with the interface of one (https, s3, and what else fsspec knows).
+
+    Raises:
+        InputError: the scheme is unknown, or what it needs is not installed.
+    """
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return Path(text)
+    try:
+        from upath import UPath
+
+        location = UPath(text)
+        _ = location.fs  # imports what the scheme needs
+    except ImportError as error:
+        raise InputError(
+            f"{text}: reading over the network needs: pip install wsi-segment[remote] ({error})"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{text}: addresses that start with {scheme}:// cannot be read ({error})") from error
+    return cast("Path", location)
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a location is read over the network."""
+    return not isinstance(path, Path)
+
+
+def open_bytes(path: Path) -> BufferedReader:
+    """The file of a location; one over the network is fetched by blocks as it is read.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if not is_remote(path):
+        return path.open("rb")
+    remote: Any = path
+    return cast("BufferedReader", remote.open("rb", block_size=_BLOCK, cache_type="blockcache"))
