@@ -57,6 +57,26 @@ def test_tile_by_tile_equals_the_whole_array(seed: int, height: int, width: int,
         assert sum(p.polygon.area for p in tiled if p.class_id == class_id) == np.count_nonzero(ids == class_id)
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 1.5])
+def test_a_piece_that_grows_too_large_is_cut_and_nothing_is_lost(tolerance: float) -> None:
+    ids = class_map(3, 160, 120, 1.0)
+    ids[:, ::7] = 1  # one class is a single piece from the first row to the last
+
+    def read(y: int, x: int, side: int) -> np.ndarray:
+        part: np.ndarray = ids[y : y + side, x : x + side]
+        return part
+
+    cut = list(class_polygons(read, 160, 120, tolerance, 40, most=300))
+    whole = list(class_polygons(read, 160, 120, tolerance, 40))
+    assert len(cut) > len(whole)
+    for class_id in range(1, 4):
+        pieces = [piece.polygon for piece in cut if piece.class_id == class_id]
+        area = sum(piece.polygon.area for piece in whole if piece.class_id == class_id)
+        assert all(piece.is_valid for piece in pieces)
+        assert sum(piece.area for piece in pieces) == pytest.approx(area)
+        assert shapely.union_all(pieces).area == pytest.approx(area)
+
+
 def test_a_ring_keeps_its_hole_and_its_exact_area() -> None:
     ids = np.zeros((200, 200), np.uint8)
     ids[20:180, 20:180] = 1

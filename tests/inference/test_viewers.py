@@ -53,10 +53,7 @@ def test_napari_shows_labels_in_their_place_and_colours(mask: Path) -> None:
     data, options, _ = next(layer for layer in layers if layer[2] == "labels")
     finest = data[0] if isinstance(data, list) else data
     np.testing.assert_array_equal(np.asarray(finest).squeeze(), class_map(mask))
-    if "scale" in options:
-        placed = np.asarray(options["scale"])[-2:]
-    else:
-        placed = np.diag(np.asarray(options["affine"]))[-3:-1]
+    placed = options["scale"][-2:] if "scale" in options else np.diag(np.asarray(options["affine"]))[-3:-1]
     assert placed == pytest.approx([MPP, MPP], rel=1e-3)
-    colours = options.get("colormap", options.get("color"))
+    colours: Any = options.get("colormap", options.get("color"))
     assert np.round(np.asarray(colours[1]) * 255).tolist() == [200, 0, 0, 255]

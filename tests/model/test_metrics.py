@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_segment.model.metrics import Calibration, confusion_matrix, lesion_dice, score
+from wsi_segment.model.metrics import Calibration, bach_score, confusion_matrix, lesion_dice, score
 
 TRUTH = np.array([1, 1, 1, 1, 2, 2, 3, 0, 0], np.uint8)
 PREDICTED = np.array([1, 1, 2, 0, 2, 3, 3, 1, 2], np.uint8)
@@ -60,3 +60,12 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     assert calibration.error == pytest.approx(0.4)
     calibration.add(truth[:1], prediction[:1], np.ones(1, np.float32))
     assert calibration.error == pytest.approx(4 / 5 * 0.4)
+
+
+def test_bach_score_by_hand() -> None:
+    truth = np.array([1, 1, 4, 3, 2], np.uint8)
+    prediction = np.array([1, 3, 1, 3, 1], np.uint8)
+    # of the four pixels that are not both normal: off by 2, 3, 0, 1; at worst 3, 3, 2, 2
+    assert bach_score(confusion_matrix(truth, prediction, 4)) == pytest.approx(1 - 6 / 10)
+    assert bach_score(confusion_matrix(truth, truth, 4)) == 1
+    assert math.isnan(bach_score(confusion_matrix(truth[:1], prediction[:1], 4)))

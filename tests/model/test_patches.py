@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_segment.model.dataset import Dataset, Item
-from wsi_segment.model.manifest import read_dataset
+from wsi_segment.model.loaders.manifest import read_dataset
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader, extract_patches, grid_offsets, patch_classes
 
 

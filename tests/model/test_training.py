@@ -13,7 +13,7 @@ from made import write_dataset  # noqa: E402
 from wsi_segment.model.augment import augment, colour_jitter, stain_jitter  # noqa: E402
 from wsi_segment.model.dataset import Dataset  # noqa: E402
 from wsi_segment.model.errors import InputError, OutputError  # noqa: E402
-from wsi_segment.model.manifest import read_dataset  # noqa: E402
+from wsi_segment.model.loaders.manifest import read_dataset  # noqa: E402
 from wsi_segment.model.mosaic import mosaic  # noqa: E402
 from wsi_segment.model.network import Encoder, SegmentationNetwork, load_encoder, normalise  # noqa: E402
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader  # noqa: E402

@@ -19,7 +19,7 @@ from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.dataset import Dataset, Split
 from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.metrics import Calibration, Confusion, confusion_matrix, lesion_dice, score
+from wsi_segment.model.metrics import Calibration, Confusion, bach_score, confusion_matrix, lesion_dice, score
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Evaluation:
     baseline_class: str
     calibration_error: float
     """Expected calibration error of the pixels."""
+    bach_score: float | None
+    """Mean over images, where the dataset's classes are grades; None elsewhere."""
     image_accuracy: float | None
     """Share of labelled images whose label is the commonest of the label classes in the mask; None without labels."""
 
@@ -50,6 +52,7 @@ class Evaluation:
             **score(self.confusion).as_dict(names),
             "calibration_error": round(self.calibration_error, 4),
             "image_accuracy": None if self.image_accuracy is None else round(self.image_accuracy, 4),
+            **({} if self.bach_score is None else {"bach_score": round(self.bach_score, 4)}),
             "majority_baseline": {
                 "class": self.baseline_class,
                 "lesion_dice": round(lesion_dice(self.baseline), 4),
@@ -95,6 +98,7 @@ def evaluate(
     calibration = Calibration()
     label_classes = sorted({item.label for item in items if item.label is not None})
     recognised: list[bool] = []
+    graded: list[float] = []
     for done, item in enumerate(items, start=1):
         truth = dataset.read_mask(item)
         pixels = dataset.read_image(item)
@@ -105,7 +109,9 @@ def evaluate(
         if item.label is not None:
             areas = np.bincount(prediction.ravel(), minlength=len(names) + 1)[label_classes]
             recognised.append(label_classes[int(areas.argmax())] == item.label)
-        confusion += confusion_matrix(truth, prediction, len(names))
+        counts = confusion_matrix(truth, prediction, len(names))
+        confusion += counts
+        graded.append(bach_score(counts))
         baseline += confusion_matrix(truth, np.full_like(truth, majority), len(names))
         step(done, len(items))
     return Evaluation(
@@ -117,6 +123,7 @@ def evaluate(
         baseline=baseline,
         baseline_class=names[majority - 1],
         calibration_error=calibration.error,
+        bach_score=float(np.nanmean(graded)) if dataset.ordered and not np.isnan(graded).all() else None,
         image_accuracy=sum(recognised) / len(recognised) if recognised else None,
     )
 

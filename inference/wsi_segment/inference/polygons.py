@@ -7,7 +7,6 @@ meet at the seams.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,9 @@ ReadTile = Callable[[int, int, int], NDArray[np.uint8]]
 MAX_RING_VERTICES = 20_000
 """Viewers slow down on longer rings; polygons that have one are cut in halves."""
 
+MAX_OPEN_VERTICES = 400_000
+"""Tissue can be one connected piece from the first row of tiles to the last; this bounds what has to be held of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassPolygon:
@@ -34,7 +36,7 @@ class ClassPolygon:
 
 
 def class_polygons(
-    read: ReadTile, height: int, width: int, tolerance: float, tile: int = 1024
+    read: ReadTile, height: int, width: int, tolerance: float, tile: int = 1024, most: int = MAX_OPEN_VERTICES
 ) -> Iterator[ClassPolygon]:
     """The polygons of a class map; class 0 has none. Their order depends on the map and the tile only.
 
@@ -44,27 +46,97 @@ def class_polygons(
         width: Of the map, pixels.
         tolerance: Side in pixels of the triangles that simplification may take away; 0 keeps every corner.
         tile: Side of a tile in pixels.
+        most: A polygon that grows beyond so many vertices is cut at the end of a row of tiles.
 
     Memory bound:
-        The polygons of one tile, and those that touch the seams of the last row of tiles.
+        The polygons of one row of tiles, and ``most`` vertices of each that reaches its lower seam.
     """
-    open_pieces: dict[int, list[shapely.Polygon]] = defaultdict(list)
+    above: list[_Piece] = []
     for y in range(0, height, tile):
+        bottom = min(y + tile, height)
+        row: list[_Piece] = []
         for x in range(0, width, tile):
             ids = read(y, x, tile)
-            inside = shapely.box(x + 0.25, y + 0.25, x + ids.shape[1] - 0.25, y + ids.shape[0] - 0.25)
-            for piece in _tile_polygons(ids, x, y, tolerance):
-                if shapely.contains_properly(inside, shapely.envelope(piece.polygon)):
-                    yield piece
+            right = x + ids.shape[1]
+            inside = shapely.box(x + 0.25, y + 0.25, right - 0.25, bottom - 0.25)
+            for found in _tile_polygons(ids, x, y, tolerance):
+                if shapely.contains_properly(inside, shapely.envelope(found.polygon)):
+                    yield found
                 else:
-                    open_pieces[piece.class_id].append(piece.polygon)
-        bottom = y + tile
-        for class_id in sorted(open_pieces):
-            joined = _parts(shapely.union_all(open_pieces[class_id]))
-            finished = [part for part in joined if part.bounds[3] < bottom or bottom >= height]
-            open_pieces[class_id] = [part for part in joined if part.bounds[3] >= bottom and bottom < height]
-            for part in finished:
-                yield ClassPolygon(class_id, part if tolerance else _without_straight_corners(part))
+                    row.append(_Piece(found.class_id, [found.polygon]))
+        joined = _Groups([*above, *row])
+        joined.join([piece for piece in above if piece.open], 1, y, row)
+        for x in range(tile, width, tile):
+            joined.join(row, 0, x, row)
+        above = []
+        for piece in joined.groups():
+            piece.open = bottom < height and any(polygon.bounds[3] >= bottom for polygon in piece.polygons)
+            if piece.open and piece.vertices <= most:
+                above.append(piece)
+            else:
+                for part in _parts(shapely.union_all(piece.polygons)):
+                    yield ClassPolygon(piece.class_id, part if tolerance else _without_straight_corners(part))
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    """Polygons of one class that belong together, not yet joined into one."""
+
+    class_id: int
+    polygons: list[shapely.Polygon]
+    open: bool = True
+    """Whether it may go on below."""
+
+    @property
+    def vertices(self) -> int:
+        return int(shapely.get_num_coordinates(self.polygons).sum())
+
+    def edges(self, axis: int, at: float) -> Iterator[tuple[float, float]]:
+        """Stretches of outlines along a seam: of the line x = at (axis 0), or y = at (axis 1)."""
+        for polygon in self.polygons:
+            if polygon.bounds[axis] <= at <= polygon.bounds[axis + 2]:
+                ring = shapely.get_coordinates(polygon.exterior)
+                on = ring[:, axis] == at
+                for index in np.flatnonzero(on[:-1] & on[1:]):
+                    ends = float(ring[index, 1 - axis]), float(ring[index + 1, 1 - axis])
+                    yield min(ends), max(ends)
+
+
+class _Groups:
+    """Which pieces meet along a seam, by union and find."""
+
+    def __init__(self, pieces: list[_Piece]) -> None:
+        self._pieces = pieces
+        self._leader: dict[int, int] = {index: index for index in range(len(pieces))}
+        self._index = {id(piece): index for index, piece in enumerate(pieces)}
+
+    def join(self, before: list[_Piece], axis: int, at: float, after: list[_Piece]) -> None:
+        """Join what shares some length of a seam and is of one class; a common corner joins nothing."""
+        stretches = sorted(
+            (piece.class_id, start, end, self._index[id(piece)])
+            for piece in {id(piece): piece for piece in (*before, *after)}.values()
+            for start, end in piece.edges(axis, at)
+        )
+        reach: tuple[int, float, int] | None = None  # class, end and piece of what reaches furthest so far
+        for class_id, start, end, index in stretches:
+            if reach is not None and reach[0] == class_id and start < reach[1]:
+                self._leader[self._find(index)] = self._find(reach[2])
+            if reach is None or reach[0] != class_id or end > reach[1]:
+                reach = class_id, end, index
+
+    def groups(self) -> Iterator[_Piece]:
+        """What belongs together, in the order of the first piece of each."""
+        members: dict[int, list[_Piece]] = {}
+        for index, piece in enumerate(self._pieces):
+            members.setdefault(self._find(index), []).append(piece)
+        for pieces in members.values():
+            yield _Piece(pieces[0].class_id, [polygon for piece in pieces for polygon in piece.polygons])
+
+    def _find(self, index: int) -> int:
+        while self._leader[index] != index:
+            self._leader[index] = self._leader[self._leader[index]]
+            index = self._leader[index]
+        return index
 
 
 def split_large(polygon: shapely.Polygon, most: int = MAX_RING_VERTICES) -> Iterator[shapely.Polygon]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -17,6 +17,8 @@ UNLABELLED = 0
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,38 @@ class Item:
     group: str
     """Case or patient: splits never divide a group."""
     split: Split
+    box: tuple[int, int, int, int] | None = None
+    """Part of a slide: x0, y0, x1, y1 in pixels at the dataset's mpp; None for a whole image."""
+
+
+class ImageSource(Protocol):
+    """How the files of a dataset become pixels."""
+
+    def image(self, item: Item) -> Pixels:
+        """RGB (h, w, 3)."""
+
+    def mask(self, item: Item) -> Pixels:
+        """Class ids (h, w) of an item that has a mask, 0 = unlabelled."""
+
+
+class ImageFiles:
+    """Pictures, and masks that are 8-bit pictures of class ids."""
+
+    def image(self, item: Item) -> Pixels:
+        """See :class:`ImageSource`."""
+        with open_image(item.image) as image:
+            return np.asarray(image.convert("RGB"))
+
+    def mask(self, item: Item) -> Pixels:
+        """See :class:`ImageSource`."""
+        assert item.mask is not None
+        with open_image(item.mask) as image:
+            if image.mode not in ("L", "P"):
+                raise DatasetError(f"{item.mask}: a mask is an 8-bit image of class ids, this one is {image.mode}")
+            return np.asarray(image)
+
+
+IMAGE_FILES = ImageFiles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +77,27 @@ class Dataset:
     items: tuple[Item, ...]
     attribution: str = ""
     license: str = "not stated"
-    decode_mask: Callable[[Image.Image, Item], np.ndarray[Any, np.dtype[np.uint8]]] | None = None
-    """Adapter's translation of a mask image to class ids; None where the mask holds them already."""
+    source: ImageSource = IMAGE_FILES
+    ordered: bool = False
+    """Whether the classes are grades, from the mildest on, so that it matters how far a mistake is off."""
+    class_of: Callable[[str], int | None] | None = None
+    """Class id of the name of an annotation, None to leave it out; without it names must be those of classes."""
+    unannotated: int = UNLABELLED
+    """Class id of what no annotation of a slide covers."""
 
     def split(self, name: Split) -> tuple[Item, ...]:
         """The items of one split."""
         return tuple(item for item in self.items if item.split == name)
 
-    def read_image(self, item: Item) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def read_image(self, item: Item) -> Pixels:
         """RGB pixels (h, w, 3), uint8.
 
         Raises:
             DatasetError: the file is missing or not an image.
         """
-        with _open(item.image) as image:
-            return np.asarray(image.convert("RGB"))
+        return self.source.image(item)
 
-    def read_mask(self, item: Item) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+    def read_mask(self, item: Item) -> Pixels | None:
         """Class ids (h, w), uint8, 0 = unlabelled; None for an item without a mask.
 
         Raises:
@@ -67,21 +105,23 @@ class Dataset:
         """
         if item.mask is None:
             return None
-        with _open(item.mask) as image:
-            if self.decode_mask is not None:
-                return self.decode_mask(image, item)
-            if image.mode not in ("L", "P"):
-                raise DatasetError(f"{item.mask}: a mask is an 8-bit image of class ids, this one is {image.mode}")
-            mask = np.asarray(image)
+        mask = self.source.mask(item)
         if int(mask.max(initial=0)) > len(self.classes):
             raise DatasetError(f"{item.mask}: holds id {mask.max()}, but there are only {len(self.classes)} classes")
         return mask
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """An opened picture.
+
+    Raises:
+        DatasetError: it is missing or not a picture.
+    """
     try:
-        return Image.open(path)
+        image = Image.open(path)
+        image.load()
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: missing, though the manifest names it") from error
-    except (UnidentifiedImageError, OSError) as error:
+        raise DatasetError(f"{path}: missing, though the dataset names it") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: not a readable image ({error})") from error
+    return image

@@ -111,6 +111,24 @@ def lesion_dice(confusion: Confusion, background: int = 1) -> float:
     return float(2 * hits / (truth + predicted)) if truth + predicted else float("nan")
 
 
+def bach_score(confusion: Confusion) -> float:
+    """The score of the BACH challenge (Aresta et al. 2019) of one slide, for classes that are grades.
+
+    1 - sum |p - g| / sum max(g, |g - (C - 1)|) over the pixels where prediction p or truth g is not grade 0, grades
+    counted from 0. What was not analysed counts as grade 0. NaN where all is grade 0.
+
+    Args:
+        confusion: As :func:`confusion_matrix` makes it, classes from the mildest on.
+    """
+    classes = confusion.shape[0]
+    counts = confusion[:, :classes].astype(np.float64)
+    counts[:, 0] += confusion[:, classes]
+    g, p = np.mgrid[:classes, :classes]
+    counts[0, 0] = 0
+    worst = (counts * np.maximum(g, np.abs(g - (classes - 1)))).sum()
+    return float(1 - (counts * np.abs(p - g)).sum() / worst) if worst else float("nan")
+
+
 class Calibration:
     """Expected calibration error (Guo et al. 2017), gathered over images: confidences in equal bins."""
 

@@ -1,4 +1,4 @@
-"""Measuring a model on a dataset."""
+"""Measuring a model on a dataset, or a finished mask against annotations of its slide."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-HELP = "Measure a model on the images of a dataset that have masks."
+HELP = "Measure a model on a dataset, or a mask against annotations of its slide."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
-    parser.add_argument("model", metavar="MODEL", help="name of a bundled model, or model folder")
-    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest CSV, or the folder that holds it")
+    parser.add_argument("model", metavar="MODEL|MASK", help="name of a bundled model, model folder, or mask.zarr")
+    parser.add_argument(
+        "manifest",
+        type=Path,
+        metavar="DATA",
+        help="of a model: manifest CSV, its folder, or a folder of a known layout; of a mask: GeoJSON or XML",
+    )
+    parser.add_argument("--grades", action="store_true", help="a mask's classes are grades: add the BACH score")
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
+    )
     parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: val")
     parser.add_argument("--overlap", type=float, default=0.25, help="as in segmentation (default: 0.25)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
@@ -23,17 +32,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    if args.model.endswith(".zarr"):
+        return _of_mask(args)
+    return _of_model(args)
+
+
+def _of_mask(args: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from wsi_segment.inference.mask_evaluation import evaluate_mask
+    from wsi_segment.service.display import make_bar
+
+    with make_bar(Console(stderr=True, quiet=args.quiet or args.json)) as bar:
+        task = bar.add_task("comparing", total=None, unit="squares")
+        result = evaluate_mask(
+            Path(args.model), args.manifest, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    figures = result.as_dict(args.grades)
+    if args.json:
+        print(json.dumps(figures | {"confusion": result.confusion.tolist()}, indent=2))
+    elif not args.quiet:
+        not_analysed = figures["not_analysed_mm2"]
+        _print_table(f"{figures['annotated_mm2']:.3f} mm² annotated, {not_analysed:.3f} of it not analysed", figures)
+    return 0
+
+
+def _of_model(args: argparse.Namespace) -> int:
     import json
 
     from rich.console import Console
 
     from wsi_segment.inference.evaluation import evaluate
     from wsi_segment.inference.network import OnnxNetwork
+    from wsi_segment.inference.training_data import read_training_data
     from wsi_segment.model.card import find_model, write_card
-    from wsi_segment.model.manifest import read_dataset
+    from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import make_bar
 
-    model, dataset = find_model(args.model), read_dataset(args.manifest)
+    model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))
     network = OnnxNetwork(model, args.device)
     console = Console(stderr=True, quiet=args.quiet or args.json)
     with make_bar(console) as bar:
@@ -53,25 +91,27 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(figures | {"confusion": result.confusion.tolist()}, indent=2))
     elif not args.quiet:
-        _print_table(figures)
+        _print_table(f"{figures['split']}: {figures['images']} images of {figures['cases']} cases", figures)
     return 0
 
 
-def _print_table(figures: dict[str, Any]) -> None:
+def _print_table(heading: str, figures: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     def text(value: float | None) -> str:
         return "" if value is None else f"{value:.3f}"
 
-    console, base = Console(highlight=False), figures["majority_baseline"]
-    console.print(f"{figures['split']}: {figures['images']} images of {figures['cases']} cases")
+    console, base = Console(highlight=False), figures.get("majority_baseline", {})
+    console.print(heading)
     table = Table(box=None, pad_edge=False)
     for title in ("class", "F1", "IoU", "precision", "recall"):
         table.add_column(title, justify="left" if title == "class" else "right")
     for name, row in figures["per_class"].items():
         table.add_row(name, *(text(row[key]) for key in ("f1", "iou", "precision", "recall")))
     console.print(table)
-    console.print(f"{'':14} model   always {base['class']}")
-    for key in ("lesion_dice", "macro_f1", "micro_f1", "accuracy"):
-        console.print(f"{key:14} {text(figures[key])}   {text(base[key])}")
+    if base:
+        console.print(f"{'':17} model   always {base['class']}")
+    for key in ("lesion_dice", "macro_f1", "micro_f1", "accuracy", "bach_score", "calibration_error", "image_accuracy"):
+        if figures.get(key) is not None:
+            console.print(f"{key:17} {text(figures[key])}   {text(base.get(key))}".rstrip())

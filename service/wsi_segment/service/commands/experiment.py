@@ -20,7 +20,12 @@ HELP = "Run a file of trainings over shares of labels and seeds, and draw the fi
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="TOML file of blocks, such as docs/results/*.toml")
-    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest CSV, or the folder that holds it")
+    parser.add_argument(
+        "manifest", type=Path, metavar="MANIFEST", help="manifest CSV, its folder, or a folder of a known layout"
+    )
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
+    )
     parser.add_argument("--runs", required=True, type=Path, metavar="DIR", help="training runs, resumable")
     parser.add_argument("--results", required=True, type=Path, metavar="JSONL", help="result lines; figures go beside")
     parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command goes on")
@@ -32,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
     """Train and measure every run that has no result line yet, then draw."""
     from rich.console import Console
 
+    from wsi_segment.inference.training_data import read_training_data
     from wsi_segment.model.experiment import ResultFile, read_plan
-    from wsi_segment.model.manifest import read_dataset
+    from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.extras import needs_train_extra
 
     plan, results = read_plan(args.config), ResultFile(args.results)
@@ -41,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     with needs_train_extra():
         from wsi_segment.model.figures import draw_figures
     if not args.figures_only:
-        dataset = read_dataset(args.manifest)
+        dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
         missing = [planned for planned in plan if not results.has(planned)]
         console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
         for number, planned in enumerate(missing[: args.limit], start=1):

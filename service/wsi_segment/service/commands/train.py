@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,12 @@ HELP = "Train a network on images with pixel masks and image-level labels."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
-    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest CSV, or the folder that holds it")
+    parser.add_argument(
+        "manifest", type=Path, metavar="MANIFEST", help="manifest CSV, its folder, or a folder of a known layout"
+    )
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; the same one continues")
     parser.add_argument("--recipe", default="modern", help="paper or modern (default: modern)")
     parser.add_argument(
@@ -30,16 +34,17 @@ def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar, and draw the curves."""
     from rich.console import Console
 
-    from wsi_segment.model.manifest import read_dataset
+    from wsi_segment.inference.training_data import read_training_data
     from wsi_segment.model.recipe import make_recipe
+    from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import make_bar
     from wsi_segment.service.extras import needs_train_extra
 
-    changes = dict(_change(text) for text in args.set)
+    changes = parse_changes("--set", args.set)
     if args.steps is not None:
         changes["steps"] = args.steps
     recipe = make_recipe(args.recipe, changes)
-    dataset = read_dataset(args.manifest)
+    dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
     with needs_train_extra():
         from wsi_segment.model.curves import draw_curves
         from wsi_segment.model.run_folder import read_log
@@ -64,19 +69,6 @@ def run(args: argparse.Namespace) -> int:
             f"micro F1 {best['val_micro_f1']:.3f}, lesion Dice {best['val_lesion_dice']:.3f}; see curves.png"
         )
     return 0
-
-
-def _change(text: str) -> tuple[str, Any]:
-    from wsi_segment.model.errors import InputError
-
-    field, separator, value = text.partition("=")
-    if not separator:
-        raise InputError(f"--set {text}: give FIELD=VALUE, such as --set steps=2000")
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        return field, value
-    return field, tuple(parsed) if isinstance(parsed, list) else parsed
 
 
 def _read_weights(path: Path | None) -> Any:

@@ -7,13 +7,11 @@ The folder holds ``manifest.csv`` (stem, case, diagnosis, split, ...), ``images/
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import SPLITS, Dataset, Item
+from wsi_segment.model.dataset import SPLITS, Dataset, ImageFiles, Item, Pixels, open_image
 from wsi_segment.model.errors import DatasetError
 
 COLUMNS = ("stem", "case", "diagnosis", "split")
@@ -60,10 +58,13 @@ def adapt(folder: Path, rows: list[dict[str, str]]) -> Dataset:
         attribution="EBHI-Seg: Shi et al., Frontiers in Medicine 2023, doi 10.3389/fmed.2023.1114673; data: figshare "
         "21540159, CC BY 4.0",
         license="CC-BY-4.0",
-        decode_mask=_class_ids,
+        source=_Biopsies(),
     )
 
 
-def _class_ids(image: Image.Image, item: Item) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    foreground = np.asarray(image.convert("L")) > 127
-    return np.where(foreground, np.uint8(item.label or STROMA), np.uint8(STROMA))
+class _Biopsies(ImageFiles):
+    def mask(self, item: Item) -> Pixels:
+        assert item.mask is not None
+        with open_image(item.mask) as image:
+            foreground = np.asarray(image.convert("L")) > 127
+        return np.where(foreground, np.uint8(item.label or STROMA), np.uint8(STROMA))

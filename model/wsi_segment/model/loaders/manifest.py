@@ -5,8 +5,9 @@ the case or patient) beside a ``classes.json``::
 
     {"classes": [{"name": "stroma", "color": [187, 187, 187]}, ...], "mpp": 0.5, "mpp_source": "scanner"}
 
-Masks are 8-bit images of class ids: 1 is the first class of ``classes.json``, 0 is unlabelled.
-Other layouts have an adapter each, known by its columns.
+Masks are 8-bit images of class ids: 1 is the first class of ``classes.json``, 0 is unlabelled. An image may also be a
+whole slide, and its mask the annotations that QuPath exports as GeoJSON: their classes bear the names of
+``classes.json``. Other layouts have a loader each, known by columns or folders.
 """
 
 from __future__ import annotations
@@ -15,24 +16,40 @@ import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from wsi_segment.model import ebhi_seg
 from wsi_segment.model.card import SegmentClass
 from wsi_segment.model.dataset import SPLITS, Dataset, Item, Split
 from wsi_segment.model.errors import DatasetError
+from wsi_segment.model.loaders import bach, digestpath2019, ebhi_seg, gleason2019
+from wsi_segment.model.loaders.options import OptionReader, Options
 
+CLASSES_FILE = "classes.json"
 COLUMNS = ("image", "mask", "label", "group", "split")
 
 
-def read_dataset(path: Path) -> Dataset:
-    """The dataset of a manifest CSV, or of a folder that holds ``manifest.csv``.
+def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset:
+    """The dataset of a manifest CSV, of a folder that holds ``manifest.csv``, or of one laid out as a known dataset.
+
+    Args:
+        path: The file or folder.
+        options: Of the loader that knows the layout.
 
     Raises:
         DatasetError: a file is missing, a column is unknown, or a group lies in two splits.
+        InputError: an option is unknown.
     """
     manifest = path / "manifest.csv" if path.is_dir() else path
+    if not manifest.is_file() and path.is_dir():
+        if bach.is_bach(path):
+            return bach.read_bach(path, options)
+        if gleason2019.images_folder(path) is not None:
+            return gleason2019.read_gleason2019(path, options)
+        if (path / digestpath2019.POSITIVE).is_dir():
+            return digestpath2019.read_digestpath2019(path, options)
+    OptionReader("a manifest", options).done()
     if not manifest.is_file():
         raise DatasetError(f"{path}: no manifest there; give a CSV file with the columns {','.join(COLUMNS)}")
     with manifest.open(newline="", encoding="utf-8") as file:
@@ -50,16 +67,26 @@ def read_dataset(path: Path) -> Dataset:
     return dataset
 
 
-def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
-    folder, classes_file = manifest.parent, manifest.parent / "classes.json"
+def read_classes(path: Path) -> tuple[tuple[SegmentClass, ...], float, str]:
+    """Classes, mpp and where that comes from, of a ``classes.json``.
+
+    Raises:
+        DatasetError: it is missing or wrong.
+    """
     try:
-        described = json.loads(classes_file.read_text(encoding="utf-8"))
+        described = json.loads(path.read_text(encoding="utf-8"))
         classes = tuple(SegmentClass.model_validate(entry) for entry in described["classes"])
-        mpp = float(described["mpp"])
+        return classes, float(described["mpp"]), str(described.get("mpp_source", CLASSES_FILE))
     except FileNotFoundError as error:
-        raise DatasetError(f"{classes_file}: missing; it names the classes, their colours and the mpp") from error
+        raise DatasetError(f"{path}: missing; it names the classes, their colours and the mpp") from error
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, ValidationError) as error:
-        raise DatasetError(f'{classes_file}: needs "classes" (name, color) and "mpp": {error!r:.120}') from error
+        raise DatasetError(f'{path}: needs "classes" (name, color) and "mpp": {error!r:.120}') from error
+
+
+def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
+    folder = manifest.parent
+    classes, mpp, mpp_source = read_classes(folder / CLASSES_FILE)
+    described = json.loads((folder / CLASSES_FILE).read_text(encoding="utf-8"))
     ids = {entry.name: index for index, entry in enumerate(classes, start=1)}
 
     def item(line: int, row: dict[str, str]) -> Item:
@@ -87,10 +114,11 @@ def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
         name=described.get("name", folder.name),
         classes=classes,
         mpp=mpp,
-        mpp_source=described.get("mpp_source", "classes.json"),
+        mpp_source=mpp_source,
         items=tuple(item(line, row) for line, row in enumerate(rows, start=2)),
         attribution=described.get("attribution", ""),
         license=described.get("license", "not stated"),
+        ordered=bool(described.get("ordered", False)),
     )
 
 

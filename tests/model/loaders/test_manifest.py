@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.manifest import read_dataset
+from wsi_segment.model.loaders.manifest import read_dataset
 
 CLASSES = {"classes": [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}], "mpp": 0.5}
 

@@ -1,0 +1,114 @@
+"""BACH, ICIAR 2018 (Aresta et al., Med Image Anal 2019, doi 10.1016/j.media.2019.05.010), breast biopsies.
+
+``Photos/{Normal,Benign,InSitu,Invasive}/*.tif`` have image-level labels, in ``Photos/microscopy_ground_truth.csv``
+without a header; ``WSI/A01.svs`` has outlines in ``WSI/A01.xml`` (Aperio ImageScope). What is not outlined is normal.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from wsi_segment.model.card import SegmentClass
+from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image
+from wsi_segment.model.errors import DatasetError
+from wsi_segment.model.loaders.options import OptionReader, Options
+from wsi_segment.model.splits import split_groups
+
+LABELS = ("Normal", "Benign", "InSitu", "Invasive")
+CLASSES = (
+    SegmentClass(name="normal", color=(170, 170, 170)),
+    SegmentClass(name="benign", color=(0, 158, 115)),
+    SegmentClass(name="in-situ", color=(230, 159, 0)),
+    SegmentClass(name="invasive", color=(213, 94, 0)),
+)
+MPP = 0.42
+"""Of the photos; the slides state 0.467."""
+
+TRUTH = Path("Photos") / "microscopy_ground_truth.csv"
+
+
+def is_bach(folder: Path) -> bool:
+    """Whether a folder is laid out as BACH is."""
+    return (folder / TRUTH).is_file() or (folder / "WSI").is_dir()
+
+
+def read_bach(folder: Path, options: Options) -> Dataset:
+    """The dataset of a BACH folder; photos and slides, whichever are there.
+
+    Options: ``mpp`` (default 0.42) is what photos are reduced to and the level that slides are read at.
+
+    Raises:
+        DatasetError: a photo or an XML file is missing, or a label is unknown.
+    """
+    reader = OptionReader("BACH", options)
+    mpp = reader.number("mpp", MPP, MPP, 8.0)
+    reader.done()
+    items = [*_photos(folder), *_slides(folder)]
+    if not items:
+        raise DatasetError(f"{folder}: neither photos nor slides; BACH has Photos/ and WSI/")
+    return Dataset(
+        name="bach",
+        classes=CLASSES,
+        mpp=mpp,
+        mpp_source=f"photos of {MPP} µm per pixel, as its authors state" + ("" if mpp == MPP else ", reduced"),
+        items=tuple(items),
+        attribution="BACH: Aresta et al., Medical Image Analysis 2019, doi 10.1016/j.media.2019.05.010",
+        license="CC-BY-NC-ND-4.0",
+        source=_Photos(MPP / mpp),
+        ordered=True,
+        class_of=class_of,
+        unannotated=1,
+    )
+
+
+def class_of(name: str) -> int | None:
+    """Class id of an outline's label, by the part of it that counts, in any case."""
+    text = name.lower()
+    for part, class_id in (("benign", 2), ("situ", 3), ("invasive", 4)):
+        if part in text:
+            return class_id
+    return None
+
+
+class _Photos(ImageFiles):
+    def __init__(self, scale: float) -> None:
+        self._scale = scale
+
+    def image(self, item: Item) -> Pixels:
+        with open_image(item.image) as image:
+            size = round(image.width * self._scale), round(image.height * self._scale)
+            return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX))
+
+
+def _photos(folder: Path) -> list[Item]:
+    truth = folder / TRUTH
+    if not truth.is_file():
+        return []
+    with truth.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if row]
+    splits = split_groups(row[0] for row in rows)
+    items = []
+    for line, row in enumerate(rows, start=1):
+        if len(row) < 2 or row[1].strip() not in LABELS:
+            raise DatasetError(f"{truth}, line {line}: {','.join(row)!r} is not FILE,LABEL with one of {LABELS}")
+        name, label = row[0].strip(), row[1].strip()
+        path = truth.parent / label / name
+        if not path.is_file():
+            raise DatasetError(f"{path}: missing, though {TRUTH.name} names it")
+        items.append(Item(path, None, LABELS.index(label) + 1, Path(name).stem, splits[row[0]]))
+    return items
+
+
+def _slides(folder: Path) -> list[Item]:
+    slides = sorted((folder / "WSI").glob("*.svs")) if (folder / "WSI").is_dir() else []
+    annotated = [slide for slide in slides if slide.with_suffix(".xml").is_file()]
+    splits = split_groups(slide.stem for slide in annotated)
+    outlines = sorted((folder / "WSI").glob("*.xml")) if slides else []
+    for outline in outlines:
+        if outline.with_suffix(".svs") not in slides:
+            raise DatasetError(f"{outline.with_suffix('.svs')}: missing, though {outline.name} outlines it")
+    return [Item(slide, slide.with_suffix(".xml"), None, slide.stem, splits[slide.stem]) for slide in annotated]

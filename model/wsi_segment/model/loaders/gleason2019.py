@@ -1,0 +1,140 @@
+"""Gleason2019 (Nir et al., Med Image Anal 2018, doi 10.1016/j.media.2018.09.005), prostate cores.
+
+``Train Imgs/slideNNN_coreNNN.jpg`` and ``Maps{1..6}_T/slideNNN_coreNNN_classimg_nonconvex.png``, a folder a
+pathologist: 0 background, 1 benign, 3, 4, 5 Gleason grades, 6 disputed. Not every one of them marked every core.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsi_segment.model.card import SegmentClass
+from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image
+from wsi_segment.model.errors import DatasetError, InputError
+from wsi_segment.model.loaders.options import OptionReader, Options
+from wsi_segment.model.splits import split_groups
+
+CLASSES = (
+    SegmentClass(name="benign", color=(170, 170, 170)),
+    SegmentClass(name="gleason-3", color=(240, 228, 66)),
+    SegmentClass(name="gleason-4", color=(230, 159, 0)),
+    SegmentClass(name="gleason-5", color=(213, 94, 0)),
+)
+_IDS = {0: 0, 1: 1, 3: 2, 4: 3, 5: 4}
+"""Value in a map to class id; 0 is background and stays unlabelled."""
+_DISPUTED = 6
+_SUFFIX = "_classimg_nonconvex.png"
+_MAPS = 6
+
+
+def images_folder(folder: Path) -> Path | None:
+    """The folder of the cores, which has two spellings."""
+    return next((folder / name for name in ("Train Imgs", "Train_imgs") if (folder / name).is_dir()), None)
+
+
+def read_gleason2019(folder: Path, options: Options) -> Dataset:
+    """The dataset of a Gleason2019 folder, split by slide.
+
+    Options: ``fusion`` of several pathologists' maps is ``staple`` (Warfield et al. 2004, by SimpleITK; ties stay
+    unlabelled) or ``majority`` (of ties the lower grade); ``disputed``, value 6, is ``benign`` or ``unlabelled``;
+    ``mpp`` (default 0.25) is that of the scans.
+
+    Raises:
+        DatasetError: a core has no map, or a name is not slideNNN_coreNNN.
+    """
+    reader = OptionReader("Gleason2019", options)
+    fusion = reader.choice("fusion", ("staple", "majority"))
+    disputed = reader.choice("disputed", ("benign", "unlabelled"))
+    mpp = reader.number("mpp", 0.25, 0.05, 8.0)
+    reader.done()
+    images = images_folder(folder)
+    assert images is not None
+    cores = sorted(images.glob("*.jpg"))
+    slides = {}
+    for core in cores:
+        named = re.fullmatch(r"(slide\d+)_core\d+", core.stem)
+        if not named:
+            raise DatasetError(f"{core}: not named slideNNN_coreNNN.jpg")
+        slides[core] = named[1]
+    splits = split_groups(slides.values())
+    items = []
+    for core in cores:
+        if not _maps(folder, core):
+            raise DatasetError(
+                f"{folder / 'Maps1_T' / (core.stem + _SUFFIX)}: missing; no pathologist marked {core.name}"
+            )
+        items.append(Item(core, folder, None, slides[core], splits[slides[core]]))
+    return Dataset(
+        name="gleason2019",
+        classes=CLASSES,
+        mpp=mpp,
+        mpp_source="40x scans; the authors state no pixel size",
+        items=tuple(items),
+        attribution="Gleason2019: Nir et al., Medical Image Analysis 2018, doi 10.1016/j.media.2018.09.005",
+        source=_Cores(fusion, disputed),
+    )
+
+
+def _maps(folder: Path, core: Path) -> list[Path]:
+    paths = [folder / f"Maps{number}_T" / (core.stem + _SUFFIX) for number in range(1, _MAPS + 1)]
+    return [path for path in paths if path.is_file()]
+
+
+class _Cores(ImageFiles):
+    def __init__(self, fusion: str, disputed: str) -> None:
+        self._fusion = fusion
+        self._ids = _IDS | {_DISPUTED: 1 if disputed == "benign" else 0}
+
+    def mask(self, item: Item) -> Pixels:
+        """One map of class ids, fused from those of all pathologists."""
+        assert item.mask is not None
+        maps = [self._read(path, item) for path in _maps(item.mask, item.image)]
+        if len(maps) == 1:
+            return maps[0]
+        return fuse_by_staple(maps) if self._fusion == "staple" else fuse_by_majority(maps)
+
+    def _read(self, path: Path, item: Item) -> Pixels:
+        with open_image(path) as image, open_image(item.image) as core:
+            if image.size != core.size:
+                raise DatasetError(
+                    f"{path}: {image.width} x {image.height} px, but its core is {core.width} x {core.height}"
+                )
+            values = np.asarray(image.convert("L"))
+        table = np.full(256, 255, np.uint8)
+        for value, class_id in self._ids.items():
+            table[value] = class_id
+        ids: Pixels = table[values]
+        if (ids == 255).any():
+            raise DatasetError(f"{path}: holds the value {values[ids == 255][0]}; known are 0, 1, 3, 4, 5 and 6")
+        return ids
+
+
+def fuse_by_majority(maps: list[Pixels]) -> Pixels:
+    """The commonest id of each pixel; of a tie the lower one, but no label only where all say so."""
+    counts = np.stack([sum((one == class_id).astype(np.uint8) for one in maps) for class_id in range(len(CLASSES) + 1)])
+    fused: Pixels = (counts[1:].argmax(axis=0) + 1).astype(np.uint8)
+    fused[counts[0] == len(maps)] = 0
+    return fused
+
+
+def fuse_by_staple(maps: list[Pixels]) -> Pixels:
+    """Multi-label STAPLE (Warfield, Zou and Wells 2004), which weighs each pathologist by how well they agree.
+
+    Raises:
+        InputError: SimpleITK is not installed.
+    """
+    try:
+        sitk: Any = importlib.import_module("SimpleITK")
+    except ImportError as error:
+        raise InputError("STAPLE needs SimpleITK: pip install SimpleITK, or use --data fusion=majority") from error
+    if all(np.array_equal(maps[0], one) for one in maps[1:]):
+        return maps[0]
+    fuse = sitk.MultiLabelSTAPLEImageFilter()
+    fuse.SetLabelForUndecidedPixels(0)
+    fused: Pixels = sitk.GetArrayFromImage(fuse.Execute([sitk.GetImageFromArray(one) for one in maps])).astype(np.uint8)
+    return fused
