@@ -11,20 +11,26 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made import tissue_like, write_slide
+from wsi_segment.inference import engine, predict
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.network import OnnxNetwork
 from wsi_segment.inference.opening import open_slide
+from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.run import Run
-from wsi_segment.model.card import DEFAULT_MODEL, find_model
+from wsi_segment.inference.stitch import RegionStitcher
+from wsi_segment.inference.store import MaskStore
+from wsi_segment.model.card import DEFAULT_MODEL, Model, find_model
 
 
 def bare(model: OnnxNetwork, windows: np.ndarray, count: int, batch: int, threads: int) -> tuple[float, float]:
@@ -37,12 +43,50 @@ def bare(model: OnnxNetwork, windows: np.ndarray, count: int, batch: int, thread
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
+def profile(path: Path, model: Model, out: Path, run: Run) -> None:
+    """CPU seconds of each stage of one run, by the threads' own clocks."""
+    spent: Counter[str] = Counter()
+    stages: list[tuple[Any, str, str]] = [
+        (OnnxNetwork, "__call__", "network"),
+        (TileSlide, "read", "reading and decoding"),
+        (predict, "softmax", "softmax"),
+        (RegionStitcher, "add", "adding windows up"),
+        (RegionStitcher, "class_ids", "classes at full size"),
+        (MaskStore, "write", "encoding, writing and coarser levels"),
+        (MaskStore, "finish", "last levels"),
+        (engine, "find_tissue", "tissue, its reading included"),
+    ]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in stages]
+
+    def timed(original: Any, stage: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            started = time.thread_time()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                spent[stage] += time.thread_time() - started
+
+        return call
+
+    for (owner, name, original), (_, _, stage) in zip(originals, stages, strict=True):
+        setattr(owner, name, timed(original, stage))
+    started = time.process_time()
+    segment(path, model, out, run)
+    total = time.process_time() - started
+    for owner, name, original in originals:
+        setattr(owner, name, original)
+    for stage, seconds in spent.most_common():
+        print(f"  {stage:40} {seconds:7.2f} s  {100 * seconds / total:5.1f} %")
+    print(f"  {'everything else':40} {total - sum(spent.values()):7.2f} s  of {total:.2f}")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=8192)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--overlaps", type=float, nargs="+", default=[0.0, 0.5])
+    parser.add_argument("--profile", action="store_true", help="say what each stage takes, and nothing else")
     args = parser.parse_args()
     model = find_model(DEFAULT_MODEL)
     network = OnnxNetwork(model, "cpu")
@@ -60,15 +104,18 @@ def main() -> None:
             stride = stride_of(overlap, 128, model.card.output_stride)
             lattice = Lattice(args.side, args.side, 128, stride)
             count = lattice.rows * lattice.columns
-            engine: list[tuple[float, float]] = []
+            measured: list[tuple[float, float]] = []
             floor: list[tuple[float, float]] = []
             run = Run(overlap=overlap, overwrite=True, device="cpu")
+            if args.profile:
+                profile(path, model, Path(scratch) / "m.zarr", run)
+                continue
             for _ in range(args.repeats):
                 floor.append(bare(network, windows, count, run.batch_size, run.threads))
                 cpu, wall = time.process_time(), time.perf_counter()
                 segment(path, model, Path(scratch) / "m.zarr", run)
-                engine.append((time.process_time() - cpu, time.perf_counter() - wall))
-            cpu, wall = (statistics.median(column) for column in zip(*engine, strict=True))
+                measured.append((time.process_time() - cpu, time.perf_counter() - wall))
+            cpu, wall = (statistics.median(column) for column in zip(*measured, strict=True))
             bare_cpu, bare_wall = (statistics.median(column) for column in zip(*floor, strict=True))
             print(
                 f"{overlap:7}  {count:7}  {cpu:12.1f}  {bare_cpu:10.1f}  {cpu / bare_cpu:5.3f}  "

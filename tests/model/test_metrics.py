@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_segment.model.metrics import Calibration, bach_score, confusion_matrix, lesion_dice, score
+from wsi_segment.model.metrics import Calibration, bach_score, bootstrap_intervals, confusion_matrix, lesion_dice, score
 
 TRUTH = np.array([1, 1, 1, 1, 2, 2, 3, 0, 0], np.uint8)
 PREDICTED = np.array([1, 1, 2, 0, 2, 3, 3, 1, 2], np.uint8)
@@ -69,3 +69,13 @@ def test_bach_score_by_hand() -> None:
     assert bach_score(confusion_matrix(truth, prediction, 4)) == pytest.approx(1 - 6 / 10)
     assert bach_score(confusion_matrix(truth, truth, 4)) == 1
     assert math.isnan(bach_score(confusion_matrix(truth[:1], prediction[:1], 4)))
+
+
+def test_intervals_come_from_drawing_cases() -> None:
+    right, wrong = np.array([[50, 0, 0], [0, 50, 0]]), np.array([[0, 50, 0], [50, 0, 0]])
+    alike = bootstrap_intervals([right] * 5)
+    assert alike["macro_f1"] == (1.0, 1.0)
+    low, high = bootstrap_intervals([right] * 5 + [wrong] * 5)["macro_f1"]
+    assert low < 0.3
+    assert high > 0.7
+    assert bootstrap_intervals([right, wrong]) == bootstrap_intervals([right, wrong])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,37 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(
     train(dataset, tmp_path / "another", recipe, 4, nobody)
     another = weights_of(tmp_path / "another")
     assert not all(torch.equal(whole[name], another[name]) for name in whole)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from wsi_segment.model.loaders.manifest import read_dataset
+from wsi_segment.model.recipe import Recipe
+from wsi_segment.model.training import train
+def kill(progress):
+    if progress.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+recipe = Recipe(
+    learning_rate=1e-3, steps=4, segmentation_batch=2, classification_batch=2, validate_every=2, flip=True, shift=8
+)
+train(read_dataset(Path(sys.argv[1])), Path(sys.argv[2]), recipe, 3, kill)
+"""
+
+
+def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    dataset = read_dataset(write_dataset(folder))
+    train(dataset, tmp_path / "whole", TINY, 3, nobody)
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "cut")]
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert [row["step"] for row in read_log(tmp_path / "cut")] == [2]
+    train(dataset, tmp_path / "cut", TINY, 3, nobody)
+    whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
 def test_a_run_folder_of_another_recipe_is_refused(dataset: Dataset, tmp_path: Path) -> None:

@@ -376,5 +376,9 @@ def test_evaluate_measures_and_records(tmp_path: Path, capsys: pytest.CaptureFix
     assert figures["macro_f1"] > 0.9
     assert figures["majority_baseline"]["macro_f1"] < 0.4
     assert json.loads((model.folder / "card.json").read_text())["metrics"]["val"]["macro_f1"] == figures["macro_f1"]
-    assert main(["evaluate", str(model.folder), str(tmp_path)]) == 0
+    assert figures["intervals_95"]["macro_f1"][0] <= figures["macro_f1"] <= figures["intervals_95"]["macro_f1"][1]
+    sheet = tmp_path / "sheet.png"
+    assert main(["evaluate", str(model.folder), str(tmp_path), "--sheet", str(sheet)]) == 0
     assert "red" in capsys.readouterr().out
+    with Image.open(sheet) as picture:
+        assert picture.width > 1000

@@ -135,6 +135,7 @@ def prepare(
         provider = onnx.provider
     budget = make_budget(frame, lattice, card, run)
     step = _stage("tissue", report, stop or threading.Event())
+    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step)
     try:
         fingerprint = slide_fingerprint(slide_files(path))
     except OSError as error:
@@ -147,7 +148,6 @@ def prepare(
     if begun is not None and differing_keys(begun, flat(provenance)) == {"parameters.region_size"}:
         budget = make_budget(frame, lattice, card, replace(run, region_size=begun["parameters.region_size"]))
         provenance = describe(budget)
-    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step)
     plan = make_plan(frame, lattice, tissue, budget)
     return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
 

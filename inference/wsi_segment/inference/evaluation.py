@@ -17,52 +17,115 @@ from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.readers.image import ImageSlide
 from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import ModelCard
-from wsi_segment.model.dataset import Dataset, Split
+from wsi_segment.model.dataset import Dataset, Item, Split
 from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.metrics import Calibration, Confusion, bach_score, confusion_matrix, lesion_dice, score
+from wsi_segment.model.metrics import (
+    Calibration,
+    Confusion,
+    bach_score,
+    bootstrap_intervals,
+    confusion_matrix,
+    lesion_dice,
+    score,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What a model made of one image."""
+
+    item: Item
+    confusion: Confusion
+    """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
+    label: int | None
+    """The commonest in the mask of the classes that images of the split are labelled with; None without labels."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the labelled pixels that are right."""
+        return float(np.trace(self.confusion) / max(1, self.confusion.sum()))
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A model's confusion on one split, beside that of always answering the commonest class of train."""
+    """A model's results on one split, beside that of always answering the commonest class of train."""
 
     split: Split
-    images: int
-    groups: int
     names: tuple[str, ...]
-    confusion: Confusion
-    """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
-    baseline: Confusion
-    baseline_class: str
+    images: tuple[ImageResult, ...]
+    baseline_class: int
+    """Class id."""
     calibration_error: float
     """Expected calibration error of the pixels."""
-    bach_score: float | None
-    """Mean over images, where the dataset's classes are grades; None elsewhere."""
-    image_accuracy: float | None
-    """Share of labelled images whose label is the commonest of the label classes in the mask; None without labels."""
+    ordered: bool
+    """Whether classes are grades."""
+
+    @property
+    def confusion(self) -> Confusion:
+        """Of all images."""
+        return _sum(self.images)
+
+    @property
+    def image_accuracy(self) -> float | None:
+        """Share of labelled images whose label was found; None without labels."""
+        found = [image.label == image.item.label for image in self.images if image.item.label is not None]
+        return sum(found) / len(found) if found else None
 
     def as_dict(self) -> dict[str, Any]:
         """All scores, plain, for JSON and for the card."""
-        names = list(self.names)
+        names, confusion, accuracy = list(self.names), self.confusion, self.image_accuracy
+        baseline = np.zeros_like(confusion)
+        baseline[:, self.baseline_class - 1] = confusion.sum(axis=1)
         return {
             "split": self.split,
-            "images": self.images,
-            "cases": self.groups,
-            "lesion_dice": round(lesion_dice(self.confusion), 4),
-            **score(self.confusion).as_dict(names),
+            "images": len(self.images),
+            "cases": len({image.item.group for image in self.images}),
+            **_headline(confusion),
+            "per_class": score(confusion).as_dict(names)["per_class"],
+            **({"per_label": self._per_label()} if accuracy is not None else {}),
+            "intervals_95": bootstrap_intervals(self._by_case()),
             "calibration_error": round(self.calibration_error, 4),
-            "image_accuracy": None if self.image_accuracy is None else round(self.image_accuracy, 4),
-            **({} if self.bach_score is None else {"bach_score": round(self.bach_score, 4)}),
-            "majority_baseline": {
-                "class": self.baseline_class,
-                "lesion_dice": round(lesion_dice(self.baseline), 4),
-                **{
-                    key: value
-                    for key, value in score(self.baseline).as_dict(names).items()
-                    if key in ("macro_f1", "micro_f1", "accuracy")
-                },
-            },
+            "image_accuracy": None if accuracy is None else round(accuracy, 4),
+            **({"bach_score": self._bach_score()} if self.ordered else {}),
+            "majority_baseline": {"class": names[self.baseline_class - 1], **_headline(baseline)},
         }
+
+    def _per_label(self) -> dict[str, Any]:
+        """Figures of the images of each label."""
+        rows: dict[str, Any] = {}
+        for label in sorted({image.item.label for image in self.images if image.item.label is not None}):
+            images = [image for image in self.images if image.item.label == label]
+            figures = _headline(_sum(images))
+            found = sum(image.label == label for image in images) / len(images)
+            rows[self.names[label - 1]] = {
+                "images": len(images),
+                "lesion_dice": figures["lesion_dice"],
+                "accuracy": figures["accuracy"],
+                "label_found": round(found, 4),
+            }
+        return rows
+
+    def _by_case(self) -> list[Confusion]:
+        groups: dict[str, list[ImageResult]] = {}
+        for image in self.images:
+            groups.setdefault(image.item.group, []).append(image)
+        return [_sum(images) for images in groups.values()]
+
+    def _bach_score(self) -> float | None:
+        scores = [bach_score(image.confusion) for image in self.images]
+        known = [value for value in scores if not np.isnan(value)]
+        return round(float(np.mean(known)), 4) if known else None
+
+
+def _sum(images: Any) -> Confusion:
+    total: Confusion = np.sum([image.confusion for image in images], axis=0)
+    return total
+
+
+def _headline(confusion: Confusion) -> dict[str, Any]:
+    scores = score(confusion).as_dict([str(index) for index in range(confusion.shape[0])])
+    figures = {"lesion_dice": round(lesion_dice(confusion), 4)}
+    return figures | {key: scores[key] for key in ("macro_f1", "micro_f1", "accuracy")}
 
 
 def evaluate(
@@ -92,40 +155,39 @@ def evaluate(
     items = [item for item in dataset.split(split) if item.mask is not None]
     if not items:
         raise DatasetError(f"{dataset.name}: no image with a mask in {split}")
-    majority = _majority_class(dataset)
-    confusion = np.zeros((len(names), len(names) + 1), np.int64)
-    baseline = confusion.copy()
     calibration = Calibration()
     label_classes = sorted({item.label for item in items if item.label is not None})
-    recognised: list[bool] = []
-    graded: list[float] = []
+    results: list[ImageResult] = []
     for done, item in enumerate(items, start=1):
-        truth = dataset.read_mask(item)
-        pixels = dataset.read_image(item)
-        if truth is None or truth.shape != pixels.shape[:2]:
-            raise DatasetError(f"{item.mask}: is not of the size of its image {item.image}")
+        truth, pixels = read_pair(dataset, item)
         prediction, confidence = predict_image(pixels, dataset.mpp, card, network, overlap)
         calibration.add(truth, prediction, confidence)
-        if item.label is not None:
+        label = None
+        if label_classes:
             areas = np.bincount(prediction.ravel(), minlength=len(names) + 1)[label_classes]
-            recognised.append(label_classes[int(areas.argmax())] == item.label)
-        counts = confusion_matrix(truth, prediction, len(names))
-        confusion += counts
-        graded.append(bach_score(counts))
-        baseline += confusion_matrix(truth, np.full_like(truth, majority), len(names))
+            label = label_classes[int(areas.argmax())]
+        results.append(ImageResult(item, confusion_matrix(truth, prediction, len(names)), label))
         step(done, len(items))
     return Evaluation(
         split=split,
-        images=len(items),
-        groups=len({item.group for item in items}),
         names=names,
-        confusion=confusion,
-        baseline=baseline,
-        baseline_class=names[majority - 1],
+        images=tuple(results),
+        baseline_class=_majority_class(dataset),
         calibration_error=calibration.error,
-        bach_score=float(np.nanmean(graded)) if dataset.ordered and not np.isnan(graded).all() else None,
-        image_accuracy=sum(recognised) / len(recognised) if recognised else None,
+        ordered=dataset.ordered,
     )
+
+
+def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Class ids (h, w) and RGB (h, w, 3) of an item with a mask.
+
+    Raises:
+        DatasetError: they differ in size.
+    """
+    truth, pixels = dataset.read_mask(item), dataset.read_image(item)
+    if truth is None or truth.shape != pixels.shape[:2]:
+        raise DatasetError(f"{item.mask}: is not of the size of its image {item.image}")
+    return truth, pixels
 
 
 def predict_image(

@@ -111,6 +111,28 @@ def lesion_dice(confusion: Confusion, background: int = 1) -> float:
     return float(2 * hits / (truth + predicted)) if truth + predicted else float("nan")
 
 
+def bootstrap_intervals(cases: list[Confusion], draws: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the headline figures: percentiles over cases drawn with replacement (Efron 1979).
+
+    Args:
+        cases: A confusion matrix a case; cases are what is independent, not images.
+        draws: How many times.
+        seed: Of the draws.
+    """
+    rng, stacked = np.random.default_rng(seed), np.stack(cases)
+    values: dict[str, list[float]] = {"lesion_dice": [], "macro_f1": [], "micro_f1": []}
+    for _ in range(draws):
+        confusion = stacked[rng.integers(len(cases), size=len(cases))].sum(axis=0)
+        scores = score(confusion)
+        for name, value in zip(values, (lesion_dice(confusion), scores.macro_f1, scores.micro_f1), strict=True):
+            values[name].append(value)
+    return {
+        name: (round(float(np.nanpercentile(found, 2.5)), 4), round(float(np.nanpercentile(found, 97.5)), 4))
+        for name, found in values.items()
+        if not np.isnan(found).all()
+    }
+
+
 def bach_score(confusion: Confusion) -> float:
     """The score of the BACH challenge (Aresta et al. 2019) of one slide, for classes that are grades.
 

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: val")
     parser.add_argument("--overlap", type=float, default=0.25, help="as in segmentation (default: 0.25)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw 12 images with truth and prediction")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -66,6 +67,7 @@ def _of_model(args: argparse.Namespace) -> int:
 
     from wsi_segment.inference.evaluation import evaluate
     from wsi_segment.inference.network import OnnxNetwork
+    from wsi_segment.inference.sheet import write_sheet
     from wsi_segment.inference.training_data import read_training_data
     from wsi_segment.model.card import find_model, write_card
     from wsi_segment.service.changes import parse_changes
@@ -85,6 +87,8 @@ def _of_model(args: argparse.Namespace) -> int:
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     figures = result.as_dict() | {"overlap": args.overlap}
+    if args.sheet is not None:
+        write_sheet(args.sheet, dataset, result, model.card, network, args.overlap)
     if args.record:
         metrics = model.card.metrics | {args.split: {"dataset": dataset.name, **figures}}
         write_card(model.card.model_copy(update={"metrics": metrics}), model.folder)
@@ -114,4 +118,6 @@ def _print_table(heading: str, figures: dict[str, Any]) -> None:
         console.print(f"{'':17} model   always {base['class']}")
     for key in ("lesion_dice", "macro_f1", "micro_f1", "accuracy", "bach_score", "calibration_error", "image_accuracy"):
         if figures.get(key) is not None:
-            console.print(f"{key:17} {text(figures[key])}   {text(base.get(key))}".rstrip())
+            interval = figures.get("intervals_95", {}).get(key)
+            between = f"   ({interval[0]:.3f} to {interval[1]:.3f} in 95 % of draws of cases)" if interval else ""
+            console.print(f"{key:17} {text(figures[key])}   {text(base.get(key)):5}{between}".rstrip())
