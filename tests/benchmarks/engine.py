@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def bare(model: OnnxNetwork, windows: np.ndarray, count: int, batch: int, thread
 
 def profile(path: Path, model: Model, out: Path, run: Run) -> None:
     """CPU seconds of each stage of one run, by the threads' own clocks."""
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     stages: list[tuple[Any, str, str]] = [
         (OnnxNetwork, "__call__", "network"),
         (TileSlide, "read", "reading and decoding"),
@@ -75,7 +75,7 @@ def profile(path: Path, model: Model, out: Path, run: Run) -> None:
     total = time.process_time() - started
     for owner, name, original in originals:
         setattr(owner, name, original)
-    for stage, seconds in spent.most_common():
+    for stage, seconds in sorted(spent.items(), key=lambda entry: -entry[1]):
         print(f"  {stage:40} {seconds:7.2f} s  {100 * seconds / total:5.1f} %")
     print(f"  {'everything else':40} {total - sum(spent.values()):7.2f} s  of {total:.2f}")
 
