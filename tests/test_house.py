@@ -32,10 +32,8 @@ def test_imports_go_one_way(path: Path) -> None:
     modules = {
         name
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        for name in (
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
-        )
         if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [part.name for part in node.names])
     }
     used = {module.split(".")[1] for module in modules if module.startswith("wsi_segment.")}
     assert used <= MAY_IMPORT[portion], path

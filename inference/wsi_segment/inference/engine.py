@@ -135,7 +135,7 @@ def prepare(
         provider = onnx.provider
     budget = make_budget(frame, lattice, card, run)
     step = _stage("tissue", report, stop or threading.Event())
-    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step)
+    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step, run.region)
     try:
         fingerprint = slide_fingerprint(slide_files(path))
     except OSError as error:

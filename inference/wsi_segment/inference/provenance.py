@@ -79,6 +79,7 @@ def make_provenance(
             "stride": lattice.stride,
             "window": lattice.window,
             "tissue": f"geojson {sha256_of(run.tissue)}" if isinstance(run.tissue, Path) else run.tissue,
+            "region": None if run.region is None else f"geojson {sha256_of(run.region)}",
             "region_size": region_size,
             "apply_icc": run.apply_icc,
             "ome_zarr": run.ome_zarr,

@@ -32,6 +32,8 @@ class Run:
     apply_icc: bool = False
     """Bring colours from the slide's ICC profile to sRGB; else the profile is only recorded."""
     tissue: TissueMethod = "otsu"
+    region: Path | None = None
+    """GeoJSON file of outlines beyond which nothing is analysed; to whole cells of tissue, about 16 µm."""
     device: Device = "auto"
     batch_size: int = 16
     """Windows a network call."""

@@ -110,7 +110,12 @@ def cell_size(frame: MaskFrame, mask_mpp: float) -> int:
 
 
 def find_tissue(
-    slide: Slide, frame: MaskFrame, mask_mpp: float, method: TissueMethod, step: Callable[[int, int], None]
+    slide: Slide,
+    frame: MaskFrame,
+    mask_mpp: float,
+    method: TissueMethod,
+    step: Callable[[int, int], None],
+    region: Path | None = None,
 ) -> TissueMask:
     """The tissue of a slide.
 
@@ -121,18 +126,21 @@ def find_tissue(
         method: ``otsu``: Otsu's threshold on chroma, without pen marks and dust; ``none``: everything is tissue;
             a path: the polygons of a GeoJSON file.
         step: Called with (rows read, rows in all) after each band; may raise to stop.
+        region: GeoJSON file of outlines beyond which nothing counts as tissue.
 
     Memory bound:
         ``TISSUE_BYTES``, and one band of :func:`wsi_segment.inference.pixels.read_whole`.
     """
     cell = cell_size(frame, mask_mpp)
-    rows, columns = -(-frame.height // cell), -(-frame.width // cell)
     if method == "none":
-        return TissueMask.of(np.ones((rows, columns), bool), cell)
-    if isinstance(method, Path):
-        return TissueMask.of(tissue_from_geojson(method, slide, frame, cell), cell)
-    thumbnail = read_whole(PixelSource(slide, frame.coarser(slide, cell)), step)
-    return TissueMask.of(tissue_of(thumbnail, mask_mpp * cell), cell)
+        cells = np.ones((-(-frame.height // cell), -(-frame.width // cell)), bool)
+    elif isinstance(method, Path):
+        cells = cells_of_geojson(method, "--tissue", slide, frame, cell)
+    else:
+        cells = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
+    if region is not None:
+        cells &= cells_of_geojson(region, "--region", slide, frame, cell)
+    return TissueMask.of(cells, cell)
 
 
 def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -168,11 +176,12 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     return grown & ~ink
 
 
-def tissue_from_geojson(path: Path, slide: Slide, frame: MaskFrame, cell: int) -> NDArray[np.bool_]:
+def cells_of_geojson(path: Path, flag: str, slide: Slide, frame: MaskFrame, cell: int) -> NDArray[np.bool_]:
     """Cells (rows, columns) that the polygons of a GeoJSON file touch.
 
     Args:
         path: A geometry, feature or collection; level-0 pixels from the corner of the bounds, as QuPath exports.
+        flag: Through which the user gave it, for the message.
         slide: Its bounds are read.
         frame: Of the mask.
         cell: Side of a cell in mask pixels.
@@ -184,11 +193,11 @@ def tissue_from_geojson(path: Path, slide: Slide, frame: MaskFrame, cell: int) -
         parsed = shapely.from_geojson(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, shapely.GEOSException) as error:
         reason = getattr(error, "strerror", None) or "not GeoJSON"
-        raise InputError(f"--tissue {path}: {reason}; give otsu, none, or a GeoJSON file of polygons") from error
+        raise InputError(f"{flag} {path}: {reason}; give a GeoJSON file of polygons") from error
     parts = shapely.get_parts(shapely.get_parts(shapely.get_parts(parsed)))
     polygons = [part for part in np.atleast_1d(parts) if part.geom_type == "Polygon" and not part.is_empty]
     if not polygons:
-        raise InputError(f"--tissue {path}: holds no polygon; draw the tissue's outline and export it as GeoJSON")
+        raise InputError(f"{flag} {path}: holds no polygon; draw an outline and export it as GeoJSON")
     side = frame.downsample * cell
     to_slide = Affine(side, 0, frame.s_x0 - slide.bounds.x0, 0, side, frame.s_y0 - slide.bounds.y0)
     shape = -(-frame.height // cell), -(-frame.width // cell)

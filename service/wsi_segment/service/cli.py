@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-COMMANDS = ("models", "info", "verify", "train", "evaluate", "export", "experiment")
+COMMANDS = (
+    "models", "info", "verify", "train", "evaluate", "export", "experiment",
+    "serve", "submit", "status", "fetch", "keys", "doctor",
+)  # fmt: skip
 """Commands with a name; without one, slides are segmented."""
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -141,3 +141,29 @@ class _Lines:
             f"{self._name}: {_STAGES[progress.stage]}: {progress.done}/{progress.total}{unit}, {speed:.0f}/s{left}",
             soft_wrap=True,
         )
+
+
+class Following:
+    """A job or batch of a service, followed: a bar on a terminal, else a line a change. A context."""
+
+    def __init__(self, name: str) -> None:
+        self._console = Console(stderr=True, markup=False)
+        self._bar = make_bar(self._console)
+        self._task = self._bar.add_task(f"{name}: waiting", total=None, unit="")
+        self._name = name
+
+    def __enter__(self) -> Following:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Tell of an event of the service."""
+        text = event.get("stage") or event["kind"]
+        if self._console.is_terminal:
+            done = {"completed": event["done"], "total": event["total"] or None} if event["kind"] == "progress" else {}
+            self._bar.update(self._task, description=f"{self._name}: {_STAGES.get(text, text)}", **done)
+        elif event["kind"] != "progress":
+            self._console.print(f"{event['job']}: {text} {event.get('message', '')}".rstrip(), soft_wrap=True)

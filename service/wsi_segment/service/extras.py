@@ -9,11 +9,14 @@ from wsi_segment.model.errors import InputError
 
 
 @contextmanager
-def needs_train_extra() -> Iterator[None]:
-    """Turn a missing torch, onnx or matplotlib into the command that installs it."""
+def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Turn a missing library into the command that installs it.
+
+    Args:
+        extra: Of the package, such as ``train``.
+        purpose: What needs it, as the beginning of a sentence.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{error.name} is not installed; training and export need: pip install wsi-segment[train]"
-        ) from error
+        raise InputError(f"{error.name} is not installed; {purpose} needs: pip install wsi-segment[{extra}]") from error

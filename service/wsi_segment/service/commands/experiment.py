@@ -40,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.inference.training_data import read_training_data
     from wsi_segment.model.experiment import ResultFile, read_plan
     from wsi_segment.service.changes import parse_changes
-    from wsi_segment.service.extras import needs_train_extra
+    from wsi_segment.service.extras import needs_extra
 
     plan, results = read_plan(args.config), ResultFile(args.results)
     console = Console(stderr=True, quiet=args.quiet)
-    with needs_train_extra():
+    with needs_extra("train", "training and export"):
         from wsi_segment.model.figures import draw_figures
     if not args.figures_only:
         dataset = read_training_data(args.manifest, parse_changes("--data", args.data))

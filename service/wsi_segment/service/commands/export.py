@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say how far graph and network agree."""
-    from wsi_segment.service.extras import needs_train_extra
+    from wsi_segment.service.extras import needs_extra
 
-    with needs_train_extra():
+    with needs_extra("train", "training and export"):
         from wsi_segment.export.model_folder import export_run
     exported = export_run(
         args.run,

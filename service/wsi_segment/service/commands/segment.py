@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none or a wrong one")
     add("--overlap", type=float, default=0.25, metavar="SHARE", help="of a window with its neighbour (default: 0.25)")
     add("--tissue", default="otsu", metavar="HOW", help="otsu (default), none (everything), or a GeoJSON file")
+    add("--region", type=Path, metavar="GEOJSON", help="analyse only what lies inside these outlines")
     add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     add("--batch-size", type=int, default=16, metavar="N", help="windows a network call (default: 16)")
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     choices = Run(
         overlap=args.overlap,
         tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
+        region=args.region,
         device=args.device,
         batch_size=args.batch_size,
         workers=args.workers or 0,

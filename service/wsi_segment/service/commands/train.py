@@ -38,14 +38,14 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.model.recipe import make_recipe
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import make_bar
-    from wsi_segment.service.extras import needs_train_extra
+    from wsi_segment.service.extras import needs_extra
 
     changes = parse_changes("--set", args.set)
     if args.steps is not None:
         changes["steps"] = args.steps
     recipe = make_recipe(args.recipe, changes)
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
-    with needs_train_extra():
+    with needs_extra("train", "training and export"):
         from wsi_segment.model.curves import draw_curves
         from wsi_segment.model.run_folder import read_log
         from wsi_segment.model.training import TrainingProgress, train

@@ -1,0 +1,82 @@
+"""The application, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+
+from wsi_segment.service.api import batch_routes, job_routes, problems, result_routes, slide_routes, system_routes
+from wsi_segment.service.api.guard import Guard
+from wsi_segment.service.api.schemas import BatchRequest
+from wsi_segment.service.api.state import Service
+
+_DESCRIPTION = """Segments whole-slide images. Post a slide as a job, follow it, fetch its mask.
+
+For research only, not for diagnosis. Errors are problem documents (RFC 9457). Where the server has keys, send one as
+`Authorization: Bearer …`.
+"""
+
+
+def make_app(service: Service) -> FastAPI:
+    """The application over the parts of a service, which it starts and ends with itself."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.supervisor.start()
+        service.housekeeping.start()
+        feeding = asyncio.create_task(service.feed.run())
+        yield
+        service.feed.close()
+        await asyncio.to_thread(service.supervisor.stop)
+        await asyncio.to_thread(service.housekeeping.stop)
+        await feeding
+        service.pool.close()
+        service.database.close()
+
+    app = FastAPI(
+        title="wsi-segment",
+        version=version("wsi-segment"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=service.settings.max_body,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.service = service
+    for module in (slide_routes, job_routes, batch_routes, result_routes):
+        app.include_router(module.router)
+    for router in (system_routes.models, system_routes.system, system_routes.pages):
+        app.include_router(router)
+    problems.install(app)
+    _describe(app)
+    hosts = [*service.settings.allowed_host, service.settings.host]
+    app.add_middleware(
+        Guard, keys=service.keys, metrics=service.metrics, hosts=hosts, origins=service.settings.allowed_origin
+    )
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Schemas that no route names by itself, and keys, into the OpenAPI document."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            schemas = document["components"]["schemas"]
+            for model in (problems.Problem, BatchRequest):
+                schema = TypeAdapter(model).json_schema(ref_template="#/components/schemas/{model}")
+                schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{}, {"key": []}]
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,93 @@
+"""Events to many listeners: the table is read once for all, and by each only for what it missed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from wsi_segment.service.database import Database
+from wsi_segment.service.events import Event, last_number, read_events
+
+POLL_SECONDS = 0.25
+_MOST_WAITING = 10_000
+"""A listener so far behind is cut off; it comes again with the number of its last event."""
+_PAGE = 1000
+
+log = logging.getLogger(__name__)
+
+
+class _Listener:
+    def __init__(self, job: str | None, batch: str | None) -> None:
+        self.job, self.batch = job, batch
+        self.events: asyncio.Queue[Event | None] = asyncio.Queue(_MOST_WAITING)
+
+    def wants(self, event: Event) -> bool:
+        return (self.job is None or event.job == self.job) and (self.batch is None or event.batch == self.batch)
+
+    def put(self, event: Event | None) -> bool:
+        try:
+            self.events.put_nowait(event)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+
+class Feed:
+    """Passes new events of the table on; lives in the server's event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: set[_Listener] = set()
+        self._closed = False
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
+    async def run(self) -> None:
+        """Read the table until the server ends."""
+        last = await asyncio.to_thread(last_number, self._database)
+        while not self._closed:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                found = await asyncio.to_thread(read_events, self._database, last)
+            except Exception:
+                log.exception("events cannot be read; it is tried again")
+                continue
+            for event in found:
+                last = event.number
+                for listener in list(self._listeners):
+                    if listener.wants(event) and not listener.put(event):
+                        self._listeners.discard(listener)
+
+    def close(self) -> None:
+        """End all streams; safe from a signal handler of the event loop."""
+        self._closed = True
+        for listener in list(self._listeners):
+            listener.put(None)
+
+    async def follow(self, after: int, job: str | None = None, batch: str | None = None) -> AsyncIterator[Event]:
+        """All events with larger numbers, those of the past first; ends when the server ends."""
+        async with self._listening(job, batch) as listener:
+            while page := await asyncio.to_thread(read_events, self._database, after, job, batch, _PAGE):
+                for event in page:
+                    after = event.number
+                    yield event
+            while not self._closed and (listener in self._listeners or not listener.events.empty()):
+                event_or_end = await listener.events.get()
+                if event_or_end is None:
+                    return
+                if event_or_end.number > after:  # what came between listening and reading is known already
+                    yield event_or_end
+
+    @asynccontextmanager
+    async def _listening(self, job: str | None, batch: str | None) -> AsyncIterator[_Listener]:
+        listener = _Listener(job, batch)
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)

@@ -1,0 +1,143 @@
+"""What every request passes first: its id, the host and origin it names, its key; and what every answer carries."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wsi_segment.service.api.metrics import Metrics
+from wsi_segment.service.api.problems import ProblemError
+from wsi_segment.service.keys import Keys
+from wsi_segment.service.logs import request_id
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_OPEN = ("/health/",)
+"""Paths that need no key: they tell nothing."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+log = logging.getLogger("wsi_segment.service.access")
+
+
+class Guard:
+    """An ASGI layer around the application."""
+
+    def __init__(
+        self, app: ASGIApp, keys: Keys, metrics: Metrics, hosts: Sequence[str], origins: Sequence[str]
+    ) -> None:
+        """A guard.
+
+        Args:
+            app: What it guards.
+            keys: Where there are any, every request needs one.
+            metrics: Told of each request.
+            hosts: Names that clients may use for this server, beside those of the loopback.
+            origins: Origins of pages that may call, beside the server's own.
+        """
+        self._app, self._keys, self._metrics = app, keys, metrics
+        self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._origins = {origin.lower().rstrip("/") for origin in origins}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+        token = request_id.set(secrets.token_hex(8))
+        headers = Headers(scope=scope)
+        origin = headers.get("origin", "")
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answer = MutableHeaders(scope=message)
+                answer["x-request-id"] = request_id.get()
+                for name, value in _HEADERS.items():
+                    answer.setdefault(name, value)
+                if origin.lower() in self._origins:
+                    answer["access-control-allow-origin"] = origin
+                    answer["access-control-expose-headers"] = "Location, ETag, Content-Range, X-Request-Id"
+                    answer["cross-origin-resource-policy"] = "cross-origin"
+                    answer.add_vary_header("Origin")
+            await send(message)
+
+        try:
+            self._check_host(headers)
+            if scope["method"] == "OPTIONS" and origin.lower() in self._origins:
+                await _preflight(sending)
+                return
+            client = await self._check_key(scope, headers)
+            scope.setdefault("state", {})["client"] = client
+            await self._app(scope, receive, sending)
+        except ProblemError as error:
+            await error.response()(scope, receive, sending)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.request(scope["method"], route, status, seconds)
+            log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
+            request_id.reset(token)
+
+    def _check_host(self, headers: Headers) -> None:
+        """Against DNS rebinding and pages of others: for every method, with a key or without."""
+        host = _host_of(f"//{headers.get('host', '')}")
+        if host not in self._hosts:
+            raise ProblemError(400, "unknown-host", "this host name is not served; see --allowed-host")
+        origin = headers.get("origin")
+        if origin is None or origin.lower() in self._origins:
+            return
+        if urlsplit(origin).netloc.lower() != headers.get("host", "").lower() or _host_of(origin) not in self._hosts:
+            raise ProblemError(403, "foreign-origin", "pages of this origin may not call; see --allowed-origin")
+
+    async def _check_key(self, scope: Scope, headers: Headers) -> str:
+        path = scope["path"]
+        if path.startswith(_OPEN):
+            return ""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if not token:
+            if await anyio.to_thread.run_sync(self._keys.any_valid):
+                raise _unauthorized("this server asks for a key: send Authorization: Bearer …")
+            return ""
+        key = await anyio.to_thread.run_sync(self._keys.check, token.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise _unauthorized("the key is unknown, was revoked, or has expired")
+        needed = "metrics" if path == "/metrics" else "read" if scope["method"] in _SAFE else "write"
+        if needed not in key.scopes:
+            raise ProblemError(403, "missing-scope", f"the key lacks the scope {needed!r}")
+        return key.name
+
+
+def _unauthorized(detail: str) -> ProblemError:
+    return ProblemError(401, "unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="wsi-segment"'})
+
+
+def _host_of(address: str) -> str:
+    try:
+        return (urlsplit(address).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+async def _preflight(send: Send) -> None:
+    headers = [
+        (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
+        (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range"),
+        (b"access-control-max-age", b"600"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

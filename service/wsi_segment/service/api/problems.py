@@ -1,0 +1,120 @@
+"""Every error as a problem document (RFC 9457), and nothing internal in any of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from wsi_segment.model.errors import SlideError
+from wsi_segment.service.catalogue import UnknownSlideError
+from wsi_segment.service.trusted_models import UnknownModelError
+
+MEDIA_TYPE = "application/problem+json"
+_SHORT = 100
+
+log = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """What went wrong, after RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class ProblemError(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+        """A problem.
+
+        Args:
+            status: Of the answer.
+            kind: Stable name for programs, such as ``unknown-job``.
+            detail: One sentence for people, with the remedy.
+            headers: Of the answer.
+            more: Further members of the document.
+        """
+        super().__init__(detail)
+        self.status, self.kind, self.detail, self.headers, self.more = status, kind, detail, headers, more
+
+    def response(self) -> Response:
+        """The answer."""
+        document = {
+            "type": f"urn:wsi-segment:problem:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            **self.more,
+        }
+        return Response(json.dumps(document), self.status, self.headers, MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route, for OpenAPI: these, and those that every route can give."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    every = {400, 401, 403, 405, 413, 422, 500, *statuses}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(every)}
+
+
+def answers(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route whose answer is no JSON of a model; see :func:`documented`."""
+    return {200: {"content": {media_type: {}}, "description": "OK"}} | documented(*statuses)
+
+
+def created(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that makes something and says where; see :func:`documented`."""
+    location = {"description": "of what was made", "schema": {"type": "string"}}
+    return {201: {"description": "Created", "headers": {"Location": location}}} | documented(*statuses)
+
+
+def install(app: FastAPI) -> None:
+    """Have an application answer all its errors as problems."""
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(request: Request, error: ProblemError) -> Response:
+        return error.response()
+
+    @app.exception_handler(UnknownSlideError)
+    async def on_unknown_slide(request: Request, error: UnknownSlideError) -> Response:
+        return ProblemError(404, "unknown-slide", str(error)).response()
+
+    @app.exception_handler(UnknownModelError)
+    async def on_unknown_model(request: Request, error: UnknownModelError) -> Response:
+        return ProblemError(404, "unknown-model", str(error)).response()
+
+    @app.exception_handler(SlideError)
+    async def on_slide_error(request: Request, error: SlideError) -> Response:
+        return ProblemError(422, "unusable-slide", str(error)).response()
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        detail = {404: "nothing is here; /docs lists the routes", 405: f"{request.method} is not possible here"}
+        said = detail.get(error.status_code, str(error.detail))
+        return ProblemError(error.status_code, kind, said, dict(error.headers or {})).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        errors = [
+            {"where": ".".join(str(part) for part in one["loc"]), "detail": one["msg"][:_SHORT]}
+            for one in error.errors()[:_SHORT]
+        ]
+        first = errors[0]
+        return ProblemError(422, "invalid-request", f"{first['where']}: {first['detail']}", errors=errors).response()
+
+    @app.exception_handler(Exception)
+    async def on_unexpected(request: Request, error: Exception) -> Response:
+        return ProblemError(500, "internal-error", "the server failed; its log says more, by the request id").response()

@@ -1,0 +1,288 @@
+"""What goes in and out as JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from wsi_segment.service.jobs import Batch, Job, Status
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b4c3d2e1f"])]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Position = Annotated[list[Annotated[float, Field(ge=-1e9, le=1e9)]], Field(min_length=2, max_length=3)]
+Ring = Annotated[list[Position], Field(min_length=4, max_length=100_000)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Polygon(_In):
+    """GeoJSON; level-0 pixels from the corner of the slide's bounds."""
+
+    type: Literal["Polygon"]
+    coordinates: Annotated[list[Ring], Field(min_length=1, max_length=10_000)]
+
+
+class MultiPolygon(_In):
+    """GeoJSON; level-0 pixels from the corner of the slide's bounds."""
+
+    type: Literal["MultiPolygon"]
+    coordinates: Annotated[list[list[Ring]], Field(min_length=1, max_length=10_000)]
+
+
+class Choices(_In):
+    """How a slide is segmented; what is left out is the model's or the engine's default."""
+
+    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
+    mpp: (
+        Annotated[float, Field(ge=0.05, le=100, description="µm per level-0 pixel, where the slide tells none")] | None
+    ) = None
+    overlap: (
+        Annotated[float, Field(ge=0, le=0.9, description="share of a window that its neighbour covers too")] | None
+    ) = None
+    tissue: Literal["otsu", "none"] | None = None
+    probabilities: bool = False
+    ome_zarr: Literal["0.5", "0.4"] = "0.5"
+    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with larger ones come first")] = 0
+
+
+class JobRequest(Choices):
+    """A slide to be segmented."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"slide": "5f2b1c9d8e7a6f5b4c3d2e1f"}]}
+    )
+
+    slide: Id
+    region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | None = None
+    width: Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it")] | None = None
+    height: Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it")] | None = None
+
+
+class BatchRow(Choices):
+    """One slide of a batch, by its id or by its path under a root."""
+
+    slide: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class BatchRequest(_In):
+    """Slides to be segmented."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"name": "week 12", "jobs": [{"slide": "slides/a.svs"}]}]},
+    )
+
+    name: Annotated[str, Field(max_length=200)] = ""
+    jobs: Annotated[list[BatchRow], Field(min_length=1, max_length=50_000)]
+
+
+class Link(BaseModel):
+    """Where to go on."""
+
+    rel: str
+    href: str
+    type: str
+
+
+class JobOut(BaseModel):
+    """A job; names of states as in OGC API - Processes."""
+
+    id: Id
+    status: Status
+    progress: Annotated[int, Field(ge=0, le=100)]
+    stage: str
+    slide: Id
+    model: str
+    batch: Id | None
+    priority: int
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    message: str
+    links: list[Link]
+
+
+class JobList(BaseModel):
+    """A page of jobs, the newest first."""
+
+    jobs: list[JobOut]
+    next_page_token: str
+
+
+class BatchOut(BaseModel):
+    """A batch."""
+
+    id: Id
+    name: str
+    status: Status
+    progress: Annotated[int, Field(ge=0, le=100)]
+    created: datetime
+    jobs: int
+    counts: dict[str, int]
+    links: list[Link]
+
+
+class BatchList(BaseModel):
+    """A page of batches, the newest first."""
+
+    batches: list[BatchOut]
+    next_page_token: str
+
+
+class SlideOut(BaseModel):
+    """A slide; ``error`` where it cannot be opened, and then nothing is known of it."""
+
+    id: Id
+    name: str
+    root: str
+    width: int | None = None
+    height: int | None = None
+    origin: list[int] | None = None
+    mpp: float | None = None
+    mpp_x: float | None = None
+    mpp_y: float | None = None
+    mpp_source: str | None = None
+    reader: str | None = None
+    levels: list[dict[str, float]] = []
+    error: str | None = None
+    links: list[Link]
+
+
+class SlideList(BaseModel):
+    """A page of slides, by their paths."""
+
+    slides: list[SlideOut]
+    next_page_token: str
+
+
+class ModelOut(BaseModel):
+    """A model: its card."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    version: str
+    description: str
+    mpp: float
+    classes: list[dict[str, Any]]
+
+
+class ModelList(BaseModel):
+    """All models."""
+
+    models: list[ModelOut]
+    default: str
+
+
+class FileOut(BaseModel):
+    """A file of a store."""
+
+    path: str
+    size: int
+
+
+class FileList(BaseModel):
+    """All files of a store."""
+
+    files: list[FileOut]
+
+
+class MaskLevel(BaseModel):
+    """A level of a mask; ``downsample`` against level 0 of the slide."""
+
+    downsample: float
+    width: int
+    height: int
+
+
+class MaskClass(BaseModel):
+    """A class id with its name and colour; 0 is "not analysed"."""
+
+    id: int
+    name: str
+    color: list[int]
+
+
+class TilesOut(BaseModel):
+    """What a viewer must know of the tiles of class ids."""
+
+    tile_size: int
+    levels: list[MaskLevel]
+    origin: list[float] = Field(description="of the mask, in level-0 pixels from the corner of the slide's bounds")
+    slide_width: int
+    slide_height: int
+    classes: list[MaskClass]
+
+
+def job_out(job: Job, default_model: str) -> JobOut:
+    """A job as clients see it."""
+    at = f"/v1/jobs/{job.id}"
+    links = [_link("self", at), _link("monitor", f"{at}/events", "text/event-stream")]
+    if job.status == "successful" and job.removed is None:
+        links += [
+            _link("http://www.opengis.net/def/rel/ogc/1.0/results", f"{at}/results"),
+            _link(
+                "mask",
+                f"{at}/results/zarr/zarr.json"
+                if job.parameters.get("ome_zarr", "0.5") == "0.5"
+                else f"{at}/results/zarr/.zattrs",
+            ),
+            _link("objects", f"{at}/results/objects.geojson", "application/geo+json"),
+        ]
+    progress = 100 if job.status == "successful" else 0
+    if job.status != "successful" and job.stage == "segment" and job.total:
+        progress = min(99, 100 * job.done // job.total)
+    return JobOut(
+        id=job.id,
+        status=job.status,
+        progress=progress,
+        stage=job.stage,
+        slide=job.slide,
+        model=job.parameters.get("model") or default_model,
+        batch=job.batch,
+        priority=job.priority,
+        created=moment(job.created),
+        started=None if job.started is None else moment(job.started),
+        finished=None if job.finished is None else moment(job.finished),
+        message=job.message,
+        links=links,
+    )
+
+
+def batch_out(batch: Batch) -> BatchOut:
+    """A batch as clients see it: running until all its jobs have ended, then as good as the worst of them."""
+    counts = batch.counts
+    ended = sum(counts.get(status, 0) for status in ("successful", "failed", "dismissed"))
+    status: Status = "running" if counts.get("running") or ended else "accepted"
+    if ended == batch.jobs:
+        status = "failed" if counts.get("failed") else "dismissed" if counts.get("dismissed") else "successful"
+    at = f"/v1/batches/{batch.id}"
+    links = [
+        _link("self", at),
+        _link("monitor", f"{at}/events", "text/event-stream"),
+        _link("item", f"/v1/jobs?batch={batch.id}"),
+    ]
+    return BatchOut(
+        id=batch.id,
+        name=batch.name,
+        status=status,
+        progress=100 * ended // max(1, batch.jobs),
+        created=moment(batch.created),
+        jobs=batch.jobs,
+        counts={str(name): count for name, count in counts.items()},
+        links=links,
+    )
+
+
+def moment(seconds: float) -> datetime:
+    """A time of the tables."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _link(rel: str, href: str, kind: str = "application/json") -> Link:
+    return Link(rel=rel, href=href, type=kind)

@@ -1,0 +1,114 @@
+"""The parts of a running service, as routes see them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import select, update
+
+from wsi_segment.inference.location import is_remote
+from wsi_segment.model.errors import SlideError
+from wsi_segment.service import pixels
+from wsi_segment.service.api.feed import Feed
+from wsi_segment.service.api.mask_tiles import MaskTiles
+from wsi_segment.service.api.metrics import Metrics
+from wsi_segment.service.api.problems import ProblemError
+from wsi_segment.service.catalogue import Catalogue, FoundSlide
+from wsi_segment.service.database import Database
+from wsi_segment.service.housekeeping import Housekeeping
+from wsi_segment.service.jobs import Job, Jobs
+from wsi_segment.service.keys import Keys
+from wsi_segment.service.pixels import PixelPool
+from wsi_segment.service.result_files import ResultFiles
+from wsi_segment.service.settings import Settings
+from wsi_segment.service.supervisor import Supervisor
+from wsi_segment.service.tables import slides
+from wsi_segment.service.trusted_models import TrustedModels
+from wsi_segment.service.work import without_paths
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """All that routes need."""
+
+    settings: Settings
+    database: Database
+    jobs: Jobs
+    keys: Keys
+    catalogue: Catalogue
+    models: TrustedModels
+    pool: PixelPool
+    supervisor: Supervisor
+    feed: Feed
+    housekeeping: Housekeeping
+    metrics: Metrics
+    masks: MaskTiles
+
+    @property
+    def data(self) -> Path:
+        """The service's folder."""
+        return self.settings.data
+
+    def job(self, job_id: str) -> Job:
+        """A job, or the answer 404."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            raise ProblemError(404, "unknown-job", f"job {job_id} is unknown; GET /v1/jobs lists those there are")
+        return job
+
+    def result(self, job_id: str) -> tuple[Job, ResultFiles]:
+        """A job with the files of its result, or the answer 404 where there are none."""
+        job = self.job(job_id)
+        if job.status != "successful":
+            why = f": {job.message}" if job.message else ""
+            raise ProblemError(404, "no-result", f"job {job_id} is {job.status}{why}; a successful one has results")
+        if job.removed is not None:
+            raise ProblemError(404, "result-removed", f"the results of job {job_id} were removed; post the slide again")
+        return job, ResultFiles.of(self.data, job)
+
+    def describe(self, slide: FoundSlide) -> dict[str, Any]:
+        """What a slide is; kept in the database until its file changes.
+
+        Raises:
+            SlideError: it cannot be opened.
+        """
+        stamp = _stamp(slide.location)
+        with self.database.read() as connection:
+            row = connection.execute(
+                select(slides.c.stamp, slides.c.description).where(slides.c.id == slide.id)
+            ).first()
+        if row is not None and row.stamp == stamp and stamp:
+            described: dict[str, Any] = row.description
+        else:
+            try:
+                described = self.pool.call(pixels.describe, slide.location)
+            except SlideError as error:
+                described = {"error": without_paths(str(error), [root.location for root in self.catalogue.roots])}
+            self.catalogue.remember([slide])
+            with self.database.write() as connection:
+                connection.execute(
+                    update(slides).where(slides.c.id == slide.id).values(stamp=stamp, description=described)
+                )
+        if "error" in described:
+            raise SlideError(described["error"])
+        return described
+
+
+def _stamp(location: Path) -> str:
+    if is_remote(location):
+        return ""
+    stat = location.stat()
+    return json.dumps([stat.st_size, stat.st_mtime_ns])
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Here = Annotated[Service, Depends(_service)]
+"""The service, as a parameter of a route."""

@@ -1,0 +1,213 @@
+"""A client of the service for Python programs: post slides, wait, fetch masks.
+
+with Client("http://127.0.0.1:8000") as client:
+    job = client.submit("slides/a.svs")
+    client.wait(job["id"], report=print)
+    client.fetch(job["id"], Path("a.zarr"))
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import httpx
+
+from wsi_segment.model.errors import InputError, RunError
+
+ENDED = ("successful", "failed", "dismissed")
+_SECONDS = 60.0
+_TRIES = 8
+_PAUSE = 0.5
+
+
+class Client:
+    """A connection to one server, and a context that closes it; a request that finds no connection is repeated."""
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=_SECONDS)
+        self._url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._http.close()
+
+    def find_slide(self, path_or_id: str) -> dict[str, Any]:
+        """The slide of an id, or of a path as the server sees it (``ROOT/below.svs``, or the whole path there)."""
+        if len(path_or_id) == 24 and set(path_or_id) <= set("0123456789abcdef"):
+            return self._call("GET", f"/v1/slides/{path_or_id}")
+        found: dict[str, Any] = self._call("GET", "/v1/slides", params={"path": path_or_id})["slides"][0]
+        return found
+
+    def submit(self, slide: str, **choices: Any) -> dict[str, Any]:
+        """Post a job; the job. Safe to be repeated by itself: no second job comes of it.
+
+        Args:
+            slide: Id or path, see :meth:`find_slide`.
+            choices: Further members of the request, such as ``model``, ``mpp``, ``region``.
+        """
+        body = {"slide": self.find_slide(slide)["id"]} | choices
+        return self._call("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+
+    def submit_batch(self, manifest: Path) -> dict[str, Any]:
+        """Post a CSV manifest with the columns ``slide,mpp,model``; the batch."""
+        headers = {"Content-Type": "text/csv", "Idempotency-Key": uuid.uuid4().hex}
+        return self._call("POST", "/v1/batches", content=manifest.read_bytes(), headers=headers)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job."""
+        return self._call("GET", f"/v1/jobs/{job_id}")
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """A batch."""
+        return self._call("GET", f"/v1/batches/{batch_id}")
+
+    def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """All jobs, the newest first; ``status`` and ``batch`` filter."""
+        token = ""
+        while True:
+            page = self._call("GET", "/v1/jobs", params={**filters, "page_size": 200, "page_token": token})
+            yield from page["jobs"]
+            token = page["next_page_token"]
+            if not token:
+                return
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Ask for a job's end; the job."""
+        return self._call("DELETE", f"/v1/jobs/{job_id}")
+
+    def retry(self, job_id: str) -> dict[str, Any]:
+        """Try a failed or dismissed job again; the job."""
+        return self._call("POST", f"/v1/jobs/{job_id}/retry")
+
+    def look(self, name: str, action: Literal["cancel", "retry"] | None = None) -> dict[str, Any]:
+        """The job or batch of an id, after something was asked of it.
+
+        Raises:
+            InputError: there is neither.
+        """
+        kinds: tuple[str, ...] = ("jobs", "batches")
+        for kind in kinds:
+            try:
+                self._call("GET", f"/v1/{kind}/{name}")
+            except InputError:
+                if kind == kinds[-1]:
+                    raise
+                continue
+            method, path = {"cancel": ("DELETE", ""), "retry": ("POST", "/retry"), None: ("GET", "")}[action]
+            return self._call(method, f"/v1/{kind}/{name}{path}")
+        raise AssertionError
+
+    def events(self, kind: str, name: str, after: int = 0) -> Iterator[dict[str, Any]]:
+        """What happens to one of the ``jobs`` or ``batches`` until it ends; a lost connection is taken up again."""
+        failures = 0
+        while True:
+            try:
+                for number, event in self._stream(f"/v1/{kind}/{name}/events", after):
+                    after, failures = number, 0
+                    yield event
+            except httpx.TransportError as error:
+                failures += 1
+                if failures > _TRIES:
+                    raise RunError(f"{self._url}: the connection was lost ({error}); the job goes on there") from error
+                time.sleep(min(8.0, _PAUSE * 2**failures))
+                continue
+            if self._call("GET", f"/v1/{kind}/{name}")["status"] in ENDED:
+                return
+            time.sleep(_PAUSE)  # the server ended the stream, as it does when it stops
+
+    def wait(self, job_id: str, report: Callable[[dict[str, Any]], None] = lambda event: None) -> dict[str, Any]:
+        """Wait until a job ends; the job.
+
+        Args:
+            job_id: Of the job.
+            report: Told of each event.
+        """
+        for event in self.events("jobs", job_id):
+            report(event)
+        return self.job(job_id)
+
+    def fetch(self, job_id: str, out: Path) -> int:
+        """Copy a job's mask into a folder that does not exist yet; the number of files.
+
+        Raises:
+            InputError: the folder exists, or the job has no results.
+        """
+        if out.exists():
+            raise InputError(f"{out}: exists already; choose another name")
+        beside = out.with_name(f"{out.name}.partial")
+        names = self._call("GET", f"/v1/jobs/{job_id}/results/files.json")["files"]
+        for entry in names:
+            target = beside.joinpath(*entry["path"].split("/"))
+            if target.exists() and target.stat().st_size == entry["size"]:
+                continue  # fetched before it was cut off
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.download(f"/v1/jobs/{job_id}/results/zarr/{entry['path']}", target)
+        beside.rename(out)
+        return len(names)
+
+    def download(self, path: str, target: Path) -> None:
+        """Write the answer of a GET to a file."""
+        held = target.with_name(f"{target.name}.download")
+        with self._http.stream("GET", path) as answer:
+            self._check(answer)
+            with held.open("wb") as file:
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+        held.replace(target)
+
+    def _stream(self, path: str, after: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        headers = {"Last-Event-ID": str(after)} if after else {}
+        with self._http.stream("GET", path, headers=headers) as answer:
+            self._check(answer)
+            held: dict[str, str] = {}
+            for line in answer.iter_lines():
+                name, separator, value = line.partition(": ")
+                if separator and name:
+                    held[name] = value
+                elif not line and "data" in held:
+                    yield int(held["id"]), json.loads(held["data"])
+                    held = {}
+
+    def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        for attempt in range(_TRIES):
+            try:
+                answer = self._http.request(method, path, **more)
+            except httpx.ConnectError as error:
+                if attempt + 1 == _TRIES:
+                    raise RunError(
+                        f"{self._url}: no server answers ({error}); is wsi-segment serve running?"
+                    ) from error
+            except httpx.TransportError as error:
+                if attempt + 1 == _TRIES:
+                    raise RunError(f"{self._url}: the connection was lost ({error})") from error
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                raise InputError(f"--server {self._url}: not an address such as http://127.0.0.1:8000") from error
+            else:
+                self._check(answer)
+                made: dict[str, Any] = answer.json()
+                return made
+            time.sleep(min(2.0, _PAUSE * 2**attempt / 4))
+        raise AssertionError
+
+    def _check(self, answer: httpx.Response) -> None:
+        if answer.is_success:
+            return
+        answer.read()
+        try:
+            problem = answer.json()
+            detail = str(problem["detail"])
+            detail += "".join(
+                f"; row {row['row']}: {row['detail']}" for row in problem.get("errors", [])[1:10] if "row" in row
+            )
+        except (ValueError, KeyError, TypeError):
+            detail = f"answered {answer.status_code}"
+        kind = InputError if answer.status_code < 500 else RunError
+        raise kind(f"{self._url}: {detail}")

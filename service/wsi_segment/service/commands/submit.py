@@ -1,0 +1,93 @@
+"""Post slides to a service."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsi_segment.service.client import Client
+
+HELP = "Post slides to a service; with --wait, follow them to the end."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of ``wsi-segment submit``."""
+    add = parser.add_argument
+    add("slides", nargs="*", metavar="SLIDE", help="id, or path as the server sees it (ROOT/below.svs)")
+    add("--manifest", type=Path, metavar="CSV", help="a batch: columns slide,mpp,model (the last two optional)")
+    add("--model", metavar="NAME", help="of the server (default: its default)")
+    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none")
+    add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour")
+    add("--region", type=Path, metavar="GEOJSON", help="segment only inside one polygon")
+    add("--probabilities", action="store_true", help="keep the probability of each class too")
+    add("--priority", type=int, default=0, metavar="N", help="-10 to 10; larger ones come first (default: 0)")
+    add("--wait", action="store_true", help="until all have ended")
+    add_server(parser)
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Which server, and with which key."""
+    server = os.environ.get("WSI_SEGMENT_SERVER", "http://127.0.0.1:8000")
+    parser.add_argument("--server", default=server, metavar="URL", help=f"default: $WSI_SEGMENT_SERVER or {server}")
+    parser.add_argument("--key", default=os.environ.get("WSI_SEGMENT_KEY"), help="default: $WSI_SEGMENT_KEY")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Post, and wait if that is wanted."""
+    from wsi_segment.model.errors import InputError
+    from wsi_segment.service.extras import needs_extra
+
+    with needs_extra("service", "the client"):
+        from wsi_segment.service.client import Client
+
+    if not args.slides and args.manifest is None:
+        raise InputError("no slides were given; name some, or give --manifest CSV")
+    with Client(args.server, args.key) as client:
+        posted = [("jobs", client.submit(slide, **_choices(args))["id"]) for slide in args.slides]
+        if args.manifest is not None:
+            if not args.manifest.is_file():
+                raise InputError(f"--manifest {args.manifest}: no such file")
+            posted.append(("batches", client.submit_batch(args.manifest)["id"]))
+        for _, name in posted:
+            print(name)
+        return _wait(client, posted) if args.wait else 0
+
+
+def _choices(args: argparse.Namespace) -> dict[str, Any]:
+    wanted = {name: getattr(args, name) for name in ("model", "mpp", "overlap") if getattr(args, name) is not None}
+    if args.probabilities:
+        wanted["probabilities"] = True
+    if args.region is not None:
+        wanted["region"] = _polygon(args.region)
+    return wanted | ({"priority": args.priority} if args.priority else {})
+
+
+def _polygon(path: Path) -> dict[str, Any]:
+    import json
+
+    from wsi_segment.model.errors import InputError
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        features = found.get("features", [found])
+        (geometry,) = [feature.get("geometry", feature) for feature in features]
+        return {"type": geometry["type"], "coordinates": geometry["coordinates"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--region {path}: not GeoJSON with one polygon ({error})") from error
+
+
+def _wait(client: Client, posted: list[tuple[str, str]]) -> int:
+    from wsi_segment.service.display import Following
+
+    failed = False
+    for kind, name in posted:
+        with Following(name) as following:
+            for event in client.events(kind, name):
+                following.show(event)
+        ended = client.job(name) if kind == "jobs" else client.batch(name)
+        print(f"{name}: {ended['status']}{': ' + ended['message'] if ended.get('message') else ''}")
+        failed = failed or ended["status"] != "successful"
+    return 1 if failed else 0

@@ -1,0 +1,83 @@
+"""What must be done now and then: old results removed, disk space watched."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from sqlalchemy import delete, select, update
+
+from wsi_segment.service.database import Database
+from wsi_segment.service.events import append_events
+from wsi_segment.service.jobs import ENDED
+from wsi_segment.service.tables import jobs, replies
+
+LOOK_SECONDS = 60.0
+_REPLY_DAYS = 7.0
+_DAY = 86400.0
+
+log = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """A thread of the server."""
+
+    def __init__(self, database: Database, data: Path, keep_days: float | None, min_free: int) -> None:
+        self._database, self._data, self._keep_days, self._min_free = database, data, keep_days, min_free
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._over.set()
+        self._thread.join(10)
+
+    @property
+    def disk_low(self) -> str | None:
+        """Why no job is begun at present, or None."""
+        free = shutil.disk_usage(self._data).free
+        if free >= self._min_free:
+            return None
+        return f"{free >> 20} MiB of disk are free, jobs wait for {self._min_free >> 20} MiB; see --min-free"
+
+    def remove_results(self, job_id: str) -> None:
+        """Remove the files of an ended job; the job itself stays."""
+        with self._database.write() as connection:
+            rows = connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.status.in_(ENDED), jobs.c.removed.is_(None))
+                .values(removed=time.time())
+                .returning(jobs.c.id, jobs.c.batch)
+            ).all()
+            append_events(connection, "removed", [(row.id, row.batch, {}) for row in rows])
+        shutil.rmtree(self._data / "results" / job_id, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what is older than it may become."""
+        now = time.time()
+        with self._database.write() as connection:
+            connection.execute(delete(replies).where(replies.c.created < now - _REPLY_DAYS * _DAY))
+        if self._keep_days is None:
+            return
+        old = (jobs.c.finished < now - self._keep_days * _DAY) & jobs.c.removed.is_(None) & jobs.c.store.is_(None)
+        with self._database.read() as connection:
+            ids = connection.execute(select(jobs.c.id).where(jobs.c.status.in_(ENDED), old)).scalars().all()
+        for job_id in ids:
+            self.remove_results(job_id)
+        if ids:
+            log.info("removed the results of %d jobs that ended %g days ago", len(ids), self._keep_days)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.tidy()
+            except Exception:
+                log.exception("housekeeping failed; it is tried again")
+            self._over.wait(LOOK_SECONDS)

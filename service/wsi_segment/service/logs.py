@@ -1,0 +1,49 @@
+"""Logs on standard error: a line an entry, with the ids of the request and the job; as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that is being handled."""
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self._json = form == "json"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        entry: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name in ("job", "request", "client"):
+            if value := getattr(record, name, "") or (request_id.get() if name == "request" else ""):
+                entry[name] = value
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        if self._json:
+            return json.dumps(entry)
+        ids = "".join(f" {name}={entry[name]}" for name in ("request", "job", "client") if name in entry)
+        text = f"{entry['time']} {entry['level']:<7} {entry['message']}{ids}".translate(_CONTROL)
+        return f"{text}\n{entry['exception']}" if "exception" in entry else text
+
+
+def set_up_logs(form: str) -> None:
+    """Send all of this process's log to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(form))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    for name in ("alembic", "httpx", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,88 @@
+"""The outlines of a finished mask on disk: a feature a line, and an index to find those of a place or class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.inference.geojson import MaskMap, features
+
+LINES_FILE, INDEX_FILE = "objects.geojsonl", "objects.index.npy"
+
+INDEX = np.dtype(
+    [("x0", "<f8"), ("y0", "<f8"), ("x1", "<f8"), ("y1", "<f8"), ("class", "<u1"), ("start", "<i8"), ("bytes", "<i4")]
+)
+"""Bounds in level-0 pixels from the corner of the slide's bounds; where the feature's line is."""
+
+_CHUNK = 1 << 16
+
+
+def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: None) -> int:
+    """Outline a finished mask; the index appears last, when all is complete.
+
+    Args:
+        folder: Gets both files.
+        store: The mask.
+        step: Called after each outline; may raise to stop.
+
+    Returns:
+        The number of outlines.
+    """
+    mask = MaskMap.open(store)
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = {name.replace(":", " -"): class_id for class_id, name in enumerate(mask.names)}
+    rows: list[tuple[float, float, float, float, int, int, int]] = []
+    start = 0
+    with (folder / LINES_FILE).open("wb") as file:
+        for feature in features(mask, 0.0, mask.mpp_x * mask.downsample):
+            line = json.dumps(feature, allow_nan=False, separators=(",", ":")).encode()
+            file.write(line + b"\n")
+            points = np.asarray(feature["geometry"]["coordinates"][0])
+            (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+            class_id = ids[feature["properties"]["classification"]["name"]]
+            rows.append((x0, y0, x1, y1, class_id, start, len(line)))
+            start += len(line) + 1
+            step()
+    beside = folder / f"{INDEX_FILE}.partial"
+    with beside.open("wb") as file:
+        np.save(file, np.array(rows, INDEX))
+    beside.replace(folder / INDEX_FILE)
+    return len(rows)
+
+
+def has_objects(folder: Path) -> bool:
+    """Whether outlines were written completely."""
+    return (folder / INDEX_FILE).is_file()
+
+
+def find_objects(
+    folder: Path, bbox: tuple[float, float, float, float] | None = None, class_ids: set[int] | None = None
+) -> NDArray[np.void]:
+    """The index rows of the objects whose bounds meet a box (x0, y0, x1, y1), and which are of some classes."""
+    index: NDArray[np.void] = np.load(folder / INDEX_FILE, mmap_mode="r", allow_pickle=False)
+    keep = np.ones(len(index), bool)
+    if bbox is not None:
+        x0, y0, x1, y1 = bbox
+        keep &= (index["x0"] <= x1) & (index["x1"] >= x0) & (index["y0"] <= y1) & (index["y1"] >= y0)
+    if class_ids is not None:
+        keep &= np.isin(index["class"], sorted(class_ids))
+    found: NDArray[np.void] = np.asarray(index[keep])
+    return found
+
+
+def stream_objects(folder: Path, rows: NDArray[np.void]) -> Iterator[bytes]:
+    """A GeoJSON feature collection of some objects, in pieces of about 64 KiB."""
+    held = bytearray(b'{"type": "FeatureCollection", "features": [')
+    with (folder / LINES_FILE).open("rb") as file:
+        for number, row in enumerate(rows):
+            held += b",\n" if number else b"\n"
+            file.seek(int(row["start"]))
+            held += file.read(int(row["bytes"]))
+            if len(held) >= _CHUNK:
+                yield bytes(held)
+                held.clear()
+    yield bytes(held + b"\n]}\n")

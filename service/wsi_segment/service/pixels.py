@@ -1,0 +1,168 @@
+"""Slides looked into by child processes: what they are, their tiles and thumbnails. Never in the API's own process."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from typing import Any
+
+import pebble
+
+from wsi_segment.model.errors import SlideError
+
+TILE = 256
+THUMBNAIL = 1024
+"""Longest side of a thumbnail that may be asked for."""
+_SECONDS = 20.0
+"""A look into a slide that takes longer is ended, with its process."""
+_MOST_OPEN = 8
+_QUALITY = 85
+
+
+class PixelPool:
+    """A few processes that open slides; one that crashes or hangs is replaced."""
+
+    def __init__(self, processes: int, memory: int) -> None:
+        """A pool.
+
+        Args:
+            processes: How many.
+            memory: Cap of each, bytes.
+        """
+        import multiprocessing
+
+        self._pool = pebble.ProcessPool(
+            max_workers=processes, initializer=_begin, initargs=(memory,), context=multiprocessing.get_context("spawn")
+        )
+
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = _SECONDS) -> Any:
+        """The result of a function of this module; waits for it.
+
+        Raises:
+            SlideError: the slide is at fault, took too long, or crashed the process.
+        """
+        future = self._pool.schedule(function, args=arguments, timeout=seconds)
+        try:
+            return future.result()
+        except FutureTimeoutError as error:
+            raise SlideError("the slide takes too long to be read") from error
+        except pebble.ProcessExpired as error:
+            raise SlideError("the slide cannot be read: the library that decodes it crashed") from error
+        except MemoryError as error:
+            raise SlideError("the slide needs too much memory to be read") from error
+
+    def close(self) -> None:
+        """End all processes."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join(10)
+
+
+def describe(location: Path) -> dict[str, Any]:
+    """Size, pixel size and levels of a slide; JSON. Runs in a child process."""
+    slide = _opened(location)
+    size = slide.pixel_size
+    zooms = _zooms(slide.bounds.width, slide.bounds.height)
+    return {
+        "width": slide.bounds.width,
+        "height": slide.bounds.height,
+        "origin": [slide.bounds.x0, slide.bounds.y0],
+        "mpp": None if size is None else size.mpp,
+        "mpp_x": None if size is None else size.x,
+        "mpp_y": None if size is None else size.y,
+        "mpp_source": None if size is None else size.source,
+        "reader": slide.reader,
+        "levels": [
+            {
+                "downsample": 2**z,
+                "width": max(1, math.ceil(slide.bounds.width / 2**z)),
+                "height": max(1, math.ceil(slide.bounds.height / 2**z)),
+            }
+            for z in range(zooms)
+        ],
+    }
+
+
+def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
+    """A tile of a slide as JPEG, ``2**z`` level-0 pixels a pixel; None outside. Runs in a child process."""
+    from wsi_segment.inference.box import Box
+    from wsi_segment.inference.frame import mask_frame
+    from wsi_segment.inference.pixels import PixelSource
+
+    slide = _opened(location)
+    if z >= _zooms(slide.bounds.width, slide.bounds.height):
+        return None
+    width, height = (max(1, math.ceil(side / 2**z)) for side in (slide.bounds.width, slide.bounds.height))
+    box = Box(x * TILE, y * TILE, x * TILE + TILE, y * TILE + TILE).intersect(Box(0, 0, width, height))
+    if box.empty:
+        return None
+    return _jpeg(PixelSource(slide, mask_frame(slide, 1.0, float(2**z))).read(box))
+
+
+def thumbnail(location: Path, longest: int) -> bytes:
+    """The whole slide as JPEG. Runs in a child process."""
+    from PIL import Image
+
+    from wsi_segment.inference.frame import mask_frame
+    from wsi_segment.inference.pixels import PixelSource, read_whole
+
+    slide = _opened(location)
+    side = max(slide.bounds.width, slide.bounds.height)
+    pixels = read_whole(PixelSource(slide, mask_frame(slide, 1.0, max(1.0, side / longest))))
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest, longest))
+    return _encoded(image)
+
+
+def outline(folder: Path, store: Path) -> int:
+    """Write the outlines of a mask that came without. Runs in a child process."""
+    from wsi_segment.service.objects import has_objects, write_objects
+
+    return 0 if has_objects(folder) else write_objects(folder, store)
+
+
+_open: OrderedDict[Path, Any] = OrderedDict()
+
+
+def _begin(memory: int) -> None:
+    import os
+
+    from wsi_segment.service.worker import cap_memory
+
+    cap_memory(memory)
+    if hasattr(os, "nice"):
+        os.nice(5)
+
+
+def _opened(location: Path) -> Any:
+    from wsi_segment.inference.opening import open_slide
+
+    stat = location.stat() if isinstance(location, Path) else None
+    key = Path(f"{location}\0{None if stat is None else (stat.st_size, stat.st_mtime_ns)}")
+    if key in _open:
+        _open.move_to_end(key)
+        return _open[key]
+    while len(_open) >= _MOST_OPEN:
+        _open.popitem(last=False)[1].close()
+    _open[key] = open_slide(location)
+    return _open[key]
+
+
+def _zooms(width: int, height: int) -> int:
+    """Levels from the slide's own pixels down to a single tile."""
+    return max(1, math.ceil(math.log2(max(width, height) / TILE)) + 1)
+
+
+def _jpeg(pixels: Any) -> bytes:
+    from PIL import Image
+
+    return _encoded(Image.fromarray(pixels))
+
+
+def _encoded(image: Any) -> bytes:
+    held = io.BytesIO()
+    image.save(held, format="JPEG", quality=_QUALITY)
+    return held.getvalue()

@@ -1,0 +1,90 @@
+"""How a server is set up: flags, environment variables ``WSI_SEGMENT_*`` and one TOML file, in this order."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ByteSize, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from wsi_segment.model.errors import InputError
+
+PREFIX = "WSI_SEGMENT_"
+
+
+def _listed(value: Any) -> Any:
+    """A list, or a text with commas, as environment variables have it."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+
+
+class Settings(BaseSettings):
+    """Every choice of a server; ``docs/service.md`` says the same for users."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    root: Texts = Field((), description="folder of slides, as PATH or NAME=PATH, or an address that is allowed; repeat")
+    data: Path = Field(Path("wsi-data"), description="folder for the database, results and uploads")
+    results: Texts = Field((), description="folder of finished masks to be served too; repeat")
+    models: Path | None = Field(None, description="folder of model folders, beside the bundled models")
+    database: str | None = Field(None, description="URL of a PostgreSQL database; SQLite in the data folder without")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=0, le=256, description="worker processes, a job each")
+    worker_threads: int = Field(0, ge=0, description="threads a worker; 0 divides the cores among the workers")
+    worker_memory: ByteSize | None = Field(
+        None, description="cap of a worker's memory, such as 4GiB; else by what is free"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
+    allowed_host: Texts = Field((), description="host name that clients may use, beside those of this machine; repeat")
+    allowed_origin: Texts = Field((), description="origin of web pages that may call, such as https://lab.org; repeat")
+    trusted_proxy: Texts = Field((), description="address of a reverse proxy whose X-Forwarded headers count; repeat")
+    max_body: ByteSize = Field(ByteSize(16 << 20), description="largest request body")
+    upload_limit: ByteSize = Field(ByteSize(0), description="largest slide that may be uploaded; 0 refuses uploads")
+    keep_days: float | None = Field(None, gt=0, description="days after which results are removed; for ever without")
+    min_free: ByteSize = Field(ByteSize(1 << 30), description="free disk space below which no job is begun")
+    log: Literal["text", "json"] = Field("text", description="form of the log on standard error")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before the environment; the file comes in below them, see :func:`load_settings`."""
+        return init_settings, env_settings
+
+
+def load_settings(flags: dict[str, Any], config: Path | None) -> Settings:
+    """The settings from flags, environment and file.
+
+    Args:
+        flags: Those that were given.
+        config: A TOML file whose keys are the fields, or None.
+
+    Raises:
+        InputError: a value is wrong, or a key is unknown.
+    """
+    try:
+        from_file = tomllib.loads(config.read_text(encoding="utf-8")) if config is not None else {}
+    except OSError as error:
+        raise InputError(f"--config {config}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"--config {config}: not TOML: {error}") from error
+    unknown = sorted(from_file.keys() - Settings.model_fields.keys())
+    if unknown:
+        raise InputError(f"--config {config}: unknown key {unknown[0]!r}; keys are: {', '.join(Settings.model_fields)}")
+    try:
+        from_environment = Settings(**flags).model_dump(exclude_unset=True)
+        return Settings(**from_file | from_environment)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise InputError(f"--{name.replace('_', '-')} {first.get('input')}: {first['msg']}") from error

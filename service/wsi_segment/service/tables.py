@@ -1,0 +1,107 @@
+"""The tables of the service. Times are seconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+slides = Table(
+    "slides",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("root", String(200), nullable=False),
+    Column("path", Text, nullable=False),  # below the root
+    Column("stamp", String(64)),  # size and time of the file when it was described
+    Column("description", JSON),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("number", Integer, unique=True, nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("jobs", Integer, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("number", Integer, unique=True, nullable=False),  # in the order in which they were accepted
+    Column("batch", String(32), ForeignKey("batches.id")),
+    Column("slide", String(32), nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),  # see queue.py
+    Column("fence", Integer, nullable=False),  # grows with every claim; a worker's writes name the one it got
+    Column("owner", String(200)),
+    Column("lease", Float),  # until when it is the owner's
+    Column("crashes", Integer, nullable=False),
+    Column("cancel", Float),  # when it was asked for
+    Column("created", Float, nullable=False),
+    Column("started", Float),
+    Column("finished", Float),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("store", Text),  # of a mask that was there before; else it lies in the data folder under the job's id
+    Column("removed", Float),  # when its results were
+    Index(None, "status", "priority", "turn", "number"),
+    Index(None, "batch", "status", "number"),
+    Index(None, "status", "number"),
+    Index(None, "status", "turn"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("job", String(32), nullable=False),
+    Column("batch", String(32)),
+    Column("time", Float, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+    Index(None, "job", "number"),
+    Index(None, "batch", "number"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("sha256", String(64), unique=True, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    Column("key", String(500), primary_key=True),  # Idempotency-Key, with who used it and where
+    Column("request", String(64), nullable=False),  # sha256 of its body
+    Column("created", Float, nullable=False, index=True),
+    Column("status", Integer, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)

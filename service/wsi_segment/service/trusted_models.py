@@ -1,0 +1,96 @@
+"""The models that a server runs: the bundled ones and those of its models folder, after a look inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wsi_segment.model.card import CARD_FILE, DEFAULT_MODEL, Model, bundled_models, find_model
+from wsi_segment.model.errors import ModelError
+
+OP_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+"""Operators that onnxruntime itself brings."""
+
+
+class UnknownModelError(ModelError):
+    """No model of that name is served."""
+
+
+class TrustedModels:
+    """Models by name. Clients name them and never send them."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Read all cards.
+
+        Raises:
+            ModelError: a card or graph is damaged or not to be trusted, or two models share a name.
+        """
+        self._models: dict[str, Model] = {name: find_model(path) for name, path in bundled_models().items()}
+        for path in sorted(folder.iterdir()) if folder is not None else ():
+            if (path / CARD_FILE).is_file():
+                model = find_model(path)
+                if model.card.name in self._models:
+                    raise ModelError(f"{path}: a model called {model.card.name} is there already; rename one")
+                self._models[model.card.name] = model
+        for model in self._models.values():
+            check_graph(model)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def get(self, name: str | None) -> Model:
+        """The model of that name; the default for None.
+
+        Raises:
+            UnknownModelError: there is none.
+        """
+        found = self._models.get(DEFAULT_MODEL if name is None else name)
+        if found is None:
+            raise UnknownModelError(f"model {name!r} is unknown; choose one of: {', '.join(self._models)}")
+        return found
+
+
+def check_graph(model: Model) -> None:
+    """Look for what could reach beyond a model's file, before onnxruntime sees it.
+
+    Raises:
+        ModelError: the file is not ONNX, uses operators of other libraries, or keeps weights in other files.
+    """
+    import onnx
+
+    path = model.weights()
+    try:
+        graph = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's errors have no common type of their own
+        raise ModelError(f"{path}: not an ONNX file; export the model again") from error
+    domains = {entry.domain for entry in graph.opset_import} | {function.domain for function in graph.functions}
+    nodes = [node for part in (graph.graph, *graph.functions) for node in _nodes(part)]
+    foreign = sorted((domains | {node.domain for node in nodes}) - OP_DOMAINS)
+    if foreign:
+        raise ModelError(f"{path}: uses operators of {foreign[0]!r}, which are not served; export the model again")
+    tensors = [*_tensors(graph.graph), *(one for node in nodes for one in _node_tensors(node))]
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
+        raise ModelError(f"{path}: keeps weights in other files; export it whole")
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+
+
+def _node_tensors(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        yield from ([attribute.t] if attribute.HasField("t") else [])
+        yield from attribute.tensors
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from _tensors(inner)
