@@ -5,26 +5,35 @@ import threading
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
+from wsi_segment.inference import engine
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import prepare, segment
 from wsi_segment.inference.frame import MaskFrame
+from wsi_segment.inference.geojson import write_geojson
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.ledger import FinishedRegion
 from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.plan import Region, make_budget
 from wsi_segment.inference.predict import RegionPredictor
+from wsi_segment.inference.preview import write_preview
 from wsi_segment.inference.progress import Progress
+from wsi_segment.inference.readers.image import ImageSlide
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.scheduler import run_tasks
+from wsi_segment.inference.slide import PixelSize, Slide
 from wsi_segment.inference.store import MaskStore
+from wsi_segment.inference.summary import Summary
 from wsi_segment.inference.task import RegionTask
 from wsi_segment.model.errors import Cancelled, OutputError
 
@@ -413,3 +422,43 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
 
 def test_run_is_a_value() -> None:
     assert replace(Run(), overlap=0.5) == Run(overlap=0.5)
+
+
+def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned = Box(1008, 504, 1808, 1104)  # on whole output cells, so that edges are exact
+    pixels = np.full((1300, 2000, 3), 255, np.uint8)
+    pixels[504:1104, 1008:1808] = (90, 200, 90)
+    pixels[600:728, 1200:1328] = (200, 90, 90)
+    cropped = ImageSlide(pixels, PixelSize(1.0, 1.0, "made"))
+    cropped.bounds = scanned
+    monkeypatch.setattr(engine, "open_slide", lambda path: cropped)
+    path = tmp_path / "s.png"
+    path.write_bytes(b"for the fingerprint")
+    out, seen = tmp_path / "m.zarr", tmp_path / "p.png"
+
+    def picture(slide: Slide, store: Path, summary: Summary) -> None:
+        write_preview(seen, slide, summary.mpp, store, make_model().card, summary.classes)
+
+    run = Run(tissue="none", overlap=0.0)
+    segment(path, make_model(), out, run, network=ChannelNetwork(), before_publishing=picture)
+    ids = class_map(out)
+    assert ids.shape == (600, 800)
+    assert np.argwhere(ids == 1).min(axis=0).tolist() == [96, 192]  # 600 - 504, 1200 - 1008
+    label: Any = zarr.open_group(out / "labels" / "segmentation", mode="r").attrs["ome"]
+    transforms = label["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert transforms[1]["translation"] == [504.0, 1008.0]  # level 0 of the whole slide
+    write_geojson(tmp_path / "m.geojson", out, simplify_um=0.0)
+    features = json.loads((tmp_path / "m.geojson").read_text())["features"]
+    red = np.array(next(one for one in features if one["properties"]["name"] == "red")["geometry"]["coordinates"][0])
+    assert red.min(axis=0).tolist() == [192, 96]  # from the corner of the bounds, as QuPath counts
+    with Image.open(seen) as drawn:
+        shown = np.asarray(drawn.convert("RGB"))[:600, :800].astype(int)
+    reddish = np.argwhere(shown[..., 0] - shown[..., 1] > 60)
+    assert reddish.min(axis=0) == pytest.approx([96, 192], abs=2)
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [128, 0], [128, 128], [0, 128], [0, 0]]]}
+    (tmp_path / "t.geojson").write_text(json.dumps(square))
+    outlined = Run(tissue=tmp_path / "t.geojson", overlap=0.0)
+    segment(path, make_model(), tmp_path / "n.zarr", outlined, network=ChannelNetwork())
+    inside = class_map(tmp_path / "n.zarr")
+    assert inside[:128, :128].all()
+    assert not inside[150:].any()

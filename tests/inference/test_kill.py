@@ -22,6 +22,7 @@ ROUNDS = int(os.environ.get("WSI_SEGMENT_KILLS", "25"))
 RUN = """
 import os, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from wsi_segment.inference import engine, ledger, network, output, pyramid_writer
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.run import Run
@@ -29,6 +30,7 @@ from wsi_segment.model.card import find_model
 
 step, number = sys.argv[1], int(sys.argv[2])
 seen = 0
+OPTIONS = {"ome_zarr": "0.4", "probabilities": True} if len(sys.argv) > 3 else {}
 
 def die_at(name):
     global seen
@@ -49,8 +51,19 @@ def around(owner, method, before, after):
 around(pyramid_writer.PyramidWriter, "_put", "before shard", "after shard")
 around(pyramid_writer, "sync_file", "before shard sync", "after shard sync")
 around(ledger.Ledger, "_append", "before ledger", "after ledger")
+ledger.os = SimpleNamespace(fsync=os.fsync)  # the ledger's own, and nobody else's
 around(ledger.os, "fsync", "before ledger sync", "after ledger sync")
-around(output.Output, "publish", "before rename", "after rename")
+
+rename = Path.rename
+def renamed(self, target):
+    kind = {"store": "", "m.zarr": "old "}.get(self.name)
+    if kind is not None:
+        die_at(f"before {kind}rename")
+    result = rename(self, target)
+    if kind is not None:
+        die_at(f"after {kind}rename")
+    return result
+Path.rename = renamed
 
 call = network.OnnxNetwork.__call__
 def slower(self, windows):
@@ -58,12 +71,12 @@ def slower(self, windows):
     return call(self, windows)
 network.OnnxNetwork.__call__ = slower
 
-segment(Path("s.tiff"), find_model("model"), Path("m.zarr"), Run(region_size=512, overlap=0.0, workers=2))
+segment(Path("s.tiff"), find_model("model"), Path("m.zarr"), Run(region_size=512, overlap=0.0, workers=2, **OPTIONS))
 """
 
 STEPS = [
     "before shard", "after shard", "before shard sync", "after shard sync", "before ledger", "after ledger",
-    "before ledger sync", "after ledger sync", "before rename", "after rename",
+    "before ledger sync", "after ledger sync", "before rename",
 ]  # fmt: skip
 
 
@@ -86,8 +99,8 @@ def undisturbed(folder: Path) -> dict[str, bytes]:
     return files_of(elsewhere / "m.zarr")
 
 
-def begin(folder: Path, step: str = "none", number: int = 0) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, folder / "run.py", step, str(number)], cwd=folder)
+def begin(folder: Path, step: str = "none", number: int = 0, *options: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, folder / "run.py", step, str(number), *options], cwd=folder)
 
 
 def finished_regions(folder: Path) -> int:
@@ -95,13 +108,13 @@ def finished_regions(folder: Path) -> int:
     return max(0, ledger.read_bytes().count(b"\n") - 1) if ledger.exists() else 0
 
 
-def finish_and_compare(folder: Path, undisturbed: dict[str, bytes]) -> None:
+def finish_and_compare(folder: Path, undisturbed: dict[str, bytes], *options: str) -> None:
     """Run to the end; at most the regions that were in flight are computed again."""
     import shutil
 
     if not (folder / "m.zarr").exists():
         kept = finished_regions(folder)
-        assert begin(folder).wait() == 0
+        assert begin(folder, "none", 0, *options).wait() == 0
         summary = json.loads((folder / "m.summary.json").read_text())
         assert summary["regions_kept"] == kept
     assert files_of(folder / "m.zarr") == undisturbed
@@ -116,6 +129,25 @@ def test_killed_at_a_step_the_run_continues_to_the_same_store(
 ) -> None:
     number = 1 if "rename" in step else random.Random(step).randint(2, 6)
     assert begin(folder, step, number).wait() == -signal.SIGKILL
+    finish_and_compare(folder, undisturbed)
+
+
+@pytest.mark.parametrize("step", ["after shard", "before ledger sync", "before rename"])
+def test_both_class_maps_and_probabilities_of_version_04_continue_too(folder: Path, step: str) -> None:
+    assert begin(folder, "none", 0, "0.4").wait() == 0
+    whole = files_of(folder / "m.zarr")
+    finish_and_compare(folder, whole, "0.4")
+    assert begin(folder, step, 1 if "rename" in step else 3, "0.4").wait() == -signal.SIGKILL
+    finish_and_compare(folder, whole, "0.4")
+
+
+def test_what_is_left_of_a_run_that_was_killed_after_its_rename_is_removed(
+    folder: Path, undisturbed: dict[str, bytes]
+) -> None:
+    assert begin(folder, "after rename", 1).wait() == -signal.SIGKILL
+    assert (folder / "m.zarr.partial").exists()
+    assert begin(folder).wait() != 0  # it is finished
+    assert not (folder / "m.zarr.partial").exists()
     finish_and_compare(folder, undisturbed)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -148,3 +150,28 @@ def test_an_icc_profile_is_applied_when_told() -> None:
 def test_applying_no_icc_profile_is_an_error() -> None:
     with pytest.raises(SlideError, match="no ICC profile"):
         ColourManaged(ImageSlide(PIXELS))
+
+
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 64}, {"tile": (64, 64)}])
+def test_colours_other_than_rgb_are_refused(tmp_path: Path, layout: dict[str, Any]) -> None:
+    path = tmp_path / "cmyk.tiff"
+    tifffile.imwrite(path, np.zeros((128, 128, 4), np.uint8), photometric="separated", **layout)
+    with pytest.raises(SlideError, match="SEPARATED, not RGB"):
+        open_slide(path)
+
+
+def test_a_file_that_must_be_decoded_in_huge_pieces_is_refused_before_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.tiff"
+    tifffile.imwrite(
+        path, np.zeros((8192, 8192, 3), np.uint8), rowsperstrip=8192, compression="zlib", photometric="rgb"
+    )
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(SlideError, match="pieces of 192 MiB"):
+        open_slide(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_thing_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.svs")
+    with pytest.raises(SlideError, match="not a file"):
+        open_slide(tmp_path / "pipe.svs")

@@ -135,23 +135,53 @@ def data_files(store: Path) -> list[Path]:
     return [path for path in sorted(store.rglob("*")) if path.is_file() and path.name[0].isdigit()]
 
 
+def decoded(store: Path) -> dict[str, bytes]:
+    """The pixels of every array; what cannot be decoded is empty."""
+    found = {}
+    for marker in (*store.rglob(".zarray"), *store.rglob("zarr.json")):
+        name = marker.parent.relative_to(store).as_posix()
+        if marker.parent.name.isdigit():
+            try:
+                found[name] = array(store, name).tobytes()
+            except Exception:
+                found[name] = b""
+    return found
+
+
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_damage_to_any_pixel_is_noticed(store: Path, harm: str) -> None:
+    before, noticed = decoded(store), 0
     for path in data_files(store)[::7]:
-        level = path.relative_to(store).as_posix().split("/c/")[0] if (store / "zarr.json").exists() else None
-        content, before = path.read_bytes(), array(store, level) if level else None
+        content = path.read_bytes()
         if harm == "remove":
             path.unlink()
         else:
             changed = bytearray(content if harm == "flip" else content[: len(content) // 2])
             changed[len(changed) // 3] ^= 0x55
             path.write_bytes(bytes(changed))
-        found = verify(store)
         # a Zarr v2 chunk reaches over the mask's edge, and what lies there is nobody's pixel
-        noticed = bool(found.damage) or (before is None and harm == "flip")
+        differs, damage = decoded(store) != before, verify(store).damage
         path.write_bytes(content)
-        assert noticed, path
+        assert bool(damage) == differs, path
+        noticed += differs
+    assert noticed
     assert verify(store).damage == ()
+
+
+def test_a_record_or_pixel_size_that_was_changed_is_noticed(stores: dict[tuple[str, bool], Path]) -> None:
+    for store, name in ((stores["0.5", False], "zarr.json"), (stores["0.4", False], ".zattrs")):
+        path = store / "labels" / "segmentation" / "0" / name
+        content = path.read_text()
+        path.write_text(content.replace('"0,1"', '"7,7"'))
+        assert "0,1" in verify(store).damage[0]
+        path.write_text(content)
+    xml = stores["0.4", False] / "OME" / "METADATA.ome.xml"
+    content = xml.read_text()
+    xml.write_text(content.replace('PhysicalSizeX="', 'PhysicalSizeX="1'))
+    assert "PhysicalSizeX" in verify(stores["0.4", False]).damage[0]
+    xml.unlink()
+    assert "OME" in verify(stores["0.4", False]).damage[0]
+    xml.write_text(content)
 
 
 def test_wrong_metadata_is_noticed(stores: dict[tuple[str, bool], Path]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from made import SLIDES, tissue_like, write_model, write_slide
+from made import SLIDES, class_map, tissue_like, write_model, write_slide
 from wsi_segment.model.card import write_card
 from wsi_segment.model.errors import InputError, SlideError
 from wsi_segment.service.cli import COMMANDS, main, make_parser
@@ -118,6 +119,9 @@ def test_a_manifest_brings_slides_with_pixel_sizes_and_models(
     [
         ("file,mpp\na,1\n", "column 'slide' is missing"),
         ("slide,mpp\na.svs,x\n,1\nb.svs,y\n", "line 2: mpp 'x' is no number; line 3: no slide; line 4"),
+        ("Slide, MPP\na.svs, x\n", "line 2: mpp 'x' is no number"),
+        ("slide,magnification\na.svs,20\n", "column 'magnification' is unknown"),
+        ("slide,mpp\na.svs,1,2\n", "line 2: more cells than columns"),
     ],
 )
 def test_a_bad_manifest_is_refused_with_all_its_errors(
@@ -141,6 +145,61 @@ def test_outlines_of_tissue_limit_what_is_analysed(
     arguments[2] = tmp_path / "n.zarr"
     assert "--tissue" in fails_with_one_line(capsys, [*arguments, outlines])
     assert "--tissue" in fails_with_one_line(capsys, [*arguments, tmp_path / "none.geojson"])
+
+
+def test_a_region_limits_what_is_analysed_and_is_part_of_the_run(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ring = [[100, 100], [400, 100], [400, 400], [100, 400], [100, 100]]
+    region, out = tmp_path / "region.geojson", tmp_path / "m.zarr"
+    region.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    arguments = [str(slide), "--out", str(out), "--model", str(model), "--json", "--region", str(region)]
+    assert main(arguments) == 0
+    limited = json.loads(capsys.readouterr().out)
+    assert 0.05 < limited["tissue_mm2"] < 0.11
+    ids = class_map(out)
+    assert ids[110:390, 110:390].any()
+    assert not ids[440:].any()
+    assert limited["provenance"]["parameters"]["region"].startswith("geojson ")
+    assert "--region" in fails_with_one_line(capsys, [*arguments[:-1], tmp_path / "none.geojson", "--overwrite"])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [["--geojson", "{slide}"], ["--preview", "{slide}"], ["--geojson", "{out}"], ["--preview", "{out}/p.png"],
+     ["--geojson", "{out}.partial"], ["--preview", "x", "--geojson", "x"], ["--tissue", "{t}", "--geojson", "{t}"]],
+)  # fmt: skip
+def test_nothing_that_is_read_or_written_is_written_over(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: list[str]
+) -> None:
+    copy, out, tissue = tmp_path / "copy.tiff", tmp_path / "m.zarr", tmp_path / "t.geojson"
+    copy.write_bytes(slide.read_bytes())
+    tissue.write_text(json.dumps({"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}))
+    named = [
+        part.format(slide=copy, out=out, t=tissue).replace("x", str(tmp_path / "x"), part == "x") for part in target
+    ]
+    assert "this very run" in fails_with_one_line(capsys, [copy, "--out", out, "--model", model, *named])
+    assert copy.read_bytes() == slide.read_bytes()
+    assert not out.exists()
+
+
+def test_extras_that_were_cut_off_are_made_by_the_same_command(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsi_segment.inference import geojson
+
+    def full(path: Path, *rest: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    arguments = [slide, "--out", tmp_path / "m.zarr", "--model", model, "--geojson", tmp_path / "m.geojson", "--quiet"]
+    with monkeypatch.context() as patched:
+        patched.setattr(geojson, "write_geojson", full)
+        assert "the disk is full" in fails_with_one_line(capsys, arguments, code=1)
+    assert not (tmp_path / "m.zarr").exists()
+    assert main([str(argument) for argument in arguments]) == 0
+    assert json.loads((tmp_path / "m.geojson").read_text())["features"]
+    summary = json.loads((tmp_path / "m.summary.json").read_text())
+    assert summary["regions_kept"] == summary["regions"]
 
 
 def test_outlines_of_the_mask_are_written(slide: Path, model: Path, tmp_path: Path) -> None:

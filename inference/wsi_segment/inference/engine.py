@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from wsi_segment.inference.durable import sync_tree
 from wsi_segment.inference.frame import MaskFrame, mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.ledger import FinishedRegion, Ledger, differing_keys
@@ -70,6 +71,7 @@ def segment(
     report: Report = silent,
     stop: threading.Event | None = None,
     network: Network | None = None,
+    before_publishing: Callable[[Slide, Path, Summary], None] = lambda slide, store, summary: None,
 ) -> Summary:
     """Segment one slide into an OME-Zarr mask.
 
@@ -83,6 +85,8 @@ def segment(
         report: Told of progress, from any thread.
         stop: Set it to end the run; regions that are finished are kept.
         network: Used in place of the model's weights.
+        before_publishing: Makes what else is wanted of the slide, the complete store and the summary. The store has its
+            final name after it only, so that the same call makes it again if it was cut off.
 
     Raises:
         InputError: slide, model, output or parameters are at fault.
@@ -101,6 +105,7 @@ def segment(
             finished, kept = _compute(prepared, model, run, output, report, stop)
             seconds = round(time.monotonic() - started, 2)
             summary = _summarise(prepared, path, out, model, finished, kept, seconds)
+            before_publishing(slide, output.store, summary)
             output.refuse_taken()
             write_summary(summary, out)  # before the mask: a finished mask is never without its summary
             output.publish()
@@ -159,6 +164,7 @@ def _compute(
     plan, identity = prepared.plan, flat(prepared.provenance)
     if output.begin(identity):
         MaskStore.create(output.store, prepared.metadata(model, run), plan.budget.region_size, prepared.provenance)
+        sync_tree(output.partial)  # regions count as finished later: what describes them must not be lost before
     with Ledger(output.partial, identity) as ledger:
         kept = list(ledger.finished.values())
         predictor = RegionPredictor(

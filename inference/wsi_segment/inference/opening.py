@@ -31,6 +31,8 @@ def open_slide(path: Path) -> Slide:
         if not path.exists():
             raise SlideError(f"{path}: no such file")
         file = _file_of(path)
+        if not file.is_file():
+            raise SlideError(f"{path}: not a file; give a slide file, or the folder of one DICOM slide")
         try:
             with file.open("rb"):
                 pass

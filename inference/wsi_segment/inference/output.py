@@ -35,7 +35,10 @@ class Output:
         self.partial = final.with_name(final.name + ".partial")
         self._overwrite = overwrite
         self._lock = FileLock(self.partial / _LOCK, timeout=0)
+        self._clear_finished()
         self.refuse_taken()
+        if self.partial.exists() and not self.partial.is_dir():
+            raise OutputError(f"{self.partial}: is in the way; remove it, or choose another --out")
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             probe = final.with_name(final.name + ".probe")
@@ -45,6 +48,19 @@ class Output:
             raise OutputError(
                 f"{final.parent}: cannot be written to ({error.strerror}); choose another --out"
             ) from error
+
+    def _clear_finished(self) -> None:
+        """Remove what a run left that was cut off after its store had the final name."""
+        if not self.final.exists() or not self.partial.is_dir() or self.store.exists():
+            return
+        try:
+            with self._lock:
+                for left in self.partial.iterdir():
+                    if left.is_dir():
+                        shutil.rmtree(left)
+            shutil.rmtree(self.partial)
+        except (Timeout, OSError):
+            return
 
     @property
     def store(self) -> Path:

@@ -18,7 +18,7 @@ from wsi_segment.model.errors import InputError
 
 FEWEST_REGIONS = 16
 """A slide is divided into at least so many regions where it can be, so that many cores share a small slide. The
-number of cores has no say: the same slide gives the same store on every machine that has the memory."""
+number of cores has no say, as long as there is memory for all of them: the same slide gives the same store then."""
 
 _BASE_BYTES = 300 << 20
 """Interpreter, libraries and network."""

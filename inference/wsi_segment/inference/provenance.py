@@ -8,9 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy
 import onnxruntime
-import zarr
+import openslide
 
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
@@ -92,11 +91,10 @@ def make_provenance(
 
 def versions() -> dict[str, str]:
     """Versions of what bears on pixels."""
-    return {
-        "wsi-segment": version("wsi-segment"),
+    libraries = ("wsi-segment", "numpy", "zarr", "tiffslide", "tifffile", "imagecodecs", "pillow", "scipy", "rasterio")
+    return {name: version(name) for name in libraries} | {
         "onnxruntime": onnxruntime.__version__,
-        "numpy": numpy.__version__,
-        "zarr": zarr.__version__,
+        "openslide": openslide.__library_version__,
     }
 
 

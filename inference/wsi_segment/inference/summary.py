@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.ledger import FinishedRegion
@@ -89,10 +91,22 @@ def write_summary(summary: Summary, out: Path) -> tuple[Path, Path]:
     """``<name>.summary.json`` and ``<name>.summary.csv`` beside the store."""
     stem = out.name.removesuffix(".zarr")
     as_json, as_csv = out.with_name(f"{stem}.summary.json"), out.with_name(f"{stem}.summary.csv")
-    as_json.write_text(summary_json(summary), encoding="utf-8")
-    with as_csv.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with _replacing(as_json) as file:
+        file.write(summary_json(summary))
+    with _replacing(as_csv) as file:
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["slide", "class_id", "class", "pixels", "area_mm2", "percent_of_tissue"])
         for row in summary.classes:
             writer.writerow([summary.slide, row.id, row.name, row.pixels, row.area_mm2, row.percent_of_tissue])
     return as_json, as_csv
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A file that takes its name when it is complete and on the disk."""
+    beside = path.with_name(f"{path.name}.partial")
+    with beside.open("w", newline="", encoding="utf-8") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import yaozarrs
@@ -54,7 +55,7 @@ def verify(path: Path, step: Callable[[int, int], None] = lambda done, total: No
         regions, region_size = noted["regions"], int(noted["region_size"])
     except (FileNotFoundError, KeyError, ValueError, TypeError, json.JSONDecodeError) as error:
         raise OutputError(f"{path}: not a mask that wsi-segment made ({type(error).__name__}: {error})") from error
-    damage = list(_metadata_damage(path))
+    damage = [*_metadata_damage(path), *_record_damage(path, root, regions, region_size)]
     folders = [path / ngff.LABEL_PATH]
     if root.metadata.zarr_format == 2:
         folders.append(path)
@@ -76,6 +77,31 @@ def _metadata_damage(path: Path) -> Iterator[str]:
             yaozarrs.validate_zarr_store(str(group))
         except Exception as error:
             yield f"{group}: metadata is not valid OME-Zarr: {' '.join(str(error).split())[:200]}"
+
+
+def _record_damage(path: Path, root: zarr.Group, regions: dict[str, Any], size: int) -> Iterator[str]:
+    """Whether all regions were noted, and whether OME-XML says what the transforms say."""
+    level_0 = root[f"{ngff.LABEL_PATH}/0"]
+    assert isinstance(level_0, zarr.Array)
+    height, width = level_0.shape
+    expected = {f"{row},{column}" for row in range(-(-height // size)) for column in range(-(-width // size))}
+    if regions.keys() != expected:
+        missing = sorted(expected - regions.keys()) or sorted(regions.keys() - expected)
+        yield f"{ngff.LABEL_PATH}/0: the record of regions does not fit the mask: {missing[0]}"
+    if root.metadata.zarr_format == 3:
+        return
+    multiscales: Any = root.attrs["multiscales"]
+    scale = multiscales[0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    sizes = {"SizeX": width, "SizeY": height, "PhysicalSizeX": scale[-1], "PhysicalSizeY": scale[-2]}
+    try:
+        pixels = ElementTree.parse(path / "OME" / "METADATA.ome.xml").find(".//{*}Pixels")
+        found = {name: float(pixels.attrib[name]) for name in sizes} if pixels is not None else {}
+    except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
+        found = {}
+        yield f"OME/METADATA.ome.xml: cannot be read ({type(error).__name__})"
+    for name, value in found.items():
+        if abs(value - sizes[name]) > 1e-6 * sizes[name]:
+            yield f"OME/METADATA.ome.xml: {name} is {value:g}, not {sizes[name]:g}"
 
 
 def _region_damage(

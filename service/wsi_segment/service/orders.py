@@ -34,6 +34,8 @@ def make_orders(
     Raises:
         InputError: no slides, a bad manifest (all its errors in one line), or two slides with the same store.
     """
+    if "://" in str(out).replace(":/", "://", 1) and not out.is_absolute():
+        raise InputError(f"--out {out}: masks are written to folders of this machine; give a path")
     wanted = [(slide_location(slide), mpp, model) for slide in slides]
     if manifest is not None:
         wanted += [
@@ -64,10 +66,17 @@ def read_manifest(path: Path) -> list[tuple[Path, float | None, str | None]]:
     rows: list[tuple[Path, float | None, str | None]] = []
     errors: list[str] = []
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
-        if "slide" not in (reader.fieldnames or ()):
+        reader = csv.DictReader(file, skipinitialspace=True)
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        if "slide" not in reader.fieldnames:
             raise InputError(f"{path}: column 'slide' is missing; the columns are {','.join(COLUMNS)}")
+        if unknown := [name for name in reader.fieldnames if name not in COLUMNS]:
+            raise InputError(f"{path}: column {unknown[0]!r} is unknown; the columns are {','.join(COLUMNS)}")
         for line, row in enumerate(reader, start=2):
+            if None in row:
+                errors.append(f"line {line}: more cells than columns")
+                continue
+            row = {name: (value or "").strip() for name, value in row.items()}
             text = row.get("mpp") or ""
             try:
                 mpp = float(text) if text else None

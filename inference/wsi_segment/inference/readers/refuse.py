@@ -13,12 +13,20 @@ import tifffile
 from wsi_segment.inference.location import is_remote, open_bytes
 from wsi_segment.model.errors import SlideError
 
+LARGEST_TILE_BYTES = 64 << 20
+"""A tile or strip is decoded whole; a file of a few hundred KiB can hold one of gigabytes."""
+
+_COLOUR = (2, 6)
+"""TIFF's PhotometricInterpretation: RGB, YCbCr."""
+_ALPHA = (1, 2)
+"""TIFF's ExtraSamples: associated and unassociated alpha."""
+
 
 def refuse_unsupported(path: Path) -> None:
     """Say clearly what a TIFF is that is no whole 8-bit RGB image, before a reader shows it as one.
 
     Raises:
-        SlideError: the file is cut off, or its largest page is not 8-bit RGB.
+        SlideError: the file is cut off, its largest page is not 8-bit RGB, or it must be decoded in pieces too large.
     """
     with ExitStack() as stack:
         try:
@@ -33,6 +41,8 @@ def refuse_unsupported(path: Path) -> None:
         except Exception:
             return
         _refuse_other_than_rgb(path, page, dict(zip(series.axes, series.shape, strict=True)))
+        if not tiff.is_ndpi:  # whose single strip is a JPEG with marks to begin at
+            _refuse_large_pieces(path, series)
 
 
 def _refuse_cut_off(path: Path, tiff: tifffile.TiffFile) -> None:
@@ -65,3 +75,21 @@ def _refuse_other_than_rgb(path: Path, page: Any, lengths: dict[str, int]) -> No
     if stacked or page.samplesperpixel not in (3, 4):
         kind = ", ".join(f"{axis} = {length}" for axis, length in stacked.items()) or f"{page.samplesperpixel} channel"
         raise SlideError(f"{path}: not an RGB image ({kind}); multi-channel images and stacks do not work")
+    extra = [int(kind) for kind in page.extrasamples]
+    if int(page.photometric) not in _COLOUR or (page.samplesperpixel == 4 and extra and extra[0] not in _ALPHA):
+        raise SlideError(f"{path}: colours are {page.photometric.name}, not RGB; convert it to RGB")
+
+
+def _refuse_large_pieces(path: Path, series: Any) -> None:
+    for level in series.levels:
+        page = level.keyframe
+        if page.is_tiled:
+            rows, columns = page.tilelength, page.tilewidth
+        else:
+            rows, columns = min(page.rowsperstrip, page.imagelength), page.imagewidth
+        size = rows * columns * page.samplesperpixel
+        if size > LARGEST_TILE_BYTES:
+            raise SlideError(
+                f"{path}: is stored in pieces of {size >> 20} MiB, of which at most {LARGEST_TILE_BYTES >> 20} are "
+                "decoded at once; convert it to a tiled pyramidal TIFF"
+            )

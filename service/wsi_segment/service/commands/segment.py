@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wsi_segment.inference.run import Run
+    from wsi_segment.inference.slide import Slide
     from wsi_segment.inference.summary import Summary
     from wsi_segment.service.display import Display
     from wsi_segment.service.orders import Order
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     for flag in ("preview", "geojson"):
         if not single and getattr(args, flag) is not None:
             raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
+    _check_apart(args, orders)
+    for flag in ("preview", "geojson"):
         _check_target(flag, getattr(args, flag))
     choices = Run(
         overlap=args.overlap,
@@ -128,28 +131,57 @@ def _check_target(flag: str, path: Path | None) -> None:
         raise InputError(f"--{flag} {path}: is a folder; give the name of a file")
 
 
+def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
+    """Nothing that is written may take the place of something that is read, or of something else that is written."""
+    from wsi_segment.inference.location import is_remote
+    from wsi_segment.inference.opening import slide_files
+    from wsi_segment.model.errors import InputError
+
+    named = [args.manifest, args.region, None if args.tissue in ("otsu", "none") else Path(args.tissue)]
+    inputs = [path for path in named if path is not None]
+    for order in orders:
+        if not is_remote(order.slide) and order.slide.exists():
+            inputs += [order.slide, *slide_files(order.slide)]
+    taken = {path.resolve(): "is read" for path in inputs}
+    for order in orders:
+        for path in (order.out, order.out.with_name(order.out.name + ".partial")):
+            if path.resolve() in taken:
+                raise InputError(f"--out {order.out}: {taken[path.resolve()]} by this very run; choose another name")
+            taken[path.resolve()] = "is the mask"
+    for flag in ("preview", "geojson"):
+        path = getattr(args, flag)
+        if path is None:
+            continue
+        for there in (path.resolve(), *path.resolve().parents):
+            if there in taken and (there == path.resolve() or taken[there] == "is the mask"):
+                raise InputError(f"--{flag} {path}: {taken[there]} of this very run; choose another name")
+        taken[path.resolve()] = "is written"
+
+
 def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -> Summary:
     from dataclasses import replace
 
     from wsi_segment.inference.engine import segment
     from wsi_segment.inference.geojson import write_geojson
-    from wsi_segment.inference.opening import open_slide
     from wsi_segment.inference.preview import write_preview
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
     model = find_model(order.model or DEFAULT_MODEL)
+    outlines = 0
+
+    def make_extras(slide: Slide, store: Path, summary: Summary) -> None:
+        nonlocal outlines
+        if extras.preview is not None:
+            write_preview(extras.preview, slide, summary.mpp, store, model.card, summary.classes)
+        if extras.geojson is not None:
+            outlines = write_geojson(extras.geojson, store, extras.min_area_um2, extras.simplify_um)
+
     with display.running(order.slide.name) as report:
-        summary = segment(order.slide, model, order.out, replace(choices, mpp=order.mpp), report)
+        own = replace(choices, mpp=order.mpp)
+        summary = segment(order.slide, model, order.out, own, report, before_publishing=make_extras)
     display.result(summary)
-    if extras.preview is not None:
-        opened = open_slide(order.slide)
-        try:
-            write_preview(extras.preview, opened, summary.mpp, order.out, model.card, summary.classes)
-        finally:
-            opened.close()
     if extras.geojson is not None:
-        count = write_geojson(extras.geojson, order.out, extras.min_area_um2, extras.simplify_um)
-        display.line(f"{extras.geojson}: {count} outlines")
+        display.line(f"{extras.geojson}: {outlines} outlines")
     return summary
 
 
@@ -169,7 +201,8 @@ def _segment_all(orders: list[Order], choices: Run, extras: Extras, display: Dis
             raise
         except WsiSegmentError as error:
             failed += 1
-            print(f"wsi-segment: {error}", file=sys.stderr)
+            place = "" if str(order.slide) in str(error) else f"{order.slide}: "
+            print(f"wsi-segment: {place}{error}", file=sys.stderr)
         except Exception as error:
             failed += 1
             unexpected = RunError(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
