@@ -1,0 +1,293 @@
+"""The job table: queue, leases, fences and events, on both databases."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import update
+
+from wsi_segment.model.errors import InputError
+from wsi_segment.service import database as database_module
+from wsi_segment.service import queue as queue_module
+from wsi_segment.service.database import SQLITE_FILE, Database
+from wsi_segment.service.events import read_events
+from wsi_segment.service.housekeeping import Housekeeping
+from wsi_segment.service.jobs import Job, Jobs, Wanted
+from wsi_segment.service.queue import LostJobError, Queue, free_dead_owners, free_owners, owner_name
+from wsi_segment.service.tables import jobs as table
+from wsi_segment.service.tables import metadata
+
+
+def wanted(count: int, priority: int = 0) -> list[Wanted]:
+    return [Wanted("0" * 24, {"index": index}, priority) for index in range(count)]
+
+
+def accept(database: Database, count: int = 1, priority: int = 0, batch: str | None = None) -> list[str]:
+    return [job.id for job in Jobs(database).accept(wanted(count, priority), batch).jobs]
+
+
+def claimed(queue: Queue) -> Job:
+    job = queue.claim()
+    assert job is not None
+    return job
+
+
+def state(database: Database, job_id: str) -> Job:
+    job = Jobs(database).get(job_id)
+    assert job is not None
+    return job
+
+
+def kinds(database: Database, job_id: str) -> list[str]:
+    return [event.kind for event in read_events(database, 0, job=job_id)]
+
+
+def test_tables_after_all_steps_are_those_that_the_code_names(database: Database) -> None:
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_job_goes_from_accepted_to_successful_and_every_step_is_an_event(database: Database) -> None:
+    (job_id,) = accept(database)
+    queue = Queue(database, "host/1/a")
+    job = claimed(queue)
+    assert (job.id, job.status, job.fence) == (job_id, "running", 1)
+    assert queue.claim() is None
+    queue.progress(job, "segment", 3, 10)
+    queue.end(job, "successful")
+    ended = state(database, job_id)
+    assert (ended.status, ended.done, ended.total, ended.owner, ended.lease) == ("successful", 3, 10, None, None)
+    assert ended.finished is not None
+    assert kinds(database, job_id) == ["accepted", "running", "progress", "successful"]
+
+
+def test_priority_goes_first_then_turns_so_that_a_large_batch_does_not_hold_up_the_rest(database: Database) -> None:
+    large = accept(database, 5, batch="large")
+    queue = Queue(database, "host/1/a")
+    assert claimed(queue).id == large[0]
+    small = accept(database, 2, batch="small")
+    single = accept(database)
+    urgent = accept(database, priority=5)
+    order = [claimed(queue).id for _ in range(8)]
+    assert order == [urgent[0], large[1], small[0], single[0], large[2], small[1], large[3], large[4]]
+
+
+def test_no_two_workers_get_the_same_job(database: Database) -> None:
+    ids = accept(database, 40)
+
+    def work(number: int) -> list[str]:
+        queue, got = Queue(database, f"host/{number}/a"), []
+        while (job := queue.claim()) is not None:
+            got.append(job.id)
+        return got
+
+    with ThreadPoolExecutor(4) as pool:
+        got = [job_id for found in pool.map(work, range(4)) for job_id in found]
+    assert sorted(got) == sorted(ids)
+
+
+def test_after_its_lease_a_job_is_anothers_and_the_first_owner_can_write_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job_id,) = accept(database)
+    first, second = Queue(database, "lost/1/a"), Queue(database, "host/2/b")
+    with monkeypatch.context() as hurried:
+        hurried.setattr(queue_module, "LEASE_SECONDS", -1.0)
+        old = claimed(first)
+    new = claimed(second)
+    assert (new.id, new.fence) == (job_id, 2)
+    assert not first.look(old).held
+    for write in (
+        lambda: first.renew(old),
+        lambda: first.progress(old, "segment", 9, 9),
+        lambda: first.end(old, "successful"),
+    ):
+        with pytest.raises(LostJobError):
+            write()
+    first.release(old, "stopped")
+    assert state(database, job_id).owner == "host/2/b"
+    second.end(new, "successful")
+    assert kinds(database, job_id).count("successful") == 1
+
+
+def test_a_renewed_lease_keeps_a_job(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept(database)
+    queue = Queue(database, "host/1/a")
+    with monkeypatch.context() as hurried:
+        hurried.setattr(queue_module, "LEASE_SECONDS", -1.0)
+        job = claimed(queue)
+    queue.renew(job)
+    assert Queue(database, "host/2/b").claim() is None
+
+
+def test_three_crashes_fail_a_job_and_the_queue_goes_on(database: Database) -> None:
+    poison, sound = accept(database, 2)
+    queue = Queue(database, "host/1/a")
+    for crash in range(3):
+        job = claimed(queue)
+        assert job.id == poison
+        assert state(database, poison).crashes == crash
+        free_owners(database, ["host/1/a"], "signal 11")
+    failed = state(database, poison)
+    assert failed.status == "failed"
+    assert "3 times" in failed.message
+    assert "signal 11" in failed.message
+    assert claimed(queue).id == sound
+
+
+def test_giving_a_job_back_is_no_crash(database: Database) -> None:
+    (job_id,) = accept(database)
+    queue = Queue(database, "host/1/a")
+    for _ in range(5):
+        queue.release(claimed(queue), "the service was stopped")
+    assert state(database, job_id).status == "accepted"
+    assert state(database, job_id).crashes == 0
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_is_asked(database: Database) -> None:
+    running, waiting = accept(database, 2)
+    jobs, queue = Jobs(database), Queue(database, "host/1/a")
+    job = claimed(queue)
+    assert jobs.cancel(waiting)
+    assert state(database, waiting).status == "dismissed"
+    assert not queue.look(job).cancelled
+    assert jobs.cancel(running)
+    assert queue.look(job).cancelled
+    assert state(database, running).status == "running"
+    queue.end(job, "dismissed", "cancelled")
+    assert not jobs.cancel(running)
+    assert kinds(database, running) == ["accepted", "running", "dismissed"]
+
+
+def test_a_cancelled_job_whose_worker_dies_is_dismissed_and_not_tried_again(database: Database) -> None:
+    (job_id,) = accept(database)
+    queue = Queue(database, "host/1/a")
+    claimed(queue)
+    Jobs(database).cancel(job_id)
+    free_owners(database, ["host/1/a"], "signal 9")
+    assert state(database, job_id).status == "dismissed"
+
+
+def test_failed_and_dismissed_jobs_are_tried_again_and_others_are_not(database: Database) -> None:
+    first, second = accept(database, 2, batch="b")
+    jobs, queue = Jobs(database), Queue(database, "host/1/a")
+    queue.end(claimed(queue), "failed", "no")
+    assert jobs.retry(first)
+    assert not jobs.retry(second)
+    again = state(database, first)
+    assert (again.status, again.message, again.crashes, again.finished) == ("accepted", "", 0, None)
+    batch = again.batch
+    assert batch is not None
+    assert jobs.cancel_batch(batch) == 2
+    assert jobs.retry_batch(batch) == 2
+    found = jobs.batch(batch)
+    assert found is not None
+    assert found.counts == {"accepted": 2}
+
+
+def test_jobs_of_dead_processes_of_this_host_are_freed_and_those_of_live_ones_are_kept(database: Database) -> None:
+    dead, alive, elsewhere = accept(database, 3)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with subprocess.Popen([sys.executable, "-c", "input()", "token-b"], stdin=subprocess.PIPE) as living:
+        claimed(Queue(database, owner_name(ended.pid, "token-a")))
+        claimed(Queue(database, owner_name(living.pid, "token-b")))
+        claimed(Queue(database, "another-host/1/token-c"))
+        assert free_dead_owners(database) == 1
+        assert [state(database, one).status for one in (dead, alive, elsewhere)] == ["accepted", "running", "running"]
+        living.communicate(b"\n")
+
+
+def test_events_are_numbered_without_gaps_while_many_write(database: Database) -> None:
+    def work(number: int) -> None:
+        queue = Queue(database, f"host/{number}/a")
+        while (job := queue.claim()) is not None:
+            queue.end(job, "successful")
+
+    accept(database, 30)
+    seen: list[int] = []
+    with ThreadPoolExecutor(4) as pool:
+        working = [pool.submit(work, number) for number in range(4)]
+        while len(seen) < 90:
+            found = read_events(database, seen[-1] if seen else 0)
+            seen += [event.number for event in found]
+        for one in working:
+            one.result()
+    assert seen == list(range(1, 91))  # a number that became visible late would be missing here
+
+
+def test_a_page_of_jobs_goes_on_where_the_last_one_ended(database: Database) -> None:
+    ids = accept(database, 7)
+    jobs = Jobs(database)
+    first = jobs.listed(None, 4)
+    second = jobs.listed(first[-1].number, 4)
+    assert [job.id for job in (*first, *second)] == ids[::-1]
+    assert [job.id for job in jobs.listed(None, 9, status="running")] == []
+
+
+def test_old_results_are_removed_and_the_job_stays(database: Database, tmp_path: Path) -> None:
+    old, new = accept(database, 2)
+    queue = Queue(database, "host/1/a")
+    for job_id in (old, new):
+        queue.end(claimed(queue), "successful")
+        (tmp_path / "results" / job_id).mkdir(parents=True)
+    with database.write() as connection:
+        connection.execute(update(table).where(table.c.id == old).values(finished=time.time() - 3 * 86400))
+    Housekeeping(database, tmp_path, keep_days=2, min_free=0).tidy()
+    assert [folder.name for folder in (tmp_path / "results").iterdir()] == [new]
+    assert state(database, old).removed is not None
+    assert state(database, new).removed is None
+    assert kinds(database, old)[-1] == "removed"
+
+
+def test_an_older_database_is_copied_before_it_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(tmp_path)
+    database.migrate()
+    accept(database)
+    database.close()
+    steps = database_module._MIGRATIONS
+    later = tmp_path / "migrations"
+    (later / "versions").mkdir(parents=True)
+    for path in (*steps.glob("*.py"), *steps.glob("versions/*.py")):
+        (later / path.relative_to(steps)).write_bytes(path.read_bytes())
+    step = "revision = '9999'\ndown_revision = '0001'\nfrom alembic import op\n"
+    (later / "versions" / "v9999_next.py").write_text(f"{step}def upgrade(): op.execute('DELETE FROM jobs')\n")
+    monkeypatch.setattr(database_module, "_MIGRATIONS", later)
+    changed = Database(tmp_path)
+    changed.migrate()
+    assert Jobs(changed).listed(None, 1) == []
+    changed.close()
+    copy = sqlite3.connect(tmp_path / f"{SQLITE_FILE}.before-9999")
+    assert copy.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
+    copy.close()
+    monkeypatch.setattr(database_module, "_MIGRATIONS", steps)
+    older = Database(tmp_path)
+    with pytest.raises(InputError, match="newer version"):
+        older.migrate()
+    older.close()
+
+
+def test_a_data_folder_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "file_system_of", lambda path: "nfs4")
+    with pytest.raises(InputError, match="nfs4, where SQLite loses data"):
+        Database(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://a@b/c"])
+def test_other_databases_are_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InputError, match="--database"):
+        Database(tmp_path, url)
+
+
+def test_a_database_that_does_not_answer_is_said_in_a_line(tmp_path: Path) -> None:
+    database = Database(tmp_path, "postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(InputError, match="cannot be reached"):
+        database.migrate()

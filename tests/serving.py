@@ -1,0 +1,166 @@
+"""Real servers for tests: the service itself, and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from made import tissue_like, write_model, write_slide
+from wsi_segment.service.client import Client
+
+ROOT = Path(__file__).parents[1]
+READY_SECONDS = 60.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on at present."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+class Served:
+    """``wsi-segment serve`` in a process of its own, on loopback; a context that ends it."""
+
+    def __init__(self, folder: Path, *flags: object, environment: dict[str, str] | None = None) -> None:
+        """A server to be started.
+
+        Args:
+            folder: Its slides are in ``slides/``, its models in ``models/``, its data in ``data/``.
+            flags: Further ones.
+            environment: Variables beside those of the tests.
+        """
+        self.folder, self.port = folder, free_port()
+        self.data = folder / "data"
+        self._flags = ["--root", f"slides={folder / 'slides'}", "--models", folder / "models", "--data", self.data]
+        self._flags += ["--port", self.port, "--worker-memory", "2GiB", "--min-free", "1MiB", *flags]
+        self._environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """All that it wrote."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self, wait: bool = True) -> None:
+        """Start it, and wait until it answers."""
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | self._environment
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "wsi_segment.service", "serve", *map(str, self._flags)],
+                stderr=log,
+                stdout=log,
+                env=environment,
+                cwd=self.folder,
+            )
+        if wait:
+            self.wait_for("/health/live")
+
+    def wait_for(self, path: str) -> None:
+        """Wait until a path answers with success."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log
+            try:
+                if httpx.get(self.url + path, timeout=5).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"{path} did not answer: {self.log}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it by a signal; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(40)
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        assert self.process is not None
+        try:
+            children = psutil.Process(self.process.pid).children()
+            return [child for child in children if "wsi_segment.service.worker" in " ".join(child.cmdline())]
+        except psutil.NoSuchProcess:
+            return []
+
+    def client(self, key: str | None = None) -> Client:
+        """A client of it."""
+        return Client(self.url, key)
+
+    def __enter__(self) -> Served:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+
+def write_slides(folder: Path, count: int = 1, height: int = 700, width: int = 900) -> Path:
+    """A folder for a server: made slides, and the model ``channels``."""
+    (folder / "slides").mkdir(parents=True)
+    for index in range(count):
+        write_slide(folder / "slides" / f"s{index}.tiff", tissue_like(height, width, seed=index))
+    write_model(folder / "models" / "channels")
+    return folder
+
+
+def job_body(client: Client, name: str = "s0.tiff", **more: Any) -> dict[str, Any]:
+    """The request for a job with the cheap model."""
+    return {"slide": client.find_slide(f"slides/{name}")["id"], "model": "channels", **more}
+
+
+def postgresql_programs() -> Path | None:
+    """The folder of PostgreSQL's programs, where it is installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    program = shutil.which("initdb")
+    return Path(program).resolve().parent if program else None
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server of its own on loopback, without a password; its URL. It never runs as root."""
+    programs = postgresql_programs()
+    assert programs is not None
+    become = ["runuser", "-u", "postgres", "--"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="pg") as scratch:
+        folder = Path(scratch)
+        if become:
+            shutil.chown(folder, "postgres")
+        data, port = folder / "data", free_port()
+
+        def call(program: str, *arguments: object) -> None:
+            subprocess.run(
+                [*become, programs / program, *map(str, arguments)], cwd=folder, check=True, stdout=subprocess.DEVNULL
+            )
+
+        call("initdb", "-D", data, "-A", "trust", "-N", "-U", "tester")
+        options = f"-k {folder} -p {port} -c listen_addresses=127.0.0.1"
+        call("pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+        try:
+            yield f"postgresql://tester@127.0.0.1:{port}/postgres"
+        finally:
+            call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
