@@ -185,11 +185,11 @@ class Client:
                     raise RunError(
                         f"{self._url}: no server answers ({error}); is wsi-segment serve running?"
                     ) from error
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                raise InputError(f"--server {self._url}: not an address such as http://127.0.0.1:8000") from error
             except httpx.TransportError as error:
                 if attempt + 1 == _TRIES:
                     raise RunError(f"{self._url}: the connection was lost ({error})") from error
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-                raise InputError(f"--server {self._url}: not an address such as http://127.0.0.1:8000") from error
             else:
                 self._check(answer)
                 made: dict[str, Any] = answer.json()
