@@ -38,8 +38,8 @@ def fresh_database(url: str, name: str) -> str:
 
     clean = "".join(letter for letter in name.lower() if letter.isalnum())
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS t{clean} WITH (FORCE)")  # type: ignore[arg-type]
-        connection.execute(f"CREATE DATABASE t{clean}")  # type: ignore[arg-type]
+        connection.execute(f"DROP DATABASE IF EXISTS t{clean} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE t{clean}")
     return url.rpartition("/")[0] + f"/t{clean}"
 
 

@@ -433,4 +433,3 @@ def test_results_of_version_04_are_served_too(served: Served, http: httpx.Client
     rels = {link["rel"]: link["href"] for link in job["links"]}
     assert "multiscales" in http.get(rels["mask"]).json()
     assert http.get(f"/v1/jobs/{job['id']}/results/zarr/probabilities/0/.zarray").is_success
-

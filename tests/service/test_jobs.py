@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -105,11 +106,12 @@ def test_after_its_lease_a_job_is_anothers_and_the_first_owner_can_write_nothing
     new = claimed(second)
     assert (new.id, new.fence) == (job_id, 2)
     assert not first.look(old).held
-    for write in (
+    writes: list[Callable[[], object]] = [
         lambda: first.renew(old),
         lambda: first.progress(old, "segment", 9, 9),
         lambda: first.end(old, "successful"),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(LostJobError):
             write()
     first.release(old, "stopped")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
@@ -123,7 +124,8 @@ def run_server(settings: Settings) -> None:
         len(list(service.models)),
         settings.workers,
     )
-    _Server(config, service).run()
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is done
+        _Server(config, service).run()
 
 
 class _Server(uvicorn.Server):

@@ -64,6 +64,8 @@ def check_graph(model: Model) -> None:
         graph = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors have no common type of their own
         raise ModelError(f"{path}: not an ONNX file; export the model again") from error
+    if not graph.graph.node:
+        raise ModelError(f"{path}: not an ONNX file; export the model again")
     domains = {entry.domain for entry in graph.opset_import} | {function.domain for function in graph.functions}
     nodes = [node for part in (graph.graph, *graph.functions) for node in _nodes(part)]
     foreign = sorted((domains | {node.domain for node in nodes}) - OP_DOMAINS)

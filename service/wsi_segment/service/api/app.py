@@ -23,7 +23,7 @@ For research only, not for diagnosis. Errors are problem documents (RFC 9457). W
 """
 
 
-def make_app(service: Service) -> FastAPI:
+def make_app(service: Service) -> Guard:
     """The application over the parts of a service, which it starts and ends with itself."""
 
     @asynccontextmanager
@@ -46,7 +46,6 @@ def make_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=service.settings.max_body,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.service = service
@@ -57,10 +56,15 @@ def make_app(service: Service) -> FastAPI:
     problems.install(app)
     _describe(app)
     hosts = [*service.settings.allowed_host, service.settings.host]
-    app.add_middleware(
-        Guard, keys=service.keys, metrics=service.metrics, hosts=hosts, origins=service.settings.allowed_origin
+    return Guard(
+        app,
+        keys=service.keys,
+        metrics=service.metrics,
+        hosts=hosts,
+        origins=service.settings.allowed_origin,
+        max_body=service.settings.max_body,
+        upload_limit=service.settings.upload_limit,
     )
-    return app
 
 
 def _describe(app: FastAPI) -> None:

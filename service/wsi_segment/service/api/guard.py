@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wsi_segment.service.api.metrics import Metrics
@@ -36,7 +37,14 @@ class Guard:
     """An ASGI layer around the application."""
 
     def __init__(
-        self, app: ASGIApp, keys: Keys, metrics: Metrics, hosts: Sequence[str], origins: Sequence[str]
+        self,
+        app: ASGIApp,
+        keys: Keys,
+        metrics: Metrics,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+        max_body: int,
+        upload_limit: int,
     ) -> None:
         """A guard.
 
@@ -46,8 +54,11 @@ class Guard:
             metrics: Told of each request.
             hosts: Names that clients may use for this server, beside those of the loopback.
             origins: Origins of pages that may call, beside the server's own.
+            max_body: Bytes that a request may have, counted as they come.
+            upload_limit: The same for the upload of a slide.
         """
         self._app, self._keys, self._metrics = app, keys, metrics
+        self._max_body, self._upload_limit = max_body, upload_limit or max_body
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
 
@@ -56,15 +67,15 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, begun = time.perf_counter(), 500, False
         token = request_id.set(secrets.token_hex(8))
         headers = Headers(scope=scope)
         origin = headers.get("origin", "")
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                begun, status = True, message["status"]
                 answer = MutableHeaders(scope=message)
                 answer["x-request-id"] = request_id.get()
                 for name, value in _HEADERS.items():
@@ -76,6 +87,16 @@ class Guard:
                     answer.add_vary_header("Origin")
             await send(message)
 
+        limit, received = self._upload_limit if scope["path"] == "/v1/slides" else self._max_body, 0
+
+        async def receiving() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise HTTPException(413, f"the body is larger than the {limit} bytes that are allowed")
+            return message
+
         try:
             self._check_host(headers)
             if scope["method"] == "OPTIONS" and origin.lower() in self._origins:
@@ -83,9 +104,13 @@ class Guard:
                 return
             client = await self._check_key(scope, headers)
             scope.setdefault("state", {})["client"] = client
-            await self._app(scope, receive, sending)
+            await self._app(scope, receiving, sending)
         except ProblemError as error:
             await error.response()(scope, receive, sending)
+        except Exception:  # the client was told already, without a word of the reason
+            log.exception("the request failed")
+            if not begun:
+                raise
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
