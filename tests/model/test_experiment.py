@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 from wsi_segment.model.errors import InputError
 from wsi_segment.model.experiment import ResultFile, read_plan
 from wsi_segment.model.figures import curve, draw_figures
+from wsi_segment.model.tables import write_tables
 
 CONFIG = """
 split = "val"
@@ -98,3 +99,18 @@ def test_figures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
     drawn = draw_figures(lines, tmp_path / "r.jsonl")
     assert [path.name for path in drawn] == ["r-curve.png", "r-accuracy.png", "r-ablation.png"]
     assert draw_figures([], tmp_path / "r.jsonl") == []
+
+
+def test_tables_have_the_mean_of_seeds_and_each_variant_below_what_it_varies(tmp_path: Path) -> None:
+    more = {"val_macro_f1": 0.3, "calibration_error": 0.02}
+    lines = [result("S", 5, seed, 0.4 + seed / 5, **more) for seed in (0, 1)]
+    lines += [result("S+C*", 5, 0, 0.7, **more), result("S2+C2", 20, 0, 0.9, experiment="accuracy", **more)]
+    lines += [result("S+C*", 5, 0, 0.65, experiment="ablation", variant="filled", **more)]
+    page = write_tables(lines, tmp_path / "r.jsonl", [tmp_path / "r-curve.png"])
+    text = page.read_text()
+    assert "![r-curve](r-curve.png)" in text
+    assert "| s, % | paper S | paper S+C* |\n| --- | --- | --- |\n| 5 | 0.500 ± 0.141 (2) | 0.700 |" in text
+    assert "| c, % | paper S2+C2 |\n| --- | --- |\n| 20 | 0.900 |" in text
+    assert "| **paper S+C*, s = 5 %, seed 0** | 0.300 | 0.700 |" in text
+    assert text.index("seed 0**") < text.index("| filled | 0.300 | 0.650 |")
+    assert write_tables([], tmp_path / "e.jsonl").read_text() == "# e\n"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsi_segment.model.experiment import Result
+from wsi_segment.model.tables import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "lesion_dice": "lesion Dice"}
 _MARKERS = {"S": "o", "S+C": "s", "S+C*": "^"}
 _COLORS = {"paper": ("#0072B2", "#56B4E9", "#009E73"), "modern": ("#D55E00", "#E69F00", "#CC79A7")}
 
@@ -35,7 +35,7 @@ def curve(results: list[Result], recipe: str, setting: str, metric: str) -> list
 
 
 def draw_figures(results: list[Result], beside: Path) -> list[Path]:
-    """Draw F1 against s (absolute, and as a share of S at 100 %), accuracy against c, and the ablations.
+    """Draw F1 against s (absolute, and as a share of the recipe's own S at 100 %), accuracy against c, and ablations.
 
     Args:
         results: Lines of a result file.
@@ -68,10 +68,10 @@ def _draw_curves(results: list[Result]) -> Figure | None:
     if not recipes:
         return None
     figure = _new_figure(12, 7)
-    axes = figure.subplots(2, len(_METRICS), sharex=True)
-    for column, (metric, title) in enumerate(_METRICS.items()):
-        reference = {share: mean for share, mean, *_ in curve(results, recipes[0], "S", metric)}.get(100.0)
+    axes = figure.subplots(2, len(METRICS), sharex=True)
+    for column, (metric, title) in enumerate(METRICS.items()):
         for recipe in recipes:
+            reference = {share: mean for share, mean, *_ in curve(results, recipe, "S", metric)}.get(100.0)
             for color, setting in zip(_COLORS[recipe], _MARKERS, strict=True):
                 points = curve(results, recipe, setting, metric)
                 if not points:
@@ -85,7 +85,7 @@ def _draw_curves(results: list[Result]) -> Figure | None:
         axes[1][column].set_xticklabels(["0", "1", "5", "10", "20", "50", "100"])
         axes[1][column].axhline(1, color="0.6", linestyle=":", linewidth=1)
     axes[0][0].set(ylabel="score on test")
-    axes[1][0].set(ylabel=f"share of {recipes[0]} S at 100 %")
+    axes[1][0].set(ylabel="share of the recipe's own S at 100 %")
     for ax in axes.flat:
         ax.grid(alpha=0.3)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
@@ -131,7 +131,7 @@ def _draw_ablation(results: list[Result]) -> Figure | None:
         groups[f"{line['recipe']} {line['setting']} {line['s']:g} %: {line['variant']}"].append(line)
     names = sorted(groups)
     figure = _new_figure(10, 1.2 + 0.35 * len(names))
-    for axes, (metric, title) in zip(figure.subplots(1, 3, sharey=True), _METRICS.items(), strict=True):
+    for axes, (metric, title) in zip(figure.subplots(1, 3, sharey=True), METRICS.items(), strict=True):
         means = [float(np.mean([line[metric] for line in groups[name]])) for name in names]
         bars = axes.barh(names, means, color="#56B4E9")
         axes.bar_label(bars, fmt="%.3f", padding=-32)

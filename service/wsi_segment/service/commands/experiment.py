@@ -27,9 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
     parser.add_argument("--runs", required=True, type=Path, metavar="DIR", help="training runs, resumable")
-    parser.add_argument("--results", required=True, type=Path, metavar="JSONL", help="result lines; figures go beside")
+    parser.add_argument(
+        "--results", required=True, type=Path, metavar="JSONL", help="result lines; figures and tables beside"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command goes on")
-    parser.add_argument("--figures-only", action="store_true", help="train nothing, draw what there is")
+    parser.add_argument("--figures-only", action="store_true", help="train nothing, draw and tabulate what there is")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True, quiet=args.quiet)
     with needs_extra("train", "training and export"):
         from wsi_segment.model.figures import draw_figures
+        from wsi_segment.model.tables import write_tables
     if not args.figures_only:
         dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
         missing = [planned for planned in plan if not results.has(planned)]
@@ -59,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
                 f"lesion Dice {figures['lesion_dice']:.3f}",
                 highlight=False,
             )
-    for path in draw_figures(results.read(), args.results):
+    pictures = draw_figures(results.read(), args.results)
+    for path in (write_tables(results.read(), args.results, pictures), *pictures):
         console.print(f"{path}", highlight=False)
     return 0
 

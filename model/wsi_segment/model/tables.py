@@ -1,0 +1,84 @@
+"""The figures' numbers as a page of Markdown tables, from the result lines of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wsi_segment.model.experiment import Result
+from wsi_segment.model.settings import SETTINGS
+
+METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "lesion_dice": "lesion Dice"}
+_ABLATION = (
+    {"val_macro_f1": "macro F1 on val"} | METRICS | {"image_accuracy": "image's class", "calibration_error": "ECE"}
+)
+
+
+def write_tables(results: list[Result], beside: Path, pictures: Sequence[Path] = ()) -> Path:
+    """Write a page with the numbers of every run: mean ± standard deviation over seeds (how many, if not one).
+
+    Args:
+        results: Lines of a result file.
+        beside: The result file; the page gets its stem.
+        pictures: Figures to be shown on the page, from the same folder.
+    """
+    parts = [f"# {beside.stem}", *(f"![{path.stem}]({path.name})" for path in pictures)]
+    curves = [line for line in results if line["experiment"] == "curve"]
+    for metric, title in METRICS.items():
+        parts += _by_share(curves, metric, f"{title} by share of the masks", "s, %")
+    accuracy = [line for line in results if line["setting"].startswith("S2")]
+    parts += _by_share(accuracy, "image_accuracy", "Accuracy of the image's class by share of the labels", "c, %")
+    parts += _ablations(results)
+    path = beside.with_suffix(".md")
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _by_share(lines: list[Result], metric: str, title: str, share: str) -> list[str]:
+    columns = sorted({(line["recipe"], line["setting"]) for line in lines}, key=_paper_first)
+    if not columns:
+        return []
+    rows = [
+        [f"{s:g}", *(_mean(_values(lines, metric, recipe, setting, s)) for recipe, setting in columns)]
+        for s in sorted({line["s"] for line in lines})
+    ]
+    return [f"## {title}", _table([share, *(" ".join(column) for column in columns)], rows)]
+
+
+def _paper_first(column: tuple[str, str]) -> tuple[bool, str, int]:
+    recipe, setting = column
+    return recipe != "paper", recipe, SETTINGS.index(setting)
+
+
+def _values(lines: Iterable[Result], metric: str, recipe: str, setting: str, share: float) -> list[float]:
+    place = (recipe, setting, share)
+    return [line[metric] for line in lines if (line["recipe"], line["setting"], line["s"]) == place]
+
+
+def _ablations(results: list[Result]) -> list[str]:
+    """Every variant below the run that it varies, which differs from it in nothing else."""
+    rows = []
+    varied = [line for line in results if line["experiment"] == "ablation"]
+    places = dict.fromkeys((line["recipe"], line["setting"], line["s"], line["seed"]) for line in varied)
+    for place in sorted(places, key=lambda place: _paper_first(place[:2])):
+        recipe, setting, share, seed = place
+        same = [line for line in results if (line["recipe"], line["setting"], line["s"], line["seed"]) == place]
+        for line in sorted(same, key=lambda line: line["experiment"] == "ablation"):
+            name = line["variant"] or f"**{recipe} {setting}, s = {share:g} %, seed {seed}**"
+            rows.append([name, *(_mean([line[metric]]) for metric in _ABLATION)])
+    return ["## Ablations", _table(["", *_ABLATION.values()], rows)] if rows else []
+
+
+def _mean(values: list[float]) -> str:
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} ({len(values)})"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
