@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +35,33 @@ def free_port() -> int:
         return port
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a process of a server did to a file, as ``spy/sitecustomize.py`` notes it."""
+
+    time: float
+    process: int
+    kind: str
+    path: str
+
+
 class Served:
     """``wsi-segment serve`` in a process of its own, on loopback; a context that ends it."""
 
-    def __init__(self, folder: Path, *flags: object, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *flags: object, spied_on: bool = False) -> None:
         """A server to be started.
 
         Args:
             folder: Its slides are in ``slides/``, its models in ``models/``, its data in ``data/``.
             flags: Further ones.
-            environment: Variables beside those of the tests.
+            spied_on: Whether what it opens and renames is noted.
         """
         self.folder, self.port = folder, free_port()
         self.data = folder / "data"
         self._flags = ["--root", f"slides={folder / 'slides'}", "--models", folder / "models", "--data", self.data]
         self._flags += ["--port", self.port, "--worker-memory", "2GiB", "--min-free", "1MiB", *flags]
-        self._environment = environment or {}
+        path = [str(ROOT / "tests" / "spy"), *sys.path] if spied_on else sys.path
+        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "SPY_FILE": str(folder / "noted")}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,15 +74,19 @@ class Served:
         """All that it wrote."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
+    def noted(self) -> list[Noted]:
+        """What its processes opened and renamed."""
+        with (self.folder / "noted").open(encoding="utf-8") as file:
+            return [Noted(*json.loads(line)) for line in file]
+
     def start(self, wait: bool = True) -> None:
         """Start it, and wait until it answers."""
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | self._environment
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "wsi_segment.service", "serve", *map(str, self._flags)],
                 stderr=log,
                 stdout=log,
-                env=environment,
+                env=self._environment,
                 cwd=self.folder,
             )
         if wait:
@@ -164,3 +181,14 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://tester@127.0.0.1:{port}/postgres"
         finally:
             call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+def fresh_database(url: str, name: str) -> str:
+    """An empty database on a PostgreSQL server; its URL."""
+    import psycopg
+
+    clean = "".join(letter for letter in name.lower() if letter.isalnum())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS t{clean} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE t{clean}")
+    return url.rpartition("/")[0] + f"/t{clean}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import Served, postgresql, postgresql_programs, write_slides
+from serving import Served, fresh_database, postgresql, postgresql_programs, write_slides
 from wsi_segment.service.database import Database
 
 
@@ -30,17 +30,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     made.migrate()
     yield made
     made.close()
-
-
-def fresh_database(url: str, name: str) -> str:
-    """An empty database on a PostgreSQL server; its URL."""
-    import psycopg
-
-    clean = "".join(letter for letter in name.lower() if letter.isalnum())
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS t{clean} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE t{clean}")
-    return url.rpartition("/")[0] + f"/t{clean}"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock
 from sqlalchemy import select
 
 from wsi_segment.inference.location import is_remote, slide_location
@@ -220,9 +221,11 @@ def _slides_in(folder: Path, below: str) -> Iterator[str]:
 def read_secret(data: Path) -> bytes:
     """The key of slide ids, made once for a data folder and readable by its owner only."""
     file = data / _SECRET_FILE
-    try:
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
-            made.write(secrets.token_bytes(32))
-    except FileExistsError:
-        pass
+    with FileLock(data / f"{_SECRET_FILE}.lock"):
+        if not file.exists():
+            beside = file.with_suffix(".partial")  # a server may be killed while it writes
+            beside.unlink(missing_ok=True)
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
+                made.write(secrets.token_bytes(32))
+            beside.rename(file)
     return file.read_bytes()

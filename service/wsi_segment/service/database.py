@@ -35,15 +35,17 @@ class Database:
         """Connect; nothing is changed, see :meth:`migrate`.
 
         Args:
-            data: Folder of the SQLite file; made where it is missing.
+            data: The service's folder, where an SQLite file lies too; made where it is missing.
             url: ``postgresql://user:password@host/name``, or None for SQLite.
 
         Raises:
             InputError: the URL is wrong, the folder cannot be written to, or lies on a network file system.
         """
         self.file: Path | None = None
+        _prepare(data)
         if url is None:
-            self.file = _prepared(data) / SQLITE_FILE
+            _refuse_network(data)
+            self.file = data / SQLITE_FILE
             self._engine = create_engine(f"sqlite:///{self.file}", connect_args={"timeout": _BUSY_SECONDS})
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -125,7 +127,7 @@ def _begin_postgresql(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
 
 
-def _prepared(data: Path) -> Path:
+def _prepare(data: Path) -> None:
     try:
         data.mkdir(parents=True, exist_ok=True)
         probe = data / ".probe"
@@ -133,11 +135,13 @@ def _prepared(data: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(f"--data {data}: cannot be written to ({error.strerror}); choose another folder") from error
+
+
+def _refuse_network(data: Path) -> None:
     if (kind := file_system_of(data)) in _NETWORK_FILES:
         raise InputError(
             f"--data {data}: lies on {kind}, where SQLite loses data; choose a local folder, or --database postgresql://…"
         )
-    return data
 
 
 def file_system_of(path: Path) -> str:
