@@ -316,6 +316,30 @@ def test_first_failing_region_stops_the_others() -> None:
     assert len(begun) < 50
 
 
+def test_regions_are_begun_in_their_order() -> None:
+    regions = [Region(0, column, Box(0, 0, 1, 1), 1) for column in range(120)]
+    begun: list[int] = []
+
+    def task(region: Region) -> FinishedRegion:
+        begun.append(region.column)
+        return FinishedRegion(region.key, (1,), 1, "")
+
+    run_tasks(task, regions, 1, lambda finished: None, threading.Event())
+    assert begun == list(range(120))
+
+
+def test_the_fullest_regions_come_first(tmp_path: Path) -> None:
+    pixels = np.full((1536, 1536, 3), 245, np.uint8)
+    pixels[1024:, 1024:] = pixels[1100:1200, 100:600] = (200, 60, 90)
+    slide = write_slide(tmp_path / "s.tiff", pixels)
+    run = Run(region_size=512, workers=1, overlap=0.0)
+    out = tmp_path / "m.zarr"
+    with pytest.raises(RuntimeError):
+        segment(slide, make_model(), out, run, network=Breaking(16, RuntimeError("broken")))
+    lines = (tmp_path / "m.zarr.partial" / "ledger.jsonl").read_text().splitlines()
+    assert [json.loads(line.split(" ", 1)[1])["key"] for line in lines[1:]] == ["2,2"]
+
+
 def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.zarr"
     said: list[object] = []

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,34 @@ def test_tissue_is_found_where_it_is() -> None:
 def test_white_slide_has_no_tissue() -> None:
     noise = np.random.default_rng(0).integers(-4, 5, (100, 100, 3))
     assert not tissue_of((240 + noise).astype(np.uint8), mpp=16).any()
+
+
+TINTS = [(240, 236, 225), (225, 228, 240), (238, 230, 236), (215, 210, 200)]
+
+
+@pytest.mark.parametrize("lamp", TINTS)
+def test_white_slide_under_a_tinted_lamp_has_no_tissue_and_a_stained_one_has(lamp: tuple[int, int, int]) -> None:
+    noise = np.random.default_rng(0).integers(-4, 5, (120, 160, 3))
+    pixels = np.clip(lamp + noise, 0, 255).astype(np.uint8)
+    assert not tissue_of(pixels, mpp=16).any()
+    pixels[30:80, 40:90] = np.clip(np.array(lamp) * (235, 215, 230) / 243 + noise[:50, :50], 0, 255)
+    tissue = tissue_of(pixels, mpp=16)
+    assert tissue[32:78, 42:88].all()
+    assert tissue.mean() < 0.17
+
+
+def test_a_field_that_is_all_pale_tissue_is_tissue() -> None:
+    noise = np.random.default_rng(0).integers(-8, 9, (60, 60, 3))
+    assert tissue_of((np.array((232, 198, 220)) + noise).astype(np.uint8), mpp=16).all()
+
+
+@pytest.mark.parametrize("ink", [(40, 150, 80), (40, 60, 170), (80, 180, 210), (150, 220, 170), BLACK])
+def test_pen_marks_of_every_other_colour_than_stain_are_no_tissue(ink: tuple[int, int, int]) -> None:
+    pixels = picture()
+    pixels[90:110, 20:140] = ink
+    tissue = tissue_of(pixels, mpp=16)
+    assert not tissue[85:].any()  # nor are its blurred edges
+    assert tissue[32:78, 42:88].all()
 
 
 def test_pen_marks_and_dust_are_no_tissue() -> None:

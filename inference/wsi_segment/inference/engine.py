@@ -180,6 +180,7 @@ def _compute(
         )
         store = MaskStore(output.store, plan.budget.region_size)
         missing = [region for region in plan.regions if region.key not in ledger.finished]
+        missing.sort(key=lambda region: region.windows, reverse=True)  # at the end all workers are busy, with little
         run_tasks(RegionTask(predictor, store), missing, plan.budget.workers, ledger.add, stop)
         store.finish(ledger.finished.values(), _stage("pyramid", report, stop))
         return list(ledger.finished.values()), len(kept)

@@ -38,7 +38,9 @@ def run_tasks(
         with lock:
             done(finished)
 
-    calls = [delayed(run, pure=False, traverse=False)(region) for region in regions]
+    begin, count = delayed(run, traverse=False), len(regions)
+    # Dask begins independent tasks by their names, the last one first
+    calls = [begin(region, dask_key_name=f"region-{count - index:08d}") for index, region in enumerate(regions)]
     with ThreadPoolExecutor(workers, thread_name_prefix="region") as pool:
         try:
             compute(*calls, scheduler="threads", pool=pool, num_workers=workers, optimize_graph=False)  # type: ignore[no-untyped-call]

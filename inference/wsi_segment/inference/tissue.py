@@ -32,6 +32,10 @@ _THRESHOLD_RANGE = (8.0, 40.0)
 """Bounds on Otsu's threshold, in grey levels of chroma: below is noise of white glass, above is strong stain."""
 _INK_MARGIN = 12.0
 """Grey levels by which green exceeds red in marker ink; haematoxylin, eosin and DAB all keep red above green."""
+_INK_EDGE = 2
+"""Cells around ink that are mixed with it."""
+_GLASS_DARKEST, _GLASS_CHROMA = 190, 18
+"""Grey levels: glass has no channel below, and no stronger tint."""
 _STRIP = 256
 _SMALLEST_MICRONS = 50.0
 """Side of the smallest piece that counts as tissue; smaller ones are dust."""
@@ -146,9 +150,10 @@ def find_tissue(
 def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     """Tissue of a low-resolution image.
 
-    Glass, shadows and black ink are grey, so chroma (largest minus smallest channel) tells tissue from
-    them. Otsu's threshold (1979) divides the chroma histogram; small pieces go, small holes
-    are filled, and a margin of one pixel is added.
+    Glass, shadows and black ink are grey once the lamp's tint is divided out, so chroma (largest minus smallest
+    channel) tells tissue from them. Otsu's threshold (1979) divides the chroma histogram; small pieces go, small
+    holes are filled, and a margin of one pixel is added. Green and blue ink is no tissue; red and violet ink looks
+    like stain at this resolution, and counts as tissue.
 
     Args:
         thumbnail: RGB (h, w, 3).
@@ -158,13 +163,17 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
         (h, w), True = tissue.
     """
     chroma, ink = np.empty(thumbnail.shape[:2], np.float32), np.empty(thumbnail.shape[:2], bool)
+    glass = glass_colour(thumbnail)
+    balance = (glass.max() / glass).astype(np.float32)
     for start in range(0, len(thumbnail), _STRIP):
         above = min(start, 4)  # the Gaussian reaches four rows
         smooth = ndimage.gaussian_filter(
             thumbnail[start - above : start + _STRIP + 4].astype(np.float32), sigma=(1, 1, 0)
         )[above : above + _STRIP]
+        smooth *= balance
         chroma[start : start + _STRIP] = smooth.max(axis=2) - smooth.min(axis=2)
         ink[start : start + _STRIP] = smooth[..., 1] - smooth[..., 0] > _INK_MARGIN
+    ink = ndimage.binary_dilation(_without_small(ink, _INK_EDGE**2), iterations=_INK_EDGE)
     stained = chroma[~ink]
     if not stained.size:
         return np.zeros(chroma.shape, bool)
@@ -174,6 +183,21 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     tissue = _without_small(tissue, min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))
     grown: NDArray[np.bool_] = ndimage.binary_dilation(tissue)
     return grown & ~ink
+
+
+def glass_colour(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The colour (3,) of empty glass: the median of the brightest tenth of what is bright and nearly grey.
+
+    Pure white is left out, it was not scanned. Where less than a hundredth is like glass, white.
+    """
+    sample = thumbnail.reshape(-1, 3)[:: max(1, thumbnail.size // (3 << 20))]
+    darkest, brightest = sample.min(axis=1), sample.max(axis=1)
+    bright = (darkest >= _GLASS_DARKEST) & (darkest < 255) & (brightest - darkest <= _GLASS_CHROMA)
+    if bright.mean() < 0.01:
+        return np.full(3, 255.0)
+    levels = darkest[bright]
+    brightest_tenth: NDArray[np.float64] = np.median(sample[bright][levels >= np.quantile(levels, 0.9)], axis=0)
+    return brightest_tenth
 
 
 def cells_of_geojson(path: Path, flag: str, slide: Slide, frame: MaskFrame, cell: int) -> NDArray[np.bool_]:
