@@ -18,7 +18,7 @@ from wsi_segment.model.dataset import Dataset  # noqa: E402
 from wsi_segment.model.errors import InputError, OutputError  # noqa: E402
 from wsi_segment.model.loaders.manifest import read_dataset  # noqa: E402
 from wsi_segment.model.mosaic import mosaic  # noqa: E402
-from wsi_segment.model.network import Encoder, SegmentationNetwork, load_encoder, normalise  # noqa: E402
+from wsi_segment.model.network import Encoder, SegmentationNetwork, normalise  # noqa: E402
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader  # noqa: E402
 from wsi_segment.model.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.run_folder import load_run, read_log  # noqa: E402
@@ -159,17 +159,6 @@ def test_the_paper_network_has_the_published_size() -> None:
 def test_white_glass_is_normalised_to_nothing() -> None:
     pixels = torch.tensor([255, 127, 0], dtype=torch.uint8)
     assert normalise(pixels).tolist() == [0.0, -1.0, -255 / 128]
-
-
-@pytest.mark.parametrize("prefix", ["", "module.", "model.resnet."])
-def test_encoder_weights_load_with_any_prefix(prefix: str) -> None:
-    source, target = Encoder(), Encoder()
-    state = {prefix + name: value + 1 for name, value in source.state_dict().items()}
-    state |= {f"{prefix}layer4.0.conv1.weight": torch.zeros(1), f"{prefix}fc.weight": torch.zeros(1)}
-    assert "layer3.1.bn2.weight" in load_encoder(target, state)
-    assert torch.equal(target.conv1.weight, source.conv1.weight + 1)
-    with pytest.raises(KeyError, match="conv1"):
-        load_encoder(target, {"something": torch.zeros(1)})
 
 
 def test_augmentation_moves_ids_with_pixels_and_can_be_repeated() -> None:

@@ -6,7 +6,6 @@ segmentation, and :mod:`wsi_segment.model.losses` pools the same map to a class 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -132,38 +131,3 @@ class SegmentationNetwork(nn.Module):
         return functional.interpolate(
             logits, scale_factor=float(self.output_stride), mode="bilinear", align_corners=False
         )
-
-
-def load_encoder(encoder: Encoder, state: Mapping[str, Tensor]) -> list[str]:
-    """Load ImageNet or other ResNet-18 weights into the encoder.
-
-    Keys may carry any prefix (``module.``, ``model.resnet.``): the longest one before ``conv1.weight``
-    is stripped. ``layer4`` and ``fc`` are ignored.
-
-    Args:
-        encoder: Changed in place.
-        state: A torchvision-style state dict.
-
-    Returns:
-        The parameter names that were loaded.
-
-    Raises:
-        KeyError: a parameter of the encoder is missing.
-        ValueError: a parameter has another shape.
-    """
-    stems = [key for key in state if key.endswith("conv1.weight") and ".layer" not in f".{key}"]
-    if not stems:
-        raise KeyError("conv1.weight")
-    prefix = stems[0].removesuffix("conv1.weight")
-    wanted = encoder.state_dict()
-    loaded: dict[str, Tensor] = {}
-    for name, own in wanted.items():
-        if name.endswith("num_batches_tracked"):
-            loaded[name] = own
-            continue
-        value = state[prefix + name]
-        if value.shape != own.shape:
-            raise ValueError(f"{prefix + name} has shape {tuple(value.shape)}, expected {tuple(own.shape)}")
-        loaded[name] = value
-    encoder.load_state_dict(loaded)
-    return sorted(loaded)

@@ -26,7 +26,7 @@ from wsi_segment.model.dataset import Dataset
 from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.losses import classification_loss, filled_loss, segmentation_loss
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
-from wsi_segment.model.network import SegmentationNetwork, load_encoder, normalise
+from wsi_segment.model.network import SegmentationNetwork, normalise
 from wsi_segment.model.patches import Patch, PatchKind, PatchReader
 from wsi_segment.model.recipe import Recipe
 from wsi_segment.model.run_folder import RunFolder
@@ -69,7 +69,7 @@ def train(
         recipe: How.
         seed: Of the weights, the batches, the augmentation, and of what a setting draws.
         progress: Called after each step.
-        encoder_weights: State dict to start the encoder from, see :func:`wsi_segment.model.network.load_encoder`.
+        encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.encoder_weights`.
         setting: The part of the training patches that may be used; None for all.
 
     Raises:
@@ -112,7 +112,7 @@ class _Trainer:
         torch.manual_seed(seed)
         self._network = SegmentationNetwork(self._classes, recipe.head)
         if encoder_weights is not None:
-            load_encoder(self._network.encoder, encoder_weights)
+            self._network.encoder.load_state_dict(encoder_weights)
         self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = (
             AveragedModel(self._network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]

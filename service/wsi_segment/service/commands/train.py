@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 HELP = "Train a network on images with pixel masks and image-level labels."
 
@@ -47,8 +46,10 @@ def run(args: argparse.Namespace) -> int:
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
     with needs_extra("train", "training and export"):
         from wsi_segment.model.curves import draw_curves
+        from wsi_segment.model.encoder_weights import read_encoder_weights
         from wsi_segment.model.run_folder import read_log
         from wsi_segment.model.training import TrainingProgress, train
+    weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
     console = Console(stderr=True, quiet=args.quiet)
     with make_bar(console) as bar:
         task = bar.add_task("training", total=recipe.steps, unit="steps")
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             if not console.is_terminal and progress.step % recipe.validate_every == 0:  # a line for the log
                 console.print(f"step {progress.step}/{progress.steps}: {losses}", soft_wrap=True)
 
-        train(dataset, args.out, recipe, args.seed, show, _read_weights(args.encoder_weights))
+        train(dataset, args.out, recipe, args.seed, show, weights)
     draw_curves(args.out)
     if not args.quiet:
         best = max(read_log(args.out), key=lambda row: row["val_macro_f1"])
@@ -69,17 +70,3 @@ def run(args: argparse.Namespace) -> int:
             f"micro F1 {best['val_micro_f1']:.3f}, lesion Dice {best['val_lesion_dice']:.3f}; see curves.png"
         )
     return 0
-
-
-def _read_weights(path: Path | None) -> Any:
-    if path is None:
-        return None
-    import torch
-
-    from wsi_segment.model.errors import InputError
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path}: not a state dict that torch can load safely ({type(error).__name__})") from error
-    return content.get("state_dict", content) if isinstance(content, dict) else content
