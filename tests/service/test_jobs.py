@@ -23,8 +23,8 @@ from wsi_segment.service.events import read_events
 from wsi_segment.service.housekeeping import Housekeeping
 from wsi_segment.service.jobs import Job, Jobs, Wanted
 from wsi_segment.service.queue import LostJobError, Queue, free_dead_owners, free_owners, owner_name
+from wsi_segment.service.tables import VERSION, metadata
 from wsi_segment.service.tables import jobs as table
-from wsi_segment.service.tables import metadata
 
 
 def wanted(count: int, priority: int = 0) -> list[Wanted]:
@@ -53,7 +53,9 @@ def kinds(database: Database, job_id: str) -> list[str]:
 
 def test_tables_after_all_steps_are_those_that_the_code_names(database: Database) -> None:
     with database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == VERSION == database.version()
 
 
 def test_a_job_goes_from_accepted_to_successful_and_every_step_is_an_event(database: Database) -> None:
@@ -263,6 +265,7 @@ def test_an_older_database_is_copied_before_it_is_changed(tmp_path: Path, monkey
     step = "revision = '9999'\ndown_revision = '0001'\nfrom alembic import op\n"
     (later / "versions" / "v9999_next.py").write_text(f"{step}def upgrade(): op.execute('DELETE FROM jobs')\n")
     monkeypatch.setattr(database_module, "_MIGRATIONS", later)
+    monkeypatch.setattr(database_module, "VERSION", "9999")
     changed = Database(tmp_path)
     changed.migrate()
     assert Jobs(changed).listed(None, 1) == []
@@ -270,7 +273,7 @@ def test_an_older_database_is_copied_before_it_is_changed(tmp_path: Path, monkey
     copy = sqlite3.connect(tmp_path / f"{SQLITE_FILE}.before-9999")
     assert copy.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
     copy.close()
-    monkeypatch.setattr(database_module, "_MIGRATIONS", steps)
+    monkeypatch.undo()
     older = Database(tmp_path)
     with pytest.raises(InputError, match="newer version"):
         older.migrate()

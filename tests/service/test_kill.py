@@ -63,7 +63,7 @@ class Stream:
                         self.accepted[self._post_one(http, self._bodies[slide])] = slide
                         number += 1
                         continue
-                time.sleep(0.1)
+                time.sleep(0.3)
 
     @staticmethod
     def _post_one(http: httpx.Client, body: dict[str, object]) -> str:
@@ -77,7 +77,12 @@ class Stream:
 
 
 def kill_one(running: Served, rng: random.Random) -> str:
-    """Kill the server or a worker; which."""
+    """Kill the server or a worker while a job runs; which."""
+    deadline = time.monotonic() + 2 * LEASE_SECONDS
+    while not httpx.get(f"{running.url}/v1/jobs", params={"status": "running"}, timeout=60).json()["jobs"]:
+        assert time.monotonic() < deadline, running.log
+        time.sleep(0.1)
+    time.sleep(rng.uniform(0, 2))
     workers = running.workers()
     assert running.process is not None
     if not workers or rng.random() < 1 / 3:
@@ -130,7 +135,6 @@ def test_whatever_is_killed_each_accepted_job_is_done_once_and_its_mask_is_the_s
         bodies = [job_body(client, f"s{index}.tiff", overlap=OVERLAP) for index in range(SLIDES)]
         with Stream(running.url, bodies) as stream:
             for _ in range(kills):
-                time.sleep(rng.uniform(0, 3))
                 which = kill_one(running, rng)
                 killed[which] += 1
                 if which == "server":

@@ -14,7 +14,6 @@ from filelock import FileLock
 from sqlalchemy import select
 
 from wsi_segment.inference.location import is_remote, slide_location
-from wsi_segment.inference.opening import slide_files
 from wsi_segment.model.errors import InputError, SlideError
 from wsi_segment.service.database import Database
 from wsi_segment.service.tables import slides
@@ -107,6 +106,11 @@ class Catalogue:
     def __init__(self, database: Database, roots: Sequence[Root], secret: bytes) -> None:
         self._database, self.roots, self._secret = database, tuple(roots), secret
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The places of all roots, which clients are not told."""
+        return tuple(place for root in self.roots for place in (root.location, Path(root.given)))
+
     def by_id(self, slide_id: str) -> FoundSlide:
         """The slide of an id.
 
@@ -177,6 +181,8 @@ def companions(location: Path) -> tuple[Path, ...]:
     Raises:
         SlideError: there is none, or a file that names others names one elsewhere.
     """
+    from wsi_segment.inference.opening import slide_files
+
     files = slide_files(location)
     for file in files:
         if file.suffix.lower() in (".ini", ".vms", ".vmu", ".opt") and file.stat().st_size < 1 << 22:

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from wsi_segment.model.errors import InputError
+from wsi_segment.service.tables import VERSION
 
 SQLITE_FILE = "jobs.sqlite"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -74,31 +71,38 @@ class Database:
         Raises:
             InputError: the database cannot be reached, or is of a newer version.
         """
+        try:
+            before = self.version()
+        except OperationalError as error:
+            raise InputError(f"the database cannot be reached: {_first_line(error)}; see --database") from error
+        if before == VERSION:
+            return
+        from alembic import command  # takes half a second to load, which most starts are spared
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
         script = ScriptDirectory.from_config(config)
-        try:
-            with self._engine.connect() as connection:
-                before = MigrationContext.configure(connection).get_current_revision()
-        except OperationalError as error:
-            raise InputError(f"the database cannot be reached: {_first_line(error)}; see --database") from error
-        head = script.get_current_head()
-        if before == head:
-            return
         if before is not None and before not in {one.revision for one in script.walk_revisions()}:
             raise InputError(f"the database is of a newer version ({before}); update wsi-segment")
         if before is not None and self.file is not None:
-            self._copy(self.file.with_name(f"{SQLITE_FILE}.before-{head}"))
+            self._copy(self.file.with_name(f"{SQLITE_FILE}.before-{VERSION}"))
         with self._engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def version(self) -> str | None:
+        """Of the tables; None where there are none yet."""
+        with self.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
     def state(self) -> str:
         """What it is and of which version its tables are, for people."""
-        with self._engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-            kind = connection.dialect.name
-        return f"{kind}, tables of version {revision}" if revision else f"{kind}, no tables yet"
+        version = self.version()
+        return f"{self._engine.dialect.name}, " + (f"tables of version {version}" if version else "no tables yet")
 
     def close(self) -> None:
         """Close all connections."""

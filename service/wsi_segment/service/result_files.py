@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from wsi_segment.model.errors import RunError
 from wsi_segment.service.jobs import Job
 
 
@@ -37,6 +41,27 @@ class ResultFiles:
     def region(self) -> Path:
         """The outlines that a job was limited to."""
         return self.folder / "region.geojson"
+
+    def wait_for_writer(self, seconds: float) -> None:
+        """Wait until no process writes the store: a worker that lost the job may do so for a moment yet.
+
+        Raises:
+            RunError: it goes on for longer.
+        """
+        if self._partial.is_dir():
+            try:
+                with FileLock(self._partial / "lock", timeout=seconds):
+                    pass
+            except Timeout as error:
+                raise RunError("another worker has not let go of the job's files") from error
+
+    def remove_partial(self) -> None:
+        """Remove what is left beside a finished store by a worker that was killed just after it had its name."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    @property
+    def _partial(self) -> Path:
+        return self.store.with_name(f"{self.store.name}.partial")
 
     def read_summary(self) -> dict[str, Any]:
         """The summary; empty where there is none."""

@@ -1,4 +1,7 @@
-"""A server from its settings: the parts put together, and run until a signal comes."""
+"""A server from its settings, run until a signal comes.
+
+Workers are started before the rest is loaded: they take as long for it as the server does, and work goes on the sooner.
+"""
 
 from __future__ import annotations
 
@@ -6,82 +9,55 @@ import logging
 import os
 from contextlib import suppress
 from ipaddress import ip_address
-from pathlib import Path
-from types import FrameType
 
 import psutil
-import uvicorn
 
 from wsi_segment.inference.memory import default_limit
-from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.model.errors import InputError
-from wsi_segment.service.api.app import make_app
-from wsi_segment.service.api.feed import Feed
-from wsi_segment.service.api.guard import LOOPBACK
-from wsi_segment.service.api.mask_tiles import MaskTiles
-from wsi_segment.service.api.metrics import Metrics
-from wsi_segment.service.api.state import Service
-from wsi_segment.service.catalogue import UPLOADS, Catalogue, parse_roots, read_secret
+from wsi_segment.service.catalogue import UPLOADS, parse_roots
 from wsi_segment.service.database import Database
-from wsi_segment.service.housekeeping import Housekeeping
-from wsi_segment.service.jobs import Jobs
 from wsi_segment.service.keys import Keys
-from wsi_segment.service.pixels import PixelPool
 from wsi_segment.service.settings import Settings
 from wsi_segment.service.supervisor import Supervisor
-from wsi_segment.service.trusted_models import TrustedModels
 from wsi_segment.service.worker import WorkerConfig
 
-_POOL_PROCESSES = 2
-_POOL_MEMORY = 2 << 30
 _LEAST_MEMORY = 1 << 30
 """What a worker needs to run at all."""
-_GRACE_SECONDS = 5
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 log = logging.getLogger(__name__)
 
 
-def make_service(settings: Settings) -> Service:
-    """All parts of a service; nothing runs yet.
+def run_server(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C; workers give their jobs back then.
 
     Raises:
         InputError: a setting cannot be used.
     """
-    data = settings.data.absolute()
-    database = Database(data, settings.database)
+    settings = settings.model_copy(update={"data": settings.data.absolute()})
+    database = Database(settings.data, settings.database)
     database.migrate()
-    keys = Keys(database)
-    if not _is_loopback(settings.host) and not keys.any_valid():
-        raise InputError(
-            f"--host {settings.host} can be reached from other machines and there are no keys; "
-            "make one first: wsi-segment keys create NAME"
-        )
-    uploads = data / UPLOADS if settings.upload_limit else None
+    _refuse_open_door(settings, database)
+    uploads = settings.data / UPLOADS if settings.upload_limit else None
     if uploads is not None:
         uploads.mkdir(exist_ok=True)
-    models = TrustedModels(settings.models)
-    catalogue = Catalogue(database, parse_roots(settings.root, uploads), read_secret(data))
-    jobs = Jobs(database)
-    for folder in settings.results:
-        _adopt(Path(folder), jobs)
-    supervisor = Supervisor(database, worker_config(settings, data), settings.workers)
-    return Service(
-        settings=settings.model_copy(update={"data": data}),
-        database=database,
-        jobs=jobs,
-        keys=keys,
-        catalogue=catalogue,
-        models=models,
-        pool=PixelPool(_POOL_PROCESSES, _POOL_MEMORY),
-        supervisor=supervisor,
-        feed=Feed(database),
-        housekeeping=Housekeeping(database, data, settings.keep_days, settings.min_free),
-        metrics=Metrics(jobs, supervisor),
-        masks=MaskTiles(),
-    )
+    roots = parse_roots(settings.root, uploads)
+    supervisor = Supervisor(database, worker_config(settings), settings.workers)
+    supervisor.start()
+    try:
+        from wsi_segment.service.api.run import serve
+        from wsi_segment.service.parts import make_service
+
+        service = make_service(settings, database, roots, supervisor)
+        log.info("serving %d roots, %d models, %d workers", len(roots), len(service.models), settings.workers)
+        with suppress(KeyboardInterrupt):  # raised again by uvicorn when all is done
+            serve(service)
+    finally:
+        supervisor.stop()
+        database.close()
 
 
-def worker_config(settings: Settings, data: Path) -> WorkerConfig:
+def worker_config(settings: Settings) -> WorkerConfig:
     """What workers are told: cores and memory are divided among them."""
     workers = max(1, settings.workers)
     memory = settings.worker_memory or max(_LEAST_MEMORY, default_limit() // workers)
@@ -91,7 +67,7 @@ def worker_config(settings: Settings, data: Path) -> WorkerConfig:
         len(psutil.Process().cpu_affinity() or [1]) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
     )
     return WorkerConfig(
-        data=str(data),
+        data=str(settings.data),
         database=settings.database,
         roots=settings.root,
         models=None if settings.models is None else str(settings.models.absolute()),
@@ -103,61 +79,12 @@ def worker_config(settings: Settings, data: Path) -> WorkerConfig:
     )
 
 
-def run_server(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; workers give their jobs back then."""
-    service = make_service(settings)
-    app = make_app(service)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-        proxy_headers=bool(settings.trusted_proxy),
-        forwarded_allow_ips=list(settings.trusted_proxy) or None,
-    )
-    log.info(
-        "serving %d roots, %d models, %d workers",
-        len(service.catalogue.roots),
-        len(list(service.models)),
-        settings.workers,
-    )
-    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is done
-        _Server(config, service).run()
-
-
-class _Server(uvicorn.Server):
-    """Ends the streams of events first: they would keep the server waiting."""
-
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        super().__init__(config)
-        self._feed = service.feed
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._feed.close()
-        super().handle_exit(sig, frame)
-
-
-def _adopt(folder: Path, jobs: Jobs) -> None:
-    """Have the finished masks of a folder among the jobs."""
-    import zarr
-
-    if not folder.is_dir():
-        raise InputError(f"--results {folder}: no such folder")
-    for store in sorted(folder.glob("*.zarr")):
-        try:
-            provenance = zarr.open_group(store, mode="r").attrs[ATTRIBUTE]
-        except (OSError, KeyError, ValueError):
-            log.warning("a store in the results folder is no mask of wsi-segment; it is left out")
-            continue
-        assert isinstance(provenance, dict)
-        model, slide = provenance["model"], provenance["slide"]
-        assert isinstance(model, dict)
-        assert isinstance(slide, dict)
-        parameters = {"model": model["name"], "ome_zarr": provenance["parameters"]["ome_zarr"]}
-        jobs.adopt(str(slide["fingerprint"])[:24], str(store.resolve()), parameters)
+def _refuse_open_door(settings: Settings, database: Database) -> None:
+    if not _is_loopback(settings.host) and not Keys(database).any_valid():
+        raise InputError(
+            f"--host {settings.host} can be reached from other machines and there are no keys; "
+            "make one first: wsi-segment keys create NAME"
+        )
 
 
 def _is_loopback(host: str) -> bool:

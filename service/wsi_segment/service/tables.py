@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
+VERSION = "0001"
+"""Of the tables as this file has them: the last step in ``migrations/versions``."""
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",

@@ -24,8 +24,11 @@ class TrustedModels:
         """Read all cards.
 
         Raises:
-            ModelError: a card or graph is damaged or not to be trusted, or two models share a name.
+            ModelError: the folder is missing, a card is damaged, or two models share a name.
         """
+        if folder is not None and not folder.is_dir():
+            raise ModelError(f"--models {folder}: no such folder")
+        self._checked: set[str] = set()
         self._models: dict[str, Model] = {name: find_model(path) for name, path in bundled_models().items()}
         for path in sorted(folder.iterdir()) if folder is not None else ():
             if (path / CARD_FILE).is_file():
@@ -33,8 +36,14 @@ class TrustedModels:
                 if model.card.name in self._models:
                     raise ModelError(f"{path}: a model called {model.card.name} is there already; rename one")
                 self._models[model.card.name] = model
-        for model in self._models.values():
-            check_graph(model)
+
+    def check(self) -> None:
+        """Look into all graphs, see :func:`check_graph`; one that was not looked into is when it is first got."""
+        for name in self._models:
+            self.get(name)
+
+    def __len__(self) -> int:
+        return len(self._models)
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
@@ -44,10 +53,14 @@ class TrustedModels:
 
         Raises:
             UnknownModelError: there is none.
+            ModelError: it is damaged, or not to be trusted.
         """
         found = self._models.get(DEFAULT_MODEL if name is None else name)
         if found is None:
             raise UnknownModelError(f"model {name!r} is unknown; choose one of: {', '.join(self._models)}")
+        if found.card.name not in self._checked:
+            check_graph(found)
+            self._checked.add(found.card.name)
         return found
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.preview import write_preview
@@ -22,7 +24,8 @@ from wsi_segment.model.errors import Cancelled, InputError, RunError
 from wsi_segment.service.catalogue import Catalogue, FoundSlide
 from wsi_segment.service.jobs import Job
 from wsi_segment.service.objects import has_objects, write_objects
-from wsi_segment.service.queue import RENEW_SECONDS, LostJobError, Queue
+from wsi_segment.service.queue import LEASE_SECONDS, RENEW_SECONDS, LostJobError, Queue
+from wsi_segment.service.redaction import without_paths
 from wsi_segment.service.result_files import ResultFiles
 from wsi_segment.service.trusted_models import TrustedModels
 
@@ -61,10 +64,11 @@ class Workshop:
     def do(self, job: Job) -> None:
         """Do a claimed job and record how it ended."""
         watch = _Watch(self._queue, job, self._stopping)
-        known: list[Path] = [self._data.resolve(), *(root.location for root in self._catalogue.roots)]
+        slide: FoundSlide | None = None
         try:
+            slide = self._catalogue.by_id(job.slide)
             with watch.running():
-                self._make(job, watch)
+                self._make(job, slide, watch)
             self._queue.end(job, "successful")
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
@@ -74,14 +78,20 @@ class Workshop:
             elif not watch.lost:
                 self._queue.release(job, "the service was stopped; the job goes on with it")
         except InputError as error:
-            self._try_to_end(job, "failed", without_paths(str(error), known))
+            self._try_to_end(job, "failed", self._for_clients(error, slide))
         except MemoryError:
             self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see --worker-memory")
         except RunError as error:
-            self._queue.release(job, without_paths(str(error), known), crashed=True)
+            self._queue.release(job, self._for_clients(error, slide), crashed=True)
+        except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's
+            raise
         except Exception as error:
             log.exception("unexpected", extra={"job": job.id})
             self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
+
+    def _for_clients(self, error: Exception, slide: FoundSlide | None) -> str:
+        folders = [self._data.resolve(), *self._catalogue.folders]
+        return without_paths(str(error), folders, None if slide is None else slide.location)
 
     def _try_to_end(self, job: Job, status: Any, message: str) -> None:
         try:
@@ -89,15 +99,16 @@ class Workshop:
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
 
-    def _make(self, job: Job, watch: _Watch) -> None:
+    def _make(self, job: Job, slide: FoundSlide, watch: _Watch) -> None:
         """All files of a job's result; what is there already is kept."""
-        slide = self._catalogue.by_id(job.slide)
         model = self._models.get(job.parameters.get("model"))
         files = ResultFiles.of(self._data, job)
         files.folder.mkdir(parents=True, exist_ok=True)
+        files.wait_for_writer(LEASE_SECONDS)
         if not files.store.exists():
             watch.stage("opening")
             segment(slide.location, model, files.store, self._run_of(job, files), watch.report, watch.stop)
+        files.remove_partial()
         watch.stage("outlines")
         if not has_objects(files.folder):
             write_objects(files.folder, files.store, watch.raise_if_stopped)
@@ -192,13 +203,3 @@ class _Watch:
                 return
             except Exception:  # the database is away: the lease may run out, the work goes on meanwhile
                 log.exception("the job table cannot be reached", extra={"job": self._job.id})
-
-
-def without_paths(message: str, known: list[Path]) -> str:
-    """A message for clients: paths and names of files under known folders are left out."""
-    words = []
-    for word in message.split(" "):
-        bare = word.strip("'\"():,;")
-        inside = any(bare.startswith(str(folder)) for folder in known)
-        words.append(word.replace(bare, "the slide") if inside else word)
-    return " ".join(words)

@@ -24,20 +24,17 @@ For research only, not for diagnosis. Errors are problem documents (RFC 9457). W
 
 
 def make_app(service: Service) -> Guard:
-    """The application over the parts of a service, which it starts and ends with itself."""
+    """The application over the parts of a service; the feed and the housekeeping run as long as it does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.supervisor.start()
         service.housekeeping.start()
         feeding = asyncio.create_task(service.feed.run())
         yield
         service.feed.close()
-        await asyncio.to_thread(service.supervisor.stop)
         await asyncio.to_thread(service.housekeeping.stop)
         await feeding
         service.pool.close()
-        service.database.close()
 
     app = FastAPI(
         title="wsi-segment",

@@ -17,8 +17,8 @@ from wsi_segment.service.api.metrics import Metrics
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.keys import Keys
 from wsi_segment.service.logs import request_id
+from wsi_segment.service.server import LOOPBACK
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _OPEN = ("/health/",)
 """Paths that need no key: they tell nothing."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -65,7 +65,7 @@ def get_thumbnail(
     """The whole slide, its longest side so many pixels; never its label or macro image."""
     slide = service.catalogue.by_id(slide_id)
     service.describe(slide)
-    return Response(service.pool.call(pixels.thumbnail, slide.location, size), headers=_CACHED, media_type="image/jpeg")
+    return Response(service.look(pixels.thumbnail, slide, size), headers=_CACHED, media_type="image/jpeg")
 
 
 @router.get("/slides/{slide_id}/tiles/{z}/{x}/{y}.jpg", response_class=Response, responses=answers("image/jpeg", 404))
@@ -141,7 +141,7 @@ async def upload_slide(
 def _tile(service: Service, slide_id: str, z: int, x: int, y: int) -> Response:
     slide = service.catalogue.by_id(slide_id)
     service.describe(slide)
-    content = service.pool.call(pixels.tile, slide.location, z, x, y)
+    content = service.look(pixels.tile, slide, z, x, y)
     if content is None:
         raise ProblemError(404, "no-tile", "the slide has no such tile")
     return Response(content, headers=_CACHED, media_type="image/jpeg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,12 +24,12 @@ from wsi_segment.service.housekeeping import Housekeeping
 from wsi_segment.service.jobs import Job, Jobs
 from wsi_segment.service.keys import Keys
 from wsi_segment.service.pixels import PixelPool
+from wsi_segment.service.redaction import without_paths
 from wsi_segment.service.result_files import ResultFiles
 from wsi_segment.service.settings import Settings
 from wsi_segment.service.supervisor import Supervisor
 from wsi_segment.service.tables import slides
 from wsi_segment.service.trusted_models import TrustedModels
-from wsi_segment.service.work import without_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,9 @@ class Service:
             described: dict[str, Any] = row.description
         else:
             try:
-                described = self.pool.call(pixels.describe, slide.location)
+                described = self.look(pixels.describe, slide)
             except SlideError as error:
-                described = {"error": without_paths(str(error), [root.location for root in self.catalogue.roots])}
+                described = {"error": str(error)}
             self.catalogue.remember([slide])
             with self.database.write() as connection:
                 connection.execute(
@@ -96,6 +97,17 @@ class Service:
         if "error" in described:
             raise SlideError(described["error"])
         return described
+
+    def look(self, function: Callable[..., Any], slide: FoundSlide, *arguments: Any) -> Any:
+        """The result of a function of :mod:`wsi_segment.service.pixels`.
+
+        Raises:
+            SlideError: the slide cannot be read; the reason is fit for clients.
+        """
+        try:
+            return self.pool.call(function, slide.location, *arguments)
+        except SlideError as error:
+            raise SlideError(without_paths(str(error), self.catalogue.folders, slide.location)) from error
 
 
 def _stamp(location: Path) -> str:

@@ -1,0 +1,41 @@
+"""The application on a socket, until a signal comes."""
+
+from __future__ import annotations
+
+from types import FrameType
+
+import uvicorn
+
+from wsi_segment.service.api.app import make_app
+from wsi_segment.service.api.state import Service
+
+_GRACE_SECONDS = 5
+
+
+def serve(service: Service) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; raises the signal again when all is done."""
+    settings = service.settings
+    config = uvicorn.Config(
+        make_app(service),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        proxy_headers=bool(settings.trusted_proxy),
+        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+    )
+    _Server(config, service).run()
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of events first: they would keep the server waiting."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._feed = service.feed
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._feed.close()
+        super().handle_exit(sig, frame)

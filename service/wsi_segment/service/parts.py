@@ -1,0 +1,81 @@
+"""The parts of a service, made from its settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import zarr
+
+from wsi_segment.inference.output import ATTRIBUTE
+from wsi_segment.model.errors import InputError
+from wsi_segment.service.api.feed import Feed
+from wsi_segment.service.api.mask_tiles import MaskTiles
+from wsi_segment.service.api.metrics import Metrics
+from wsi_segment.service.api.state import Service
+from wsi_segment.service.catalogue import Catalogue, Root, read_secret
+from wsi_segment.service.database import Database
+from wsi_segment.service.housekeeping import Housekeeping
+from wsi_segment.service.jobs import Jobs
+from wsi_segment.service.keys import Keys
+from wsi_segment.service.pixels import PixelPool
+from wsi_segment.service.settings import Settings
+from wsi_segment.service.supervisor import Supervisor
+from wsi_segment.service.trusted_models import TrustedModels
+
+_POOL_PROCESSES = 2
+_POOL_MEMORY = 2 << 30
+
+log = logging.getLogger(__name__)
+
+
+def make_service(settings: Settings, database: Database, roots: Sequence[Root], supervisor: Supervisor) -> Service:
+    """All parts together.
+
+    Args:
+        settings: With an absolute data folder.
+        database: Brought up to date.
+        roots: Where slides are.
+        supervisor: Of the workers.
+
+    Raises:
+        InputError: a setting cannot be used.
+    """
+    models = TrustedModels(settings.models)
+    models.check()
+    jobs = Jobs(database)
+    for folder in settings.results:
+        _adopt(Path(folder), jobs)
+    return Service(
+        settings=settings,
+        database=database,
+        jobs=jobs,
+        keys=Keys(database),
+        catalogue=Catalogue(database, roots, read_secret(settings.data)),
+        models=models,
+        pool=PixelPool(_POOL_PROCESSES, _POOL_MEMORY),
+        supervisor=supervisor,
+        feed=Feed(database),
+        housekeeping=Housekeeping(database, settings.data, settings.keep_days, settings.min_free),
+        metrics=Metrics(jobs, supervisor),
+        masks=MaskTiles(),
+    )
+
+
+def _adopt(folder: Path, jobs: Jobs) -> None:
+    """Have the finished masks of a folder among the jobs."""
+    if not folder.is_dir():
+        raise InputError(f"--results {folder}: no such folder")
+    for store in sorted(folder.glob("*.zarr")):
+        try:
+            provenance = zarr.open_group(store, mode="r").attrs[ATTRIBUTE]
+        except (OSError, KeyError, ValueError):
+            log.warning("a store in the results folder is no mask of wsi-segment; it is left out")
+            continue
+        assert isinstance(provenance, dict)
+        model, slide = provenance["model"], provenance["slide"]
+        assert isinstance(model, dict)
+        assert isinstance(slide, dict)
+        parameters = {"model": model["name"], "ome_zarr": provenance["parameters"]["ome_zarr"]}
+        jobs.adopt(str(slide["fingerprint"])[:24], str(store.resolve()), parameters)
