@@ -1,11 +1,13 @@
 """The mask on disk: an OME-Zarr label image whose shards are the regions, and probabilities if wanted.
 
-The project's own attributes hold provenance in the root, and what every region holds in the label's level 0.
+The project's own attributes hold provenance in the root; those of the label's level 0 say what every region and every
+file of metadata hold.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,17 @@ from wsi_segment.inference.plan import Region
 from wsi_segment.inference.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.pyramid_writer import PyramidWriter
 
+OME_XML = "METADATA.ome.xml"
+_METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", OME_XML)
+_RECORD_IN = f"{ngff.LABEL_PATH}/0"
+
 
 class MaskStore:
     """A store that is being written; regions may come from several threads."""
 
     def __init__(self, path: Path, region_size: int) -> None:
         """Open a store that :meth:`create` made."""
+        self._path = path
         root = zarr.open_group(path, mode="r")
         version_05 = root.metadata.zarr_format == 3
         folders = [path / ngff.LABEL_PATH] if version_05 else [path / ngff.LABEL_PATH, path]
@@ -50,7 +57,7 @@ class MaskStore:
         if version == "0.4":
             PyramidWriter.create(path, shapes, None, version, region_size, compression_level=1)
             (path / "OME").mkdir()
-            (path / "OME" / "METADATA.ome.xml").write_text(metadata.ome_xml(), encoding="utf-8")
+            (path / "OME" / OME_XML).write_text(metadata.ome_xml(), encoding="utf-8")
             planes = path / ngff.PROBABILITIES_04
             if metadata.probabilities:
                 root.create_group(ngff.PROBABILITIES_04, attributes=metadata.probability_group)
@@ -98,8 +105,35 @@ class MaskStore:
             | ({"probabilities_sha256": region.probabilities_sha256} if region.probabilities_sha256 else {})
             for region in sorted(regions, key=lambda region: [int(part) for part in region.key.split(",")])
         }
-        level_0 = self._class_maps[0].levels[0]
-        level_0.update_attributes({ATTRIBUTE: {"region_size": self._class_maps[0].region_size, "regions": noted}})
+        finest = self._class_maps[0]
+        record: dict[str, Any] = {
+            "region_size": finest.region_size,
+            "regions": noted,
+            "metadata": metadata_digests(self._path),
+        }
+        finest.levels[0].update_attributes({ATTRIBUTE: record | {"sha256": record_digest(record)}})
+
+
+def record_digest(record: dict[str, Any]) -> str:
+    """sha256 of the record of regions and metadata, but for that sum itself."""
+    counted = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+def metadata_digests(store: Path) -> dict[str, str]:
+    """sha256 of each file of metadata by its name in the store; the record of regions itself does not count."""
+    digests = {}
+    for path in sorted(store.rglob("*")):
+        name = path.relative_to(store).as_posix()
+        if path.name not in _METADATA_FILES or name == f"{_RECORD_IN}/.zattrs":
+            continue
+        content = path.read_bytes()
+        if name == f"{_RECORD_IN}/zarr.json":
+            array = json.loads(content)
+            array["attributes"].pop(ATTRIBUTE, None)
+            content = json.dumps(array, sort_keys=True).encode()
+        digests[name] = hashlib.sha256(content).hexdigest()
+    return digests
 
 
 def digest_of(planes: Iterable[NDArray[np.uint8]]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import yaozarrs
@@ -18,7 +17,7 @@ from wsi_segment.inference import ngff
 from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.pyramid_writer import PyramidWriter, Reduce
-from wsi_segment.inference.store import digest_of
+from wsi_segment.inference.store import digest_of, metadata_digests, record_digest
 from wsi_segment.model.errors import OutputError
 
 _SIDE = 2048
@@ -52,56 +51,57 @@ def verify(path: Path, step: Callable[[int, int], None] = lambda done, total: No
     try:
         root = zarr.open_group(path, mode="r")
         noted: Any = root[f"{ngff.LABEL_PATH}/0"].attrs[ATTRIBUTE]
-        regions, region_size = noted["regions"], int(noted["region_size"])
+        regions, region_size, metadata = noted["regions"], int(noted["region_size"]), dict(noted["metadata"])
     except (FileNotFoundError, KeyError, ValueError, TypeError, json.JSONDecodeError) as error:
         raise OutputError(f"{path}: not a mask that wsi-segment made ({type(error).__name__}: {error})") from error
-    damage = [*_metadata_damage(path), *_record_damage(path, root, regions, region_size)]
-    folders = [path / ngff.LABEL_PATH]
-    if root.metadata.zarr_format == 2:
-        folders.append(path)
-    for folder in folders:
-        writer = PyramidWriter.open(folder, region_size, mode_of_2x2)
-        damage += _region_damage(writer, regions, path, step)
-        damage += _level_damage(writer, mode_of_2x2, path)
-    planes = path if root.metadata.zarr_format == 3 else path / ngff.PROBABILITIES_04
-    if (planes / "0").exists():
-        pyramid = PyramidWriter.open(planes, region_size, mean_of_2x2)
-        damage += _probability_damage(pyramid, regions, path)
-        damage += _level_damage(pyramid, mean_of_2x2, path)
-    return Verification(path, len(regions), len(writer.levels), tuple(damage))
+    damage = [*_metadata_damage(path, metadata), *_record_damage(root, noted)]
+    version_05 = root.metadata.zarr_format == 3
+    for folder in [path / ngff.LABEL_PATH] if version_05 else [path / ngff.LABEL_PATH, path]:
+        if (writer := _opened(folder, region_size, mode_of_2x2)) is not None:
+            damage += _region_damage(writer, regions, path, step)
+            damage += _level_damage(writer, mode_of_2x2, path)
+    planes = path if version_05 else path / ngff.PROBABILITIES_04
+    kept = any("probabilities_sha256" in region for region in regions.values())
+    if kept and (writer := _opened(planes, region_size, mean_of_2x2)) is not None:
+        damage += _probability_damage(writer, regions, path)
+        damage += _level_damage(writer, mean_of_2x2, path)
+    levels = {name.split("/")[2] for name in metadata if name.startswith(ngff.LABEL_PATH) and name.count("/") == 3}
+    return Verification(path, len(regions), len(levels), tuple(damage))
 
 
-def _metadata_damage(path: Path) -> Iterator[str]:
+def _opened(folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter | None:
+    """A pyramid; None where damaged metadata, which is reported by its digest, keeps it shut."""
+    try:
+        writer = PyramidWriter.open(folder, region_size, reduce)
+    except Exception:
+        return None
+    return writer if writer.levels else None
+
+
+def _metadata_damage(path: Path, noted: dict[str, str]) -> Iterator[str]:
     for group in (path, path / ngff.LABEL_PATH):
         try:
             yaozarrs.validate_zarr_store(str(group))
         except Exception as error:
             yield f"{group}: metadata is not valid OME-Zarr: {' '.join(str(error).split())[:200]}"
+    found = metadata_digests(path)
+    for name in sorted(noted.keys() | found.keys()):
+        if found.get(name) != noted.get(name):
+            kind = "is missing" if name not in found else "differs from what was written"
+            yield f"{name}: {kind if name in noted else 'was not written by the run'}"
 
 
-def _record_damage(path: Path, root: zarr.Group, regions: dict[str, Any], size: int) -> Iterator[str]:
-    """Whether all regions were noted, and whether OME-XML says what the transforms say."""
-    level_0 = root[f"{ngff.LABEL_PATH}/0"]
+def _record_damage(root: zarr.Group, noted: dict[str, Any]) -> Iterator[str]:
+    """Whether the record is as it was written, and names all regions."""
+    if record_digest(noted) != noted.get("sha256"):
+        yield f"{ngff.LABEL_PATH}/0: the record of regions differs from what was written"
+    level_0, size, regions = root[f"{ngff.LABEL_PATH}/0"], int(noted["region_size"]), noted["regions"]
     assert isinstance(level_0, zarr.Array)
     height, width = level_0.shape
     expected = {f"{row},{column}" for row in range(-(-height // size)) for column in range(-(-width // size))}
     if regions.keys() != expected:
         missing = sorted(expected - regions.keys()) or sorted(regions.keys() - expected)
         yield f"{ngff.LABEL_PATH}/0: the record of regions does not fit the mask: {missing[0]}"
-    if root.metadata.zarr_format == 3:
-        return
-    multiscales: Any = root.attrs["multiscales"]
-    scale = multiscales[0]["datasets"][0]["coordinateTransformations"][0]["scale"]
-    sizes = {"SizeX": width, "SizeY": height, "PhysicalSizeX": scale[-1], "PhysicalSizeY": scale[-2]}
-    try:
-        pixels = ElementTree.parse(path / "OME" / "METADATA.ome.xml").find(".//{*}Pixels")
-        found = {name: float(pixels.attrib[name]) for name in sizes} if pixels is not None else {}
-    except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
-        found = {}
-        yield f"OME/METADATA.ome.xml: cannot be read ({type(error).__name__})"
-    for name, value in found.items():
-        if abs(value - sizes[name]) > 1e-6 * sizes[name]:
-            yield f"OME/METADATA.ome.xml: {name} is {value:g}, not {sizes[name]:g}"
 
 
 def _region_damage(
