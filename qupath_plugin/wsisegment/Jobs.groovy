@@ -1,0 +1,110 @@
+package wsisegment
+
+import groovy.transform.CompileStatic
+
+import java.nio.file.Files
+import java.nio.file.Path
+
+/** Jobs of the service: find the slide, post, wait, cancel, find the results. */
+@CompileStatic
+class Jobs {
+    private static final long FASTEST_MILLIS = 300, SLOWEST_MILLIS = 2000
+    private static final List<String> UPLOADED = ['.svs', '.tif', '.tiff', '.ndpi', '.scn', '.bif', '.png', '.jpg', '.jpeg']
+
+    private final Service service
+
+    Jobs(Service service) { this.service = service }
+
+    /** Names and cards of the server's models, the default first. */
+    List<Map> models() {
+        Map answer = service.json('GET', '/v1/models') as Map
+        List<Map> found = answer.models as List<Map>
+        return found.sort { Map model -> model.name == answer['default'] ? 0 : 1 }
+    }
+
+    /** The server's slide of a file here. */
+    Map findSlide(String path, PathMap map) {
+        String there = map.toServer(path)
+        try {
+            Map answer = service.json('GET', "/v1/slides?path=${Service.encoded(there)}") as Map
+            Map slide = (answer.slides as List<Map>)[0]
+            if (slide.error) throw new Failure("${service.base}: ${slide.error}", 'unusable-slide')
+            return slide
+        } catch (Failure failure) {
+            if (failure.kind != 'unknown-slide') throw failure
+            throw new Failure("${service.base} knows no slide ${there}${there == path ? '' : ' (here ' + path + ')'}: " +
+                'set the path map to its --root, or allow the upload', 'unknown-slide', failure)
+        }
+    }
+
+    /** The slide that a file here becomes on the server. */
+    Map upload(Path file) {
+        String name = file.fileName.toString().toLowerCase()
+        String suffix = UPLOADED.find { name.endsWith(it) }
+        if (suffix == null || !Files.isRegularFile(file))
+            throw new Failure("${file}: only slides of one file can be uploaded (${UPLOADED.join(', ')}); set a path map", 'no-upload')
+        return service.post("/v1/slides?suffix=${suffix}", file) as Map
+    }
+
+    /** Whether the server still has a slide that it gave this id. */
+    boolean knows(String slideId) {
+        try {
+            return service.json('GET', "/v1/slides/${slideId}") != null
+        } catch (Failure failure) {
+            if (failure.kind != 'unknown-slide') throw failure
+            return false
+        }
+    }
+
+    /** Post a job; the same call may be sent again by {@link Service} and makes one job all the same. */
+    Map submit(Map<String, Object> body) {
+        return service.json('POST', '/v1/jobs', body, ['Idempotency-Key': UUID.randomUUID().toString()]) as Map
+    }
+
+    Map job(String id) { service.json('GET', "/v1/jobs/${Service.encoded(id)}") as Map }
+
+    Map cancel(String id) { service.json('DELETE', "/v1/jobs/${Service.encoded(id)}") as Map }
+
+    /** Follow a job until it is done; the job. Cancel dismisses it on the server. */
+    Map await(String id, Progress progress) {
+        service.lost = { String message -> progress.say(message, -1.0d) }
+        service.cancelled = { -> progress.cancelled() }
+        long pause = FASTEST_MILLIS
+        while (true) {
+            if (progress.cancelled()) throw dismissed(id)
+            Map job
+            try {
+                job = this.job(id)
+            } catch (Failure failure) {
+                if (progress.cancelled()) throw dismissed(id)
+                throw failure.kind == 'connection-lost' ? new Failure("${failure.message} (job ${id})", failure.kind, failure) : failure
+            }
+            if (job.status == 'successful') return job
+            if (job.status == 'failed') throw new Failure("job ${id} failed: ${job.message}", 'failed')
+            if (job.status == 'dismissed') throw new Failure("job ${id} was cancelled on the server", 'dismissed')
+            double share = (job.progress as double) / 100
+            String stage = job.status == 'accepted' ? 'waiting for a worker' : "${job.stage ?: 'starting'} ${Math.round(100 * share)} %"
+            progress.say(stage, share)
+            sleep(pause)
+            pause = Math.min(SLOWEST_MILLIS, pause + 100)
+        }
+    }
+
+    /** Jobs that have results, the newest first. */
+    List<Map> finished(int most) {
+        Map page = service.json('GET', "/v1/jobs?status=successful&page_size=${most}") as Map
+        return page.jobs as List<Map>
+    }
+
+    private Failure dismissed(String id) {
+        service.cancelled = { -> true }  // one try: a person waits
+        try {
+            cancel(id)
+            return new Failure("cancelled (job ${id})", 'cancelled')
+        } catch (Failure failure) {
+            return new Failure("cancelled here, but the server could not be told: job ${id} goes on (${failure.message})", 'cancelled', failure)
+        } finally {
+            service.cancelled = { -> false }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+package wsisegment
+
+import qupath.lib.images.ImageData
+import qupath.lib.images.servers.AffineTransformImageServer
+import qupath.lib.images.servers.CroppedImageServer
+import qupath.lib.images.servers.RotatedImageServer
+import qupath.lib.images.servers.TransformingImageServer
+import qupath.lib.io.GsonTools
+import qupath.lib.objects.PathObject
+import qupath.lib.roi.GeometryTools
+
+import java.awt.Shape
+import java.awt.geom.Rectangle2D
+import java.nio.file.Path
+
+/** The image that a script runs on, if it shows a whole slide as its file has it. */
+class OpenImage {
+    final ImageData<?> data
+
+    /** Refuses what the service would see in another way. */
+    OpenImage(ImageData<?> data) {
+        if (data == null) throw new Failure('no image is open; open a slide first', 'no-image')
+        def server = data.server
+        for (def inner = server; inner instanceof TransformingImageServer; inner = inner.wrappedServer) {
+            if (inner instanceof RotatedImageServer || inner instanceof CroppedImageServer || inner instanceof AffineTransformImageServer)
+                throw new Failure("the image is rotated, cropped or transformed (${server.serverType}); open the slide as its file has it", 'transformed')
+        }
+        if (server.nZSlices() > 1 || server.nTimepoints() > 1)
+            throw new Failure('the image is a stack or a series; only slides of one plane are segmented', 'stack')
+        this.data = data
+    }
+
+    int getWidth() { data.server.width }
+
+    int getHeight() { data.server.height }
+
+    /** Where the slide's file lies here; an address where it is none. */
+    String getPath() {
+        URI uri = data.server.getURIs().find()
+        if (uri == null) throw new Failure('the image has no file; save it, or open it from a file', 'no-file')
+        return uri.scheme == 'file' ? Path.of(new URI('file', uri.authority, uri.path, null, null)).toString() : uri.toString()
+    }
+
+    /** µm² of a pixel; 0 where the image states no pixel size. */
+    double getUm2() {
+        def size = data.server.pixelCalibration
+        return size.hasPixelSizeMicrons() ? size.pixelWidthMicrons * size.pixelHeightMicrons : 0.0d
+    }
+
+    /** The selected annotations that have an area. */
+    List<PathObject> selected() {
+        def found = data.hierarchy.selectionModel.selectedObjects.findAll { it.isAnnotation() && it.ROI != null && it.ROI.isArea() }
+        if (found.isEmpty()) throw new Failure('no annotation with an area is selected; select some, or take the whole slide', 'nothing-selected')
+        return found as List<PathObject>
+    }
+
+    /** The union of annotations as the GeoJSON of a request. */
+    Map<String, Object> region(List<PathObject> parents) {
+        def union = GeometryTools.union(parents.collect { it.ROI.geometry })
+        def gson = GsonTools.getInstance()
+        Map<String, Object> geometry = gson.fromJson(gson.toJson(union), Map)
+        if (!(geometry.type in ['Polygon', 'MultiPolygon']))
+            throw new Failure("the selected annotations make a ${geometry.type}; select areas only", 'not-polygons')
+        return [type: geometry.type, coordinates: geometry.coordinates]
+    }
+
+    Shape whole() { new Rectangle2D.Double(0, 0, width, height) }
+}

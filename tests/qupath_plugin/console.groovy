@@ -1,0 +1,53 @@
+/*
+ * Evaluates pieces of Groovy for tests, one a line of standard input as JSON text, each answered by a line of JSON.
+ *
+ * Pieces know: `console.run(script, arguments, data)`, which runs a script of the plugin as QuPath would and gives
+ * what it printed; `console.image(width, height, mpp, path)`; and `kept`, a map that outlives a piece.
+ */
+
+import com.google.gson.Gson
+import com.google.gson.GsonBuilder
+
+class Console {
+    File plugin
+    ClassLoader loader
+
+    /** What a script printed, line by line. */
+    List<String> run(String name, List<String> arguments = [], data = null, int batch = 1) {
+        def printed = new StringWriter()
+        def binding = new Binding([args: arguments as String[], 'qupath.script.file': new File(plugin, "${name}.groovy").path, out: new PrintWriter(printed, true)])
+        binding.setVariable('qupath.script.batchSize', batch)
+        loader.loadClass('qupath.lib.scripting.QP').now = data
+        new GroovyShell(loader, binding).evaluate(new File(plugin, "${name}.groovy"))
+        return printed.toString().readLines()
+    }
+
+    def image(int width, int height, double mpp, String path) {
+        def server = loader.loadClass('qupath.lib.images.servers.SlideServer').getDeclaredConstructor().newInstance()
+        server.width = width
+        server.height = height
+        server.mpp = mpp
+        server.uri = new File(path).toURI()
+        return loader.loadClass('qupath.lib.images.ImageData').getDeclaredConstructor(Object).newInstance(server)
+    }
+}
+
+def plugin = new File(args[0])
+def parts = new GroovyClassLoader(this.class.classLoader)
+parts.addClasspath(plugin.path)
+def console = new Console(plugin: plugin, loader: this.class.classLoader)
+def kept = [:]
+def answers = new GsonBuilder().serializeNulls().serializeSpecialFloatingPointValues().create()
+System.in.eachLine('UTF-8') { line ->
+    def answer = [:]
+    try {
+        answer.value = new GroovyShell(parts, new Binding(console: console, kept: kept)).evaluate(new Gson().fromJson(line, String))
+    } catch (Throwable error) {
+        def cause = error
+        while (cause.cause != null && cause.class.simpleName != 'Failure') cause = cause.cause
+        if (cause.class.simpleName == 'Failure') answer = [failure: cause.message, kind: cause.kind]
+        else answer.error = new StringWriter().with { error.printStackTrace(new PrintWriter(it)); it.toString() }
+    }
+    println answers.toJson(answer)
+    System.out.flush()
+}

@@ -1,0 +1,6 @@
+package javafx.application
+
+class Platform {
+    static boolean isFxApplicationThread() { true }
+    static void runLater(Runnable work) { work.run() }
+}

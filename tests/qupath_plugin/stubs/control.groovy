@@ -1,0 +1,3 @@
+package javafx.scene.control
+
+enum ButtonType { OK, CANCEL, YES, NO }

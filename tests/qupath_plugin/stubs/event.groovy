@@ -1,0 +1,6 @@
+package javafx.event
+
+class ActionEvent {
+    static final Object ACTION = 'action'
+    void consume() { }
+}

@@ -1,0 +1,13 @@
+package qupath.lib.gui.viewer
+
+import qupath.lib.images.ImageData
+
+class OverlayOptions { boolean showPixelClassification }
+
+class QuPathViewer {
+    ImageData<?> imageData
+    OverlayOptions overlayOptions = new OverlayOptions()
+    def customPixelLayerOverlay
+    void resetCustomPixelLayerOverlay() { customPixelLayerOverlay = null }
+    void repaint() { }
+}
