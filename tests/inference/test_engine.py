@@ -273,6 +273,7 @@ def test_glass_is_neither_read_nor_computed(tmp_path: Path) -> None:
     assert (ids[120:380, 120:380] == 1).all()
     assert (ids[600:] == 0).all()
     assert summary.tissue_mm2 == pytest.approx(0.09, rel=0.35)
+    assert (summary.regions, summary.regions_skipped) == (16, 15)
 
 
 def test_a_slide_without_tissue_ends_with_an_empty_mask_and_a_warning(tmp_path: Path) -> None:

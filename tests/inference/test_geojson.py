@@ -166,3 +166,12 @@ def test_the_same_mask_gives_the_same_file_packed_or_not(written: tuple[Path, di
         write_geojson(folder / name, folder / "m.zarr", min_area_um2=200)
     assert (folder / "a.geojson.gz").read_bytes() == (folder / "b.geojson.gz").read_bytes()
     assert gzip.decompress((folder / "a.geojson.gz").read_bytes()) == (folder / "m.geojson").read_bytes()
+
+
+def test_outlines_tell_how_far_they_are(written: tuple[Path, dict[str, Any]]) -> None:
+    told: list[tuple[int, int]] = []
+    write_geojson(
+        written[0] / "told.geojson", written[0] / "m.zarr", step=lambda done, total: told.append((done, total))
+    )
+    assert told[0] == (0, 375)  # of the level of 4 um per pixel
+    assert all(0 <= done < total == 375 for done, total in told)

@@ -175,3 +175,16 @@ def test_a_thing_that_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.svs")
     with pytest.raises(SlideError, match="not a file"):
         open_slide(tmp_path / "pipe.svs")
+
+
+def test_a_fluorescence_slide_of_many_files_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"\xff\xd8")
+    path.with_suffix("").mkdir()
+    facts = path.with_suffix("") / "Slidedat.ini"
+    facts.write_text("[GENERAL]\nSLIDE_TYPE = SLIDE_TYPE_FLUORESCENCE\n", encoding="utf-8-sig")
+    with pytest.raises(SlideError, match="fluorescence slide; only bright-field"):
+        open_slide(path)
+    facts.write_text("[GENERAL]\nSLIDE_TYPE = SLIDE_TYPE_BRIGHTFIELD\n", encoding="utf-8-sig")
+    with pytest.raises(SlideError, match="not a slide that can be read"):
+        open_slide(path)

@@ -220,6 +220,8 @@ def test_verify_says_whole_or_damaged(
     assert main(["verify", str(out)]) == 1
     assert "differs from what was written" in capsys.readouterr().err
     assert "not a mask" in fails_with_one_line(capsys, ["verify", tmp_path])
+    assert main(["verify", str(tmp_path), str(out)]) == 1
+    assert "differs from what was written" in capsys.readouterr().err  # what is no mask does not end the checks
 
 
 def test_no_pixel_size_names_the_flag(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

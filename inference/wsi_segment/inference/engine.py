@@ -207,6 +207,7 @@ def _summarise(
         windows=prepared.plan.windows,
         regions=len(finished),
         regions_kept=kept,
+        regions_skipped=sum(not region.windows for region in finished),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         device=prepared.provenance["parameters"]["provider"],

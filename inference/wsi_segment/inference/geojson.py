@@ -10,7 +10,7 @@ import gzip
 import io
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,13 +88,20 @@ class MaskMap:
         return np.asarray(self.array[y : y + side, x : x + side], np.uint8)
 
 
-def features(mask: MaskMap, min_area_um2: float, simplify_um: float) -> Iterator[dict[str, Any]]:
+Step = Callable[[int, int], None]
+"""Called with (rows outlined, rows in all) as they are read; may raise to stop."""
+
+
+def features(
+    mask: MaskMap, min_area_um2: float, simplify_um: float, step: Step = lambda done, total: None
+) -> Iterator[dict[str, Any]]:
     """The features of a mask, one after another.
 
     Args:
         mask: A finished mask at one level.
         min_area_um2: Smaller polygons are left out, µm².
         simplify_um: Corners of triangles up to this side may go, µm; 0 keeps every corner.
+        step: See :data:`Step`.
 
     Memory bound:
         That of :func:`wsi_segment.inference.polygons.class_polygons`.
@@ -102,7 +109,12 @@ def features(mask: MaskMap, min_area_um2: float, simplify_um: float) -> Iterator
     um2 = mask.mpp_x * mask.mpp_y * mask.downsample**2
     height, width = mask.array.shape
     tolerance = simplify_um / (mask.mpp_x * mask.downsample)
-    for piece in class_polygons(mask.read, height, width, tolerance):
+
+    def read(y: int, x: int, side: int) -> NDArray[np.uint8]:
+        step(y, height)
+        return mask.read(y, x, side)
+
+    for piece in class_polygons(read, height, width, tolerance):
         if piece.polygon.area * um2 < min_area_um2:
             continue
         for part in split_large(piece.polygon):
@@ -110,7 +122,13 @@ def features(mask: MaskMap, min_area_um2: float, simplify_um: float) -> Iterator
             yield _feature(placed, piece.class_id, part.area * um2, mask)
 
 
-def write_geojson(path: Path, store: Path, min_area_um2: float = 0.0, simplify_um: float | None = None) -> int:
+def write_geojson(
+    path: Path,
+    store: Path,
+    min_area_um2: float = 0.0,
+    simplify_um: float | None = None,
+    step: Step = lambda done, total: None,
+) -> int:
     """Write the annotations of a finished mask; gzip where the name ends in ``.gz``.
 
     Args:
@@ -118,6 +136,7 @@ def write_geojson(path: Path, store: Path, min_area_um2: float = 0.0, simplify_u
         store: The mask.
         min_area_um2: Smaller polygons are left out, µm².
         simplify_um: See :func:`features`; None for one pixel of the level that is outlined.
+        step: See :data:`Step`.
 
     Returns:
         The number of features.
@@ -132,7 +151,7 @@ def write_geojson(path: Path, store: Path, min_area_um2: float = 0.0, simplify_u
         packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
         with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as file:
             file.write('{"type": "FeatureCollection", "features": [')
-            for feature in features(mask, min_area_um2, simplify_um):
+            for feature in features(mask, min_area_um2, simplify_um, step):
                 file.write(",\n" if count else "\n")
                 json.dump(feature, file, allow_nan=False, separators=(",", ":"))
                 count += 1

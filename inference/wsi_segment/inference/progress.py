@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["tissue", "segment", "pyramid"]
+Stage = Literal["tissue", "segment", "pyramid", "outlines"]
 
 
 @dataclass(frozen=True, slots=True)

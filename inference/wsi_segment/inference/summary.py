@@ -52,6 +52,8 @@ class Summary:
     regions: int
     regions_kept: int
     """Regions taken over from an earlier run."""
+    regions_skipped: int
+    """Regions without tissue, of which no window was read."""
     finished: str
     """When, ISO 8601, UTC."""
     seconds: float

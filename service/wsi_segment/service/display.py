@@ -26,7 +26,12 @@ from wsi_segment.inference.progress import Progress, Report, silent
 if TYPE_CHECKING:
     from wsi_segment.inference.summary import Summary
 
-_STAGES = {"tissue": "finding tissue", "segment": "segmenting", "pyramid": "writing pyramid"}
+_STAGES = {
+    "tissue": "finding tissue",
+    "segment": "segmenting",
+    "pyramid": "writing pyramid",
+    "outlines": "writing outlines",
+}
 _LINE_SECONDS = 10.0
 """Where there is no terminal, a line of progress is printed this often."""
 
@@ -96,6 +101,8 @@ class Display:
             f"{summary.windows} windows in {summary.seconds:.1f} s ({summary.device}); "
             f"slide {summary.mpp:.4g} µm/px from {summary.mpp_source}"
         )
+        if summary.regions_skipped:
+            self.line(f"{summary.regions_skipped} of {summary.regions} regions hold no tissue and were left out")
         for warning in summary.warnings:
             self._progress.print(f"wsi-segment: warning: {warning}", soft_wrap=True)
 

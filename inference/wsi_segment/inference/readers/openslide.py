@@ -69,7 +69,9 @@ class OpenSlideSlide:
         try:
             image = self._slide.read_region(corner, level, (l_box.width, l_box.height))
         except openslide.OpenSlideError as error:
-            raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
+            raise SlideError(
+                f"{self._path}: pixels at {corner} cannot be read: {error}; the file seems damaged, copy it again"
+            ) from error
         return np.asarray(image)
 
     def _read_by_blocks(self, level: int, l_box: Box) -> NDArray[np.uint8]:

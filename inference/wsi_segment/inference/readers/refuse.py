@@ -23,11 +23,15 @@ _ALPHA = (1, 2)
 
 
 def refuse_unsupported(path: Path) -> None:
-    """Say clearly what a TIFF is that is no whole 8-bit RGB image, before a reader shows it as one.
+    """Say clearly what an image is that is no whole 8-bit RGB image, before a reader shows it as one.
 
     Raises:
-        SlideError: the file is cut off, its largest page is not 8-bit RGB, or it must be decoded in pieces too large.
+        SlideError: the slide is fluorescence; or of a TIFF: the file is cut off, its largest page is not 8-bit RGB, or
+            it must be decoded in pieces too large.
     """
+    if path.suffix.lower() == ".mrxs" and not is_remote(path):
+        _refuse_fluorescence(path)
+        return
     with ExitStack() as stack:
         try:
             source = stack.enter_context(open_bytes(path)) if is_remote(path) else path
@@ -43,6 +47,16 @@ def refuse_unsupported(path: Path) -> None:
         _refuse_other_than_rgb(path, page, dict(zip(series.axes, series.shape, strict=True)))
         if not tiff.is_ndpi:  # whose single strip is a JPEG with marks to begin at
             _refuse_large_pieces(path, series)
+
+
+def _refuse_fluorescence(path: Path) -> None:
+    """A MIRAX slide says what it is in a file beside it; its channels look like RGB to a reader."""
+    try:
+        facts = (path.with_suffix("") / "Slidedat.ini").read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return
+    if "SLIDE_TYPE_FLUORESCENCE" in facts:
+        raise SlideError(f"{path}: a fluorescence slide; only bright-field slides work")
 
 
 def _refuse_cut_off(path: Path, tiff: tifffile.TiffFile) -> None:

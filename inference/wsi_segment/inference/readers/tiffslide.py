@@ -71,7 +71,9 @@ class TiffSlideSlide:
                         f"{self._path}: pixels at {corner} could not be fetched: {' '.join(str(error).split())}; "
                         "what is finished is kept, run the same command again"
                     ) from error
-                raise SlideError(f"{self._path}: pixels at {corner} cannot be read: {error}") from error
+                raise SlideError(
+                    f"{self._path}: pixels at {corner} cannot be read: {error}; the file seems damaged, copy it again"
+                ) from error
             return np.asarray(pixels)
 
         return read_on_white(l_box, self.levels[level], read_inside)

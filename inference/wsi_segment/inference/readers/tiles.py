@@ -106,7 +106,9 @@ class TileSlide:
             decoded: NDArray[np.uint8] = page.decode(encoded, index, jpegtables=page.jpegtables)[0]
         except Exception as error:  # every codec has errors of its own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SlideError(f"{self._path}: tile {index} cannot be decoded: {reason:.200}") from error
+            raise SlideError(
+                f"{self._path}: tile {index} cannot be decoded: {reason:.200}; the file seems damaged, copy it again"
+            ) from error
         return decoded.reshape(decoded.shape[-3:])
 
     def _bytes(self, offset: int, count: int) -> bytes:

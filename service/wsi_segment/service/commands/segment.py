@@ -164,19 +164,27 @@ def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -
     from wsi_segment.inference.engine import segment
     from wsi_segment.inference.geojson import write_geojson
     from wsi_segment.inference.preview import write_preview
+    from wsi_segment.inference.progress import Progress
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
     model = find_model(order.model or DEFAULT_MODEL)
     outlines = 0
 
-    def make_extras(slide: Slide, store: Path, summary: Summary) -> None:
-        nonlocal outlines
-        if extras.preview is not None:
-            write_preview(extras.preview, slide, summary.mpp, store, model.card, summary.classes)
-        if extras.geojson is not None:
-            outlines = write_geojson(extras.geojson, store, extras.min_area_um2, extras.simplify_um)
-
     with display.running(order.slide.name) as report:
+
+        def make_extras(slide: Slide, store: Path, summary: Summary) -> None:
+            nonlocal outlines
+            if extras.preview is not None:
+                write_preview(extras.preview, slide, summary.mpp, store, model.card, summary.classes)
+            if extras.geojson is not None:
+                outlines = write_geojson(
+                    extras.geojson,
+                    store,
+                    extras.min_area_um2,
+                    extras.simplify_um,
+                    lambda done, total: report(Progress("outlines", done, total)),
+                )
+
         own = replace(choices, mpp=order.mpp)
         summary = segment(order.slide, model, order.out, own, report, before_publishing=make_extras)
     display.result(summary)

@@ -15,19 +15,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the masks one after another; 1 if any is damaged."""
+    """Check the masks one after another; 1 if any is damaged, or of several is no mask."""
     import sys
 
     from rich.console import Console
 
     from wsi_segment.inference.verify import verify
+    from wsi_segment.model.errors import OutputError
     from wsi_segment.service.display import make_bar
 
     damaged = 0
     for store in args.stores:
         with make_bar(Console(stderr=True, quiet=args.quiet)) as bar:
             task = bar.add_task(f"checking {store.name}", total=None, unit="regions")
-            found = verify(store, lambda done, total: bar.update(task, completed=done, total=total))  # noqa: B023
+            try:
+                found = verify(store, lambda done, total: bar.update(task, completed=done, total=total))  # noqa: B023
+            except OutputError as error:
+                if len(args.stores) == 1:
+                    raise
+                print(f"wsi-segment: {error}", file=sys.stderr)
+                damaged += 1
+                continue
         damaged += bool(found.damage)
         for line in found.damage:
             print(f"wsi-segment: {line}", file=sys.stderr)
