@@ -68,7 +68,8 @@ def mask_frame(slide: Slide, slide_mpp: float, model_mpp: float) -> MaskFrame:
     if wanted * COARSE_LIMIT < 1:
         raise SlideError(
             f"the slide has {slide_mpp:.4g} µm per pixel, the model needs {model_mpp:.4g}: too coarse by a factor of "
-            f"{1 / wanted:.1f} (at most {COARSE_LIMIT}); scan at a higher magnification or choose another model"
+            f"{1 / wanted:.1f} (at most {COARSE_LIMIT}); scan at a higher magnification, choose another "
+            "model, or give the true pixel size with --mpp"
         )
     level = _level_for(slide, wanted * (1 + SNAP_TOLERANCE))
     step = slide.levels[level].downsample
