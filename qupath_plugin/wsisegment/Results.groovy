@@ -74,8 +74,10 @@ class Results {
 
     /** Note the run in the image's history, as a script that repeats it. */
     void record(File script, List<String> arguments) {
-        String call = "new GroovyShell(this.class.classLoader, new Binding('args': [${arguments.collect { quoted(it) }.join(', ')}] as String[], " +
-            "'qupath.script.file': ${quoted(script.path)})).evaluate(new File(${quoted(script.path)}))"
+        String list = arguments.collect { quoted(it) }.join(', ')
+        String call = "binding.setVariable('args', [${list}] as String[])\n" +
+            "binding.setVariable('qupath.script.file', ${quoted(script.path)})\n" +
+            "evaluate(new File(${quoted(script.path)}))"
         Map<String, String> parameters = arguments.collectEntries { String one -> one.split('=', 2) as List }
         image.data.historyWorkflow.addStep(new DefaultScriptableWorkflowStep('WSI Segment', parameters, call))
     }

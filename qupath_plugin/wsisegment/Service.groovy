@@ -49,17 +49,12 @@ class Service {
         return new Service(settings.text('server'), settings.text('key'), settings.number('patience'))
     }
 
-    /** The JSON of an answer; numbers are Doubles. */
+    /** The JSON of an answer, an object or a list; numbers are Doubles. */
     Object json(String method, String path, Object body = null, Map<String, String> headers = [:]) {
         def publisher = body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(new Gson().toJson(body))
         Map<String, String> sent = body == null ? headers : headers + ['Content-Type': 'application/json']
         def answer = send(request(method, path, publisher, sent, SHORT), HttpResponse.BodyHandlers.ofString())
-        if (answer.statusCode() == 204) return null
-        try {
-            return new Gson().fromJson(answer.body(), Object)
-        } catch (JsonParseException error) {
-            throw new Failure("${base}: the answer is not JSON; is this a wsi-segment server?", 'not-json', error)
-        }
+        return parsed(answer.body())
     }
 
     /** The bytes of a small answer. */
@@ -82,11 +77,21 @@ class Service {
     Object post(String path, Path file) {
         def publisher = HttpRequest.BodyPublishers.ofFile(file)
         def sent = request('POST', path, publisher, ['Content-Type': 'application/octet-stream'], LONG)
-        return new Gson().fromJson(send(sent, HttpResponse.BodyHandlers.ofString()).body(), Object)
+        return parsed(send(sent, HttpResponse.BodyHandlers.ofString()).body())
     }
 
     static String encoded(String text) {
         return URLEncoder.encode(text, 'UTF-8')
+    }
+
+    private Object parsed(String body) {
+        Object found = null
+        try {
+            found = new Gson().fromJson(body, Object)
+        } catch (JsonParseException ignored) {  // told below
+        }
+        if (found instanceof Map || found instanceof List) return found
+        throw new Failure("${base}: the answer is not the service's; is this a wsi-segment server?", 'not-json')
     }
 
     private HttpRequest request(

@@ -37,6 +37,8 @@ def parts = new GroovyClassLoader(this.class.classLoader)
 parts.addClasspath(plugin.path)
 def console = new Console(plugin: plugin, loader: this.class.classLoader)
 def kept = [:]
+def out = System.out
+System.out = System.err  // answers alone stand on standard output
 def answers = new GsonBuilder().serializeNulls().serializeSpecialFloatingPointValues().create()
 System.in.eachLine('UTF-8') { line ->
     def answer = [:]
@@ -48,6 +50,6 @@ System.in.eachLine('UTF-8') { line ->
         if (cause.class.simpleName == 'Failure') answer = [failure: cause.message, kind: cause.kind]
         else answer.error = new StringWriter().with { error.printStackTrace(new PrintWriter(it)); it.toString() }
     }
-    println answers.toJson(answer)
-    System.out.flush()
+    out.println(answers.toJson(answer))
+    out.flush()
 }

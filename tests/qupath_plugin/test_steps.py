@@ -1,0 +1,336 @@
+"""The scripts' steps from beginning to end, on stand-ins for QuPath's classes and the real service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from groovy_console import GroovyConsole, PluginError
+from made import class_map
+from serving import Served, write_slides
+
+SQUARE = {"type": "Polygon", "coordinates": [[[200, 150], [700, 150], [700, 550], [200, 550], [200, 150]]]}
+BEGIN = """
+import qupath.lib.gui.QuPathGUI
+import qupath.lib.gui.tools.GuiTools
+import qupath.lib.objects.PathObject
+import qupath.lib.objects.classes.PathClass
+import qupath.lib.roi.ROI
+import qupath.fx.dialogs.Dialogs
+def image = console.image(width, height, 1.0d, "${folder}/slides/s0.tiff")
+def hierarchy = image.hierarchy
+def drawn = { geometry -> new PathObject(ROI: new ROI(geometry: new com.google.gson.Gson().fromJson(geometry, Map))) }
+def window = { ->
+    Dialogs.shown.clear()
+    QuPathGUI.instance = new QuPathGUI(imageData: image)
+    QuPathGUI.instance.allViewers << new qupath.lib.gui.viewer.QuPathViewer(imageData: image)
+    return QuPathGUI.instance
+}
+def wait = { Closure<Boolean> until ->
+    for (int i = 0; i < 600 && !until(); i++) sleep(100)
+    assert until() : "${Dialogs.shown} ${javafx.concurrent.Task.messages}"
+}
+try {
+"""
+END = "\n} finally { QuPathGUI.instance = null }"
+
+
+def steps(
+    groovy: GroovyConsole, served: Served, code: str, width: int = 900, height: int = 700, **more: object
+) -> object:
+    """What a piece gives that has an ``image`` of the server's first slide, and may open a ``window()``."""
+    values = {"folder": served.folder, "url": served.url, "width": width, "height": height, **more}
+    return groovy(BEGIN + code + END, **values)
+
+
+@pytest.fixture(scope="module")
+def done(served: Served) -> str:
+    with served.client() as client:
+        job = client.submit("slides/s0.tiff", model="channels")
+        assert client.wait(job["id"])["status"] == "successful"
+    return str(job["id"])
+
+
+def test_headless_the_whole_slide_becomes_annotations_and_areas(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    PathClass.getInstance('red', 0x112233)
+    def lines = console.run('wsi_segment', ["server=$url", 'model=channels', 'annotations=true', 'min_area=100'], image)
+    [lines, hierarchy.changes, hierarchy.rootObject.measurementList.values, PathClass.getInstance('red').color,
+     hierarchy.annotationObjects.collect { [it.pathClass.name, it.locked, it.metadata, it.ID != null] },
+     image.historyWorkflow.steps*.script, image.historyWorkflow.steps*.parameters]
+    """
+    lines, changes, areas, red, annotations, (script,), (parameters,) = steps(groovy, served, code)
+    job = lines[-1].split()[3]
+    assert lines[-1] == f"WSI Segment: job {job} is done; {len(annotations)} annotations were added"
+    assert changes == [f"added {len(annotations)}", "measured 1"]
+    assert len(annotations) > 10
+    assert {name for name, *_ in annotations} == {"red", "green", "blue"}
+    assert all(more == [True, {"WSI Segment": job}, True] for _, *more in annotations)
+    assert red == 200 << 16
+    ids = class_map(served.data / "results" / job / "mask.zarr")
+    assert areas["WSI Segment: red area mm^2"] == pytest.approx(np.count_nonzero(ids == 1) / 1e6, abs=1e-6)
+    assert areas["WSI Segment: red %"] == pytest.approx(100 * np.count_nonzero(ids == 1) / np.count_nonzero(ids))
+    assert parameters["model"] == "channels"
+    assert "key" not in parameters
+    assert "wsi_segment.groovy" in script
+
+
+def test_the_recorded_step_repeats_the_run(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    console.run('wsi_segment', ["server=$url", 'model=channels', 'measurements=false', "path_map=/it's=x"], image)
+    def step = image.historyWorkflow.steps[0].script
+    new GroovyShell(console.loader, new Binding(out: new StringWriter())).evaluate(step)
+    [image.historyWorkflow.steps.size(), image.historyWorkflow.steps[1].script == step, hierarchy.changes]
+    """
+    assert steps(groovy, served, code) == [2, True, []]
+
+
+def test_selected_annotations_are_the_region_and_get_their_own_areas(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def parents = [drawn(square), drawn(square.replace('150', '20').replace('550', '100'))]
+    hierarchy.objects.addAll(parents + drawn('{"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [0, 9], [0, 0]]]}'))
+    hierarchy.selectionModel.selectedObjects.addAll(parents)
+    hierarchy.selectionModel.selectedObjects << drawn('{"type": "Point", "coordinates": [1, 1]}')
+    def lines = console.run('wsi_segment', ["server=$url", 'model=channels', 'where=annotations'], image)
+    [lines[-1].split()[3], parents.collect { it.measurementList.values }, hierarchy.rootObject.measurementList.values]
+    """
+    job, (first, second), root = steps(groovy, served, code, square=json.dumps(SQUARE))
+    ids = class_map(served.data / "results" / job / "mask.zarr")
+    assert not ids[560:, :].any()
+    for areas, inside in ((first, ids[150:550, 200:700]), (second, ids[20:100, 200:700])):
+        for class_id, name in enumerate(("red", "green", "blue"), 1):
+            assert areas[f"WSI Segment: {name} area mm^2"] == pytest.approx(np.count_nonzero(inside == class_id) / 1e6)
+    assert first["WSI Segment: red %"] != second["WSI Segment: red %"]
+    assert root == {}
+
+
+def test_what_cannot_be_segmented_is_refused_and_nothing_is_left(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    import qupath.lib.images.servers.*
+    def slide = image.server
+    def cases = [
+        { image.server = new RotatedImageServer() },
+        { image.server = new CroppedImageServer() },
+        { image.server = new AffineTransformImageServer() },
+        { image.server = new TransformingImageServer(wrappedServer: new RotatedImageServer()) },
+        { slide.slices = 3 },
+        { slide.slices = 1; slide.uri = null },
+        { slide.uri = new URI('file:///none/x.svs') },
+        { slide.uri = new File("$folder/slides/s0.tiff").toURI(); slide.height = 650 },
+        { slide.height = 700; it << 'where=annotations' },
+        { it << 'model=none' },
+        { it << 'server=nowhere' },
+    ]
+    def said = cases.collect { prepare ->
+        def arguments = ["server=$url".toString(), 'annotations=true']
+        image.server = slide
+        prepare(arguments)
+        try {
+            return console.run('wsi_segment', arguments, image).toString()
+        } catch (Exception failure) {
+            return failure.class.simpleName == 'Failure' ? failure.message : failure.toString()
+        }
+    }
+    [said, hierarchy.changes, image.historyWorkflow.steps.size()]
+    """
+    said, changes, history = steps(groovy, served, code)
+    expected = [
+        "rotated, cropped or transformed (slide (ROTATE_90)); open the slide as its file has it",
+        "rotated, cropped or transformed (Cropped image server)",
+        "rotated, cropped or transformed (Affine transform server)",
+        "rotated, cropped or transformed (slide)",
+        "a stack or a series",
+        "the image has no file",
+        "knows no slide /none/x.svs: set the path map",
+        "the slide is 900 x 700 px here and the height is 650 there",
+        "no annotation with an area is selected",
+        "model 'none' is unknown",
+        "server 'nowhere': not an address",
+    ]
+    for text, part in zip(said, expected, strict=True):
+        assert part in text
+    assert (changes, history) == ([], 0)
+
+
+def test_a_slide_that_the_server_does_not_see_is_uploaded_once(
+    groovy: GroovyConsole, served: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "far.tiff").write_bytes((served.folder / "slides" / "s0.tiff").read_bytes())
+    code = """
+    image.server.uri = new File(far).toURI()
+    def arguments = ["server=$url", 'model=channels', 'upload=true', 'measurements=false']
+    def uploads = { -> new File("$folder/data/uploads").list().size() }
+    int before = uploads()
+    2.times { console.run('wsi_segment', arguments, image) }
+    [uploads() - before, image.historyWorkflow.steps.size()]
+    """
+    assert steps(groovy, served, code, far=tmp_path / "far.tiff") == [1, 2]
+
+
+def test_annotations_of_a_finished_job_and_of_a_file_come_and_go(
+    groovy: GroovyConsole, served: Served, done: str, tmp_path: Path
+) -> None:
+    code = """
+    hierarchy.objects << drawn(square)
+    def lines = console.run('import_annotations', ["server=$url", "job=$done"], image)
+    int ours = hierarchy.annotationObjects.size() - 1
+    def service = new Service(url, '', 1)
+    service.download("/v1/jobs/$done/results/objects.geojson", java.nio.file.Path.of(path))
+    lines += console.run('import_annotations', ["file=$path", 'min_area=500'], image)
+    hierarchy.rootObject.measurementList.put('WSI Segment: red %', 1.0d)
+    hierarchy.rootObject.measurementList.put('of others', 1.0d)
+    lines += console.run('remove_results', [], image)
+    [lines.findAll { it.contains('were') }, ours, hierarchy.annotationObjects.size(), hierarchy.changes,
+     hierarchy.rootObject.measurementList.values.keySet() as List]
+    """
+    lines, ours, left, changes, names = steps(
+        groovy, served, code, done=done, square=json.dumps(SQUARE), path=tmp_path / "o.geojson"
+    )
+    added = [int(line.split()[2]) for line in lines]
+    assert added[0] == ours > added[1] > 0
+    assert added[2] == added[0] + added[1]
+    assert left == 1  # the user's own
+    assert changes == [f"added {added[0]}", f"added {added[1]}", f"removed {added[2]}", "measured 1"]
+    assert names == ["of others"]
+
+
+def test_results_of_another_slide_are_refused(groovy: GroovyConsole, served: Served, done: str) -> None:
+    code = 'console.run(\'import_annotations\', ["server=$url", "job=$done"], image)'
+    with pytest.raises(PluginError, match="of a slide of 900 x 700 px, the open image has 900 x 701"):
+        steps(groovy, served, code, height=701, done=done)
+    with pytest.raises(PluginError, match="has no result of a slide of 900 x 701 px"):
+        steps(groovy, served, code.replace(', "job=$done"', ""), height=701)
+    with pytest.raises(PluginError, match="an overlay needs QuPath's window"):
+        steps(groovy, served, "console.run('import_overlay', [], image)")
+
+
+def test_many_annotations_are_warned_of_and_the_window_offers_fewer(
+    groovy: GroovyConsole, served: Served, tmp_path: Path
+) -> None:
+    squares = [[[0, 0], [side, 0], [side, side], [0, side], [0, 0]] for side in range(1, 20_006)]
+    features = [{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}} for ring in squares]
+    path = tmp_path / "many.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    code = """
+    def lines = console.run('import_annotations', ["file=$path"], image)
+    def headless = [lines.find { it.contains('warning') }, hierarchy.annotationObjects.size()]
+    hierarchy.objects.clear()
+    def gui = window()
+    def asked = { answer ->
+        Dialogs.answer = answer
+        Dialogs.shown.clear()
+        GuiTools.users << { values -> values.from = 'a GeoJSON file'; true }
+        qupath.fx.dialogs.FileChoosers.file = new File(path)
+        console.run('import_annotations', [], image)
+        wait { Dialogs.shown.size() == 2 }
+        int count = hierarchy.annotationObjects.size()
+        hierarchy.objects.clear()
+        return [Dialogs.shown[1], count]
+    }
+    headless + ['YES', 'NO', 'CANCEL'].collect { asked(javafx.scene.control.ButtonType.valueOf(it)) }
+    """
+    warning, count, fewer, every, none = steps(groovy, served, code, path=path)
+    assert "20005 annotations make QuPath slow; min_area=36.0 leaves the 20000 largest" in warning
+    assert count == 20_005
+    assert fewer == ["info: 20000 annotations were added", 20_000]
+    assert every == ["info: 20005 annotations were added", 20_005]
+    assert none == ["warning: cancelled; no annotation was added", 0]
+
+
+def test_in_the_window_a_run_asks_shows_its_overlay_and_can_be_removed(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def gui = window()
+    GuiTools.users << { values -> values.server = url; true }
+    GuiTools.users << { values -> values.model = 'channels'; values.annotations = true; true }
+    long begun = System.currentTimeMillis()
+    console.run('wsi_segment', [], image)
+    boolean blocked = System.currentTimeMillis() - begun > 5000 && Dialogs.shown
+    wait { !Dialogs.shown.isEmpty() }
+    def viewer = gui.allViewers[0]
+    def server = viewer.customPixelLayerOverlay.getPixelClassificationServer(image)
+    def place = [level: 0, tileX: 768, tileY: 512, tileWidth: 132, tileHeight: 188]
+    def tile = server.readTile(new qupath.lib.images.servers.TileRequest(place))
+    def metadata = server.metadata
+    def seen = [
+        Dialogs.shown[0], viewer.overlayOptions.showPixelClassification, server.serverType, server.URIs[0].toString(),
+        metadata.levels.collect { [it.downsample, it.width, it.height] },
+        metadata.classificationLabels.collectEntries { [it.key, it.value.name] },
+        [metadata.width, metadata.height, metadata.preferredTileWidth, metadata.rgb], gui.availablePathClasses*.name,
+        [tile.width, tile.height, tile.raster.getSample(5, 7, 0), tile.getRGB(5, 7) & 0xffffff], blocked,
+    ]
+    console.run('remove_results', [], image)
+    wait { Dialogs.shown.size() == 2 }
+    seen << [viewer.customPixelLayerOverlay, hierarchy.annotationObjects.size(), Dialogs.shown[1]]
+    """
+    seen = steps(groovy, served, code)
+    said, shown, kind, address, levels, labels, sizes, offered, tile, blocked, removed = seen
+    assert said.startswith("info: job ")
+    assert "annotations were added" in said
+    job = said.split()[2]
+    ids = class_map(served.data / "results" / job / "mask.zarr")
+    assert shown
+    assert not blocked
+    assert kind == "WSI Segment mask"
+    assert address == f"{served.url}/v1/jobs/{job}/results/tiles.json"
+    assert levels[0] == [1.0, 900, 700]
+    assert levels[1] == [2.0, 450, 350]
+    assert labels == {"0": None, "1": "red", "2": "green", "3": "blue"}
+    assert sizes == [900, 700, 256, False]
+    assert set(offered) == {"red", "green", "blue"}
+    value = int(ids[512 + 7, 768 + 5])
+    colors = {0: 0xFFFFFF, 1: 0xC80000, 2: 0x00C800, 3: 0x0000C8}
+    assert tile == [132, 188, value, colors[value]]
+    assert removed[:2] == [None, 0]
+    assert "Edit > Undo" in removed[2]
+
+
+def test_in_the_window_failures_are_notifications_and_cancel_dismisses(groovy: GroovyConsole, tmp_path: Path) -> None:
+    folder = write_slides(tmp_path)
+    with Served(folder, "--workers", 0) as idle:
+        code = """
+        def gui = window()
+        GuiTools.users << { values -> values.server = url; true } << { values -> true }
+        console.run('wsi_segment', [], image)
+        wait { javafx.concurrent.Task.messages.any { it.contains('waiting for a worker') } }
+        org.controlsfx.dialog.ProgressDialog.last.pressCancel()
+        wait { !Dialogs.shown.isEmpty() }
+        def cancelled = Dialogs.shown[0]
+        GuiTools.users << { values -> false }
+        console.run('wsi_segment', [], image)
+        console.run('import_overlay', ['job=000000000000000000000000'], image)
+        wait { Dialogs.shown.size() == 2 }
+        [cancelled, Dialogs.shown[1], hierarchy.changes, image.historyWorkflow.steps.size()]
+        """
+        cancelled, unknown, changes, history = steps(groovy, idle, code)
+        with idle.client() as client:
+            statuses = [one["status"] for one in client.jobs()]
+    assert cancelled.startswith("warning: cancelled (job")
+    assert statuses == ["dismissed"]
+    assert unknown.startswith("error: ")
+    assert (changes, history) == ([], 0)
+
+
+def test_a_project_is_run_without_a_question(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def gui = window()
+    def lines = console.run('wsi_segment', ["server=$url", 'model=channels'], image, 12)
+    [lines[-1].contains('is done'), Dialogs.shown, gui.allViewers[0].customPixelLayerOverlay]
+    """
+    assert steps(groovy, served, code) == [True, [], None]
+
+
+def test_the_menu_names_scripts_that_there_are(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def gui = window()
+    console.run('install_menu')
+    wait { gui.commands.size() == 4 }
+    gui.commands.collect { path, script -> [path, script.isFile()] }
+    """
+    found = steps(groovy, served, code)
+    assert all(path.startswith("Extensions>WSI Segment>") and there for path, there in found)
+    with pytest.raises(PluginError, match="menus need QuPath's window"):
+        groovy("console.run('install_menu')")
