@@ -93,6 +93,23 @@ def test_a_dicom_folder_is_all_of_its_files(slides: Path) -> None:
     slide.close()
 
 
+def test_a_folder_of_two_dicom_slides_is_refused_and_each_can_be_named(slides: Path, tmp_path: Path) -> None:
+    for file in (slides / "dicom-cmu-1").iterdir():
+        content = file.read_bytes()
+        at = content.index(b"\x20\x00\x0e\x00UI") + 20
+        changed = content[:at] + (b"7" if content[at : at + 1] != b"7" else b"8") + content[at + 1 :]
+        (tmp_path / f"a{file.name}").write_bytes(content)
+        (tmp_path / f"b{file.name}").write_bytes(changed)
+    with pytest.raises(SlideError, match="holds 2 DICOM slides"):
+        open_slide(tmp_path)
+    for letter in "ab":
+        one = next(tmp_path.glob(f"{letter}*"))
+        assert {file.name[0] for file in slide_files(one)} == {letter}
+        slide = open_slide(one)
+        assert (slide.levels[0].width, slide.levels[0].height) == (2220, 2967)
+        slide.close()
+
+
 @pytest.mark.parametrize("compression", ["jpeg", "deflate"])
 def test_tiles_are_read_directly_only_where_every_pixel_is_openslides(tmp_path: Path, compression: str) -> None:
     path = write_slide(tmp_path / "s.tiff", PIXELS, levels=3, compression=compression)

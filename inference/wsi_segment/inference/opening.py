@@ -14,6 +14,9 @@ from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.slide import Slide
 from wsi_segment.model.errors import SlideError
 
+_SERIES = b"\x20\x00\x0e\x00UI"
+"""Tag and kind of a DICOM file's SeriesInstanceUID: the files of one slide share it."""
+
 
 def open_slide(path: Path) -> Slide:
     """Open a slide file, a DICOM folder or one of its files, with the first reader that can.
@@ -49,12 +52,13 @@ def open_slide(path: Path) -> Slide:
 
 
 def slide_files(path: Path) -> tuple[Path, ...]:
-    """The files whose bytes make the slide: the file, all files of a DICOM folder, or a MIRAX file and its folder."""
+    """The files whose bytes make the slide: the file, all of its DICOM series, or a MIRAX file and its folder."""
     if is_remote(path):
         return (path,)
     file = _file_of(path)
     if _is_dicom(file):
-        return tuple(sorted(part for part in file.parent.iterdir() if _is_dicom(part)))
+        series = _series_of(file)
+        return tuple(sorted(p for p in file.parent.iterdir() if _is_dicom(p) and _series_of(p) == series))
     if file.suffix.lower() == ".mrxs":
         return (file, *sorted(part for part in file.with_suffix("").rglob("*") if part.is_file()))
     return (file,)
@@ -98,7 +102,20 @@ def _file_of(path: Path) -> Path:
     instances = sorted(part for part in path.iterdir() if _is_dicom(part))
     if not instances:
         raise SlideError(f"{path}: a folder without DICOM files; give a slide file, or the folder of one DICOM slide")
+    if (count := len({_series_of(part) for part in instances})) > 1:
+        raise SlideError(f"{path}: holds {count} DICOM slides; give a file of the one that is meant")
     return instances[0]
+
+
+def _series_of(path: Path) -> bytes:
+    """The series of a DICOM file; empty where it is not found."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    start = head.find(_SERIES) + len(_SERIES)
+    if start < len(_SERIES):
+        return b""
+    stop = start + 2 + int.from_bytes(head[start : start + 2], "little")
+    return head[start + 2 : stop].rstrip(b"\0")
 
 
 def _is_dicom(path: Path) -> bool:
