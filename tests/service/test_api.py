@@ -273,7 +273,7 @@ def test_a_batch_is_accepted_whole_or_not_at_all(http: httpx.Client, served: Ser
     before = len(http.get("/v1/jobs", params={"page_size": 1000}).json()["jobs"])
     rows = [{"slide": f"slides/s{index}.tiff", "model": "channels"} for index in (0, 1)]
     wrong = problem(
-        http.post("/v1/batches", json={"jobs": [*rows, {"slide": "slides/x"}, {"slide": "/etc/passwd"}]}), 422
+        http.post("/v1/batches", json={"jobs": [*rows, {"slide": "slides/x"}, {"slide": "/etc/passwd"}]}), 404
     )
     assert [error["row"] for error in wrong["errors"]] == [3, 4]
     manifest = "slide,mpp,model\nslides/s0.tiff,,channels\nslides/x.tiff,,\nslides/s1.tiff,abc,channels\n"
@@ -333,6 +333,9 @@ def test_results_are_removed_when_that_is_asked(http: httpx.Client, served: Serv
     assert not (served.data / "results" / job["id"]).exists()
     assert "removed" in problem(http.get(f"/v1/jobs/{job['id']}/results/summary.json"), 404)["detail"]
     assert http.get(f"/v1/jobs/{job['id']}").json()["status"] == "successful"
+    with served.client() as client:
+        kinds = [event["kind"] for event in client.events("jobs", job["id"])]  # which ends
+    assert kinds[-2:] == ["successful", "removed"]
 
 
 def test_a_slide_is_uploaded_under_a_name_of_the_servers(http: httpx.Client, served: Served, tmp_path: Path) -> None:

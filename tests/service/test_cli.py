@@ -194,7 +194,7 @@ def test_extras_that_were_cut_off_are_made_by_the_same_command(
     arguments = [slide, "--out", tmp_path / "m.zarr", "--model", model, "--geojson", tmp_path / "m.geojson", "--quiet"]
     with monkeypatch.context() as patched:
         patched.setattr(geojson, "write_geojson", full)
-        assert "the disk is full" in fails_with_one_line(capsys, arguments, code=1)
+        assert "m.geojson: cannot be written: the disk is full" in fails_with_one_line(capsys, arguments, code=1)
     assert not (tmp_path / "m.zarr").exists()
     assert main([str(argument) for argument in arguments]) == 0
     assert json.loads((tmp_path / "m.geojson").read_text())["features"]

@@ -16,8 +16,8 @@ from wsi_segment.service.database import Database
 from wsi_segment.service.tables import counters, events
 
 Kind = Literal["accepted", "running", "progress", "paused", "successful", "failed", "dismissed", "removed"]
-LAST_KINDS = frozenset({"successful", "failed", "dismissed"})
-"""After which nothing more comes, unless the job is tried again."""
+LAST_KINDS = frozenset({"successful", "failed", "dismissed", "removed"})
+"""After which it may be that nothing more comes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,6 +22,8 @@ _SECONDS = 20.0
 """A look into a slide that takes longer is ended, with its process."""
 _MOST_OPEN = 8
 _QUALITY = 85
+
+log = logging.getLogger(__name__)
 
 
 class PixelPool:
@@ -45,7 +48,7 @@ class PixelPool:
         Raises:
             SlideError: the slide is at fault, took too long, or crashed the process.
         """
-        future = self._pool.schedule(function, args=arguments, timeout=seconds)
+        future = self._pool.schedule(_guarded, args=(function, *arguments), timeout=seconds)
         try:
             return future.result()
         except FutureTimeoutError as error:
@@ -59,6 +62,18 @@ class PixelPool:
         """End all processes."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(10)
+
+
+def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> Any:
+    """What runs in a child process: decoders raise whatever they like, and a slide that failed once is not kept open."""
+    try:
+        return function(location, *arguments)
+    except Exception as error:
+        _forget_all()
+        if isinstance(error, SlideError | MemoryError):
+            raise
+        log.exception("a slide cannot be read")
+        raise SlideError("the slide cannot be read: its decoder failed; is the file whole?") from error
 
 
 def describe(location: Path) -> dict[str, Any]:
@@ -149,6 +164,11 @@ def _opened(location: Path) -> Any:
         _open.popitem(last=False)[1].close()
     _open[key] = open_slide(location)
     return _open[key]
+
+
+def _forget_all() -> None:
+    while _open:
+        _open.popitem()[1].close()
 
 
 def _zooms(width: int, height: int) -> int:

@@ -75,7 +75,6 @@ class Supervisor:
                 assert worker.process.stdin is not None
                 try:
                     worker.process.stdin.write(line)
-                    worker.process.stdin.flush()
                 except OSError:
                     continue  # it ended; the thread sees it
 
@@ -115,10 +114,9 @@ class Supervisor:
         while len(self._workers) < self._count and not self._over.is_set():
             token = secrets.token_hex(8)
             command = [sys.executable, "-m", "wsi_segment.service.worker", token]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0)  # nothing is left to write at its end
             assert process.stdin is not None
             process.stdin.write(self._config.line())
-            process.stdin.flush()
             with self._lock:
                 self._workers.append(_Worker(process, owner_name(process.pid, token)))
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from wsi_segment.service.api.job_routes import IdempotencyKey, LastEventId, answer_once, as_sent
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import ProblemError, created, documented
+from wsi_segment.service.api.problems import ProblemError, created, documented, link
 from wsi_segment.service.api.schemas import BatchList, BatchOut, BatchRequest, BatchRow, Id, batch_out
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.catalogue import FoundSlide, UnknownSlideError
@@ -48,7 +48,14 @@ _BODY = {
     "/batches",
     status_code=201,
     response_model=BatchOut,
-    responses=created(409, 415),
+    responses=created(
+        404,
+        409,
+        415,
+        look=link("get", "/v1/batches/{batch_id}"),
+        cancel=link("delete", "/v1/batches/{batch_id}"),
+        retry=link("post", "/v1/batches/{batch_id}/retry"),
+    ),
     openapi_extra=_BODY,
 )
 async def post_batch(service: Here, request: Request, idempotency_key: IdempotencyKey = None) -> Response:
@@ -115,7 +122,7 @@ def _checked(service: Service, rows: list[BatchRow]) -> list[Wanted]:
         found.append(slide)
         parameters = row.model_dump(exclude_defaults=True, exclude={"slide", "priority"})
         wanted.append(Wanted(slide.id, parameters, row.priority))
-    _raise(errors)
+    _raise(errors, 404, "unknown-rows")
     service.catalogue.remember(found)
     return wanted
 
@@ -136,10 +143,10 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _raise(errors: list[dict[str, Any]]) -> None:
+def _raise(errors: list[dict[str, Any]], status: int = 422, kind: str = "invalid-manifest") -> None:
     if errors:
         detail = f"{len(errors)} rows are wrong, nothing was accepted; row {errors[0]['row']}: {errors[0]['detail']}"
-        raise ProblemError(422, "invalid-manifest", detail, errors=errors[:_MOST_ERRORS])
+        raise ProblemError(status, kind, detail, errors=errors[:_MOST_ERRORS])
 
 
 @router.get("/batches", response_model=BatchList)
@@ -181,7 +188,7 @@ def known_batch(service: Here, batch_id: BatchId) -> str:
 
 @router.get("/batches/{batch_id}/events", response_class=EventSourceResponse, responses=documented(404))
 async def follow_batch(
-    service: Here, batch_id: Annotated[str, Depends(known_batch)], last_event_id: LastEventId = None
+    service: Here, batch_id: Annotated[str, Depends(known_batch)], last_event_id: LastEventId = ""
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to the jobs of a batch, from its beginning or after ``Last-Event-ID``; ends with the last one."""
     after = int(last_event_id or 0)

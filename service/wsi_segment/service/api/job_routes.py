@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import ProblemError, created, documented
+from wsi_segment.service.api.problems import ProblemError, created, documented, link
 from wsi_segment.service.api.schemas import Id, JobList, JobOut, JobRequest, job_out
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.events import LAST_KINDS, Event, read_events
@@ -35,11 +35,23 @@ IdempotencyKey = Annotated[
     ),
 ]
 LastEventId = Annotated[
-    str | None, Header(pattern=r"^[0-9]{1,15}$", description="number of the last event that was seen")
+    str, Header(pattern=r"^[0-9]{0,15}$", description="number of the last event that was seen; empty for none")
 ]
 
 
-@router.post("/jobs", status_code=201, response_model=JobOut, responses=created(404, 409))
+@router.post(
+    "/jobs",
+    status_code=201,
+    response_model=JobOut,
+    responses=created(
+        404,
+        409,
+        look=link("get", "/v1/jobs/{job_id}"),
+        cancel=link("delete", "/v1/jobs/{job_id}"),
+        retry=link("post", "/v1/jobs/{job_id}/retry"),
+        results=link("get", "/v1/jobs/{job_id}/results"),
+    ),
+)
 def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_key: IdempotencyKey = None) -> Response:
     """Have a slide segmented."""
 
@@ -159,7 +171,7 @@ def known_job(service: Here, job_id: JobId) -> str:
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=documented(404))
 async def follow_job(
-    service: Here, job_id: Annotated[str, Depends(known_job)], last_event_id: LastEventId = None
+    service: Here, job_id: Annotated[str, Depends(known_job)], last_event_id: LastEventId = ""
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to a job, from its beginning or after ``Last-Event-ID``; ends with the job."""
     after = int(last_event_id or 0)

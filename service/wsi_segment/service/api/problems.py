@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from wsi_segment.model.errors import SlideError
 from wsi_segment.service.catalogue import UnknownSlideError
@@ -74,10 +75,29 @@ def answers(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {media_type: {}}, "description": "OK"}} | documented(*statuses)
 
 
-def created(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that makes something and says where; see :func:`documented`."""
+def created(*statuses: int, **links: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that makes something and says where; see :func:`documented` and :func:`link`."""
     location = {"description": "of what was made", "schema": {"type": "string"}}
-    return {201: {"description": "Created", "headers": {"Location": location}}} | documented(*statuses)
+    made = {"description": "Created", "headers": {"Location": location}, "links": links}
+    return {201: made} | documented(*statuses)
+
+
+def linked(links: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that tells where to go on; see :func:`documented` and :func:`link`."""
+    return {200: {"description": "OK", "links": links}} | documented(*statuses)
+
+
+def link(method: str, path: str, source: str = "id") -> dict[str, Any]:
+    """Where to go on from an answer, for OpenAPI.
+
+    Args:
+        method: Of the next request.
+        path: Of its route, with one parameter.
+        source: Where the answer has that parameter, as a JSON pointer.
+    """
+    name = path.partition("{")[2].partition("}")[0]
+    reference = f"#/paths/{path.replace('/', '~1')}/{method}"
+    return {"operationRef": reference, "parameters": {name: f"$response.body#/{source}"}}
 
 
 def install(app: FastAPI) -> None:
@@ -101,10 +121,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(request))
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         detail = {404: "nothing is here; /docs lists the routes", 405: f"{request.method} is not possible here"}
         said = detail.get(error.status_code, str(error.detail))
-        return ProblemError(error.status_code, kind, said, dict(error.headers or {})).response()
+        return ProblemError(error.status_code, kind, said, headers).response()
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -118,3 +141,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> Response:
         return ProblemError(500, "internal-error", "the server failed; its log says more, by the request id").response()
+
+
+def _methods(request: Request) -> list[str]:
+    """All that a path can be asked for: each of its methods is a route of its own."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)

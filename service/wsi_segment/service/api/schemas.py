@@ -5,12 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from wsi_segment.service.jobs import Batch, Job, Status
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b4c3d2e1f"])]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _whole(value: Any) -> Any:
+    """``3.0`` is an integer in JSON Schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = BeforeValidator(_whole)
+_Pixels = Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it"), _Whole]
 Position = Annotated[list[Annotated[float, Field(ge=-1e9, le=1e9)]], Field(min_length=2, max_length=3)]
 Ring = Annotated[list[Position], Field(min_length=4, max_length=100_000)]
 
@@ -46,7 +54,7 @@ class Choices(_In):
     tissue: Literal["otsu", "none"] | None = None
     probabilities: bool = False
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
-    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with larger ones come first")] = 0
+    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with larger ones come first"), _Whole] = 0
 
 
 class JobRequest(Choices):
@@ -58,8 +66,8 @@ class JobRequest(Choices):
 
     slide: Id
     region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | None = None
-    width: Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it")] | None = None
-    height: Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it")] | None = None
+    width: _Pixels | None = None
+    height: _Pixels | None = None
 
 
 class BatchRow(Choices):

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from wsi_segment.model.errors import SlideError
 from wsi_segment.service import pixels
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import ProblemError, answers, documented
+from wsi_segment.service.api.problems import ProblemError, answers, documented, link, linked
 from wsi_segment.service.api.schemas import Id, Link, SlideList, SlideOut
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.catalogue import UPLOADS, FoundSlide
@@ -27,7 +27,21 @@ _UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png"
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 
 
-@router.get("/slides", response_model=SlideList, responses=documented(404))
+@router.get(
+    "/slides",
+    response_model=SlideList,
+    responses=linked(
+        {
+            "look": link("get", "/v1/slides/{slide_id}", "slides/0/id"),
+            "thumbnail": link("get", "/v1/slides/{slide_id}/thumbnail", "slides/0/id"),
+            "segment": {
+                "operationRef": "#/paths/~1v1~1jobs/post",
+                "requestBody": {"slide": "$response.body#/slides/0/id"},
+            },
+        },
+        404,
+    ),
+)
 def list_slides(
     service: Here,
     root: Annotated[str | None, Query(max_length=200, description="only of that root")] = None,

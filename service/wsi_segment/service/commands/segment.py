@@ -161,7 +161,7 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
 def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -> Summary:
     from dataclasses import replace
 
-    from wsi_segment.inference.engine import segment
+    from wsi_segment.inference.engine import disk_errors, segment
     from wsi_segment.inference.geojson import write_geojson
     from wsi_segment.inference.preview import write_preview
     from wsi_segment.inference.progress import Progress
@@ -175,15 +175,17 @@ def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -
         def make_extras(slide: Slide, store: Path, summary: Summary) -> None:
             nonlocal outlines
             if extras.preview is not None:
-                write_preview(extras.preview, slide, summary.mpp, store, model.card, summary.classes)
+                with disk_errors(extras.preview):
+                    write_preview(extras.preview, slide, summary.mpp, store, model.card, summary.classes)
             if extras.geojson is not None:
-                outlines = write_geojson(
-                    extras.geojson,
-                    store,
-                    extras.min_area_um2,
-                    extras.simplify_um,
-                    lambda done, total: report(Progress("outlines", done, total)),
-                )
+                with disk_errors(extras.geojson):
+                    outlines = write_geojson(
+                        extras.geojson,
+                        store,
+                        extras.min_area_um2,
+                        extras.simplify_um,
+                        lambda done, total: report(Progress("outlines", done, total)),
+                    )
 
         own = replace(choices, mpp=order.mpp)
         summary = segment(order.slide, model, order.out, own, report, before_publishing=make_extras)
