@@ -101,7 +101,7 @@ def segment(
     try:
         seen = ColourManaged(slide) if run.apply_icc else slide
         prepared = prepare(seen, path, model, run, report, stop, network, output.begun())
-        with _disk_errors(out):
+        with disk_errors(out):
             finished, kept = _compute(prepared, model, run, output, report, stop)
             seconds = round(time.monotonic() - started, 2)
             summary = _summarise(prepared, path, out, model, finished, kept, seconds)
@@ -242,7 +242,7 @@ def _stage(stage: Stage, report: Report, stop: threading.Event) -> Callable[[int
 
 
 @contextmanager
-def _disk_errors(out: Path) -> Iterator[None]:
+def disk_errors(out: Path) -> Iterator[None]:
     """Failures of the disk in one line; everything that is in the ledger is kept."""
     try:
         yield
