@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 
 from made import tissue_like, write_model, write_slide
 from wsi_segment.service.client import Client
 
 ROOT = Path(__file__).parents[1]
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 
 
 def free_port() -> int:
@@ -126,7 +127,11 @@ class Served:
         return Client(self.url, key)
 
     def __enter__(self) -> Served:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -141,6 +146,13 @@ def write_slides(folder: Path, count: int = 1, height: int = 700, width: int = 9
         write_slide(folder / "slides" / f"s{index}.tiff", tissue_like(height, width, seed=index))
     write_model(folder / "models" / "channels")
     return folder
+
+
+def write_large_slide(path: Path, side: int) -> Path:
+    """A made slide that keeps a worker busy, all of it tissue; the same 2,048 x 2,048 again and again."""
+    part = tissue_like(3000, 3000)[476:2524, 476:2524]
+    count = -(-side // len(part))
+    return write_slide(path, np.tile(part, (count, count, 1))[:side, :side], compression="jpeg")
 
 
 def job_body(client: Client, name: str = "s0.tiff", **more: Any) -> dict[str, Any]:

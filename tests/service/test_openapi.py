@@ -45,7 +45,7 @@ def test_all_checks_of_schemathesis_pass(served_with_results: tuple[Served, Path
         list(client.events("batches", batch["id"]))
         config.write_text(CONFIG.format(slide=job_body(client)["slide"], job=job["id"], batch=batch["id"]))
         program = Path(sys.executable).with_name("schemathesis")
-        command = [program, "--config-file", config, "run", f"{served.url}/openapi.json", "--checks", "all"]
+        command = [str(program), "--config-file", str(config), "run", f"{served.url}/openapi.json", "--checks", "all"]
         options = ["--max-examples", str(EXAMPLES), "--no-color", "--seed", "1", "--request-timeout", "60"]
         done = subprocess.run([*command, *options], cwd=config.parent, capture_output=True, text=True, timeout=3600)
     print(done.stdout)

@@ -319,6 +319,18 @@ def test_a_log_line_stays_one_line() -> None:
     assert json.loads(_Formatter("json").format(record))["message"].startswith("a\r\n")
 
 
+def test_an_exception_in_the_log_cannot_be_taken_for_an_entry() -> None:
+    try:
+        raise ValueError("no\r\n2026-01-01T00:00:00.000+00:00 info    forged")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+    first, *others = _Formatter("text").format(record).splitlines()
+    assert first.endswith("failed")
+    assert others
+    assert all(line.startswith("    ") for line in others)
+    assert len(_Formatter("json").format(record).splitlines()) == 1
+
+
 @pytest.mark.parametrize("name", ["Meier_Anna.svs", "Meier Anna.svs", "Meier: Anna's (2).svs"])
 def test_messages_for_clients_hold_no_paths(tmp_path: Path, name: str) -> None:
     slide = tmp_path / "slides" / name

@@ -37,7 +37,9 @@ class _Formatter(logging.Formatter):
             return json.dumps(entry)
         ids = "".join(f" {name}={entry[name]}" for name in ("request", "job", "client") if name in entry)
         text = f"{entry['time']} {entry['level']:<7} {entry['message']}{ids}".translate(_CONTROL)
-        return f"{text}\n{entry['exception']}" if "exception" in entry else text
+        if "exception" in entry:  # set in, so that no line of it can be taken for an entry
+            text += "".join(f"\n    {line.translate(_CONTROL)}" for line in entry["exception"].splitlines())
+        return text
 
 
 def set_up_logs(form: str) -> None:

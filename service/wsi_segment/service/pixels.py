@@ -65,7 +65,7 @@ class PixelPool:
 
 
 def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> Any:
-    """What runs in a child process: decoders raise whatever they like, and a slide that failed once is not kept open."""
+    """What runs in a child process: decoders raise whatever they like, and a slide that failed is not kept open."""
     try:
         return function(location, *arguments)
     except Exception as error:
