@@ -1,0 +1,66 @@
+"""Weights to start an encoder from: ImageNet's, or those of a network that learned on histology without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsi_segment.model.errors import InputError
+from wsi_segment.model.network import Encoder
+
+_FIRST = "conv1.weight"
+
+
+def read_encoder_weights(path: Path) -> dict[str, Tensor]:
+    """The encoder's part of a ResNet-18 checkpoint, by the names that :class:`Encoder` and torchvision use.
+
+    The state dict may lie within other dicts (``state_dict``, ``model``, ``teacher``, …), and its keys may carry any
+    prefix (``module.encoder_q.``, ``model.resnet.``): what comes before the first ``conv1.weight`` is taken off.
+    ``layer4``, ``fc`` and whatever else the file holds are left out.
+
+    Raises:
+        InputError: the file cannot be loaded safely, holds no ResNet-18, or one of other shapes.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except Exception as error:  # pickle, zip and torch each have their own
+        raise InputError(
+            f"{path}: not weights that torch can load safely ({type(error).__name__}); save the state dict alone"
+        ) from error
+    for state in _dicts(content):
+        for key in state:
+            if isinstance(key, str) and key.endswith(_FIRST) and ".layer" not in f".{key}":
+                return _stripped(state, key.removesuffix(_FIRST), path)
+    raise InputError(f"{path}: holds no {_FIRST}; a state dict of a ResNet-18 is wanted")
+
+
+def _dicts(content: Any) -> Iterator[Mapping[Any, Any]]:
+    """A dict and those within it, the outer ones first."""
+    if isinstance(content, Mapping):
+        yield content
+        for value in content.values():
+            yield from _dicts(value)
+
+
+def _stripped(state: Mapping[Any, Any], prefix: str, path: Path) -> dict[str, Tensor]:
+    found = {}
+    for name, own in Encoder().state_dict().items():
+        value = state.get(prefix + name)
+        if name.endswith("num_batches_tracked"):  # older files have none, and nothing here reads it
+            found[name] = own
+            continue
+        if not isinstance(value, Tensor):
+            raise InputError(f"{path}: lacks {prefix + name}; a state dict of a whole ResNet-18 is wanted")
+        if value.shape != own.shape:
+            raise InputError(
+                f"{path}: {prefix + name} is {tuple(value.shape)}, not {tuple(own.shape)}; "
+                f"a ResNet-18 for RGB images is wanted"
+            )
+        found[name] = value
+    return found
