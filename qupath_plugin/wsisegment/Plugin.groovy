@@ -190,7 +190,7 @@ class Plugin {
         double[] areas = outlines.survey().findAll { it >= least } as double[]
         if (areas.length > Outlines.MANY) {
             double coarser = Outlines.coarser(areas)
-            String warning = "${areas.length} annotations make QuPath slow; min_area=${coarser} leaves the ${areas.count { it >= coarser }} largest"
+            String warning = "${areas.length} annotations make QuPath slow; min_area=${coarser} leaves the ${areas.findAll { it >= coarser }.size()} largest"
             if (asks) {
                 Boolean fewer = Window.askCoarser(warning, coarser)
                 if (fewer == null) throw new Failure('cancelled; no annotation was added', 'cancelled')
@@ -199,8 +199,9 @@ class Plugin {
                 progress.say("warning: ${warning}", -1)
             }
         }
-        def (int count, int unusable) = results.add(outlines, origin, least, progress)
-        return "${count} annotations were added" + (unusable ? ", ${unusable} features could not be used" : '')
+        def (int count, int there, int unusable) = results.add(outlines, origin, least, progress)
+        return "${count} annotations were added" + (there ? ", ${there} were there already" : '') +
+            (unusable ? ", ${unusable} features could not be used" : '')
     }
 
     /** mm² by class name for each parent; the whole slide's are those of the summary, where there is one. */

@@ -36,7 +36,9 @@ class Results {
     /**
      * Add the annotations of a file: all of them in one step that can be undone, or none.
      *
-     * @return how many were added, and how many features could not be used
+     * Those that are there already, by their ids, stay as they are.
+     *
+     * @return how many were added, how many were there, and how many features could not be used
      */
     List<Integer> add(Outlines outlines, String origin, double minArea, Progress progress) {
         List<PathObject> made = []
@@ -56,8 +58,11 @@ class Results {
             if (held.size() == TOGETHER) flush()
         }
         flush()
-        if (!made.isEmpty()) image.data.hierarchy.addObjects(made)
-        return [made.size(), unusable]
+        def hierarchy = image.data.hierarchy
+        Set<UUID> there = hierarchy.annotationObjects.collect { it.ID } as Set
+        def missing = made.findAll { !there.contains(it.ID) }
+        if (!missing.isEmpty()) hierarchy.addObjects(missing)
+        return [missing.size(), made.size() - missing.size(), unusable]
     }
 
     /** Put the area of each class on an object, in mm² and as percent of what was analysed. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ SQUARE = {"type": "Polygon", "coordinates": [[[200, 150], [700, 150], [700, 550]
 BEGIN = """
 import qupath.lib.gui.QuPathGUI
 import qupath.lib.gui.tools.GuiTools
+import qupath.lib.images.servers.*
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.classes.PathClass
 import qupath.lib.roi.ROI
@@ -36,12 +38,10 @@ def wait = { Closure<Boolean> until ->
 }
 try {
 """
-END = "\n} finally { QuPathGUI.instance = null }"
+END = "\n} finally { QuPathGUI.instance = null; javafx.application.Platform.drawing = true }"
 
 
-def steps(
-    groovy: GroovyConsole, served: Served, code: str, width: int = 900, height: int = 700, **more: object
-) -> object:
+def steps(groovy: GroovyConsole, served: Served, code: str, width: int = 900, height: int = 700, **more: object) -> Any:
     """What a piece gives that has an ``image`` of the server's first slide, and may open a ``window()``."""
     values = {"folder": served.folder, "url": served.url, "width": width, "height": height, **more}
     return groovy(BEGIN + code + END, **values)
@@ -81,12 +81,17 @@ def test_headless_the_whole_slide_becomes_annotations_and_areas(groovy: GroovyCo
 
 def test_the_recorded_step_repeats_the_run(groovy: GroovyConsole, served: Served) -> None:
     code = """
-    console.run('wsi_segment', ["server=$url", 'model=channels', 'measurements=false', "path_map=/it's=x"], image)
+    def arguments = ["server=$url", 'model=channels', 'measurements=false', 'annotations=true', "path_map=/it's=x"]
+    console.run('wsi_segment', arguments, image)
     def step = image.historyWorkflow.steps[0].script
-    new GroovyShell(console.loader, new Binding(out: new StringWriter())).evaluate(step)
-    [image.historyWorkflow.steps.size(), image.historyWorkflow.steps[1].script == step, hierarchy.changes]
+    def printed = new StringWriter()
+    new GroovyShell(console.loader, new Binding(out: printed)).evaluate(step)
+    [image.historyWorkflow.steps*.script.unique().size(), image.historyWorkflow.steps.size(), hierarchy.changes.size(),
+     printed.toString().readLines()[-1]]
     """
-    assert steps(groovy, served, code) == [2, True, []]
+    scripts, count, changes, last = steps(groovy, served, code)
+    assert (scripts, count, changes) == (1, 2, 1)
+    assert re.search(r"0 annotations were added, \d+ were there already$", last)
 
 
 def test_selected_annotations_are_the_region_and_get_their_own_areas(groovy: GroovyConsole, served: Served) -> None:
@@ -110,7 +115,6 @@ def test_selected_annotations_are_the_region_and_get_their_own_areas(groovy: Gro
 
 def test_what_cannot_be_segmented_is_refused_and_nothing_is_left(groovy: GroovyConsole, served: Served) -> None:
     code = """
-    import qupath.lib.images.servers.*
     def slide = image.server
     def cases = [
         { image.server = new RotatedImageServer() },
@@ -317,6 +321,7 @@ def test_in_the_window_failures_are_notifications_and_cancel_dismisses(groovy: G
 def test_a_project_is_run_without_a_question(groovy: GroovyConsole, served: Served) -> None:
     code = """
     def gui = window()
+    javafx.application.Platform.drawing = false
     def lines = console.run('wsi_segment', ["server=$url", 'model=channels'], image, 12)
     [lines[-1].contains('is done'), Dialogs.shown, gui.allViewers[0].customPixelLayerOverlay]
     """

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 COMMANDS = (
     "models", "info", "verify", "train", "evaluate", "export", "experiment",
-    "serve", "submit", "status", "fetch", "keys", "doctor",
+    "serve", "submit", "status", "fetch", "keys", "doctor", "qupath",
 )  # fmt: skip
 """Commands with a name; without one, slides are segmented."""
 

@@ -1,6 +1,8 @@
 package javafx.application
 
 class Platform {
-    static boolean isFxApplicationThread() { true }
+    /** Whether scripts are called as commands of a menu are. */
+    static boolean drawing = true
+    static boolean isFxApplicationThread() { drawing }
     static void runLater(Runnable work) { work.run() }
 }

@@ -12,7 +12,7 @@ class MeasurementList implements Closeable {
 }
 
 class PathObject {
-    UUID ID
+    UUID ID = UUID.randomUUID()
     String name
     boolean locked
     PathClass pathClass

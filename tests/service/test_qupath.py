@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wsi_segment.service.cli import main
+from wsi_segment.service.commands.qupath import scripts_folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_scripts_and_what_they_load_are_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "scripts" / "wsi_segment"
+    assert main(["qupath", "install", "--dir", str(tmp_path / "scripts")]) == 0
+    assert str(target) in capsys.readouterr().out
+    assert {"wsi_segment.groovy", "install_menu.groovy", "wsisegment/Plugin.groovy"} <= names(target)
+    assert {name for name in names(target) if not name.endswith(".groovy")} == set()
+    (target / "wsisegment" / "Old.groovy").write_text("class Old {}")
+    (target / "mine.groovy").write_text("// the user's own")
+    (target / "wsi_segment.groovy").write_text("// an earlier version")
+    assert main(["qupath", "install", "--dir", str(tmp_path / "scripts")]) == 0
+    assert (target / "wsi_segment.groovy").read_bytes() == (scripts_folder() / "wsi_segment.groovy").read_bytes()
+    assert (target / "mine.groovy").exists()
+    assert not (target / "wsisegment" / "Old.groovy").exists()
+
+
+def test_every_version_of_qupath_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for version in ("v0.5", "v0.6"):
+        (tmp_path / "QuPath" / version).mkdir(parents=True)
+    assert main(["qupath", "install"]) == 0
+    for version in ("v0.5", "v0.6"):
+        assert (tmp_path / "QuPath" / version / "scripts" / "wsi_segment" / "remove_results.groovy").exists()
+
+
+def test_without_qupath_the_remedy_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert main(["qupath", "install"]) == 2
+    assert "give --dir FOLDER" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["qupath", "install", "--dir", str(tmp_path / "file")]) == 2
+    assert "not a folder" in capsys.readouterr().err
