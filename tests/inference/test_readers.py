@@ -187,6 +187,13 @@ def test_a_file_that_must_be_decoded_in_huge_pieces_is_refused_before_it_is(tmp_
         open_slide(path)
 
 
+@pytest.mark.parametrize("name", ["s.svs", "s.png"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(SlideError, match=r"s\.\w+: the file is empty"):
+        open_slide(tmp_path / name)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
 def test_a_thing_that_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.svs")

@@ -37,10 +37,12 @@ def open_slide(path: Path) -> Slide:
         if not file.is_file():
             raise SlideError(f"{path}: not a file; give a slide file, or the folder of one DICOM slide")
         try:
-            with file.open("rb"):
-                pass
+            with file.open("rb") as content:
+                empty = not content.read(1)
         except OSError as error:
             raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
+        if empty:
+            raise SlideError(f"{path}: the file is empty; copy it again")
     refuse_unsupported(file)
     reasons: list[str] = []
     for attempt in _readers_for(file):
