@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -23,23 +24,24 @@ async def listen(http: httpx.AsyncClient, path: str, rng: random.Random) -> tupl
     """Follow events to their end, hanging up after every few of them; their numbers, and how often it was begun."""
     seen: list[int] = []
     for begun in range(1, 10_000):
-        headers = {"Last-Event-ID": str(seen[-1])} if seen else {}
-        left = rng.randint(1, 60)
-        async with http.stream("GET", path, headers=headers) as answer:
-            assert answer.status_code == 200
-            kind = ""
-            async for line in answer.aiter_lines():
-                if line.startswith("id: "):
-                    seen.append(int(line[4:]))
-                    left -= 1
-                elif line.startswith("event: "):
-                    kind = line[7:]
-                elif not line and left <= 0:
-                    break
-            else:
-                if kind == "successful" or not kind:  # the server ended the stream: all is over
-                    return seen, begun
+        with suppress(httpx.TransportError):  # a connection that was lost is taken up again, like one that was let go
+            if await hear_some(http, path, seen, rng.randint(1, 60)):
+                return seen, begun
     raise AssertionError
+
+
+async def hear_some(http: httpx.AsyncClient, path: str, seen: list[int], most: int) -> bool:
+    """Add some numbers to those that were seen; whether the server ended the stream, which it does when all is over."""
+    headers = {"Last-Event-ID": str(seen[-1])} if seen else {}
+    async with http.stream("GET", path, headers=headers) as answer:
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            if line.startswith("id: "):
+                seen.append(int(line[4:]))
+                most -= 1
+            elif not line and most <= 0:
+                return False
+    return True
 
 
 async def listen_all(url: str, path: str) -> list[tuple[list[int], int]]:

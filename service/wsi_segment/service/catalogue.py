@@ -166,7 +166,7 @@ class Catalogue:
         normal = "/".join(parts)
         if not is_remote(location):
             try:
-                for file in (location, *companions(location)):
+                for file in {location, *companions(location)}:
                     if not file.resolve(strict=True).is_relative_to(root.location):
                         raise UnknownSlideError("a file of the slide lies outside of its root")
             except (OSError, RuntimeError, ValueError, SlideError) as error:

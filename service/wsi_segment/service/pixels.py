@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
 import math
@@ -26,6 +27,10 @@ _QUALITY = 85
 log = logging.getLogger(__name__)
 
 
+class UnsureSlideError(SlideError):
+    """A slide could not be read this time, which may be the machine's fault."""
+
+
 class PixelPool:
     """A few processes that open slides; one that crashes or hangs is replaced."""
 
@@ -46,17 +51,18 @@ class PixelPool:
         """The result of a function of this module; waits for it.
 
         Raises:
-            SlideError: the slide is at fault, took too long, or crashed the process.
+            SlideError: the slide is at fault.
+            UnsureSlideError: it took too long, or crashed the process.
         """
         future = self._pool.schedule(_guarded, args=(function, *arguments), timeout=seconds)
         try:
             return future.result()
         except FutureTimeoutError as error:
-            raise SlideError("the slide takes too long to be read") from error
+            raise UnsureSlideError("the slide takes too long to be read; try again") from error
         except pebble.ProcessExpired as error:
-            raise SlideError("the slide cannot be read: the library that decodes it crashed") from error
+            raise UnsureSlideError("the slide cannot be read: the library that decodes it crashed") from error
         except MemoryError as error:
-            raise SlideError("the slide needs too much memory to be read") from error
+            raise UnsureSlideError("the slide needs too much memory to be read") from error
 
     def close(self) -> None:
         """End all processes."""
@@ -148,6 +154,8 @@ def _begin(memory: int) -> None:
     from wsi_segment.service.worker import cap_memory
 
     cap_memory(memory)
+    for name in ("opening", "pixels"):  # what takes long to load does so before the clock of a slide runs
+        importlib.import_module(f"wsi_segment.inference.{name}")
     if hasattr(os, "nice"):
         os.nice(5)
 

@@ -87,6 +87,8 @@ class Service:
         else:
             try:
                 described = self.look(pixels.describe, slide)
+            except pixels.UnsureSlideError:
+                raise
             except SlideError as error:
                 described = {"error": str(error)}
             self.catalogue.remember([slide])
@@ -107,7 +109,7 @@ class Service:
         try:
             return self.pool.call(function, slide.location, *arguments)
         except SlideError as error:
-            raise SlideError(without_paths(str(error), self.catalogue.folders, slide.location)) from error
+            raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location)) from error
 
 
 def _stamp(location: Path) -> str:
