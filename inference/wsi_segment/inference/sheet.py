@@ -40,7 +40,7 @@ def write_sheet(
     columns = 2
     rows = -(-len(chosen) // columns)
     cell_width, cell_height = 3 * (_SIDE + 2) + 3 * _GAP, _SIDE + 3 * _TEXT
-    legend = 2 * _TEXT * (len(card.classes) // 4 + 2)
+    legend = 2 * _TEXT * (-(-len(card.classes) // 4) + 1) + _TEXT
     canvas = Image.new("RGB", (columns * cell_width + _GAP, rows * cell_height + legend), _PAPER)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_TEXT)
     for index, image in enumerate(chosen):
