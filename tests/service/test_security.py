@@ -337,7 +337,7 @@ def test_messages_for_clients_hold_no_paths(tmp_path: Path, name: str) -> None:
     said = without_paths(
         f"{slide}: cannot be read: {tmp_path}/my data/x y ('{slide}'), {name} is cut", [tmp_path], slide
     )
-    assert said == "the slide: cannot be read: the slide('the slide'), the slide is cut"
+    assert said == "the slide: cannot be read: a file of the server's('the slide'), the slide is cut"
 
 
 def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:

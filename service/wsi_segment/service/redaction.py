@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_INSTEAD = "the slide"
+_SLIDE, _FILE = "the slide", "a file of the server's"
 
 
 def without_paths(message: str, folders: Iterable[Path], slide: Path | None = None) -> str:
@@ -19,7 +19,7 @@ def without_paths(message: str, folders: Iterable[Path], slide: Path | None = No
     """
     if slide is not None:
         for known in (str(slide), slide.name):
-            message = message.replace(known, _INSTEAD)
+            message = message.replace(known, _SLIDE)
     for folder in sorted((str(folder) for folder in folders), key=len, reverse=True):
-        message = re.sub(re.escape(folder) + r"""[^:;'"()]*""", _INSTEAD, message)
+        message = re.sub(re.escape(folder) + r"""[^:;'"()]*""", _FILE, message)
     return message

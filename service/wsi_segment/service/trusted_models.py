@@ -42,6 +42,11 @@ class TrustedModels:
         for name in self._models:
             self.get(name)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where models lie, which clients are not told."""
+        return tuple(model.folder for model in self._models.values())
+
     def __len__(self) -> int:
         return len(self._models)
 

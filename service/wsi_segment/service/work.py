@@ -90,7 +90,7 @@ class Workshop:
             self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
 
     def _for_clients(self, error: Exception, slide: FoundSlide | None) -> str:
-        folders = [self._data.resolve(), *self._catalogue.folders]
+        folders = [self._data.resolve(), *self._catalogue.folders, *self._models.folders]
         return without_paths(str(error), folders, None if slide is None else slide.location)
 
     def _try_to_end(self, job: Job, status: Any, message: str) -> None:
