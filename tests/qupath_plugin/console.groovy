@@ -2,7 +2,8 @@
  * Evaluates pieces of Groovy for tests, one a line of standard input as JSON text, each answered by a line of JSON.
  *
  * Pieces know: `console.run(script, arguments, data)`, which runs a script of the plugin as QuPath would and gives
- * what it printed; `console.image(width, height, mpp, path)`; and `kept`, a map that outlives a piece.
+ * what it printed; `console.act(action, arguments, data)`, the same without the script, on classes that are compiled
+ * once; `console.image(width, height, mpp, path)`; and `kept`, a map that outlives a piece.
  */
 
 import com.google.gson.Gson
@@ -10,16 +11,31 @@ import com.google.gson.GsonBuilder
 
 class Console {
     File plugin
-    ClassLoader loader
+    ClassLoader loader, parts
 
     /** What a script printed, line by line. */
     List<String> run(String name, List<String> arguments = [], data = null, int batch = 1) {
         def printed = new StringWriter()
-        def binding = new Binding([args: arguments as String[], 'qupath.script.file': new File(plugin, "${name}.groovy").path, out: new PrintWriter(printed, true)])
-        binding.setVariable('qupath.script.batchSize', batch)
         loader.loadClass('qupath.lib.scripting.QP').now = data
-        new GroovyShell(loader, binding).evaluate(new File(plugin, "${name}.groovy"))
+        new GroovyShell(loader, binding(name, arguments, batch, printed)).evaluate(new File(plugin, "${name}.groovy"))
         return printed.toString().readLines()
+    }
+
+    /** What an action printed. */
+    List<String> act(String action, List<String> arguments = [], data = null, int batch = 1) {
+        def printed = new StringWriter()
+        def script = new GroovyShell(loader, binding(action, arguments, batch, printed)).parse('')
+        parts.loadClass('wsisegment.Plugin').getDeclaredConstructor(Script, File, Object).newInstance(script, plugin, data)."${action}"()
+        return printed.toString().readLines()
+    }
+
+    private Binding binding(String name, List<String> arguments, int batch, Writer printed) {
+        return new Binding([
+            args                     : arguments as String[],
+            'qupath.script.file'     : new File(plugin, "${name}.groovy").path,
+            'qupath.script.batchSize': batch,
+            out                      : new PrintWriter(printed, true),
+        ])
     }
 
     def image(int width, int height, double mpp, String path) {
@@ -35,7 +51,7 @@ class Console {
 def plugin = new File(args[0])
 def parts = new GroovyClassLoader(this.class.classLoader)
 parts.addClasspath(plugin.path)
-def console = new Console(plugin: plugin, loader: this.class.classLoader)
+def console = new Console(plugin: plugin, loader: this.class.classLoader, parts: parts)
 def kept = [:]
 def out = System.out
 System.out = System.err  // answers alone stand on standard output

@@ -38,7 +38,7 @@ def wait = { Closure<Boolean> until ->
 }
 try {
 """
-END = "\n} finally { QuPathGUI.instance = null; javafx.application.Platform.drawing = true }"
+END = "\n} finally { QuPathGUI.instance = null }"
 
 
 def steps(groovy: GroovyConsole, served: Served, code: str, width: int = 900, height: int = 700, **more: object) -> Any:
@@ -100,7 +100,7 @@ def test_selected_annotations_are_the_region_and_get_their_own_areas(groovy: Gro
     hierarchy.objects.addAll(parents + drawn('{"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [0, 9], [0, 0]]]}'))
     hierarchy.selectionModel.selectedObjects.addAll(parents)
     hierarchy.selectionModel.selectedObjects << drawn('{"type": "Point", "coordinates": [1, 1]}')
-    def lines = console.run('wsi_segment', ["server=$url", 'model=channels', 'where=annotations'], image)
+    def lines = console.act('segment', ["server=$url", 'model=channels', 'where=annotations'], image)
     [lines[-1].split()[3], parents.collect { it.measurementList.values }, hierarchy.rootObject.measurementList.values]
     """
     job, (first, second), root = steps(groovy, served, code, square=json.dumps(SQUARE))
@@ -134,7 +134,7 @@ def test_what_cannot_be_segmented_is_refused_and_nothing_is_left(groovy: GroovyC
         image.server = slide
         prepare(arguments)
         try {
-            return console.run('wsi_segment', arguments, image).toString()
+            return console.act('segment', arguments, image).toString()
         } catch (Exception failure) {
             return failure.class.simpleName == 'Failure' ? failure.message : failure.toString()
         }
@@ -169,7 +169,7 @@ def test_a_slide_that_the_server_does_not_see_is_uploaded_once(
     def arguments = ["server=$url", 'model=channels', 'upload=true', 'measurements=false']
     def uploads = { -> new File("$folder/data/uploads").list().size() }
     int before = uploads()
-    2.times { console.run('wsi_segment', arguments, image) }
+    2.times { console.act('segment', arguments, image) }
     [uploads() - before, image.historyWorkflow.steps.size()]
     """
     assert steps(groovy, served, code, far=tmp_path / "far.tiff") == [1, 2]
@@ -180,14 +180,14 @@ def test_annotations_of_a_finished_job_and_of_a_file_come_and_go(
 ) -> None:
     code = """
     hierarchy.objects << drawn(square)
-    def lines = console.run('import_annotations', ["server=$url", "job=$done"], image)
+    def lines = console.act('annotations', ["server=$url", "job=$done"], image)
     int ours = hierarchy.annotationObjects.size() - 1
     def service = new Service(url, '', 1)
     service.download("/v1/jobs/$done/results/objects.geojson", java.nio.file.Path.of(path))
-    lines += console.run('import_annotations', ["file=$path", 'min_area=500'], image)
+    lines += console.act('annotations', ["file=$path", 'min_area=500'], image)
     hierarchy.rootObject.measurementList.put('WSI Segment: red %', 1.0d)
     hierarchy.rootObject.measurementList.put('of others', 1.0d)
-    lines += console.run('remove_results', [], image)
+    lines += console.act('remove', [], image)
     [lines.findAll { it.contains('were') }, ours, hierarchy.annotationObjects.size(), hierarchy.changes,
      hierarchy.rootObject.measurementList.values.keySet() as List]
     """
@@ -209,7 +209,7 @@ def test_results_of_another_slide_are_refused(groovy: GroovyConsole, served: Ser
     with pytest.raises(PluginError, match="has no result of a slide of 900 x 701 px"):
         steps(groovy, served, code.replace(', "job=$done"', ""), height=701)
     with pytest.raises(PluginError, match="an overlay needs QuPath's window"):
-        steps(groovy, served, "console.run('import_overlay', [], image)")
+        steps(groovy, served, "console.act('overlay', [], image)")
 
 
 def test_many_annotations_are_warned_of_and_the_window_offers_fewer(
@@ -220,7 +220,7 @@ def test_many_annotations_are_warned_of_and_the_window_offers_fewer(
     path = tmp_path / "many.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     code = """
-    def lines = console.run('import_annotations', ["file=$path"], image)
+    def lines = console.act('annotations', ["file=$path"], image)
     def headless = [lines.find { it.contains('warning') }, hierarchy.annotationObjects.size()]
     hierarchy.objects.clear()
     def gui = window()
@@ -229,7 +229,7 @@ def test_many_annotations_are_warned_of_and_the_window_offers_fewer(
         Dialogs.shown.clear()
         GuiTools.users << { values -> values.from = 'a GeoJSON file'; true }
         qupath.fx.dialogs.FileChoosers.file = new File(path)
-        console.run('import_annotations', [], image)
+        console.act('annotations', [], image)
         wait { Dialogs.shown.size() == 2 }
         int count = hierarchy.annotationObjects.size()
         hierarchy.objects.clear()
@@ -298,14 +298,14 @@ def test_in_the_window_failures_are_notifications_and_cancel_dismisses(groovy: G
         code = """
         def gui = window()
         GuiTools.users << { values -> values.server = url; true } << { values -> true }
-        console.run('wsi_segment', [], image)
+        console.act('segment', [], image)
         wait { javafx.concurrent.Task.messages.any { it.contains('waiting for a worker') } }
         org.controlsfx.dialog.ProgressDialog.last.pressCancel()
         wait { !Dialogs.shown.isEmpty() }
         def cancelled = Dialogs.shown[0]
         GuiTools.users << { values -> false }
-        console.run('wsi_segment', [], image)
-        console.run('import_overlay', ['job=000000000000000000000000'], image)
+        console.act('segment', [], image)
+        console.act('overlay', ['job=000000000000000000000000'], image)
         wait { Dialogs.shown.size() == 2 }
         [cancelled, Dialogs.shown[1], hierarchy.changes, image.historyWorkflow.steps.size()]
         """
@@ -321,8 +321,7 @@ def test_in_the_window_failures_are_notifications_and_cancel_dismisses(groovy: G
 def test_a_project_is_run_without_a_question(groovy: GroovyConsole, served: Served) -> None:
     code = """
     def gui = window()
-    javafx.application.Platform.drawing = false
-    def lines = console.run('wsi_segment', ["server=$url", 'model=channels'], image, 12)
+    def lines = console.act('segment', ["server=$url", 'model=channels'], image, 12)
     [lines[-1].contains('is done'), Dialogs.shown, gui.allViewers[0].customPixelLayerOverlay]
     """
     assert steps(groovy, served, code) == [True, [], None]

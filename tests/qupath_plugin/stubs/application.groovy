@@ -1,8 +1,6 @@
 package javafx.application
 
 class Platform {
-    /** Whether scripts are called as commands of a menu are. */
-    static boolean drawing = true
-    static boolean isFxApplicationThread() { drawing }
+    static boolean isFxApplicationThread() { true }  // as commands of a menu are called
     static void runLater(Runnable work) { work.run() }
 }
