@@ -13,5 +13,5 @@ class ImageData<T> {
 
     Object getProperty(String key) { key in ['server', 'hierarchy', 'historyWorkflow'] ? this.@"$key" : kept[key] }
 
-    void setProperty(String key, Object value) { kept.put(key, value) }
+    void setProperty(String key, Object value) { key == 'server' ? (server = value) : kept.put(key, value) }
 }
