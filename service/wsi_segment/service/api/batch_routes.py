@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import ValidationError
 
+from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.job_routes import IdempotencyKey, LastEventId, answer_once, as_sent
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
@@ -181,20 +182,25 @@ def retry_batch(service: Here, batch_id: BatchId) -> BatchOut:
     return batch_out(_batch(service, batch_id))
 
 
-def known_batch(service: Here, batch_id: BatchId) -> str:
-    """The id of a batch that there is."""
-    return _batch(service, batch_id).id
+async def batch_listener(service: Here, batch_id: BatchId) -> AsyncIterator[Listener]:
+    """A listener to a batch that there is."""
+    await anyio.to_thread.run_sync(_batch, service, batch_id)
+    with service.feed.listening(batch=batch_id) as listener:
+        yield listener
 
 
 @router.get("/batches/{batch_id}/events", response_class=EventSourceResponse, responses=documented(404))
 async def follow_batch(
-    service: Here, batch_id: Annotated[str, Depends(known_batch)], last_event_id: LastEventId = ""
+    service: Here,
+    batch_id: BatchId,
+    listener: Annotated[Listener, Depends(batch_listener)],
+    last_event_id: LastEventId = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to the jobs of a batch, from its beginning or after ``Last-Event-ID``; ends with the last one."""
     after = int(last_event_id or 0)
     if await anyio.to_thread.run_sync(_is_over, service, batch_id, after):
         return
-    async for event in service.feed.follow(after, batch=batch_id):
+    async for event in service.feed.follow(listener, after):
         yield as_sent(event)
         if event.kind in LAST_KINDS and await anyio.to_thread.run_sync(_is_over, service, batch_id, event.number):
             return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from wsi_segment.service.database import Database
 from wsi_segment.service.events import Event, last_number, read_events
@@ -18,15 +18,19 @@ _PAGE = 1000
 log = logging.getLogger(__name__)
 
 
-class _Listener:
+class Listener:
+    """One stream: what it is about, and the events that wait for it."""
+
     def __init__(self, job: str | None, batch: str | None) -> None:
         self.job, self.batch = job, batch
         self.events: asyncio.Queue[Event | None] = asyncio.Queue(_MOST_WAITING)
 
     def wants(self, event: Event) -> bool:
+        """Whether an event is about that."""
         return (self.job is None or event.job == self.job) and (self.batch is None or event.batch == self.batch)
 
     def put(self, event: Event | None) -> bool:
+        """Have an event wait, or None for the end; False where too many wait."""
         try:
             self.events.put_nowait(event)
         except asyncio.QueueFull:
@@ -39,7 +43,7 @@ class Feed:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listeners: set[_Listener] = set()
+        self._listeners: set[Listener] = set()
         self._closed = False
 
     @property
@@ -69,23 +73,27 @@ class Feed:
         for listener in list(self._listeners):
             listener.put(None)
 
-    async def follow(self, after: int, job: str | None = None, batch: str | None = None) -> AsyncIterator[Event]:
+    async def follow(self, listener: Listener, after: int) -> AsyncIterator[Event]:
         """All events with larger numbers, those of the past first; ends when the server ends."""
-        async with self._listening(job, batch) as listener:
-            while page := await asyncio.to_thread(read_events, self._database, after, job, batch, _PAGE):
-                for event in page:
-                    after = event.number
-                    yield event
-            while not self._closed and (listener in self._listeners or not listener.events.empty()):
-                event_or_end = await listener.events.get()
-                if event_or_end is None:
-                    return
-                if event_or_end.number > after:  # what came between listening and reading is known already
-                    yield event_or_end
+        job, batch = listener.job, listener.batch
+        while page := await asyncio.to_thread(read_events, self._database, after, job, batch, _PAGE):
+            for event in page:
+                after = event.number
+                yield event
+        while not self._closed and (listener in self._listeners or not listener.events.empty()):
+            event_or_end = await listener.events.get()
+            if event_or_end is None:
+                return
+            if event_or_end.number > after:  # what came between listening and reading is known already
+                yield event_or_end
 
-    @asynccontextmanager
-    async def _listening(self, job: str | None, batch: str | None) -> AsyncIterator[_Listener]:
-        listener = _Listener(job, batch)
+    @contextmanager
+    def listening(self, job: str | None = None, batch: str | None = None) -> Iterator[Listener]:
+        """A listener for as long as this lasts: a route has it as a dependency, which ends with the request.
+
+        The generator of :meth:`follow` may not end with it: one that is suspended lives on until it is collected.
+        """
+        listener = Listener(job, batch)
         self._listeners.add(listener)
         try:
             yield listener

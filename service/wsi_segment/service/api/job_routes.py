@@ -15,6 +15,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.exc import IntegrityError
 
 from wsi_segment.model.card import DEFAULT_MODEL
+from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
 from wsi_segment.service.api.schemas import Id, JobList, JobOut, JobRequest, job_out
@@ -164,20 +165,25 @@ def retry_job(service: Here, job_id: JobId) -> JobOut:
     return job_out(service.job(job_id), DEFAULT_MODEL)
 
 
-def known_job(service: Here, job_id: JobId) -> str:
-    """The id of a job that there is."""
-    return service.job(job_id).id
+async def job_listener(service: Here, job_id: JobId) -> AsyncIterator[Listener]:
+    """A listener to a job that there is."""
+    await anyio.to_thread.run_sync(service.job, job_id)
+    with service.feed.listening(job=job_id) as listener:
+        yield listener
 
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=documented(404))
 async def follow_job(
-    service: Here, job_id: Annotated[str, Depends(known_job)], last_event_id: LastEventId = ""
+    service: Here,
+    job_id: JobId,
+    listener: Annotated[Listener, Depends(job_listener)],
+    last_event_id: LastEventId = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to a job, from its beginning or after ``Last-Event-ID``; ends with the job."""
     after = int(last_event_id or 0)
     if await anyio.to_thread.run_sync(_is_over, service, job_id, after):
         return
-    async for event in service.feed.follow(after, job=job_id):
+    async for event in service.feed.follow(listener, after):
         yield as_sent(event)
         if event.kind in LAST_KINDS and await anyio.to_thread.run_sync(_is_over, service, job_id, event.number):
             return
