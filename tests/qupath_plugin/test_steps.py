@@ -255,6 +255,7 @@ def test_in_the_window_a_run_asks_shows_its_overlay_and_can_be_removed(groovy: G
     console.run('wsi_segment', [], image)
     boolean blocked = System.currentTimeMillis() - begun > 5000 && Dialogs.shown
     wait { !Dialogs.shown.isEmpty() }
+    assert Dialogs.shown[0].startsWith('info')
     def viewer = gui.allViewers[0]
     def server = viewer.customPixelLayerOverlay.getPixelClassificationServer(image)
     def place = [level: 0, tileX: 768, tileY: 512, tileWidth: 132, tileHeight: 188]

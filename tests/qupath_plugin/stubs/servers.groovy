@@ -36,7 +36,7 @@ class ImageServerMetadata {
 
             Builder(int width, int height) { }
 
-            Builder addLevel(double downsample, int width, int height) {
+            def addLevel(double downsample, int width, int height) {  // not Builder: that is the outer one here
                 levels << new ImageResolutionLevel(downsample: downsample, width: width, height: height)
                 return this
             }
