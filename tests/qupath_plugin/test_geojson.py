@@ -89,7 +89,7 @@ def has_nothing_null(value: Any) -> bool:
 
 
 def is_color(value: Any) -> bool:
-    return len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value)
+    return isinstance(value, list) and len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value)
 
 
 RULES: dict[str, Callable[[dict[str, Any]], bool]] = {
