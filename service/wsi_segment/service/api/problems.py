@@ -70,9 +70,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(every)}
 
 
-def answers(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route whose answer is no JSON of a model; see :func:`documented`."""
-    return {200: {"content": {media_type: {}}, "description": "OK"}} | documented(*statuses)
+def answers(media_types: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route whose answer is no JSON of a model, of a type or several with commas between."""
+    content: dict[str, Any] = {one.strip(): {} for one in media_types.split(",")}
+    return {200: {"content": content, "description": "OK"}} | documented(*statuses)
 
 
 def created(*statuses: int, **links: dict[str, Any]) -> dict[int | str, dict[str, Any]]:

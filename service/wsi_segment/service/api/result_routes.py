@@ -24,6 +24,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/results", tags=["results"], respons
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,6})?"
 _OUTLINE_SECONDS = 3600.0
+_FILE_ANSWERS = answers("application/octet-stream, application/json", 404)
 
 
 @router.get("", response_model=list[Link])
@@ -142,13 +143,21 @@ def list_files(service: Here, job_id: JobId) -> FileList:
     )
 
 
-@router.get("/zarr/{path:path}", response_class=FileResponse, responses=answers("application/octet-stream", 404))
+@router.get(
+    "/zarr/{path:path}",
+    response_class=FileResponse,
+    responses=answers("application/octet-stream, application/json", 404),
+)
 def get_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
     """A file of the OME-Zarr store; give a reader the address up to ``zarr``. Ranges and ETags work."""
     return _zarr(service, job_id, request, path)
 
 
-@router.head("/zarr/{path:path}", response_class=FileResponse, responses=answers("application/octet-stream", 404))
+@router.head(
+    "/zarr/{path:path}",
+    response_class=FileResponse,
+    responses=answers("application/octet-stream, application/json", 404),
+)
 def head_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
     """Whether a file of the store is there, and how large."""
     return _zarr(service, job_id, request, path)
