@@ -24,7 +24,7 @@ from wsi_segment.model.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.run_folder import load_run, read_log  # noqa: E402
 from wsi_segment.model.sampling import PatchPool, Sampler, draw_weights, make_pool  # noqa: E402
 from wsi_segment.model.settings import Setting  # noqa: E402
-from wsi_segment.model.training import TrainingProgress, train  # noqa: E402
+from wsi_segment.model.training import TrainingProgress, _moving_average, train  # noqa: E402
 
 TINY = Recipe(
     learning_rate=1e-3, steps=4, segmentation_batch=2, classification_batch=2, validate_every=2, flip=True, shift=8
@@ -106,6 +106,16 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path) -
     train(dataset, tmp_path / "cut", TINY, 3, nobody)
     whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_averaged_weights_of_a_short_training_have_forgotten_where_it_began() -> None:
+    update, average, now = _moving_average(0.99), [torch.zeros(3)], [torch.ones(3)]
+    for count in range(1, 41):
+        update(average, now, torch.tensor(count))
+    assert average[0].min() > 0.99  # without a rising decay it would be 0.33
+    steady = [torch.zeros(3)]
+    update(steady, now, 10_000)
+    assert torch.allclose(steady[0], torch.full((3,), 0.01))
 
 
 def test_a_run_folder_of_another_recipe_is_refused(dataset: Dataset, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Recipe:
     shift: int = 0
     """Each patch is drawn up to this many pixels from its place in the grid."""
     ema_decay: float = 0.0
-    """Exponential moving average of the weights, used for validation and export; 0 is off."""
+    """Exponential moving average of the weights, used for validation and export; it rises to this. 0 is off."""
     validate_every: int = 250
     """Steps between validations; each leaves a checkpoint."""
 

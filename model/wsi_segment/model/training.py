@@ -33,6 +33,8 @@ from wsi_segment.model.run_folder import RunFolder
 from wsi_segment.model.sampling import Batch, PatchPool, Sampler, inverse_frequency, make_pool, to_tensors
 from wsi_segment.model.settings import Setting, draw
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
 PARITY_PATCHES = 32
 """Real patches that a run keeps, on which its export is compared with the network."""
 
@@ -115,7 +117,7 @@ class _Trainer:
             self._network.encoder.load_state_dict(encoder_weights)
         self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = (
-            AveragedModel(self._network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]
+            AveragedModel(self._network, multi_avg_fn=_moving_average(recipe.ema_decay), use_buffers=True)
             if recipe.ema_decay
             else None
         )
@@ -240,6 +242,19 @@ class _Trainer:
         if self._schedule is not None:
             self._schedule.load_state_dict(state["schedule"])
         self.step, self.seconds, self.val_macro_f1 = state["step"], state["seconds"], state["val_macro_f1"]
+
+
+def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, int | Tensor], None]:
+    """An exponential moving average whose decay rises from 0.1, so that a short training forgets its first weights.
+
+    After n updates it is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    def update(averages: _Tensors, current: _Tensors, count: int | Tensor) -> None:
+        n = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, current, count)  # type: ignore[no-untyped-call]
+
+    return update
 
 
 def _grid(pool: PatchPool) -> list[Patch]:
