@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=50)
     args = parser.parse_args()
-    rng, seconds, waiting, after = random.Random(0), [], [], []
+    rng, seconds, waiting, after, killed = random.Random(0), [], [], [], 0
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_slides(Path(scratch) / "served")
         write_large_slide(folder / "slides" / "large.tiff", 12_000)
@@ -44,13 +44,14 @@ def main() -> None:
                 while client.job(job)["status"] != "dismissed":
                     time.sleep(0.02)
                 seconds.append(time.monotonic() - started)
-                (worker,) = served.workers()
-                before = sum(worker.cpu_times()[:2])
+                before = {worker: sum(worker.cpu_times()[:2]) for worker in served.workers()}
+                killed += not before  # one that does not let go for 5 s is killed, and another begun
                 time.sleep(0.5)
-                after.append(sum(worker.cpu_times()[:2]) - before)
+                after += [sum(worker.cpu_times()[:2]) - spent for worker, spent in before.items()]
     for name, values in (("running", seconds), ("waiting", waiting), ("CPU s in the half second after", after)):
         p50, p95, most = np.percentile(values, [50, 95, 100])
         print(f"{name}: {len(values)} tries, median {p50:.2f}, p95 {p95:.2f}, longest {most:.2f} s")
+    print(f"{killed} workers had to be killed")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from serving import Served, write_slides
 from wsi_segment.service.client import Client
 
-SLIDES = 4
+SLIDES, PATIENCE_SECONDS = 4, 300
 Sample = tuple[float, int, int]
 """Time, bytes in memory, file descriptors."""
 
@@ -35,10 +35,10 @@ def one_round(served: Served, client: Client, number: int) -> None:
     slide = f"{served.url}/v1/slides/{job['slide']}"
     for path in (f"{at}/objects.geojson", f"{at}/tiles.json", f"{at}/preview.png", f"{slide}/thumbnail",
                  f"{slide}/tiles/0/{number % 3}/1.jpg", f"{at}/tiles/0/{number % 3}/1.png"):  # fmt: skip
-        assert httpx.get(path, timeout=60).is_success, path
-    assert httpx.get(f"{at}/zarr/none", timeout=60).status_code == 404
-    assert httpx.post(f"{served.url}/v1/jobs", json={"slide": "x"}, timeout=60).status_code == 422
-    assert httpx.delete(at, timeout=60).status_code == 204
+        assert httpx.get(path, timeout=PATIENCE_SECONDS).is_success, path
+    assert httpx.get(f"{at}/zarr/none", timeout=PATIENCE_SECONDS).status_code == 404
+    assert httpx.post(f"{served.url}/v1/jobs", json={"slide": "x"}, timeout=PATIENCE_SECONDS).status_code == 422
+    assert httpx.delete(at, timeout=PATIENCE_SECONDS).status_code == 204
 
 
 def look(served: Served, samples: dict[str, list[Sample]]) -> None:
