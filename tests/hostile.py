@@ -108,11 +108,10 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 def _tags(sound: bytes) -> Iterator[tuple[str, bytes]]:
     """A BigTIFF whose first directory says something else, or leads nowhere or round and round."""
-    (first,) = struct.unpack_from("<Q", sound, 8)
-    (count,) = struct.unpack_from("<Q", sound, first)
+    first, count = _directory(sound)
     for tag, values in TAGS.values():
         for value in values:
-            yield ".tiff", _with_tag(sound, first, count, tag, value)
+            yield ".tiff", with_tag(sound, tag, value)
     for target in (first, 0, 8, len(sound) + 9, 2**63):
         changed = bytearray(sound)
         struct.pack_into("<Q", changed, first + 8 + 20 * count, target)  # the next directory
@@ -120,7 +119,16 @@ def _tags(sound: bytes) -> Iterator[tuple[str, bytes]]:
         yield ".tiff", bytes(changed)
 
 
-def _with_tag(sound: bytes, first: int, count: int, tag: int, value: int) -> bytes:
+def _directory(sound: bytes) -> tuple[int, int]:
+    """Where the first directory of a BigTIFF is, and how many tags it has."""
+    (first,) = struct.unpack_from("<Q", sound, 8)
+    (count,) = struct.unpack_from("<Q", sound, first)
+    return first, count
+
+
+def with_tag(sound: bytes, tag: int, value: int) -> bytes:
+    """A BigTIFF whose first directory has another value for a tag."""
+    first, count = _directory(sound)
     changed = bytearray(sound)
     for index in range(count):
         at = first + 8 + 20 * index

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
-from hostile import write_hostile
+from hostile import TAGS, with_tag, write_hostile
 from made import tissue_like, write_slide
 from serving import ROOT, Noted, Served, write_slides
+from wsi_segment.inference.opening import open_slide
+from wsi_segment.model.errors import SlideError
 
 FILES = int(os.environ.get("WSI_SEGMENT_HOSTILE", "50"))
 """Of the 200, evenly picked."""
@@ -71,6 +74,14 @@ def opened_elsewhere(noted: list[Noted], folder: Path) -> set[str]:
     allowed = (*(str(folder / name) for name in ("slides", "models", "data")), *SYSTEM)
     paths = {os.path.normpath(one.path) for one in noted if Path(one.path).is_absolute()}
     return {path for path in paths if not path.startswith(allowed) or path in ("/etc/passwd", "/etc/shadow")}
+
+
+@pytest.mark.parametrize("tag", ["width", "height"])
+def test_a_slide_that_claims_to_be_larger_than_any_is_refused(tmp_path: Path, tag: str) -> None:
+    sound = write_slide(tmp_path / "sound.tiff", tissue_like(600, 700)).read_bytes()
+    (tmp_path / "endless.tiff").write_bytes(with_tag(sound, TAGS[tag][0], 2**31 - 1))
+    with pytest.raises(SlideError, match=r"claims to be|not a slide"):
+        open_slide(tmp_path / "endless.tiff")
 
 
 def test_hostile_slides_are_refused_or_fail_with_a_reason_and_the_service_goes_on(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from wsi_segment.model.errors import SlideError
 _SERIES = b"\x20\x00\x0e\x00UI"
 """Tag and kind of a DICOM file's SeriesInstanceUID: the files of one slide share it."""
 
+LARGEST_SIDE = 1 << 22
+"""Level-0 pixels: a metre at 0.25 µm."""
+
 
 def open_slide(path: Path) -> Slide:
     """Open a slide file, a DICOM folder or one of its files, with the first reader that can.
@@ -47,10 +50,23 @@ def open_slide(path: Path) -> Slide:
     reasons: list[str] = []
     for attempt in _readers_for(file):
         try:
-            return attempt(file)
+            slide = attempt(file)
         except SlideError as error:
             reasons.append(str(error))
+            continue
+        _refuse_endless(slide, path)
+        return slide
     raise SlideError(f"{path}: not a slide that can be read ({'; '.join(reasons)}); convert it to a pyramidal TIFF")
+
+
+def _refuse_endless(slide: Slide, path: Path) -> None:
+    """A few wrong bytes can claim a size that would keep a run busy for days."""
+    width, height = slide.bounds.width, slide.bounds.height
+    if max(width, height) > LARGEST_SIDE:
+        slide.close()
+        raise SlideError(
+            f"{path}: claims to be {width} x {height} px, no slide is wider than {LARGEST_SIDE}; copy it again"
+        )
 
 
 def slide_files(path: Path) -> tuple[Path, ...]:
