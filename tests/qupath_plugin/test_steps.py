@@ -28,6 +28,8 @@ def hierarchy = image.hierarchy
 def drawn = { geometry -> new PathObject(ROI: new ROI(geometry: new com.google.gson.Gson().fromJson(geometry, Map))) }
 def window = { ->
     Dialogs.shown.clear()
+    javafx.concurrent.Task.messages.clear()  // those of another test would be taken for this one's
+    org.controlsfx.dialog.ProgressDialog.last = null
     QuPathGUI.instance = new QuPathGUI(imageData: image)
     QuPathGUI.instance.allViewers << new qupath.lib.gui.viewer.QuPathViewer(imageData: image)
     return QuPathGUI.instance
@@ -302,6 +304,7 @@ def test_in_the_window_failures_are_notifications_and_cancel_dismisses(groovy: G
         GuiTools.users << { values -> values.server = url; true } << { values -> true }
         console.act('segment', [], image)
         wait { javafx.concurrent.Task.messages.any { it.contains('waiting for a worker') } }
+        wait { org.controlsfx.dialog.ProgressDialog.last != null }
         org.controlsfx.dialog.ProgressDialog.last.pressCancel()
         wait { !Dialogs.shown.isEmpty() }
         def cancelled = Dialogs.shown[0]
