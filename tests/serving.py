@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,8 @@ def postgresql() -> Iterator[str]:
         try:
             yield f"postgresql://tester@127.0.0.1:{port}/postgres"
         finally:
-            call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            with suppress(subprocess.CalledProcessError):  # it has ended already
+                call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 
 
 def fresh_database(url: str, name: str) -> str:
