@@ -113,4 +113,6 @@ def test_tables_have_the_mean_of_seeds_and_each_variant_below_what_it_varies(tmp
     assert "| c, % | paper S2+C2 |\n| --- | --- |\n| 20 | 0.900 |" in text
     assert "| **paper S+C*, s = 5 %, seed 0** | 0.300 | 0.700 |" in text
     assert text.index("seed 0**") < text.index("| filled | 0.300 | 0.650 |")
+    unlabelled = [line | {"image_accuracy": None} for line in lines]
+    assert "| filled | 0.300 | 0.650 | 0.650 | 0.650 |  | 0.020 |" in write_tables(unlabelled, page).read_text()
     assert write_tables([], tmp_path / "e.jsonl").read_text() == "# e\n"

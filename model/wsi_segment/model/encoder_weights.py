@@ -60,7 +60,7 @@ def _stripped(state: Mapping[Any, Any], prefix: str, path: Path) -> dict[str, Te
         if value.shape != own.shape:
             raise InputError(
                 f"{path}: {prefix + name} is {tuple(value.shape)}, not {tuple(own.shape)}; "
-                f"a ResNet-18 for RGB images is wanted"
+                "a ResNet-18 for RGB images is wanted"
             )
         found[name] = value
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsi_segment.model.experiment import Result
-from wsi_segment.model.tables import METRICS
+from wsi_segment.model.seeds import METRICS, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,19 +19,14 @@ _COLORS = {"paper": ("#0072B2", "#56B4E9", "#009E73"), "modern": ("#D55E00", "#E
 
 
 def curve(results: list[Result], recipe: str, setting: str, metric: str) -> list[tuple[float, float, float, int]]:
-    """(share, mean, standard deviation, seeds) by rising share; without a second seed the deviation is NaN.
-
-    S+C at 100 % leaves no image for C, so it is S at 100 %.
-    """
-    values: dict[float, list[float]] = defaultdict(list)
-    for line in results:
-        alike = line["setting"] == setting or (setting == "S+C" and line["setting"] == "S" and line["s"] == 100)
-        if line["experiment"] == "curve" and line["recipe"] == recipe and alike:
-            values[line["s"]].append(line[metric])
-    return [
-        (share, float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else float("nan"), len(found))
-        for share, found in sorted(values.items())
-    ]
+    """See :func:`over_seeds`; S+C at 100 % leaves no image for C, so it is S at 100 %."""
+    lines = (line for line in results if line["experiment"] == "curve" and line["recipe"] == recipe)
+    alike = (
+        line
+        for line in lines
+        if line["setting"] == setting or (setting == "S+C" and line["setting"] == "S" and line["s"] == 100)
+    )
+    return over_seeds(alike, metric)
 
 
 def draw_figures(results: list[Result], beside: Path) -> list[Path]:
@@ -100,18 +95,17 @@ def _line(axes: Any, x: Any, y: Any, deviation: Any, color: str, recipe: str, se
 
 
 def _draw_accuracy(results: list[Result]) -> Figure | None:
-    values: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, list[Result]] = defaultdict(list)
     for line in results:
         if line["setting"].startswith("S2") and line.get("image_accuracy") is not None:
-            values[f"{line['recipe']} {line['setting']}"][line["s"]].append(line["image_accuracy"])
-    if not values:
+            groups[f"{line['recipe']} {line['setting']}"].append(line)
+    if not groups:
         return None
     figure = _new_figure(6, 4)
     axes = figure.subplots()
-    for label, points in values.items():
-        shares = sorted(points)
-        spread = [float(np.std(points[c], ddof=1)) if len(points[c]) > 1 else 0.0 for c in shares]
-        axes.errorbar(shares, [np.mean(points[c]) for c in shares], yerr=spread, marker="o", capsize=3, label=label)
+    for label, lines in groups.items():
+        shares, means, deviations, _ = zip(*over_seeds(lines, "image_accuracy"), strict=True)
+        axes.errorbar(shares, means, yerr=np.nan_to_num(deviations), marker="o", capsize=3, label=label)
     axes.set(xlabel="c, % of the image-level labels", ylabel="accuracy of the image's class on test")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

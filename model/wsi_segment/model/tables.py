@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
-import numpy as np
-
 from wsi_segment.model.experiment import Result
+from wsi_segment.model.seeds import METRICS, over_seeds
 from wsi_segment.model.settings import SETTINGS
 
-METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "lesion_dice": "lesion Dice"}
 _ABLATION = (
     {"val_macro_f1": "macro F1 on val"} | METRICS | {"image_accuracy": "image's class", "calibration_error": "ECE"}
 )
@@ -40,9 +39,17 @@ def _by_share(lines: list[Result], metric: str, title: str, share: str) -> list[
     columns = sorted({(line["recipe"], line["setting"]) for line in lines}, key=_paper_first)
     if not columns:
         return []
+    cells = {
+        column: {
+            s: _mean(mean, deviation, seeds)
+            for s, mean, deviation, seeds in over_seeds(
+                (line for line in lines if (line["recipe"], line["setting"]) == column), metric
+            )
+        }
+        for column in columns
+    }
     rows = [
-        [f"{s:g}", *(_mean(_values(lines, metric, recipe, setting, s)) for recipe, setting in columns)]
-        for s in sorted({line["s"] for line in lines})
+        [f"{s:g}", *(cells[column].get(s, "") for column in columns)] for s in sorted({line["s"] for line in lines})
     ]
     return [f"## {title}", _table([share, *(" ".join(column) for column in columns)], rows)]
 
@@ -50,11 +57,6 @@ def _by_share(lines: list[Result], metric: str, title: str, share: str) -> list[
 def _paper_first(column: tuple[str, str]) -> tuple[bool, str, int]:
     recipe, setting = column
     return recipe != "paper", recipe, SETTINGS.index(setting)
-
-
-def _values(lines: Iterable[Result], metric: str, recipe: str, setting: str, share: float) -> list[float]:
-    place = (recipe, setting, share)
-    return [line[metric] for line in lines if (line["recipe"], line["setting"], line["s"]) == place]
 
 
 def _ablations(results: list[Result]) -> list[str]:
@@ -67,16 +69,12 @@ def _ablations(results: list[Result]) -> list[str]:
         same = [line for line in results if (line["recipe"], line["setting"], line["s"], line["seed"]) == place]
         for line in sorted(same, key=lambda line: line["experiment"] == "ablation"):
             name = line["variant"] or f"**{recipe} {setting}, s = {share:g} %, seed {seed}**"
-            rows.append([name, *(_mean([line[metric]]) for metric in _ABLATION)])
+            rows.append([name, *("" if line[metric] is None else f"{line[metric]:.3f}" for metric in _ABLATION)])
     return ["## Ablations", _table(["", *_ABLATION.values()], rows)] if rows else []
 
 
-def _mean(values: list[float]) -> str:
-    if not values:
-        return ""
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} ({len(values)})"
+def _mean(mean: float, deviation: float, seeds: int) -> str:
+    return f"{mean:.3f}" if isnan(deviation) else f"{mean:.3f} ± {deviation:.3f} ({seeds})"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import logging
 import math
@@ -154,8 +153,9 @@ def _begin(memory: int) -> None:
     from wsi_segment.service.worker import cap_memory
 
     cap_memory(memory)
-    for name in ("opening", "pixels"):  # what takes long to load does so before the clock of a slide runs
-        importlib.import_module(f"wsi_segment.inference.{name}")
+    # what takes long to load does so before the clock of a slide runs
+    from wsi_segment.inference import opening, pixels  # noqa: F401
+
     if hasattr(os, "nice"):
         os.nice(5)
 

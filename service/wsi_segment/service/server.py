@@ -17,13 +17,12 @@ from wsi_segment.model.errors import InputError
 from wsi_segment.service.catalogue import UPLOADS, parse_roots
 from wsi_segment.service.database import Database
 from wsi_segment.service.keys import Keys
-from wsi_segment.service.settings import Settings
+from wsi_segment.service.settings import LOOPBACK, Settings
 from wsi_segment.service.supervisor import Supervisor
 from wsi_segment.service.worker import WorkerConfig
 
 _LEAST_MEMORY = 1 << 30
 """What a worker needs to run at all."""
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from wsi_segment.model.errors import InputError
 
 PREFIX = "WSI_SEGMENT_"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that only programs of the same machine reach."""
 
 
 def _listed(value: Any) -> Any:

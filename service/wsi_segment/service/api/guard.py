@@ -17,7 +17,7 @@ from wsi_segment.service.api.metrics import Metrics
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.keys import Keys
 from wsi_segment.service.logs import request_id
-from wsi_segment.service.server import LOOPBACK
+from wsi_segment.service.settings import LOOPBACK
 
 _OPEN = ("/health/",)
 """Paths that need no key: they tell nothing."""

@@ -143,21 +143,13 @@ def list_files(service: Here, job_id: JobId) -> FileList:
     )
 
 
-@router.get(
-    "/zarr/{path:path}",
-    response_class=FileResponse,
-    responses=answers("application/octet-stream, application/json", 404),
-)
+@router.get("/zarr/{path:path}", response_class=FileResponse, responses=_FILE_ANSWERS)
 def get_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
     """A file of the OME-Zarr store; give a reader the address up to ``zarr``. Ranges and ETags work."""
     return _zarr(service, job_id, request, path)
 
 
-@router.head(
-    "/zarr/{path:path}",
-    response_class=FileResponse,
-    responses=answers("application/octet-stream, application/json", 404),
-)
+@router.head("/zarr/{path:path}", response_class=FileResponse, responses=_FILE_ANSWERS)
 def head_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
     """Whether a file of the store is there, and how large."""
     return _zarr(service, job_id, request, path)

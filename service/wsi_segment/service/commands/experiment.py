@@ -62,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
                 f"lesion Dice {figures['lesion_dice']:.3f}",
                 highlight=False,
             )
-    pictures = draw_figures(results.read(), args.results)
-    for path in (write_tables(results.read(), args.results, pictures), *pictures):
+    lines = results.read()
+    pictures = draw_figures(lines, args.results)
+    for path in (write_tables(lines, args.results, pictures), *pictures):
         console.print(f"{path}", highlight=False)
     return 0
 
