@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from made import SHARED, SLIDES
+from serving import Served, write_slides
 
 settings.register_profile("house", deadline=None, max_examples=25)
 settings.load_profile("house")
@@ -28,3 +30,21 @@ def ebhi_seg() -> Path:
     if not folder.is_dir():
         pytest.skip("the dataset EBHI-Seg is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with two made slides and a cheap model."""
+    folder = write_slides(tmp_path_factory.mktemp("served"), count=2)
+    with Served(folder, "--upload-limit", "2MiB", "--workers", 1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def done(served: Served) -> str:
+    """The id of a job that has results."""
+    with served.client() as client:
+        job = client.submit("slides/s0.tiff", model="channels")
+        ended = client.wait(job["id"])
+    assert ended["status"] == "successful", ended
+    return str(job["id"])

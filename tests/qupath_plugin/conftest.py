@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from groovy_console import JARS, TESTS, GroovyConsole, compile_groovy, missing
-from serving import Served, write_slides
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +27,3 @@ def groovy(stubs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gr
     """A Java process for the tests of a file."""
     with GroovyConsole(stubs, tmp_path_factory.mktemp("settings") / "qupath.json") as console:
         yield console
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with two made slides and a cheap model."""
-    folder = write_slides(tmp_path_factory.mktemp("served"), count=2)
-    with Served(folder, "--upload-limit", "2MiB", "--workers", 1) as running:
-        yield running

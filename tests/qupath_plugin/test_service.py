@@ -35,14 +35,6 @@ def call(groovy: GroovyConsole, url: str, code: str, key: str = "", patience: fl
     return groovy(SERVICE + code, url=url, key=key, patience=patience, **values)
 
 
-@pytest.fixture(scope="module")
-def done(served: Served) -> str:
-    with served.client() as client:
-        job = client.submit("slides/s0.tiff", model="channels")
-        assert client.wait(job["id"])["status"] == "successful"
-    return str(job["id"])
-
-
 def test_a_slide_is_found_posted_and_followed(groovy: GroovyConsole, served: Served) -> None:
     here = "/mnt/lab/s0.tiff"
     code = """

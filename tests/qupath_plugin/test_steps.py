@@ -49,14 +49,6 @@ def steps(groovy: GroovyConsole, served: Served, code: str, width: int = 900, he
     return groovy(BEGIN + code + END, **values)
 
 
-@pytest.fixture(scope="module")
-def done(served: Served) -> str:
-    with served.client() as client:
-        job = client.submit("slides/s0.tiff", model="channels")
-        assert client.wait(job["id"])["status"] == "successful"
-    return str(job["id"])
-
-
 def test_headless_the_whole_slide_becomes_annotations_and_areas(groovy: GroovyConsole, served: Served) -> None:
     code = """
     PathClass.getInstance('red', 0x112233)

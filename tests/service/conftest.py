@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import Served, fresh_database, postgresql, postgresql_programs, write_slides
+from serving import fresh_database, postgresql, postgresql_programs
 from wsi_segment.service.database import Database
 
 
@@ -30,11 +30,3 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     made.migrate()
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with two made slides and a cheap model."""
-    folder = write_slides(tmp_path_factory.mktemp("served"), count=2)
-    with Served(folder, "--upload-limit", "2MiB", "--workers", 1) as running:
-        yield running

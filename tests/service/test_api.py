@@ -26,16 +26,6 @@ from wsi_segment.model.errors import InputError
 from wsi_segment.service.cli import main
 
 
-@pytest.fixture(scope="module")
-def done(served: Served) -> str:
-    """The id of a job that has results."""
-    with served.client() as client:
-        job = client.submit("slides/s0.tiff", model="channels")
-        ended = client.wait(job["id"])
-    assert ended["status"] == "successful", ended
-    return str(job["id"])
-
-
 @pytest.fixture
 def http(served: Served) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=served.url, timeout=60) as client:
