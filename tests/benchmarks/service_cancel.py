@@ -37,12 +37,13 @@ def main() -> None:
                         break
                 time.sleep(rng.uniform(0, 1))
                 started = time.monotonic()
-                assert client.cancel(queued)["status"] == "dismissed"
+                assert client.cancel(queued)["status"] == "dismissed", served.log
                 waiting.append(time.monotonic() - started)
                 started = time.monotonic()
                 client.cancel(job)
-                while client.job(job)["status"] != "dismissed":
+                while client.job(job)["status"] == "running":
                     time.sleep(0.02)
+                assert client.job(job)["status"] == "dismissed", served.log
                 seconds.append(time.monotonic() - started)
                 before = {worker: sum(worker.cpu_times()[:2]) for worker in served.workers()}
                 killed += not before  # one that does not let go for 5 s is killed, and another begun

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import tracemalloc
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
+from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_model, write_slide
 from wsi_segment.inference import engine
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import prepare, segment
@@ -22,6 +23,7 @@ from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.geojson import write_geojson
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.ledger import FinishedRegion
+from wsi_segment.inference.network import OnnxNetwork
 from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.plan import Region, make_budget
@@ -443,6 +445,18 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
     tracemalloc.stop()
     slide.close()
     assert peak <= prepared.plan.budget.bytes_per_worker
+
+
+def test_slides_done_one_after_the_other_do_not_pile_up_their_networks(slide: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model")
+    gc.disable()  # as if no collection came by chance
+    try:
+        for number in range(3):
+            segment(slide, model, tmp_path / f"{number}.zarr", Run())
+        alive = sum(isinstance(one, OnnxNetwork) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive <= 1
 
 
 def test_run_is_a_value() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from pathlib import Path
 
 import psutil
@@ -20,11 +21,13 @@ _CGROUPS = (
 
 
 def return_freed_memory() -> None:
-    """Have large arrays go back to the system when they are freed.
+    """Free what earlier runs left behind, and have large arrays go back to the system when they are freed.
 
-    glibc learns to keep blocks of up to 32 MiB in its heaps, where they fragment as threads come and go; a fixed
-    threshold stops that. Elsewhere nothing needs to be done.
+    zarr keeps the frames of a lookup that found nothing in a reference cycle, and with them a run's whole network;
+    Python may not look for cycles for many slides. glibc learns to keep blocks of up to 32 MiB in its heaps, where
+    they fragment as threads come and go; a fixed threshold stops that. Elsewhere nothing needs to be done.
     """
+    gc.collect()
     try:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
     except (AttributeError, OSError, TypeError):
