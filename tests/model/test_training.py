@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 from made import write_dataset  # noqa: E402
 from wsi_segment.model.augment import augment, colour_jitter, stain_jitter  # noqa: E402
 from wsi_segment.model.dataset import Dataset  # noqa: E402
-from wsi_segment.model.errors import InputError, OutputError  # noqa: E402
+from wsi_segment.model.errors import DatasetError, InputError, OutputError  # noqa: E402
 from wsi_segment.model.loaders.manifest import read_dataset  # noqa: E402
 from wsi_segment.model.mosaic import mosaic  # noqa: E402
 from wsi_segment.model.network import Encoder, SegmentationNetwork, normalise  # noqa: E402
@@ -44,8 +45,10 @@ def nobody(progress: TrainingProgress) -> None:
 
 
 def weights_of(run: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)["network"]
-    return state
+    """All that goes on being trained, and what is exported."""
+    trained: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)["network"]
+    exported = torch.load(run / "best.pt", weights_only=True)["weights"]
+    return trained | {f"exported {name}": value for name, value in exported.items()}
 
 
 TINY_JOINT = replace(
@@ -78,34 +81,49 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(
 
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 from wsi_segment.model.loaders.manifest import read_dataset
-from wsi_segment.model.recipe import Recipe
+from wsi_segment.model.recipe import make_recipe
 from wsi_segment.model.training import train
 def kill(progress):
     if progress.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-recipe = Recipe(
-    learning_rate=1e-3, steps=4, segmentation_batch=2, classification_batch=2, validate_every=2, flip=True, shift=8
-)
-train(read_dataset(Path(sys.argv[1])), Path(sys.argv[2]), recipe, 3, kill)
+changes = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(sys.argv[3]).items()}
+train(read_dataset(Path(sys.argv[1])), Path(sys.argv[2]), make_recipe("paper", changes), 3, kill)
 """
 
 
-def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [TINY, TINY_MODERN], ids=["paper", "modern"])
+def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path, recipe: Recipe) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     dataset = read_dataset(write_dataset(folder))
-    train(dataset, tmp_path / "whole", TINY, 3, nobody)
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]}
-    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "cut")]
+    train(dataset, tmp_path / "whole", recipe, 3, nobody)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # as many threads, too
+    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "cut"), json.dumps(asdict(recipe))]
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     assert [row["step"] for row in read_log(tmp_path / "cut")] == [2]
-    train(dataset, tmp_path / "cut", TINY, 3, nobody)
+    train(dataset, tmp_path / "cut", recipe, 3, nobody)
     whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_a_run_does_not_go_on_with_other_labels(dataset: Dataset, tmp_path: Path) -> None:
+    train(dataset, tmp_path / "run", TINY, 3, nobody)
+    first, *rest = dataset.items
+    changed = replace(dataset, items=(replace(first, label=3 - (first.label or 1)), *rest))
+    with pytest.raises(OutputError, match="another items"):
+        train(changed, tmp_path / "run", TINY, 3, nobody)
+
+
+def test_labels_of_one_class_only_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    same = replace(dataset, items=tuple(replace(item, label=1) for item in dataset.items))
+    with pytest.raises(DatasetError, match="teaches nothing"):
+        train(same, tmp_path / "run", replace(TINY, classification_patches="images"), 3, nobody)
+    train(same, tmp_path / "filled", replace(TINY, classification_patches="images", supervision="filled"), 3, nobody)
 
 
 def test_averaged_weights_of_a_short_training_have_forgotten_where_it_began() -> None:
@@ -214,7 +232,7 @@ def test_a_mosaic_has_each_tile_where_its_label_is() -> None:
 
 def test_mosaics_take_their_share_of_the_segmentation_batch(dataset: Dataset) -> None:
     whole = make_pool(dataset, "train", "images")
-    recipe = replace(TINY, segmentation_batch=4, mosaic=0.5, classification_patches="images")
+    recipe = replace(TINY, segmentation_batch=4, mosaic=0.5)
     segmentation, classification = Sampler(whole, PatchReader(dataset), recipe, 0).batches(0)
     assert (len(segmentation.pixels), len(classification.pixels)) == (4, 2)
     assert all(len(torch.unique(ids)) == 2 for ids in segmentation.ids[2:])
@@ -245,3 +263,9 @@ def test_recipes_are_data() -> None:
         make_recipe("paper", {"balance": 2})
     with pytest.raises(InputError, match="head is 'unet'; choose one of: paper, lateral"):
         make_recipe("paper", {"head": "unet"})
+    with pytest.raises(InputError, match="steps is 'ten'; it must be like 3000"):
+        make_recipe("paper", {"steps": "ten"})
+    with pytest.raises(InputError, match="mosaic needs classification_patches=tiles"):
+        make_recipe("paper", {"mosaic": 0.5, "classification_patches": "images"})
+    with pytest.raises(InputError, match="fill_drop needs supervision=filled"):
+        make_recipe("paper", {"fill_drop": 0.1})

@@ -49,3 +49,6 @@ def test_an_experiment_goes_on_run_by_run(tmp_path: Path, capsys: pytest.Capture
     assert "2 runs, 2 of them done" in capsys.readouterr().err
     assert main([*command, "--quiet", "--figures-only"]) == 0
     assert capsys.readouterr().err == ""
+    config.write_text(CONFIG.replace("steps = 2", "steps = 3"))
+    assert main(command) == 2
+    assert "with steps 2, not 3; name another file" in capsys.readouterr().err

@@ -38,6 +38,9 @@ from wsi_segment.model.settings import Setting, SettingName
 
 Result = dict[str, Any]
 
+_KEY = ("experiment", "variant", "recipe", "setting", "s", "seed")
+"""Fields of a result line that tell a run from the others."""
+
 
 class _Block(BaseModel):
     """Trainings that differ in setting, share and seed only."""
@@ -79,6 +82,12 @@ class PlannedRun:
     def key(self) -> tuple[str, str, str, str, float, int]:
         """What tells it from the other runs of a result file."""
         return self.experiment, self.variant, self.recipe_name, self.setting.name, self.setting.share, self.seed
+
+    @property
+    def budget(self) -> Result:
+        """What its line says of what it cost and where it was measured."""
+        batch = self.recipe.segmentation_batch + self.recipe.classification_batch
+        return {"split": self.split, "steps": self.recipe.steps, "batch": batch}
 
     @property
     def folder(self) -> str:
@@ -154,14 +163,26 @@ class ResultFile:
             raise InputError(f"{self.path}: holds a line that is not JSON ({error}); mend or remove it") from error
 
     def has(self, run: PlannedRun) -> bool:
-        """Whether a run has its line."""
-        names = ("experiment", "variant", "recipe", "setting", "s", "seed")
-        return any(tuple(line.get(name) for name in names) == run.key for line in self.read())
+        """Whether a run has its line.
+
+        Raises:
+            InputError: the line is of a run with another budget or split.
+        """
+        for line in self.read():
+            if tuple(line.get(name) for name in _KEY) != run.key:
+                continue
+            for name, value in run.budget.items():
+                if line.get(name) != value:
+                    raise InputError(
+                        f"{self.path}: has {run.folder} with {name} {line.get(name)}, not {value}; name another file"
+                    )
+            return True
+        return False
 
     def append(self, run: PlannedRun, figures: Result) -> None:
         """Add a run's line and sync it."""
-        names = ("experiment", "variant", "recipe", "setting", "s", "seed")
-        line = json.dumps(dict(zip(names, run.key, strict=True)) | figures, ensure_ascii=False)
+        named = dict(zip(_KEY, run.key, strict=True)) | run.budget
+        line = json.dumps(named | figures, ensure_ascii=False)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             end = file.seek(0, os.SEEK_END)

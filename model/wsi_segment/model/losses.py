@@ -20,6 +20,8 @@ def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None, dice:
         weights: A weight a class (C,) for the cross entropy, or None.
         dice: Weight of :func:`soft_dice_loss`.
     """
+    if not bool((ids > 0).any()):
+        return logits.sum() * 0  # a mean over no pixel would be NaN, and the weights after it
     loss = functional.cross_entropy(logits, ids - 1, weight=weights, ignore_index=-1)
     return loss + dice * soft_dice_loss(logits, ids) if dice else loss
 
@@ -85,8 +87,9 @@ def classification_loss(
         labels: Class ids (B,), int64, from 1.
         pooling: How the map becomes a vector.
         sharpness: See :func:`class_vector`.
-        taught: (C,) bool, the classes that labels speak of. A class that no image is labelled with, such as
-            stroma among diagnoses, is left out of the vector: labels say nothing on where it is.
+        taught: (C,) bool, the classes that labels of images speak of; None for tiles, which are all of one class. A
+            class that no image is labelled with, such as stroma among diagnoses, is left out of the vector:
+            labels say nothing on where it is.
     """
     vector = class_vector(logits, pooling, sharpness)
     if taught is not None:

@@ -1,7 +1,7 @@
 """Training recipes: every choice that training makes, as data.
 
 ``paper`` is the published recipe (see :mod:`wsi_segment.model.network` for the source);
-``modern`` changes what is known to do better. A recipe file is JSON with the fields to change.
+``modern`` changes what is known to do better. Any field can be changed from there (:func:`make_recipe`).
 """
 
 from __future__ import annotations
@@ -81,6 +81,12 @@ class Recipe:
         for name in ("balance", "ema_decay", "fill_drop", "mosaic"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} is {getattr(self, name)}; it must lie between 0 and 1")
+        if self.mosaic and self.classification_patches == "images":
+            raise InputError(
+                "recipe: mosaic needs classification_patches=tiles; an image's label does not hold for all of it"
+            )
+        if self.fill_drop and self.supervision == "pooled":
+            raise InputError("recipe: fill_drop needs supervision=filled or both; pooled fills nothing")
         for name, hint in get_type_hints(type(self)).items():
             choices = get_args(hint)
             if all(isinstance(choice, str) for choice in choices) and choices and getattr(self, name) not in choices:
@@ -111,7 +117,7 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
     """The recipe of that name with some fields changed.
 
     Raises:
-        InputError: no such recipe or field.
+        InputError: no such recipe or field, or a value of another type.
     """
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} is unknown; choose one of: {', '.join(RECIPES)}")
@@ -119,4 +125,9 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
     unknown = sorted(set(changes) - known)
     if unknown:
         raise InputError(f"recipe: no field {unknown[0]!r}; the fields are: {', '.join(sorted(known))}")
+    for field, value in changes.items():
+        before = getattr(RECIPES[name], field)
+        allowed = (int, float) if isinstance(before, float) else type(before)
+        if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(before, bool):
+            raise InputError(f"recipe: {field} is {value!r}; it must be like {before!r}")
     return replace(RECIPES[name], **changes)

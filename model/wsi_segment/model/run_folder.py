@@ -52,6 +52,7 @@ class RunFolder:
         identity = {
             "dataset": dataset.name,
             "images": {split: len(dataset.split(split)) for split in SPLITS},
+            "items": _digest_of_items(dataset),
             "classes": [entry.model_dump(mode="json") for entry in dataset.classes],
             "mpp": dataset.mpp,
             "mpp_source": dataset.mpp_source,
@@ -71,7 +72,9 @@ class RunFolder:
             if differing:
                 raise OutputError(f"{folder}: holds a run with another {differing[0]}; choose another --out")
         else:
-            described.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+            beside = described.with_name(f"{RUN_FILE}.new")
+            beside.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+            beside.replace(described)
 
     def keep_patches(self, patches: NDArray[np.uint8]) -> None:
         """Keep some real patches, on which the export is compared with the network."""
@@ -143,6 +146,16 @@ def load_run(folder: Path) -> TrainedRun:
     content = torch.load(best, weights_only=True)
     network.load_state_dict(content["weights"])
     return TrainedRun(network.eval(), classes, described, content["row"], np.load(folder / PATCHES_FILE))
+
+
+def _digest_of_items(dataset: Dataset) -> str:
+    """Of what is known of each image; files by name, so that a dataset may lie elsewhere when a run goes on."""
+    digest = hashlib.sha256()
+    for item in dataset.items:
+        mask = None if item.mask is None else item.mask.name
+        known = [item.image.name, mask, item.label, item.group, item.split, item.box]
+        digest.update(json.dumps(known).encode())
+    return digest.hexdigest()
 
 
 def _digest(state: dict[str, Tensor]) -> str:

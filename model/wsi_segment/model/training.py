@@ -63,7 +63,7 @@ def train(
     """Train a network and leave ``best.pt``, ``last.pt``, ``log.csv`` and ``run.json`` in a folder.
 
     The best checkpoint is the one with the highest macro F1 over the pixels of the grid tiles of the
-    validation images. The same call again continues; a finished run returns at once.
+    validation images. The same call again continues.
 
     Args:
         dataset: What to learn from.
@@ -75,7 +75,7 @@ def train(
         setting: The part of the training patches that may be used; None for all.
 
     Raises:
-        DatasetError: nothing to train on, or nothing to validate on.
+        DatasetError: nothing to train on or to validate on, or labels of images that name one class only.
         OutputError: the folder holds a run of another dataset, recipe, seed, encoder or setting.
     """
     torch.use_deterministic_algorithms(True)
@@ -140,8 +140,7 @@ class _Trainer:
             raise DatasetError(f"{dataset.name}: no validation patch; give some groups the split val, with masks")
         self._sampler = Sampler(pool, self._reader, recipe, seed)
         self._weights = inverse_frequency(pool, self._reader, self._classes) if recipe.class_weights != "none" else None
-        self._taught = torch.zeros(self._classes, dtype=torch.bool)
-        self._taught[[patch.classes[0] - 1 for patch in pool.classification]] = True
+        self._taught = _taught_classes(dataset, pool, recipe)
         self.step = 0
         self.seconds = 0.0
         self.val_macro_f1: float | None = None
@@ -255,6 +254,21 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, int | Tensor]
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, current, count)  # type: ignore[no-untyped-call]
 
     return update
+
+
+def _taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe) -> Tensor | None:
+    """Which classes (C,) labels of images can tell apart; None where a label holds for a whole tile."""
+    if recipe.classification_patches == "tiles" or not pool.classification:
+        return None
+    taught = torch.zeros(len(dataset.classes), dtype=torch.bool)
+    taught[[patch.classes[0] - 1 for patch in pool.classification]] = True
+    if int(taught.sum()) < 2 and recipe.supervision != "filled":
+        name = dataset.classes[int(taught.nonzero()[0])].name
+        raise DatasetError(
+            f"{dataset.name}: all labels of images are {name!r}, which teaches nothing; label images of another class "
+            "too, or none"
+        )
+    return taught
 
 
 def _grid(pool: PatchPool) -> list[Patch]:

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.inference.training_data import read_training_data
+    from wsi_segment.model.errors import InputError
     from wsi_segment.model.recipe import make_recipe
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import make_bar
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.steps is not None:
         changes["steps"] = args.steps
     recipe = make_recipe(args.recipe, changes)
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: seeds start at 0")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
     with needs_extra("train", "training and export"):
         from wsi_segment.model.curves import draw_curves
