@@ -14,7 +14,7 @@ from wsi_segment.inference.engine import segment
 from wsi_segment.inference.geojson import write_geojson
 from wsi_segment.inference.mask_evaluation import evaluate_mask
 from wsi_segment.inference.run import Run
-from wsi_segment.inference.training_data import read_training_data
+from wsi_segment.inference.training_data import read_training_data, tile_spans
 from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.patches import extract_patches
 
@@ -52,11 +52,11 @@ def test_a_folder_of_slides_with_geojson_is_training_data(slides: Path) -> None:
     assert dataset.classes[1].color == (200, 0, 0)
     assert {item.split for item in dataset.items} == {"train", "val", "test"}
     item = dataset.items[0]
-    assert item.box == (0, 0, 512, 512)
+    assert item.box == (0, 0, 512, 600)
     pixels, mask = dataset.read_image(item), dataset.read_mask(item)
     assert mask is not None
-    assert pixels.shape == (512, 512, 3)
-    expected = np.zeros((512, 512), np.uint8)
+    assert pixels.shape == (600, 512, 3)
+    expected = np.zeros((600, 512), np.uint8)
     expected[100:300, 100:300] = 1
     expected[150:200, 150:200] = 2  # the later outline counts
     np.testing.assert_array_equal(mask, expected)
@@ -69,7 +69,7 @@ def test_pixels_are_those_that_the_engine_sees(slides: Path) -> None:
     item = dataset.items[0]
     whole = tissue_like(1200, 1600, seed=int(item.image.stem[1]))
     halved = whole.reshape(600, 2, 800, 2, 3).mean(axis=(1, 3))
-    assert np.abs(dataset.read_image(item) - halved[:512, :512]).max() <= 1
+    assert np.abs(dataset.read_image(item) - halved[:600, :512]).max() <= 1
 
 
 def test_a_manifest_may_name_slides_and_annotations(slides: Path) -> None:
@@ -81,6 +81,29 @@ def test_a_manifest_may_name_slides_and_annotations(slides: Path) -> None:
     dataset = read_training_data(slides, {})
     assert {item.group for item in dataset.split("train")} == {"case0", "case1"}
     assert dataset.read_mask(dataset.items[0]) is not None
+
+
+@pytest.mark.parametrize(
+    ("length", "spans"),
+    [
+        (60, [(0, 128)]),
+        (512, [(0, 512)]),
+        (639, [(0, 639)]),
+        (640, [(0, 512), (512, 640)]),
+        (1200, [(0, 512), (512, 1024), (1024, 1200)]),
+    ],
+)
+def test_tiles_of_a_slide_hold_whole_windows_and_no_pixel_twice(length: int, spans: list[tuple[int, int]]) -> None:
+    assert tile_spans(length) == spans
+
+
+def test_each_annotated_pixel_of_a_slide_counts_once(slides: Path) -> None:
+    for number in range(3):
+        write_annotations(slides / f"s{number}.geojson", square(900, 500, 600, "stroma"), square(0, 0, 90, "tumour"))
+    dataset = read_training_data(slides, {"mpp": 1.0})
+    masks = [dataset.read_mask(item) for item in dataset.items if item.group == "s0"]
+    counts = np.sum([np.bincount(mask.ravel(), minlength=3) for mask in masks if mask is not None], axis=0)
+    assert counts.tolist() == [600 * 800 - 300 * 300 - 45 * 45, 300 * 300, 45 * 45]
 
 
 def test_what_is_wrong_with_a_folder_of_slides_is_said(slides: Path) -> None:
@@ -133,6 +156,40 @@ def test_bach_slides_are_outlined_in_xml_and_normal_elsewhere(tmp_path: Path) ->
     (tmp_path / "WSI" / "A02.xml").write_text("<Annotations><Region></Annotations>")
     with pytest.raises(DatasetError, match=r"A02.xml: not ImageScope XML"):
         read_annotations(tmp_path / "WSI" / "A02.xml")
+
+
+def write_bach(folder: Path, pixels: np.ndarray, xml: str = BACH_XML) -> Path:
+    (folder / "WSI").mkdir()
+    for number in (1, 2, 3):
+        write_slide(folder / "slide.tiff", pixels, mpp=0.467).rename(folder / "WSI" / f"A0{number}.svs")
+        (folder / "WSI" / f"A0{number}.xml").write_text(xml)
+    return folder
+
+
+def test_tissue_of_a_bach_slide_that_no_outline_touches_is_normal(tmp_path: Path) -> None:
+    pixels = tissue_like(1100, 3300)
+    pixels[:, 1900:] = 255
+    dataset = read_training_data(write_bach(tmp_path, pixels), {"mpp": 0.934})
+    assert [item.box for item in dataset.items if item.group == "A01"] == [(0, 0, 512, 550), (512, 0, 1024, 550)]
+    without_outline = dataset.read_mask(dataset.items[1])
+    assert without_outline is not None
+    assert (without_outline == 1).all()
+
+
+def test_a_bach_outline_of_unknown_class_is_named(tmp_path: Path) -> None:
+    folder = write_bach(tmp_path, tissue_like(600, 600), BACH_XML.replace("carcinoma IN SITU", "Lymph node"))
+    with pytest.raises(DatasetError, match=r"A01.xml: class 'Lymph node' is not among normal, benign, in-situ"):
+        read_training_data(folder, {"mpp": 0.934})
+
+
+def test_a_bach_slide_without_its_outlines_is_named_and_one_that_never_had_any_left_out(tmp_path: Path) -> None:
+    folder = write_bach(tmp_path, tissue_like(600, 600))
+    (folder / "WSI" / "A01.svs").rename(folder / "WSI" / "01.svs")
+    (folder / "WSI" / "A01.xml").unlink()
+    assert {item.group for item in read_training_data(folder, {}).items} == {"A02", "A03"}
+    (folder / "WSI" / "A02.xml").unlink()
+    with pytest.raises(DatasetError, match=r"A02.xml: missing"):
+        read_training_data(folder, {})
 
 
 def test_a_mask_agrees_with_its_own_outlines(tmp_path: Path) -> None:

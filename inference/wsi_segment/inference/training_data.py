@@ -1,7 +1,8 @@
 """Training data of every kind, whole slides with annotations among them.
 
-A slide is cut into tiles that some annotation touches; they are read by the engine's own readers at the dataset's
-pixel size, so that a network is trained on the pixels that it will be given.
+A slide is cut into tiles that some annotation touches, and into those with tissue where tissue that is not annotated
+has a class; they are read by the engine's own readers at the dataset's pixel size, so that a network is trained on the
+pixels that it will be given.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,15 +20,16 @@ from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.slide import Slide, pixel_size_of
+from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import WINDOW, SegmentClass
-from wsi_segment.model.dataset import Dataset, ImageSource, Item, Pixels
+from wsi_segment.model.dataset import UNLABELLED, Dataset, ImageSource, Item, Pixels
 from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.loaders.manifest import CLASSES_FILE, read_classes, read_dataset
 from wsi_segment.model.loaders.options import OptionReader, Options
 from wsi_segment.model.splits import split_groups
 
 TILE = 4 * WINDOW
-"""Side of the tiles that slides are cut into, in pixels at the dataset's mpp."""
+"""Side of the tiles that slides are cut into, in pixels at the dataset's mpp; the last ones of a slide differ."""
 
 _MOST_OPEN = 32
 
@@ -85,8 +87,9 @@ def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Option
     reader.done()
     described = folder / CLASSES_FILE
     if described.is_file():
-        classes, stated, source = read_classes(described)
-        mpp, source = (mpp, "--data mpp") if mpp else (stated, source)
+        stated = read_classes(described)
+        classes = stated.classes
+        mpp, source = (mpp, "--data mpp") if mpp else (stated.mpp, stated.mpp_source)
     else:
         classes, source = _classes_of(annotations for _, annotations in pairs), "--data mpp"
     if not mpp:
@@ -137,20 +140,33 @@ class _SlideTiles:
         weakref.finalize(self, _close_all, self._open)
 
     def items(self) -> Iterator[Item]:
-        """The dataset's items, each slide as its annotated tiles."""
+        """The dataset's items, each slide as its tiles of which something is known."""
         for item in self._dataset.items:
             if item.mask is None or not item.mask.name.endswith(SUFFIXES):
                 yield item
                 continue
-            opened = self._slide(item)
-            frame = opened.pixels.frame
-            for y in range(0, frame.height, TILE):
-                for x in range(0, frame.width, TILE):
-                    # the last ones are moved inwards, so that each holds whole windows where the slide does
-                    x0, y0 = (min(a, max(0, b - TILE)) for a, b in ((x, frame.width), (y, frame.height)))
-                    box = Box(x0, y0, x0 + TILE, y0 + TILE)
-                    if opened.annotations.touches(box):
-                        yield replace(item, box=(box.x0, box.y0, box.x1, box.y1))
+            known = self._is_known(item)
+            frame = self._slide(item).pixels.frame
+            for y0, y1 in tile_spans(frame.height):
+                for x0, x1 in tile_spans(frame.width):
+                    if known(Box(x0, y0, x1, y1)):
+                        yield replace(item, box=(x0, y0, x1, y1))
+
+    def _is_known(self, item: Item) -> Callable[[Box], bool]:
+        """Whether pixels of a box of a slide have a class."""
+        opened = self._slide(item)
+        if self._dataset.unannotated == UNLABELLED:
+            return opened.annotations.touches
+        frame = opened.pixels.frame
+        tissue = find_tissue(opened.slide, frame, self._dataset.mpp, "otsu", lambda done, total: None)
+        return lambda box: opened.annotations.touches(box) or tissue.touches(box)
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        """See :class:`wsi_segment.model.dataset.ImageSource`."""
+        if item.box is None:
+            return self._files.shape(item)
+        box = Box(*item.box)
+        return box.height, box.width
 
     def image(self, item: Item) -> Pixels:
         """See :class:`wsi_segment.model.dataset.ImageSource`."""
@@ -179,24 +195,41 @@ class _SlideTiles:
             return self._open[item.image]
 
     def _opened(self, item: Item) -> _OpenSlide:
+        slide = open_slide(item.image)
+        try:
+            return self._annotated(slide, item)
+        except BaseException:
+            slide.close()
+            raise
+
+    def _annotated(self, slide: Slide, item: Item) -> _OpenSlide:
         assert item.mask is not None
-        slide, path = open_slide(item.image), item.mask
+        path = item.mask
         size = pixel_size_of(slide, item.image, None)
         frame = mask_frame(slide, size.mpp, self._dataset.mpp)
         origin = frame.s_x0 - slide.bounds.x0, frame.s_y0 - slide.bounds.y0
         ids = {entry.name: index for index, entry in enumerate(self._dataset.classes, start=1)}
 
         def class_of(name: str) -> int | None:
-            if self._dataset.class_of is not None:
-                return self._dataset.class_of(name)
             if not name or name.endswith("*"):
                 return None
-            if name not in ids:
-                raise DatasetError(f"{path}: class {name!r} is not among {', '.join(ids)}")
-            return ids[name]
+            class_id = (self._dataset.class_of or ids.get)(name)
+            if class_id is None:
+                raise DatasetError(f"{path}: class {name!r} is not among {', '.join(ids)}; correct the outline's class")
+            return class_id
 
         placed = AnnotationMap(read_annotations(path), class_of, origin, frame.downsample, self._dataset.unannotated)
         return _OpenSlide(slide, PixelSource(slide, frame), placed)
+
+
+def tile_spans(length: int) -> list[tuple[int, int]]:
+    """Starts and ends of tiles along an axis of a slide; none overlap, so that each pixel counts once.
+
+    The last one is as long as what is left, and where that is less than a window it belongs to the one before. A slide
+    smaller than a window has one tile of a window, which reaches over its edge.
+    """
+    starts = range(0, max(1, length - WINDOW + 1), TILE)
+    return list(zip(starts, [*starts[1:], max(length, WINDOW)], strict=True))
 
 
 def _close_all(slides: OrderedDict[Path, _OpenSlide]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,16 @@ from wsi_segment.model.errors import DatasetError
 
 UNLABELLED = 0
 
+LARGEST_PIXELS = 400_000_000
+"""A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+_PILLOWS_LIMIT = threading.Lock()
+_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,9 @@ class Item:
 class ImageSource(Protocol):
     """How the files of a dataset become pixels."""
 
+    def shape(self, item: Item) -> tuple[int, int]:
+        """Rows and columns of :meth:`image`, found without decoding it."""
+
     def image(self, item: Item) -> Pixels:
         """RGB (h, w, 3)."""
 
@@ -48,6 +58,10 @@ class ImageSource(Protocol):
 
 class ImageFiles:
     """Pictures, and masks that are 8-bit pictures of class ids."""
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        """See :class:`ImageSource`."""
+        return picture_shape(item.image)
 
     def image(self, item: Item) -> Pixels:
         """See :class:`ImageSource`."""
@@ -81,13 +95,21 @@ class Dataset:
     ordered: bool = False
     """Whether the classes are grades, from the mildest on, so that it matters how far a mistake is off."""
     class_of: Callable[[str], int | None] | None = None
-    """Class id of the name of an annotation, None to leave it out; without it names must be those of classes."""
+    """Class id of the name of an annotation, None for a name of no class; without it names are those of classes."""
     unannotated: int = UNLABELLED
     """Class id of what no annotation of a slide covers."""
 
     def split(self, name: Split) -> tuple[Item, ...]:
         """The items of one split."""
         return tuple(item for item in self.items if item.split == name)
+
+    def image_shape(self, item: Item) -> tuple[int, int]:
+        """Rows and columns of an item's pixels, found without decoding them.
+
+        Raises:
+            DatasetError: the file is missing or not an image.
+        """
+        return self.source.shape(item)
 
     def read_image(self, item: Item) -> Pixels:
         """RGB pixels (h, w, 3), uint8.
@@ -101,27 +123,77 @@ class Dataset:
         """Class ids (h, w), uint8, 0 = unlabelled; None for an item without a mask.
 
         Raises:
-            DatasetError: the file is missing, or holds ids that no class has.
+            DatasetError: the file is missing, of another size than its image, or holds ids that no class has.
         """
         if item.mask is None:
             return None
         mask = self.source.mask(item)
+        rows, columns = self.source.shape(item)
+        if mask.shape != (rows, columns):
+            raise DatasetError(
+                f"{item.mask}: {mask.shape[1]} x {mask.shape[0]} px, but its image {item.image} is "
+                f"{columns} x {rows}; make the mask at the size of the image"
+            )
         if int(mask.max(initial=0)) > len(self.classes):
             raise DatasetError(f"{item.mask}: holds id {mask.max()}, but there are only {len(self.classes)} classes")
         return mask
 
 
-def open_image(path: Path) -> Image.Image:
-    """An opened picture.
+def picture_shape(path: Path) -> tuple[int, int]:
+    """Rows and columns that a picture's header states.
 
     Raises:
-        DatasetError: it is missing or not a picture.
+        DatasetError: see :func:`open_header`.
     """
+    with open_header(path) as image:
+        return image.height, image.width
+
+
+def open_image(path: Path) -> Image.Image:
+    """An opened picture, decoded, so that damage is found.
+
+    Raises:
+        DatasetError: see :func:`open_header`, or its pixels are damaged.
+    """
+    image = open_header(path)
     try:
-        image = Image.open(path)
         image.load()
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: missing, though the dataset names it") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
+        image.close()
         raise DatasetError(f"{path}: not a readable image ({error})") from error
     return image
+
+
+def open_header(path: Path) -> Image.Image:
+    """An opened picture of which the header alone was read.
+
+    Raises:
+        DatasetError: it is missing, not a picture, or larger than ``LARGEST_PIXELS``.
+    """
+    try:
+        image = _open_of_any_size(path)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: missing, though the dataset names it") from error
+    except _UNREADABLE as error:
+        raise DatasetError(f"{path}: not a readable image ({error})") from error
+    if image.width * image.height > LARGEST_PIXELS:
+        image.close()
+        raise DatasetError(
+            f"{path}: {image.width} x {image.height} px, more than the {LARGEST_PIXELS:,} that are decoded whole; cut "
+            "it up, or give it as a pyramidal slide with annotations"
+        )
+    return image
+
+
+def _open_of_any_size(path: Path) -> Image.Image:
+    """Pillow warns of 89 megapixels and refuses 179, but scans of training data, which is the user's own, are larger.
+
+    Its limit is lifted for the moment in which it reads the header; whoever else opens a picture just then has a
+    limit of their own, as the readers of slides do.
+    """
+    with _PILLOWS_LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

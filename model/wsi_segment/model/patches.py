@@ -85,11 +85,11 @@ def extract_patches(dataset: Dataset, items: Iterable[Item], source: PatchSource
             ``images`` with a label. With the latter, an image with mask and label gives each window twice.
 
     Raises:
-        DatasetError: an image is smaller than a patch, or its mask has another size.
+        DatasetError: an image is smaller than a patch, or see :meth:`Dataset.read_mask`.
     """
     for item in items:
         mask = dataset.read_mask(item)
-        shape = dataset.read_image(item).shape[:2] if mask is None else mask.shape
+        shape = dataset.image_shape(item)
         if min(shape) < WINDOW:
             raise DatasetError(f"{item.image}: {shape[1]} x {shape[0]} px is less than a patch of {WINDOW} px")
         for y in grid_offsets(shape[0]):
@@ -123,7 +123,7 @@ class PatchReader:
         Without a mask all ids are 0, unlabelled.
 
         Raises:
-            DatasetError: image and mask differ in size.
+            DatasetError: see :class:`Dataset`.
         """
         image, mask = self._decoded(patch.item)
         y = min(max(patch.y + dy, 0), image.shape[0] - WINDOW)
@@ -137,11 +137,6 @@ class PatchReader:
             self._cache.move_to_end(item)
             return self._cache[item]
         image, mask = self._dataset.read_image(item), self._dataset.read_mask(item)
-        if mask is not None and mask.shape != image.shape[:2]:
-            raise DatasetError(
-                f"{item.mask}: {mask.shape[1]} x {mask.shape[0]} px, but its image is "
-                f"{image.shape[1]} x {image.shape[0]}"
-            )
         self._cache[item] = image, mask
         self._bytes += _size(image, mask)
         while self._bytes > self._max_bytes and len(self._cache) > 1:

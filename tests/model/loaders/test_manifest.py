@@ -9,6 +9,7 @@ from PIL import Image
 
 from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.loaders.manifest import read_dataset
+from wsi_segment.model.patches import extract_patches
 
 CLASSES = {"classes": [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}], "mpp": 0.5}
 
@@ -82,6 +83,31 @@ def test_a_damaged_image_is_named(folder: Path) -> None:
     dataset = read_dataset(folder)
     with pytest.raises(DatasetError, match=r"b.png: not a readable image"):
         dataset.read_image(dataset.items[1])
+
+
+def test_a_mask_of_another_size_is_named_before_any_patch_is_drawn(folder: Path) -> None:
+    Image.fromarray(np.ones((150, 140), np.uint8)).save(folder / "a_mask.png")
+    dataset = read_dataset(folder)
+    with pytest.raises(DatasetError, match=r"a_mask.png: 140 x 150 px, but its image .*a.png is 150 x 140"):
+        list(extract_patches(dataset, dataset.split("train")))
+
+
+def test_a_byte_order_mark_of_excel_does_no_harm(folder: Path) -> None:
+    for name in ("manifest.csv", "classes.json"):
+        (folder / name).write_text((folder / name).read_text(), encoding="utf-8-sig")
+    assert len(read_dataset(folder).items) == 3
+
+
+def test_a_picture_is_read_whatever_pillow_warns_of_up_to_a_limit_that_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    dataset = read_dataset(folder)
+    assert dataset.read_image(dataset.items[0]).shape == (140, 150, 3)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    monkeypatch.setattr("wsi_segment.model.dataset.LARGEST_PIXELS", 20_000)
+    with pytest.raises(DatasetError, match=r"a.png: 150 x 140 px, more than the 20,000 .* as a pyramidal slide"):
+        dataset.read_image(dataset.items[0])
 
 
 def test_ebhi_seg_is_understood(ebhi_seg: Path) -> None:

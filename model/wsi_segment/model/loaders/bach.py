@@ -2,18 +2,20 @@
 
 ``Photos/{Normal,Benign,InSitu,Invasive}/*.tif`` have image-level labels, in ``Photos/microscopy_ground_truth.csv``
 without a header; ``WSI/A01.svs`` has outlines in ``WSI/A01.xml`` (Aperio ImageScope). What is not outlined is normal.
+The slides ``WSI/01.svs`` to ``20.svs`` were never outlined, and are left out.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image
+from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image, picture_shape
 from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.loaders.options import OptionReader, Options
 from wsi_segment.model.splits import split_groups
@@ -42,7 +44,7 @@ def read_bach(folder: Path, options: Options) -> Dataset:
     Options: ``mpp`` (default 0.42) is what photos are reduced to and the level that slides are read at.
 
     Raises:
-        DatasetError: a photo or an XML file is missing, or a label is unknown.
+        DatasetError: a photo, a slide or the XML file of an A-numbered slide is missing, or a label is unknown.
     """
     reader = OptionReader("BACH", options)
     mpp = reader.number("mpp", MPP, MPP, 8.0)
@@ -66,8 +68,10 @@ def read_bach(folder: Path, options: Options) -> Dataset:
 
 
 def class_of(name: str) -> int | None:
-    """Class id of an outline's label, by the part of it that counts, in any case."""
+    """Class id of an outline's label, by the part of it that counts, in any case; None for a label of no class."""
     text = name.lower()
+    if text.strip() == "normal":  # abnormal is something else
+        return 1
     for part, class_id in (("benign", 2), ("situ", 3), ("invasive", 4)):
         if part in text:
             return class_id
@@ -78,17 +82,21 @@ class _Photos(ImageFiles):
     def __init__(self, scale: float) -> None:
         self._scale = scale
 
+    def shape(self, item: Item) -> tuple[int, int]:
+        rows, columns = picture_shape(item.image)
+        return round(rows * self._scale), round(columns * self._scale)
+
     def image(self, item: Item) -> Pixels:
         with open_image(item.image) as image:
-            size = round(image.width * self._scale), round(image.height * self._scale)
-            return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX))
+            rows, columns = self.shape(item)
+            return np.asarray(image.convert("RGB").resize((columns, rows), Image.Resampling.BOX))
 
 
 def _photos(folder: Path) -> list[Item]:
     truth = folder / TRUTH
     if not truth.is_file():
         return []
-    with truth.open(newline="", encoding="utf-8") as file:
+    with truth.open(newline="", encoding="utf-8-sig") as file:
         rows = [row for row in csv.reader(file) if row]
     splits = split_groups(row[0] for row in rows)
     items = []
@@ -106,6 +114,11 @@ def _photos(folder: Path) -> list[Item]:
 def _slides(folder: Path) -> list[Item]:
     slides = sorted((folder / "WSI").glob("*.svs")) if (folder / "WSI").is_dir() else []
     annotated = [slide for slide in slides if slide.with_suffix(".xml").is_file()]
+    for slide in slides:
+        if slide not in annotated and re.fullmatch(r"A\d+", slide.stem):
+            raise DatasetError(
+                f"{slide.with_suffix('.xml')}: missing; BACH outlines every slide that is named A and a number"
+            )
     splits = split_groups(slide.stem for slide in annotated)
     outlines = sorted((folder / "WSI").glob("*.xml")) if slides else []
     for outline in outlines:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image
+from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image, picture_shape
 from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.loaders.options import OptionReader, Options
 from wsi_segment.model.splits import split_groups
@@ -73,6 +73,9 @@ class _Resized(ImageFiles):
     def __init__(self, size: int) -> None:
         self._size = size
 
+    def shape(self, item: Item) -> tuple[int, int]:
+        return (self._size, self._size) if self._size else picture_shape(item.image)
+
     def image(self, item: Item) -> Pixels:
         with open_image(item.image) as image:
             return np.asarray(self._resized(image.convert("RGB")))
@@ -80,11 +83,10 @@ class _Resized(ImageFiles):
     def mask(self, item: Item) -> Pixels:
         """A JPEG is never exactly black and white, so it is resized first and then divided in the middle."""
         assert item.mask is not None
-        with open_image(item.mask) as mask, open_image(item.image) as image:
-            if mask.size != image.size:
-                raise DatasetError(
-                    f"{item.mask}: {mask.width} x {mask.height} px, but its image is {image.width} x {image.height}"
-                )
+        rows, columns = picture_shape(item.image)
+        with open_image(item.mask) as mask:
+            if mask.size != (columns, rows):
+                raise DatasetError(f"{item.mask}: {mask.width} x {mask.height} px, but its image is {columns} x {rows}")
             grey = np.asarray(self._resized(mask.convert("L")))
         return np.where(grey > 127, np.uint8(2), np.uint8(1))
 

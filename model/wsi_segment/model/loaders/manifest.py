@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -52,7 +53,7 @@ def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset
     OptionReader("a manifest", options).done()
     if not manifest.is_file():
         raise DatasetError(f"{path}: no manifest there; give a CSV file with the columns {','.join(COLUMNS)}")
-    with manifest.open(newline="", encoding="utf-8") as file:
+    with manifest.open(newline="", encoding="utf-8-sig") as file:  # Excel begins its UTF-8 with a byte-order mark
         reader = csv.DictReader(file)
         header = tuple(reader.fieldnames or ())
         rows = list(reader)
@@ -67,16 +68,36 @@ def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset
     return dataset
 
 
-def read_classes(path: Path) -> tuple[tuple[SegmentClass, ...], float, str]:
-    """Classes, mpp and where that comes from, of a ``classes.json``.
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a ``classes.json`` says of its dataset."""
+
+    classes: tuple[SegmentClass, ...]
+    mpp: float
+    mpp_source: str
+    name: str | None
+    attribution: str
+    license: str
+    ordered: bool
+
+
+def read_classes(path: Path) -> Description:
+    """What a ``classes.json`` says.
 
     Raises:
         DatasetError: it is missing or wrong.
     """
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        classes = tuple(SegmentClass.model_validate(entry) for entry in described["classes"])
-        return classes, float(described["mpp"]), str(described.get("mpp_source", CLASSES_FILE))
+        described = json.loads(path.read_text(encoding="utf-8-sig"))
+        return Description(
+            classes=tuple(SegmentClass.model_validate(entry) for entry in described["classes"]),
+            mpp=float(described["mpp"]),
+            mpp_source=str(described.get("mpp_source", CLASSES_FILE)),
+            name=described.get("name"),
+            attribution=described.get("attribution", ""),
+            license=described.get("license", "not stated"),
+            ordered=bool(described.get("ordered", False)),
+        )
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: missing; it names the classes, their colours and the mpp") from error
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, ValidationError) as error:
@@ -85,9 +106,8 @@ def read_classes(path: Path) -> tuple[tuple[SegmentClass, ...], float, str]:
 
 def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
     folder = manifest.parent
-    classes, mpp, mpp_source = read_classes(folder / CLASSES_FILE)
-    described = json.loads((folder / CLASSES_FILE).read_text(encoding="utf-8"))
-    ids = {entry.name: index for index, entry in enumerate(classes, start=1)}
+    described = read_classes(folder / CLASSES_FILE)
+    ids = {entry.name: index for index, entry in enumerate(described.classes, start=1)}
 
     def item(line: int, row: dict[str, str]) -> Item:
         where = f"{manifest}, line {line}"
@@ -111,14 +131,14 @@ def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
         )
 
     return Dataset(
-        name=described.get("name", folder.name),
-        classes=classes,
-        mpp=mpp,
-        mpp_source=mpp_source,
+        name=folder.name if described.name is None else described.name,
+        classes=described.classes,
+        mpp=described.mpp,
+        mpp_source=described.mpp_source,
         items=tuple(item(line, row) for line, row in enumerate(rows, start=2)),
-        attribution=described.get("attribution", ""),
-        license=described.get("license", "not stated"),
-        ordered=bool(described.get("ordered", False)),
+        attribution=described.attribution,
+        license=described.license,
+        ordered=described.ordered,
     )
 
 
