@@ -10,7 +10,8 @@ from PIL import Image
 
 from wsi_segment.model.dataset import SPLITS
 from wsi_segment.model.errors import DatasetError, InputError
-from wsi_segment.model.loaders.gleason2019 import fuse_by_majority, fuse_by_staple
+from wsi_segment.model.loaders import gleason2019
+from wsi_segment.model.loaders.gleason2019 import fuse_by_majority
 from wsi_segment.model.loaders.manifest import read_dataset
 from wsi_segment.model.patches import PatchKind, extract_patches
 
@@ -98,8 +99,6 @@ def gleason(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("fusion", ["staple", "majority"])
 def test_gleason_maps_of_several_experts_are_fused(gleason: Path, fusion: str) -> None:
-    if fusion == "staple":
-        pytest.importorskip("SimpleITK", reason="STAPLE needs SimpleITK, of the extra [train]")
     dataset = read_dataset(gleason, {"fusion": fusion})
     assert len(dataset.items) == 10
     assert len({item.group for item in dataset.items}) == 5
@@ -124,11 +123,36 @@ def test_fusing_by_hand() -> None:
     maps = [np.array([[row]], np.uint8) for row in (1, 2, 2)]
     assert fuse_by_majority(maps).item() == 2
     assert fuse_by_majority([np.array([[0, 0, 3]], np.uint8), np.array([[0, 1, 1]], np.uint8)]).tolist() == [[0, 1, 1]]
-    pytest.importorskip("SimpleITK")
-    good = np.repeat(np.array([[1, 2, 3, 4]], np.uint8), 30, axis=0)
-    poor = np.roll(good, 1, axis=1)
-    assert (fuse_by_staple([good, good, poor]) == good).all()
-    assert (fuse_by_staple([good, good]) == good).all()
+
+
+def test_the_majority_may_say_that_a_pixel_has_no_label() -> None:
+    votes = np.array([[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 2, 2], [0, 2, 2], [2, 2, 3]], np.uint8)
+    assert fuse_by_majority([row[None] for row in votes]).tolist() == [[0, 2, 0]]
+
+
+def test_maps_are_fused_once_however_often_a_core_is_read(gleason: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = []
+
+    def count(maps: list[np.ndarray]) -> np.ndarray:
+        fused.append(maps)
+        return fuse_by_majority(maps)
+
+    monkeypatch.setattr(gleason2019, "fuse_by_majority", count)
+    dataset = read_dataset(gleason, {"fusion": "majority"})
+    first, again = dataset.read_mask(dataset.items[0]), dataset.read_mask(dataset.items[0])
+    assert first is not None
+    np.testing.assert_array_equal(first, again)
+    assert len(fused) == 1
+
+
+def test_no_core_is_decoded_for_its_size(gleason: Path) -> None:
+    dataset = read_dataset(gleason, {"fusion": "majority"})
+    item = dataset.items[0]
+    item.image.write_bytes(item.image.read_bytes()[:700])  # its header is whole, its pixels are gone
+    assert dataset.image_shape(item) == (140, 160)
+    assert dataset.read_mask(item) is not None
+    with pytest.raises(DatasetError, match="not a readable image"):
+        dataset.read_image(item)
 
 
 def test_damaged_gleason_folders_are_named(gleason: Path) -> None:
