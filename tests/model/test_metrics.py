@@ -79,3 +79,9 @@ def test_intervals_come_from_drawing_cases() -> None:
     assert low < 0.3
     assert high > 0.7
     assert bootstrap_intervals([right, wrong]) == bootstrap_intervals([right, wrong])
+
+
+def test_a_class_that_no_drawn_case_has_does_not_lower_the_interval() -> None:
+    # of two draws of the first case the second class is in no truth, though some pixels are taken for it
+    first, second = np.array([[90, 10, 0], [0, 0, 0]]), np.array([[0, 0, 0], [0, 100, 0]])
+    assert bootstrap_intervals([first, second])["macro_f1"] == (round(180 / 190, 4), 1.0)

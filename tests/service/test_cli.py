@@ -436,7 +436,12 @@ def test_evaluate_measures_and_records(tmp_path: Path, capsys: pytest.CaptureFix
     figures = json.loads(capsys.readouterr().out)
     assert figures["macro_f1"] > 0.9
     assert figures["majority_baseline"]["macro_f1"] < 0.4
-    assert json.loads((model.folder / "card.json").read_text())["metrics"]["val"]["macro_f1"] == figures["macro_f1"]
+    recorded = json.loads((model.folder / "card.json").read_text())["metrics"]["val"]
+    assert recorded["macro_f1"] == figures["macro_f1"]
+    assert np.sum(recorded["confusion"], axis=1).tolist() == np.bincount(truth.ravel())[1:].tolist()
+    assert recorded["per_class"]["red"]["recall"] == round(
+        recorded["confusion"][0][0] / sum(recorded["confusion"][0]), 4
+    )
     assert figures["intervals_95"]["macro_f1"][0] <= figures["macro_f1"] <= figures["intervals_95"]["macro_f1"][1]
     sheet = tmp_path / "sheet.png"
     assert main(["evaluate", str(model.folder), str(tmp_path), "--sheet", str(sheet)]) == 0

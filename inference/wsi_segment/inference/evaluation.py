@@ -72,7 +72,11 @@ class Evaluation:
         return sum(found) / len(found) if found else None
 
     def as_dict(self) -> dict[str, Any]:
-        """All scores, plain, for JSON and for the card."""
+        """All scores, plain, for JSON and for the card.
+
+        ``confusion`` is what they come from: pixels, a row for each true class and a column for each predicted one, in
+        the card's order, with those that were not analysed in the last column.
+        """
         names, confusion, accuracy = list(self.names), self.confusion, self.image_accuracy
         baseline = np.zeros_like(confusion)
         baseline[:, self.baseline_class - 1] = confusion.sum(axis=1)
@@ -82,6 +86,7 @@ class Evaluation:
             "cases": len({image.item.group for image in self.images}),
             **_headline(confusion),
             "per_class": score(confusion).as_dict(names)["per_class"],
+            "confusion": confusion.tolist(),
             **({"per_label": self._per_label()} if accuracy is not None else {}),
             "intervals_95": bootstrap_intervals(self._by_case()),
             "calibration_error": round(self.calibration_error, 4),
@@ -112,7 +117,8 @@ class Evaluation:
         return [_sum(images) for images in groups.values()]
 
     def _bach_score(self) -> float | None:
-        scores = [bach_score(image.confusion) for image in self.images]
+        """Mean over cases, which are slides where slides were cut into tiles: the challenge scores each slide."""
+        scores = [bach_score(confusion) for confusion in self._by_case()]
         known = [value for value in scores if not np.isnan(value)]
         return round(float(np.mean(known)), 4) if known else None
 
@@ -185,8 +191,7 @@ def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[
         DatasetError: they differ in size.
     """
     truth, pixels = dataset.read_mask(item), dataset.read_image(item)
-    if truth is None or truth.shape != pixels.shape[:2]:
-        raise DatasetError(f"{item.mask}: is not of the size of its image {item.image}")
+    assert truth is not None
     return truth, pixels
 
 

@@ -88,7 +88,7 @@ class ModelCard(_Strict):
     intended_use: str = Field(min_length=1)
     limitations: str = Field(min_length=1)
     metrics: dict[str, Any] = {}
-    """Measured figures: on what split, how many cases, and the numbers."""
+    """Measured figures: on what split, how many cases, the numbers, and the confusion matrix that they come from."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> ModelCard:

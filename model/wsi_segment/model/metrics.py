@@ -114,6 +114,9 @@ def lesion_dice(confusion: Confusion, background: int = 1) -> float:
 def bootstrap_intervals(cases: list[Confusion], draws: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % intervals of the headline figures: percentiles over cases drawn with replacement (Efron 1979).
 
+    Macro F1 of a draw is the mean over the classes in the truth of that draw. A class of few cases is often in none of
+    those drawn: its F1 would be 0 as soon as some pixel is taken for it, and the interval would lie too low.
+
     Args:
         cases: A confusion matrix a case; cases are what is independent, not images.
         draws: How many times.
@@ -123,8 +126,9 @@ def bootstrap_intervals(cases: list[Confusion], draws: int = 1000, seed: int = 0
     values: dict[str, list[float]] = {"lesion_dice": [], "macro_f1": [], "micro_f1": []}
     for _ in range(draws):
         confusion = stacked[rng.integers(len(cases), size=len(cases))].sum(axis=0)
-        scores = score(confusion)
-        for name, value in zip(values, (lesion_dice(confusion), scores.macro_f1, scores.micro_f1), strict=True):
+        scores, occurs = score(confusion), confusion.any(axis=1)
+        macro_f1 = float(scores.f1[occurs].mean()) if occurs.any() else float("nan")
+        for name, value in zip(values, (lesion_dice(confusion), macro_f1, scores.micro_f1), strict=True):
             values[name].append(value)
     return {
         name: (round(float(np.nanpercentile(found, 2.5)), 4), round(float(np.nanpercentile(found, 97.5)), 4))

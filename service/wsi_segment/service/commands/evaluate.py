@@ -93,7 +93,7 @@ def _of_model(args: argparse.Namespace) -> int:
         metrics = model.card.metrics | {args.split: {"dataset": dataset.name, **figures}}
         write_card(model.card.model_copy(update={"metrics": metrics}), model.folder)
     if args.json:
-        print(json.dumps(figures | {"confusion": result.confusion.tolist()}, indent=2))
+        print(json.dumps(figures, indent=2))
     elif not args.quiet:
         _print_table(f"{figures['split']}: {figures['images']} images of {figures['cases']} cases", figures)
     return 0
