@@ -84,9 +84,9 @@ def test_train_export_and_run_from_the_command_line(tmp_path: Path, capsys: pyte
         expected = load_run(tmp_path / "run").network(normalise(torch.from_numpy(PATCHES).permute(0, 3, 1, 2)))
     np.testing.assert_allclose(OnnxNetwork(model, "cpu")(PATCHES), expected.numpy(), atol=1e-3)
     slide = write_slide(tmp_path / "slide.tiff", tissue_like(300, 400))
-    mask = tmp_path / "mask.zarr"
-    assert main([str(slide), "--out", str(mask), "--model", str(tmp_path / "my-model"), "--mpp", "0.5"]) == 0
-    assert set(np.unique(class_map(mask))) - {0} <= {1, 2}
-    assert class_map(mask).any()
+    out = tmp_path / "mask.zarr"
+    assert main([str(slide), "--out", str(out), "--model", str(tmp_path / "my-model"), "--mpp", "0.5"]) == 0
+    assert set(np.unique(class_map(out))) - {0} <= {1, 2}
+    assert class_map(out).any()
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "my-model")]) == 2
     assert "--overwrite" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_what_cannot_be_decided_is_unlabelled() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_staple_finds_what_simpleitk_finds(seed: int) -> None:
-    sitk: Any = pytest.importorskip("SimpleITK", reason="SimpleITK, of the extra [train], is the reference")
+    sitk: Any = pytest.importorskip("SimpleITK", reason="SimpleITK, of the extra [test], is the reference")
     maps = made_maps(seed)
     assert any((one != other).any() for one, other in pairwise(maps))
     reference = sitk.MultiLabelSTAPLEImageFilter()
