@@ -147,6 +147,66 @@ def test_three_crashes_fail_a_job_and_the_queue_goes_on(database: Database) -> N
     assert claimed(queue).id == sound
 
 
+def test_a_job_that_gets_further_between_crashes_is_not_given_up(database: Database) -> None:
+    (long,) = accept(database)
+    queue = Queue(database, "host/1/a")
+
+    def run_and_crash(kept: int) -> Job:
+        job = claimed(queue)
+        queue.progress(job, "tissue", 5, 5)
+        queue.progress(job, "segment", kept + 7, 100, kept)  # what was in flight at the crash is lost
+        free_owners(database, ["host/1/a"], "it was stopped")
+        return state(database, long)
+
+    for kept in range(0, 60, 10):
+        assert run_and_crash(kept).status == "accepted"
+    failed = run_and_crash(50)  # the third in a row that found no more than that
+    assert failed.status == "failed"
+    assert failed.message.startswith("the worker ended 3 times")
+
+
+def test_a_service_that_stops_blames_no_job(database: Database) -> None:
+    (job_id,) = accept(database)
+    queue = Queue(database, "host/1/a")
+    for _ in range(5):
+        claimed(queue)
+        free_owners(database, ["host/1/a"], "the service was stopped", crashed=False)
+    assert (state(database, job_id).status, state(database, job_id).crashes) == ("accepted", 0)
+
+
+def test_a_job_whose_results_were_removed_has_results_again_after_a_retry(database: Database, tmp_path: Path) -> None:
+    (job_id,) = accept(database)
+    jobs, queue = Jobs(database), Queue(database, "host/1/a")
+    queue.end(claimed(queue), "failed", "no")
+    Housekeeping(database, tmp_path, keep_days=None, min_free=0).remove_results(job_id)
+    assert state(database, job_id).removed is not None
+    assert jobs.retry(job_id)
+    queue.end(claimed(queue), "successful")
+    assert state(database, job_id).removed is None
+
+
+def test_a_batch_that_is_tried_again_takes_a_turn_a_job(database: Database) -> None:
+    large = accept(database, 4, batch="large")
+    jobs = Jobs(database)
+    batch = state(database, large[0]).batch
+    assert batch is not None
+    jobs.cancel_batch(batch)
+    assert jobs.retry_batch(batch) == 4
+    later = accept(database, 2)
+    queue = Queue(database, "host/1/a")
+    order = [claimed(queue).id for _ in range(6)]
+    assert order == [large[0], later[0], large[1], later[1], large[2], large[3]]
+
+
+def test_turns_are_those_of_jobs_of_the_same_priority(database: Database) -> None:
+    queue = Queue(database, "host/1/a")
+    urgent = accept(database, 3, priority=5, batch="urgent")
+    assert claimed(queue).id == urgent[0]
+    calm = accept(database, 2)  # turns 0 and 1, though that of the urgent ones is 1 by now
+    between = accept(database, 1)
+    assert [claimed(queue).id for _ in range(5)] == [*urgent[1:], calm[0], between[0], calm[1]]
+
+
 def test_giving_a_job_back_is_no_crash(database: Database) -> None:
     (job_id,) = accept(database)
     queue = Queue(database, "host/1/a")
@@ -262,7 +322,7 @@ def test_an_older_database_is_copied_before_it_is_changed(tmp_path: Path, monkey
     (later / "versions").mkdir(parents=True)
     for path in (*steps.glob("*.py"), *steps.glob("versions/*.py")):
         (later / path.relative_to(steps)).write_bytes(path.read_bytes())
-    step = "revision = '9999'\ndown_revision = '0001'\nfrom alembic import op\n"
+    step = f"revision = '9999'\ndown_revision = '{VERSION}'\nfrom alembic import op\n"
     (later / "versions" / "v9999_next.py").write_text(f"{step}def upgrade(): op.execute('DELETE FROM jobs')\n")
     monkeypatch.setattr(database_module, "_MIGRATIONS", later)
     monkeypatch.setattr(database_module, "VERSION", "9999")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
 from wsi_segment.service.database import Database
 from wsi_segment.service.events import append_events, next_numbers
@@ -34,6 +35,7 @@ class Job:
     owner: str | None
     lease: float | None
     crashes: int
+    kept: int
     cancel: float | None
     created: float
     started: float | None
@@ -121,9 +123,12 @@ class Jobs:
                 )
                 row = {name: getattr(batch, name) for name in ("id", "number", "name", "created", "jobs")}
                 connection.execute(insert(batches).values(row))
-            first, turn = next_numbers(connection, "jobs", len(wanted)), _current_turn(connection)
+            first, turns = next_numbers(connection, "jobs", len(wanted)), _turns(connection, [one.priority for one in wanted])
             batch_id = None if batch is None else batch.id
-            rows = [_new_row(one, first + i, turn + i, batch_id, now) for i, one in enumerate(wanted)]
+            rows = [
+                _new_row(one, first + i, turn, batch_id, now)
+                for i, (one, turn) in enumerate(zip(wanted, turns, strict=True))
+            ]
             connection.execute(insert(jobs), rows)
             append_events(connection, "accepted", [(row["id"], batch_id, {}) for row in rows])
             accepted = Accepted(tuple(Job(**row) for row in rows), batch)
@@ -216,13 +221,22 @@ class Jobs:
     def _retry(self, which: ColumnElement[bool]) -> int:
         with self._database.write() as connection:
             again = connection.execute(
-                update(jobs)
+                select(jobs.c.id, jobs.c.batch, jobs.c.priority)
                 .where(which, jobs.c.status.in_(("failed", "dismissed")))
-                .values(
-                    status="accepted", turn=_current_turn(connection), cancel=None, crashes=0, finished=None, message=""
-                )
-                .returning(jobs.c.id, jobs.c.batch)
+                .order_by(jobs.c.number)
             ).all()
+            if not again:
+                return 0
+            turns = _turns(connection, [row.priority for row in again])
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == bindparam("job"))
+                .values(
+                    status="accepted", turn=bindparam("next"), cancel=None, crashes=0, kept=0, finished=None,
+                    removed=None, message="",
+                ),  # fmt: skip
+                [{"job": row.id, "next": turn} for row, turn in zip(again, turns, strict=True)],
+            )
             append_events(connection, "accepted", [(row.id, row.batch, {}) for row in again])
         return len(again)
 
@@ -244,14 +258,21 @@ class Jobs:
         return [Batch(**row._mapping, counts=counted[row.id]) for row in found]
 
 
-def _current_turn(connection: Connection) -> int:
-    """The turn that is up: that of the first job in the queue (start-time fair queueing, Goyal et al. 1996).
+def _turns(connection: Connection, priorities: Sequence[int]) -> list[int]:
+    """Turns for jobs that come into the queue now (start-time fair queueing, Goyal et al. 1996).
 
-    A batch takes one turn a job from here on, so that a job posted later comes after those whose turn it is,
-    and not after the whole of a large batch.
+    They take one turn each, from the one that is up among jobs of their priority, so that a job posted later comes
+    after those whose turn it is, and not after the whole of a large batch.
     """
-    waiting = connection.execute(select(func.min(jobs.c.turn)).where(jobs.c.status == "accepted")).scalar()
-    return 0 if waiting is None else int(waiting)
+    taken: Counter[int] = Counter()
+    for priority in set(priorities):
+        waiting = select(func.min(jobs.c.turn)).where(jobs.c.status == "accepted", jobs.c.priority == priority)
+        taken[priority] = connection.execute(waiting).scalar() or 0
+    turns = []
+    for priority in priorities:
+        turns.append(taken[priority])
+        taken[priority] += 1
+    return turns
 
 
 def _new_row(wanted: Wanted, number: int, turn: int, batch: str | None, now: float) -> dict[str, Any]:
@@ -267,6 +288,7 @@ def _new_row(wanted: Wanted, number: int, turn: int, batch: str | None, now: flo
         "turn": turn,
         "fence": 0,
         "crashes": 0,
+        "kept": 0,
         "created": now,
         "done": 0,
         "total": 0,

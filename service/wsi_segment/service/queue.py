@@ -23,7 +23,7 @@ from wsi_segment.service.tables import jobs
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 MOST_CRASHES = 3
-"""So often may a worker end while it works on a job; then the job is to blame."""
+"""So often in a row may workers end while they work on a job, with nothing more of it finished; then it is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,24 @@ class Queue:
         """
         self._write(job, None, {}, lease=time.time() + LEASE_SECONDS)
 
-    def progress(self, job: Job, stage: str, done: int, total: int) -> None:
-        """Tell how far a job is; see :meth:`renew`."""
+    def progress(self, job: Job, stage: str, done: int, total: int, kept: int | None = None) -> None:
+        """Tell how far a job is; see :meth:`renew`.
+
+        Args:
+            job: That was claimed.
+            stage: Of the engine, or of what follows it.
+            done: Of that stage.
+            total: Of that stage.
+            kept: Windows that this run found finished, where that is known by now. If they are more than the last run
+                had found, a crash between the two was the first of its row: a long job outlives many a power cut, while
+                one that takes its host along gets no further, and is given up.
+        """
         data = {"stage": stage, "done": done, "total": total}
-        self._write(job, "progress", data, lease=time.time() + LEASE_SECONDS, **data)
+        row: dict[str, Any] = {**data, "lease": time.time() + LEASE_SECONDS}
+        if kept is not None:
+            further = (jobs.c.kept < kept) & (jobs.c.crashes > 1)
+            row |= {"kept": kept, "crashes": case((further, 1), else_=jobs.c.crashes)}
+        self._write(job, "progress", data, **row)
 
     def end(self, job: Job, status: Status, message: str = "") -> None:
         """Record a job's end; see :meth:`renew`."""
@@ -125,16 +139,21 @@ class Queue:
                 append_events(connection, kind, [(job.id, job.batch, data)])
 
 
-def free(connection: Connection, which: ColumnElement[bool], reason: str) -> None:
+def free(connection: Connection, which: ColumnElement[bool], reason: str, crashed: bool = True) -> None:
     """Take running jobs from workers that ended: again into the queue, or to an end that was due.
 
     Args:
         connection: In a transaction that writes.
         which: The jobs.
         reason: Why the worker ended, for the job's message.
+        crashed: Whether the job may be to blame.
     """
     running = (jobs.c.status == "running") & which
     _finish(connection, running & jobs.c.cancel.is_not(None), "dismissed", "cancelled")
+    if not crashed:
+        _requeue(connection, running, reason, 0)
+        return
+    # the count begins anew where more was finished meanwhile, see Queue.progress
     spent = f"the worker ended {MOST_CRASHES} times while it was at work on this slide: {reason}"
     _finish(connection, running & (jobs.c.crashes >= MOST_CRASHES - 1), "failed", spent)
     _requeue(connection, running, reason, 1)
@@ -148,13 +167,20 @@ def free_dead_owners(database: Database) -> int:
     return free_owners(database, dead, "it was stopped")
 
 
-def free_owners(database: Database, owners: Iterable[str], reason: str) -> int:
-    """Free the jobs of owners that ended; how many that were."""
+def free_owners(database: Database, owners: Iterable[str], reason: str, crashed: bool = True) -> int:
+    """Free the jobs of owners that ended; how many that were.
+
+    Args:
+        database: Of the jobs.
+        owners: That ended.
+        reason: Why, for the jobs' messages.
+        crashed: False where the service ended them itself, for which no job is to blame.
+    """
     which = jobs.c.owner.in_(list(owners))
     with database.write() as connection:
         count = len(connection.execute(select(jobs.c.id).where(jobs.c.status == "running", which)).all())
         if count:
-            free(connection, which, reason)
+            free(connection, which, reason, crashed)
     return count
 
 

@@ -87,6 +87,7 @@ class Supervisor:
             except Exception:
                 log.exception("supervising failed; it is tried again")
             self._over.wait(_LOOK_SECONDS)
+        self._tell(b"stop\n")  # again: one may have been started while the others were told
         deadline = time.monotonic() + STOP_SECONDS
         for worker in self._workers:
             try:
@@ -96,7 +97,8 @@ class Supervisor:
                 worker.process.wait()
             assert worker.process.stdin is not None
             worker.process.stdin.close()
-        free_owners(self._database, [worker.owner for worker in self._workers], "the service was stopped")
+        owners = [worker.owner for worker in self._workers]
+        free_owners(self._database, owners, "the service was stopped", crashed=False)
 
     def _replace_ended(self) -> None:
         ended = [worker for worker in self._workers if worker.process.poll() is not None]
@@ -105,10 +107,11 @@ class Supervisor:
             reason = f"signal {-code}" if code < 0 else f"exit code {code}"
             log.error("worker %d ended: %s", worker.process.pid, reason)
             free_owners(self._database, [worker.owner], reason)
-            assert worker.process.stdin is not None
-            worker.process.stdin.close()
         with self._lock:
             self._workers = [worker for worker in self._workers if worker not in ended]
+        for worker in ended:  # nobody can be about to tell them anything any more
+            assert worker.process.stdin is not None
+            worker.process.stdin.close()
         if ended:
             self._over.wait(_PAUSE_SECONDS)
         while len(self._workers) < self._count and not self._over.is_set():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-VERSION = "0001"
+VERSION = "0002"
 """Of the tables as this file has them: the last step in ``migrations/versions``."""
 
 metadata = MetaData(
@@ -50,7 +50,8 @@ jobs = Table(
     Column("fence", Integer, nullable=False),  # grows with every claim; a worker's writes name the one it got
     Column("owner", String(200)),
     Column("lease", Float),  # until when it is the owner's
-    Column("crashes", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),  # of its workers, in a row, with nothing more finished between them
+    Column("kept", Integer, nullable=False),  # windows that its last run found finished
     Column("cancel", Float),  # when it was asked for
     Column("created", Float, nullable=False),
     Column("started", Float),
@@ -64,8 +65,9 @@ jobs = Table(
     Index(None, "status", "priority", "turn", "number"),
     Index(None, "batch", "status", "number"),
     Index(None, "status", "number"),
-    Index(None, "status", "turn"),
 )
+
+_PROGRESS = text("kind = 'progress'")
 
 events = Table(
     "events",
@@ -78,6 +80,7 @@ events = Table(
     Column("data", JSON, nullable=False),
     Index(None, "job", "number"),
     Index(None, "batch", "number"),
+    Index("ix_events_progress", "time", sqlite_where=_PROGRESS, postgresql_where=_PROGRESS),
 )
 
 counters = Table(
