@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,8 @@ _CHUNK = 1 << 16
 def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: None) -> int:
     """Outline a finished mask; the index appears last, when all is complete.
 
+    Others may write or read the same outlines meanwhile: what is seen under a final name is complete.
+
     Args:
         folder: Gets both files.
         store: The mask.
@@ -37,7 +43,7 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
     ids = {name.replace(":", " -"): class_id for class_id, name in enumerate(mask.names)}
     rows: list[tuple[float, float, float, float, int, int, int]] = []
     start = 0
-    with (folder / LINES_FILE).open("wb") as file:
+    with _written(folder / LINES_FILE) as file:
         for feature in features(mask, 0.0, mask.mpp_x * mask.downsample):
             line = json.dumps(feature, allow_nan=False, separators=(",", ":")).encode()
             file.write(line + b"\n")
@@ -47,11 +53,23 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
             rows.append((x0, y0, x1, y1, class_id, start, len(line)))
             start += len(line) + 1
             step()
-    beside = folder / f"{INDEX_FILE}.partial"
-    with beside.open("wb") as file:
-        np.save(file, np.array(rows, INDEX))
-    beside.replace(folder / INDEX_FILE)
+    held = io.BytesIO()  # numpy's own writing to a file does not tell a full disk from other errors
+    np.save(held, np.array(rows, INDEX))
+    with _written(folder / INDEX_FILE) as file:
+        file.write(held.getbuffer())
     return len(rows)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A file under a name of its own, that gets its final name when all of it is written."""
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with beside.open("wb") as file:
+            yield file
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def has_objects(folder: Path) -> bool:

@@ -56,8 +56,11 @@ class ResultFiles:
                 raise RunError("another worker has not let go of the job's files") from error
 
     def remove_partial(self) -> None:
-        """Remove what is left beside a finished store by a worker that was killed just after it had its name."""
+        """Remove what is left beside a finished store by workers that were killed."""
         shutil.rmtree(self._partial, ignore_errors=True)
+        for left in self.folder.glob("*.partial"):
+            if left.is_file():
+                left.unlink()
 
     @property
     def _partial(self) -> Path:

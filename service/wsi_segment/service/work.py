@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
 """How often a running job looks whether it was cancelled."""
 PROGRESS_SECONDS = 1.0
+FULL_DISK_SECONDS = 30.0
+"""How long a worker begins nothing after a disk was full."""
 
 
 class Workshop:
@@ -77,17 +81,35 @@ class Workshop:
                 self._try_to_end(job, "dismissed", "cancelled")
             elif not watch.lost:
                 self._queue.release(job, "the service was stopped; the job goes on with it")
-        except InputError as error:
-            self._try_to_end(job, "failed", self._for_clients(error, slide))
-        except MemoryError:
-            self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see --worker-memory")
-        except RunError as error:
-            self._queue.release(job, self._for_clients(error, slide), crashed=True)
-        except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's
-            raise
         except Exception as error:
-            log.exception("unexpected", extra={"job": job.id})
-            self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
+            if _is_disk_full(error):
+                self._wait_for_space(job)
+            elif isinstance(error, SQLAlchemyError):  # the database is away: this worker ends, the job is another's
+                raise
+            elif isinstance(error, InputError):
+                self._try_to_end(job, "failed", self._for_clients(error, slide))
+            elif isinstance(error, MemoryError):
+                self._try_to_end(
+                    job, "failed", "the slide needs more memory than a worker may have; see --worker-memory"
+                )
+            elif isinstance(error, RunError):
+                self._queue.release(job, self._for_clients(error, slide), crashed=True)
+            else:
+                log.exception("unexpected", extra={"job": job.id})
+                self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
+
+    def _wait_for_space(self, job: Job) -> None:
+        """No job is to blame for a full disk: this one goes on when there is room, and nothing is begun meanwhile."""
+        log.error("the disk is full, or a quota is spent; the job waits", extra={"job": job.id})
+        given_back = False
+        while not given_back:
+            try:
+                self._queue.release(job, "the disk is full, or a quota is spent; the job goes on when there is room")
+                given_back = True
+            except SQLAlchemyError:
+                log.exception("the job table cannot be written to", extra={"job": job.id})
+            if self._stopping.wait(FULL_DISK_SECONDS):
+                return
 
     def _for_clients(self, error: Exception, slide: FoundSlide | None) -> str:
         folders = [self._data.resolve(), *self._catalogue.folders, *self._models.folders]
@@ -126,7 +148,8 @@ class Workshop:
         if job.parameters.get("region") is not None:
             files.region.write_text(json.dumps(job.parameters["region"]), encoding="utf-8")
             wanted["region"] = files.region
-        return replace(self._run, **wanted)
+        # what an older version began and cannot be continued is begun anew; finished stores are never replaced, see _make
+        return replace(self._run, overwrite=True, **wanted)
 
     @staticmethod
     def _draw(slide: FoundSlide, model: Model, files: ResultFiles) -> None:
@@ -139,6 +162,17 @@ class Workshop:
         finally:
             opened.close()
         beside.replace(files.preview)
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a full disk or a spent quota, at whatever remove."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 class _Watch:
@@ -191,8 +225,9 @@ class _Watch:
                 now = time.monotonic()
                 latest = self._latest
                 news = (self._stage, latest.done, latest.total)
+                kept = latest.kept if latest.stage == "segment" else None
                 if news != told and now - told_at >= PROGRESS_SECONDS:
-                    self._queue.progress(self._job, *news)
+                    self._queue.progress(self._job, *news, kept)
                     told, told_at, renewed_at = news, now, now
                 elif now - renewed_at >= RENEW_SECONDS:
                     self._queue.renew(self._job)
