@@ -23,7 +23,7 @@ from wsi_segment.service.events import read_events
 from wsi_segment.service.housekeeping import Housekeeping
 from wsi_segment.service.jobs import Job, Jobs, Wanted
 from wsi_segment.service.queue import LostJobError, Queue, free_dead_owners, free_owners, owner_name
-from wsi_segment.service.tables import VERSION, metadata
+from wsi_segment.service.tables import VERSION, events, metadata
 from wsi_segment.service.tables import jobs as table
 
 
@@ -312,6 +312,48 @@ def test_old_results_are_removed_and_the_job_stays(database: Database, tmp_path:
     assert kinds(database, old)[-1] == "removed"
 
 
+def test_results_whose_removal_was_cut_off_are_removed_later(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = accept(database, 2)
+    queue = Queue(database, "host/1/a")
+    for job_id in (before, after):
+        queue.end(claimed(queue), "successful")
+        (tmp_path / "results" / job_id).mkdir(parents=True)
+        (tmp_path / "results" / job_id / "preview.png").touch()
+    housekeeping = Housekeeping(database, tmp_path, keep_days=None, min_free=0)
+    with monkeypatch.context() as cut_off:  # after the row was written
+        cut_off.setattr("shutil.rmtree", lambda *arguments, **more: None)
+        housekeeping.remove_results(after)
+    (tmp_path / "results" / before).rename(tmp_path / "results" / f"{before}.removed")  # and before it was
+    assert len(list((tmp_path / "results").iterdir())) == 2
+    housekeeping.tidy()
+    assert list((tmp_path / "results").iterdir()) == []
+    assert all(state(database, job_id).removed is not None for job_id in (before, after))
+    assert kinds(database, before)[-1] == kinds(database, after)[-1] == "removed"
+
+
+def test_news_of_progress_is_forgotten_after_a_day_and_what_became_of_a_job_never(
+    database: Database, tmp_path: Path
+) -> None:
+    old, new = accept(database, 2)
+    queue = Queue(database, "host/1/a")
+    for _ in (old, new):
+        job = claimed(queue)
+        for done in range(5):
+            queue.progress(job, "segment", done, 5)
+        queue.end(job, "successful")
+    with database.write() as connection:
+        connection.execute(update(events).where(events.c.job == old).values(time=time.time() - 2 * 86400))
+    seen = read_events(database, 0)
+    Housekeeping(database, tmp_path, keep_days=None, min_free=0).tidy()
+    assert kinds(database, old) == ["accepted", "running", "successful"]
+    assert kinds(database, new) == ["accepted", "running", *["progress"] * 5, "successful"]
+    left = read_events(database, 0)
+    middle = next(event.number for event in seen if event.kind == "progress")  # which is gone
+    assert read_events(database, middle) == [event for event in left if event.number > middle]
+
+
 def test_an_older_database_is_copied_before_it_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(tmp_path)
     database.migrate()
@@ -344,6 +386,17 @@ def test_a_data_folder_on_a_network_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(database_module, "file_system_of", lambda path: "nfs4")
     with pytest.raises(InputError, match="nfs4, where SQLite loses data"):
         Database(tmp_path)
+
+
+def test_two_processes_may_begin_in_one_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch = Path.touch
+
+    def touched_and_removed_by_another(path: Path) -> None:
+        touch(path)
+        path.unlink()
+
+    monkeypatch.setattr(Path, "touch", touched_and_removed_by_another)
+    Database(tmp_path).close()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://a@b/c"])

@@ -136,7 +136,7 @@ def _prepare(data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         probe = data / ".probe"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may have done the same at this moment
     except OSError as error:
         raise InputError(f"--data {data}: cannot be written to ({error.strerror}); choose another folder") from error
 

@@ -45,6 +45,7 @@ class Feed:
         self._database = database
         self._listeners: set[Listener] = set()
         self._closed = False
+        self._begun = asyncio.Event()
 
     @property
     def listeners(self) -> int:
@@ -53,13 +54,17 @@ class Feed:
 
     async def run(self) -> None:
         """Read the table until the server ends."""
-        last = await asyncio.to_thread(last_number, self._database)
+        last: int | None = None
         while not self._closed:
-            await asyncio.sleep(POLL_SECONDS)
             try:
+                if last is None:
+                    last = await asyncio.to_thread(last_number, self._database)
+                    self._begun.set()
+                await asyncio.sleep(POLL_SECONDS)
                 found = await asyncio.to_thread(read_events, self._database, last)
             except Exception:
                 log.exception("events cannot be read; it is tried again")
+                await asyncio.sleep(POLL_SECONDS)
                 continue
             for event in found:
                 last = event.number
@@ -70,11 +75,13 @@ class Feed:
     def close(self) -> None:
         """End all streams; safe from a signal handler of the event loop."""
         self._closed = True
+        self._begun.set()
         for listener in list(self._listeners):
             listener.put(None)
 
     async def follow(self, listener: Listener, after: int) -> AsyncIterator[Event]:
         """All events with larger numbers, those of the past first; ends when the server ends."""
+        await self._begun.wait()  # what comes from here on is passed on
         job, batch = listener.job, listener.batch
         while page := await asyncio.to_thread(read_events, self._database, after, job, batch, _PAGE):
             for event in page:

@@ -1,0 +1,48 @@
+"""The feed of events, where the database does not answer for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from wsi_segment.service.api import feed as feed_module
+from wsi_segment.service.api.feed import Feed
+from wsi_segment.service.database import Database
+from wsi_segment.service.events import last_number
+from wsi_segment.service.jobs import Jobs, Wanted
+
+
+def test_a_database_that_is_away_at_the_start_costs_listeners_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(tmp_path)
+    database.migrate()
+    failures = iter([OSError("away"), OSError("away")])
+
+    def sometimes(asked: Database) -> int:
+        for error in failures:
+            raise error
+        return last_number(asked)
+
+    monkeypatch.setattr(feed_module, "last_number", sometimes)
+    monkeypatch.setattr(feed_module, "POLL_SECONDS", 0.01)
+
+    async def listen() -> list[str]:
+        feed = Feed(database)
+        running = asyncio.create_task(feed.run())
+        job = Jobs(database).accept([Wanted("0" * 24, {})]).jobs[0]
+        kinds = []
+        with feed.listening(job=job.id) as listener:
+            async for event in feed.follow(listener, 0):
+                kinds.append(event.kind)
+                if event.kind == "accepted":
+                    await asyncio.to_thread(Jobs(database).cancel, job.id)
+                else:
+                    feed.close()
+        await running
+        return kinds
+
+    assert asyncio.run(asyncio.wait_for(listen(), 30)) == ["accepted", "dismissed"]
+    database.close()
