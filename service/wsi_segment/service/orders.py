@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,34 +63,70 @@ def read_manifest(path: Path) -> list[tuple[Path, float | None, str | None]]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such manifest; it is a CSV with the columns {','.join(COLUMNS)}")
-    rows: list[tuple[Path, float | None, str | None]] = []
-    errors: list[str] = []
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
+        try:
+            rows, errors = parse_rows(file)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    if errors:
+        raise InputError(f"{path}: {'; '.join(f'line {number + 1}: {text}' for number, text in errors.items())}")
+    return [
+        (slide_location(row.slide) if "://" in row.slide else path.parent / row.slide, row.mpp, row.model)
+        for row in rows.values()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """A row of a manifest, as it stands there."""
+
+    slide: str
+    mpp: float | None
+    model: str | None
+
+    @classmethod
+    def of(cls, cells: dict[str, str]) -> ManifestRow:
+        """The row of some cells.
+
+        Raises:
+            InputError: one is wrong.
+        """
+        text = cells.get("mpp", "")
+        try:
+            mpp = float(text) if text else None
+        except ValueError:
+            raise InputError(f"mpp {text!r} is no number") from None
+        if not cells["slide"]:
+            raise InputError("no slide")
+        return cls(cells["slide"], mpp, cells.get("model") or None)
+
+
+def parse_rows(lines: Iterable[str]) -> tuple[dict[int, ManifestRow], dict[int, str]]:
+    """The rows of a manifest, and what is wrong with those that are none, by their numbers from 1.
+
+    Raises:
+        InputError: it is no CSV, or its columns are not those that there are.
+    """
+    rows: dict[int, ManifestRow] = {}
+    errors: dict[int, str] = {}
+    try:
+        reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         if "slide" not in reader.fieldnames:
-            raise InputError(f"{path}: column 'slide' is missing; the columns are {','.join(COLUMNS)}")
+            raise InputError(f"column 'slide' is missing; the columns are {','.join(COLUMNS)}")
         if unknown := [name for name in reader.fieldnames if name not in COLUMNS]:
-            raise InputError(f"{path}: column {unknown[0]!r} is unknown; the columns are {','.join(COLUMNS)}")
-        for line, row in enumerate(reader, start=2):
-            if None in row:
-                errors.append(f"line {line}: more cells than columns")
+            raise InputError(f"column {unknown[0]!r} is unknown; the columns are {','.join(COLUMNS)}")
+        for number, cells in enumerate(reader, start=1):
+            if None in cells:
+                errors[number] = "more cells than columns"
                 continue
-            row = {name: (value or "").strip() for name, value in row.items()}
-            text = row.get("mpp") or ""
             try:
-                mpp = float(text) if text else None
-            except ValueError:
-                errors.append(f"line {line}: mpp {text!r} is no number")
-                continue
-            if not row["slide"]:
-                errors.append(f"line {line}: no slide")
-                continue
-            slide = slide_location(row["slide"]) if "://" in row["slide"] else path.parent / row["slide"]
-            rows.append((slide, mpp, row.get("model") or None))
-    if errors:
-        raise InputError(f"{path}: {'; '.join(errors)}")
-    return rows
+                rows[number] = ManifestRow.of({name: (value or "").strip() for name, value in cells.items()})
+            except InputError as error:
+                errors[number] = str(error)
+    except csv.Error as error:
+        raise InputError(f"not CSV ({error}); the columns are {','.join(COLUMNS)}") from error
+    return rows, errors
 
 
 def _stem(slide: Path) -> str:

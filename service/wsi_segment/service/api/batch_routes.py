@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -13,17 +13,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
+from wsi_segment.model.errors import InputError
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.job_routes import IdempotencyKey, LastEventId, answer_once, as_sent
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
-from wsi_segment.service.api.schemas import BatchList, BatchOut, BatchRequest, BatchRow, Id, batch_out
+from wsi_segment.service.api.schemas import MOST_ROWS, BatchList, BatchOut, BatchRequest, BatchRow, Id, batch_out
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.catalogue import FoundSlide, UnknownSlideError
 from wsi_segment.service.events import LAST_KINDS, read_events
 from wsi_segment.service.jobs import Accepted, Batch, Reply, Wanted
-from wsi_segment.service.orders import COLUMNS
+from wsi_segment.service.orders import COLUMNS, parse_rows
 from wsi_segment.service.trusted_models import UnknownModelError
 
 router = APIRouter(prefix="/v1", tags=["batches"], responses=documented())
@@ -43,6 +45,23 @@ _BODY = {
         },
     }
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """A batch as it came: its rows, and what is wrong with the others, by their numbers from 1."""
+
+    name: str
+    rows: dict[int, BatchRow]
+    errors: dict[int, str]
+
+    def add(self, number: int, row: Any) -> None:
+        """Take up a row of JSON, right or wrong."""
+        try:
+            self.rows[number] = BatchRow.model_validate_json(to_json(row, inf_nan_mode="constants"))
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            self.errors[number] = f"{'.'.join(map(str, first['loc'])) or 'row'}: {first['msg']}"
 
 
 @router.post(
@@ -67,10 +86,10 @@ async def post_batch(service: Here, request: Request, idempotency_key: Idempoten
         raise ProblemError(415, "unsupported-media-type", f"a batch is application/json or {_CSV}")
 
     def handle() -> Response:
-        wanted = _from_csv(content) if kind == _CSV else _from_json(content)
+        posted = _from_csv(content) if kind == _CSV else _from_json(content)
 
         def accept(reply: Callable[[Accepted], Reply] | None) -> Accepted:
-            return service.jobs.accept(_checked(service, wanted.jobs), wanted.name, reply)
+            return service.jobs.accept(_checked(service, posted), posted.name, reply)
 
         return answer_once(service, request, idempotency_key, content, accept, _body)
 
@@ -82,48 +101,56 @@ def _body(accepted: Accepted) -> tuple[str, bytes]:
     return f"/v1/batches/{accepted.batch.id}", batch_out(accepted.batch).model_dump_json().encode()
 
 
-def _from_json(content: bytes) -> BatchRequest:
+def _from_json(content: bytes) -> _Posted:
     try:
-        return BatchRequest.model_validate_json(content)
+        request = BatchRequest.model_validate_json(content)
     except ValidationError as error:
-        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
+        errors = error.errors()
+        if any(one["loc"][:1] != ("jobs",) or len(one["loc"]) == 1 for one in errors):
+            raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in errors]) from error
+    else:
+        return _Posted(request.name, dict(enumerate(request.jobs, start=1)), {})
+    posted = _Posted("", {}, {})  # only rows are wrong: what is right of them is looked at too
+    for number, row in enumerate(from_json(content)["jobs"], start=1):
+        posted.add(number, row)
+    return posted
 
 
-def _from_csv(content: bytes) -> BatchRequest:
+def _from_csv(content: bytes) -> _Posted:
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        if "slide" not in (reader.fieldnames or ()):
-            raise ProblemError(422, "invalid-manifest", f"column 'slide' is missing; columns are {','.join(COLUMNS)}")
-        rows, errors = [], []
-        for number, row in enumerate(reader, start=1):
-            given = {name: row[name] for name in COLUMNS if row.get(name)}
-            try:
-                mpp = {"mpp": float(given["mpp"])} if "mpp" in given else {}
-                rows.append(BatchRow.model_validate(given | mpp))
-            except (ValidationError, ValueError) as error:
-                errors.append(_row_error(number, _reason(error)))
-    except (UnicodeDecodeError, csv.Error) as error:
+        rows, errors = parse_rows(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    except UnicodeDecodeError as error:
         raise ProblemError(422, "invalid-manifest", f"not CSV in UTF-8 ({error})") from error
-    _raise(errors)
-    if not rows:
-        raise ProblemError(422, "invalid-manifest", "the manifest has no rows")
-    return BatchRequest(jobs=rows)
+    except InputError as error:
+        raise ProblemError(422, "invalid-manifest", str(error)) from error
+    if not 0 < len(rows) + len(errors) <= MOST_ROWS:
+        detail = f"the manifest has {len(rows) + len(errors)} rows; give 1 to {MOST_ROWS}, and the rest in another"
+        raise ProblemError(422, "invalid-manifest", detail)
+    posted = _Posted("", {}, errors)
+    for number, row in rows.items():
+        given = {name: value for name, value in asdict(row).items() if value is not None}
+        posted.add(number, given)
+    return posted
 
 
-def _checked(service: Service, rows: list[BatchRow]) -> list[Wanted]:
+def _checked(service: Service, posted: _Posted) -> list[Wanted]:
     """Every row against roots and models; slides are not opened, which their workers do."""
-    wanted, found, errors = [], [], []
-    for number, row in enumerate(rows, start=1):
+    wanted, found, unknown = [], [], {}
+    for number, row in posted.rows.items():
         try:
             slide = _find(service, row.slide)
             service.models.get(row.model)
         except (UnknownSlideError, UnknownModelError) as error:
-            errors.append(_row_error(number, str(error)))
+            unknown[number] = str(error)
             continue
         found.append(slide)
         parameters = row.model_dump(exclude_defaults=True, exclude={"slide", "priority"})
         wanted.append(Wanted(slide.id, parameters, row.priority))
-    _raise(errors, 404, "unknown-rows")
+    if errors := posted.errors | unknown:
+        listed = [{"row": number, "detail": errors[number]} for number in sorted(errors)]
+        detail = f"{len(listed)} rows are wrong, nothing was accepted; row {listed[0]['row']}: {listed[0]['detail']}"
+        status, kind = (422, "invalid-manifest") if posted.errors else (404, "unknown-rows")
+        raise ProblemError(status, kind, detail, errors=listed[:_MOST_ERRORS])
     service.catalogue.remember(found)
     return wanted
 
@@ -131,23 +158,6 @@ def _checked(service: Service, rows: list[BatchRow]) -> list[Wanted]:
 def _find(service: Service, text: str) -> FoundSlide:
     is_id = len(text) == 24 and set(text) <= set("0123456789abcdef")
     return service.catalogue.by_id(text) if is_id else service.catalogue.by_path(text)
-
-
-def _row_error(row: int, detail: str) -> dict[str, Any]:
-    return {"row": row, "detail": detail}
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
-
-
-def _raise(errors: list[dict[str, Any]], status: int = 422, kind: str = "invalid-manifest") -> None:
-    if errors:
-        detail = f"{len(errors)} rows are wrong, nothing was accepted; row {errors[0]['row']}: {errors[0]['detail']}"
-        raise ProblemError(status, kind, detail, errors=errors[:_MOST_ERRORS])
 
 
 @router.get("/batches", response_model=BatchList)

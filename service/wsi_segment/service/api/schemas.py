@@ -76,6 +76,10 @@ class BatchRow(Choices):
     slide: Annotated[str, Field(min_length=1, max_length=4096)]
 
 
+MOST_ROWS = 50_000
+"""Of a batch."""
+
+
 class BatchRequest(_In):
     """Slides to be segmented."""
 
@@ -86,7 +90,7 @@ class BatchRequest(_In):
     )
 
     name: Annotated[str, Field(max_length=200)] = ""
-    jobs: Annotated[list[BatchRow], Field(min_length=1, max_length=50_000)]
+    jobs: Annotated[list[BatchRow], Field(min_length=1, max_length=MOST_ROWS)]
 
 
 class Link(BaseModel):
