@@ -22,8 +22,9 @@ from wsi_segment.inference.engine import segment
 from wsi_segment.inference.geojson import write_geojson
 from wsi_segment.inference.run import Run
 from wsi_segment.model.card import find_model
-from wsi_segment.model.errors import InputError
+from wsi_segment.model.errors import InputError, RunError
 from wsi_segment.service.cli import main
+from wsi_segment.service.commands import submit
 
 
 @pytest.fixture
@@ -179,6 +180,24 @@ def test_a_region_limits_a_job(served: Served, http: httpx.Client) -> None:
     assert not outside.any()
 
 
+def test_a_region_may_be_a_box(served: Served, http: httpx.Client) -> None:
+    with served.client() as client:
+        body = job_body(client, region=[400, 200, 200, 400.0], tissue="none")  # any two corners
+        job = http.post("/v1/jobs", json=body).json()
+        assert client.wait(job["id"])["status"] == "successful"
+    ids = class_map(served.data / "results" / job["id"] / "mask.zarr")
+    assert ids[200:400, 200:400].all()
+    ids[180:420, 180:420] = 0
+    assert not ids.any()
+    for wrong in ([1, 2, 3], [1, 2, 3, 4, 5], ["1", 2, 3, 4], [1, 2, 3, 1e10], {"type": "Box"}):
+        problem(http.post("/v1/jobs", json=body | {"region": wrong}), 422)
+    (example,) = (
+        one["region"] for one in http.get("/openapi.json").json()["components"]["schemas"]["JobRequest"]["examples"]
+        if "region" in one
+    )  # fmt: skip
+    assert len(example) == 4
+
+
 def test_a_slide_is_described_shown_and_tiled(http: httpx.Client, served: Served) -> None:
     (slide,) = http.get("/v1/slides", params={"path": "slides/s0.tiff"}).json()["slides"]
     assert (slide["name"], slide["width"], slide["height"], slide["mpp"]) == ("s0.tiff", 900, 700, 1.0)
@@ -300,7 +319,7 @@ def test_a_batch_is_accepted_whole_or_not_at_all(http: httpx.Client, served: Ser
         ("slide,mpp\nslides/s0.tiff,nan\n", "mpp: "),
     ],
 )
-def test_a_manifest_that_cannot_be_read_as_it_was_meant_is_refused(http: httpx.Client, manifest: str, said: str) -> None:
+def test_a_manifest_that_cannot_be_read_as_meant_is_refused(http: httpx.Client, manifest: str, said: str) -> None:
     answer = http.post("/v1/batches", content=manifest, headers={"content-type": "text/csv"})
     assert said in problem(answer, 422)["detail"]
 
@@ -416,6 +435,51 @@ def test_the_commands_talk_to_a_server(
     ):
         assert main([*bad, *server]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_flags_that_a_manifest_would_drop_are_refused(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.csv").write_text("slide\nslides/s0.tiff\n")
+    (tmp_path / "r.json").write_text('{"type": "Polygon", "coordinates": []}')
+    flags = (("model", "channels"), ("mpp", "1"), ("overlap", "0"), ("priority", "1"), ("region", tmp_path / "r.json"))
+    for name, value in flags:
+        command = ["submit", "--manifest", str(tmp_path / "m.csv"), f"--{name}", str(value), "--server", served.url]
+        assert main(command) == 2
+        said = capsys.readouterr()
+        assert f"--{name} is not for rows of --manifest" in said.err
+        assert said.out == ""
+
+
+def test_who_interrupts_waiting_is_told_where_the_job_goes_on(
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(client: object, posted: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submit, "_wait", interrupted)
+    command = ["submit", "slides/s0.tiff", "slides/s1.tiff", "--model", "channels", "--wait", "--server", served.url]
+    assert main(command) == 130
+    said = capsys.readouterr()
+    job = said.out.split()[-1]
+    assert f"{job} goes on at the server, as do 1 before it; see wsi-segment status {job}" in said.err
+    assert "same command" not in said.err
+
+
+def test_a_copy_that_was_cut_off_is_gone_on_with_for_the_same_job_only(
+    served: Served, done: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = next(one for one in served.data.joinpath("results").iterdir() if one.name != done)
+    out = tmp_path / "m.zarr"
+    with served.client() as client:
+        (tmp_path / f"m.zarr.{other.name}.partial").mkdir()
+        whole = (served.data / "results" / done / "mask.zarr" / "zarr.json").read_bytes()
+        (tmp_path / f"m.zarr.{other.name}.partial" / "zarr.json").write_bytes(b"x" * len(whole))
+        client.fetch(done, out)
+        assert files_of(out) == files_of(served.data / "results" / done / "mask.zarr")
+        monkeypatch.setattr(client, "_call", lambda *_, **more: {"files": [{"path": "../../x", "size": 1}]})
+        with pytest.raises(RunError, match="outside of the mask"):
+            client.fetch(done, tmp_path / "n.zarr")
 
 
 def test_a_client_without_a_server_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

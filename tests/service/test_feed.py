@@ -33,7 +33,7 @@ def test_a_database_that_is_away_at_the_start_costs_listeners_no_event(
         feed = Feed(database)
         running = asyncio.create_task(feed.run())
         job = Jobs(database).accept([Wanted("0" * 24, {})]).jobs[0]
-        kinds = []
+        kinds: list[str] = []
         with feed.listening(job=job.id) as listener:
             async for event in feed.follow(listener, 0):
                 kinds.append(event.kind)

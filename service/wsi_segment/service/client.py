@@ -142,16 +142,23 @@ class Client:
         """
         if out.exists():
             raise InputError(f"{out}: exists already; choose another name")
-        beside = out.with_name(f"{out.name}.partial")
         names = self._call("GET", f"/v1/jobs/{job_id}/results/files.json")["files"]
+        beside = out.with_name(f"{out.name}.{job_id}.partial")  # of another job, nothing is taken over
         for entry in names:
-            target = beside.joinpath(*entry["path"].split("/"))
+            target = beside.joinpath(*self._parts(entry["path"]))
             if target.exists() and target.stat().st_size == entry["size"]:
                 continue  # fetched before it was cut off
             target.parent.mkdir(parents=True, exist_ok=True)
             self.download(f"/v1/jobs/{job_id}/results/zarr/{entry['path']}", target)
         beside.rename(out)
         return len(names)
+
+    def _parts(self, path: str) -> list[str]:
+        """The names in a path that the server gave, none of which leads out of a folder."""
+        parts = path.split("/")
+        if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
+            raise RunError(f"{self._url}: names a file {path!r} outside of the mask; is it a wsi-segment server?")
+        return parts
 
     def download(self, path: str, target: Path) -> None:
         """Write the answer of a GET to a file."""

@@ -123,7 +123,8 @@ class Jobs:
                 )
                 row = {name: getattr(batch, name) for name in ("id", "number", "name", "created", "jobs")}
                 connection.execute(insert(batches).values(row))
-            first, turns = next_numbers(connection, "jobs", len(wanted)), _turns(connection, [one.priority for one in wanted])
+            first = next_numbers(connection, "jobs", len(wanted))
+            turns = _turns(connection, [one.priority for one in wanted])
             batch_id = None if batch is None else batch.id
             rows = [
                 _new_row(one, first + i, turn, batch_id, now)
@@ -232,9 +233,15 @@ class Jobs:
                 update(jobs)
                 .where(jobs.c.id == bindparam("job"))
                 .values(
-                    status="accepted", turn=bindparam("next"), cancel=None, crashes=0, kept=0, finished=None,
-                    removed=None, message="",
-                ),  # fmt: skip
+                    status="accepted",
+                    turn=bindparam("next"),
+                    cancel=None,
+                    crashes=0,
+                    kept=0,
+                    finished=None,
+                    removed=None,
+                    message="",
+                ),
                 [{"job": row.id, "next": turn} for row, turn in zip(again, turns, strict=True)],
             )
             append_events(connection, "accepted", [(row.id, row.batch, {}) for row in again])

@@ -18,7 +18,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 class _Formatter(logging.Formatter):
     def __init__(self, form: str) -> None:
         super().__init__()
-        self._json = form == "json"
+        self.form = form
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
@@ -28,14 +28,14 @@ class _Formatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in ("job", "request", "client"):
+        for name in ("job", "request"):
             if value := getattr(record, name, "") or (request_id.get() if name == "request" else ""):
                 entry[name] = value
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        if self._json:
+        if self.form == "json":
             return json.dumps(entry)
-        ids = "".join(f" {name}={entry[name]}" for name in ("request", "job", "client") if name in entry)
+        ids = "".join(f" {name}={entry[name]}" for name in ("request", "job") if name in entry)
         text = f"{entry['time']} {entry['level']:<7} {entry['message']}{ids}".translate(_CONTROL)
         if "exception" in entry:  # set in, so that no line of it can be taken for an entry
             text += "".join(f"\n    {line.translate(_CONTROL)}" for line in entry["exception"].splitlines())
@@ -49,3 +49,9 @@ def set_up_logs(form: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for name in ("alembic", "httpx", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def form_in_use() -> str:
+    """The form of this process's log, for its children."""
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    return next((one.form for one in formatters if isinstance(one, _Formatter)), "text")

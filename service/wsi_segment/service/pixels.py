@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -14,12 +15,16 @@ from typing import Any
 import pebble
 
 from wsi_segment.model.errors import SlideError
+from wsi_segment.service.logs import form_in_use, set_up_logs
 
 TILE = 256
 THUMBNAIL = 1024
 """Longest side of a thumbnail that may be asked for."""
 _SECONDS = 20.0
 """A look into a slide that takes longer is ended, with its process."""
+_OUTLINE_SECONDS = 3600.0
+_MOST_CALLS, _MOST_OUTLINES = 24, 4
+"""That may wait at once, a thread of the server each; it has 40, and the others are for what needs no pixels."""
 _MOST_OPEN = 8
 _QUALITY = 85
 
@@ -30,8 +35,12 @@ class UnsureSlideError(SlideError):
     """A slide could not be read this time, which may be the machine's fault."""
 
 
+class BusyError(Exception):
+    """So many wait for the processes that one more would only hold up the server."""
+
+
 class PixelPool:
-    """A few processes that open slides; one that crashes or hangs is replaced."""
+    """A few processes that open slides, and one for outlines; one that crashes or hangs is replaced."""
 
     def __init__(self, processes: int, memory: int) -> None:
         """A pool.
@@ -42,31 +51,56 @@ class PixelPool:
         """
         import multiprocessing
 
-        self._pool = pebble.ProcessPool(
-            max_workers=processes, initializer=_begin, initargs=(memory,), context=multiprocessing.get_context("spawn")
-        )
+        context = multiprocessing.get_context("spawn")
 
-    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = _SECONDS) -> Any:
+        def make(count: int) -> pebble.ProcessPool:
+            return pebble.ProcessPool(
+                max_workers=count, initializer=_begin, initargs=(memory, form_in_use()), context=context
+            )
+
+        self._pool, self._outlines = make(processes), make(1)  # processes begin with the first call
+        self._calls, self._outline_calls = threading.Semaphore(_MOST_CALLS), threading.Semaphore(_MOST_OUTLINES)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of a function of this module; waits for it.
 
         Raises:
             SlideError: the slide is at fault.
             UnsureSlideError: it took too long, or crashed the process.
+            BusyError: too many wait.
         """
-        future = self._pool.schedule(_guarded, args=(function, *arguments), timeout=seconds)
-        try:
-            return future.result()
-        except FutureTimeoutError as error:
-            raise UnsureSlideError("the slide takes too long to be read; try again") from error
-        except pebble.ProcessExpired as error:
-            raise UnsureSlideError("the slide cannot be read: the library that decodes it crashed") from error
-        except MemoryError as error:
-            raise UnsureSlideError("the slide needs too much memory to be read") from error
+        return _call(self._pool, self._calls, _SECONDS, function, *arguments)
+
+    def outline(self, folder: Path, store: Path) -> None:
+        """Write the outlines of a mask that came without; waits for it, up to an hour. See :meth:`call`."""
+        _call(self._outlines, self._outline_calls, _OUTLINE_SECONDS, outline, folder, store)
 
     def close(self) -> None:
         """End all processes."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join(10)
+        for pool in (self._pool, self._outlines):
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join(10)
+
+
+def _call(
+    pool: pebble.ProcessPool,
+    free: threading.Semaphore,
+    seconds: float,
+    function: Callable[..., Any],
+    *arguments: Any,
+) -> Any:
+    if not free.acquire(blocking=False):
+        raise BusyError("too many requests wait for pixels; try again in a moment")
+    try:
+        return pool.schedule(_guarded, args=(function, *arguments), timeout=seconds).result()
+    except FutureTimeoutError as error:
+        raise UnsureSlideError("the slide takes too long to be read; try again") from error
+    except pebble.ProcessExpired as error:
+        raise UnsureSlideError("the slide cannot be read: the library that decodes it crashed") from error
+    except MemoryError as error:
+        raise UnsureSlideError("the slide needs too much memory to be read") from error
+    finally:
+        free.release()
 
 
 def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> Any:
@@ -147,8 +181,10 @@ def outline(folder: Path, store: Path) -> int:
 _open: OrderedDict[Path, Any] = OrderedDict()
 
 
-def _begin(memory: int) -> None:
+def _begin(memory: int, form: str) -> None:
     import os
+
+    set_up_logs(form)
 
     from wsi_segment.service.worker import cap_memory
 

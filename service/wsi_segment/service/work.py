@@ -148,7 +148,7 @@ class Workshop:
         if job.parameters.get("region") is not None:
             files.region.write_text(json.dumps(job.parameters["region"]), encoding="utf-8")
             wanted["region"] = files.region
-        # what an older version began and cannot be continued is begun anew; finished stores are never replaced, see _make
+        # what another version began is begun anew; what is finished is never replaced, see _make
         return replace(self._run, overwrite=True, **wanted)
 
     @staticmethod

@@ -47,6 +47,7 @@ LastEventId = Annotated[
     responses=created(
         404,
         409,
+        503,
         look=link("get", "/v1/jobs/{job_id}"),
         cancel=link("delete", "/v1/jobs/{job_id}"),
         retry=link("post", "/v1/jobs/{job_id}/retry"),
@@ -61,8 +62,7 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
         service.models.get(wanted.model)
         described = service.describe(slide)
         _check_size(wanted, described)
-        parameters = wanted.model_dump(exclude_defaults=True, exclude={"slide", "priority", "width", "height"})
-        return service.jobs.accept([Wanted(slide.id, parameters, wanted.priority)], reply=reply)
+        return service.jobs.accept([Wanted(slide.id, wanted.parameters(), wanted.priority)], reply=reply)
 
     def body(accepted: Accepted) -> tuple[str, bytes]:
         job = accepted.jobs[0]

@@ -16,6 +16,7 @@ from starlette.routing import Match
 
 from wsi_segment.model.errors import SlideError
 from wsi_segment.service.catalogue import UnknownSlideError
+from wsi_segment.service.pixels import BusyError
 from wsi_segment.service.trusted_models import UnknownModelError
 
 MEDIA_TYPE = "application/problem+json"
@@ -115,6 +116,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(UnknownModelError)
     async def on_unknown_model(request: Request, error: UnknownModelError) -> Response:
         return ProblemError(404, "unknown-model", str(error)).response()
+
+    @app.exception_handler(BusyError)
+    async def on_busy(request: Request, error: BusyError) -> Response:
+        return ProblemError(503, "busy", str(error), {"Retry-After": "1"}).response()
 
     @app.exception_handler(SlideError)
     async def on_slide_error(request: Request, error: SlideError) -> Response:

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from wsi_segment.inference.output import ATTRIBUTE
-from wsi_segment.service import pixels
 from wsi_segment.service.api.job_routes import JobId
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.schemas import FileList, FileOut, Link, TilesOut
@@ -23,7 +22,6 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/results", tags=["results"], respons
 
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,6})?"
-_OUTLINE_SECONDS = 3600.0
 _FILE_ANSWERS = answers("application/octet-stream, application/json", 404)
 
 
@@ -98,7 +96,7 @@ def get_mask_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -
     return Response(content, headers=_IMMUTABLE, media_type="image/png")
 
 
-@router.get("/objects.geojson", response_class=StreamingResponse, responses=answers("application/geo+json", 404))
+@router.get("/objects.geojson", response_class=StreamingResponse, responses=answers("application/geo+json", 404, 503))
 def get_objects(
     service: Here,
     job_id: JobId,
@@ -116,7 +114,7 @@ def get_objects(
     """Outlines as GeoJSON that QuPath imports; level-0 pixels from the corner of the slide's bounds."""
     _, files = service.result(job_id)
     if not has_objects(files.folder):
-        service.pool.call(pixels.outline, files.folder, files.store, seconds=_OUTLINE_SECONDS)
+        service.pool.outline(files.folder, files.store)
     box = None
     if bbox is not None:
         x0, y0, x1, y1 = (float(part) for part in bbox.split(","))

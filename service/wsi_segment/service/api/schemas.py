@@ -41,6 +41,13 @@ class MultiPolygon(_In):
     coordinates: Annotated[list[list[Ring]], Field(min_length=1, max_length=10_000)]
 
 
+Box = Annotated[
+    list[Annotated[float, Field(ge=-1e9, le=1e9)]],
+    Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in level-0 pixels from the corner of the bounds"),
+]
+"""Two corners, as in the ``bbox`` of GeoJSON and of ``objects.geojson``."""
+
+
 class Choices(_In):
     """How a slide is segmented; what is left out is the model's or the engine's default."""
 
@@ -61,13 +68,29 @@ class JobRequest(Choices):
     """A slide to be segmented."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"examples": [{"slide": "5f2b1c9d8e7a6f5b4c3d2e1f"}]}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"slide": "5f2b1c9d8e7a6f5b4c3d2e1f"},
+                {"slide": "5f2b1c9d8e7a6f5b4c3d2e1f", "region": [2000, 1000, 6000, 4000]},
+            ]
+        },
     )
 
     slide: Id
-    region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | None = None
+    region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | Box | None = None
     width: _Pixels | None = None
     height: _Pixels | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """As the job keeps them: a region as GeoJSON, whichever way it was given."""
+        made = self.model_dump(exclude_defaults=True, exclude={"slide", "priority", "width", "height"})
+        if isinstance(self.region, list):
+            x0, y0, x1, y1 = self.region
+            ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+            made["region"] = {"type": "Polygon", "coordinates": [ring]}
+        return made
 
 
 class BatchRow(Choices):

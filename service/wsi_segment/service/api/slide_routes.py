@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
+import time
 from typing import Annotated, Literal
 
 import anyio.to_thread
@@ -18,12 +20,15 @@ from wsi_segment.service.api.schemas import Id, Link, SlideList, SlideOut
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.catalogue import UPLOADS, FoundSlide
 
-router = APIRouter(prefix="/v1", tags=["slides"], responses=documented())
+router = APIRouter(prefix="/v1", tags=["slides"], responses=documented(503))
 
 SlideId = Annotated[Id, Path(alias="slide_id")]
 Zoom = Annotated[int, Path(ge=0, le=30, description="0 is the finest level")]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 _UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg"]
+_LIST_SECONDS = 20.0
+"""How long a page of slides may look into those that are not known yet."""
+_NOT_YET = {"error": "not looked into yet; ask for this slide alone, or for the list again"}
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -52,7 +57,7 @@ def list_slides(
     page_size: PageSize = 50,
     page_token: PageToken = "",
 ) -> SlideList:
-    """Slides under the roots, by their paths; those that cannot be opened carry the reason."""
+    """Slides under the roots, by their paths; those that cannot be opened, or were not yet, carry the reason."""
     if path is not None:
         return SlideList(slides=[_out(service, service.catalogue.by_path(path))], next_page_token="")
     roots = [one for one in service.catalogue.roots if root is None or one.name == root]
@@ -63,7 +68,8 @@ def list_slides(
     found = list(itertools.islice(every, start, start + page_size + 1))
     token = str(start + page_size) if len(found) > page_size else ""
     service.catalogue.remember(found[:page_size])
-    return SlideList(slides=[_out(service, slide) for slide in found[:page_size]], next_page_token=token)
+    until = time.monotonic() + _LIST_SECONDS
+    return SlideList(slides=[_out(service, slide, until) for slide in found[:page_size]], next_page_token=token)
 
 
 @router.get("/slides/{slide_id}", response_model=SlideOut, responses=documented(404))
@@ -146,7 +152,7 @@ async def upload_slide(
     slide = service.catalogue.by_path(f"{UPLOADS}/{target.name}")
     try:
         await anyio.to_thread.run_sync(service.describe, slide)
-    except SlideError:
+    except (SlideError, pixels.BusyError):
         target.unlink()
         raise
     return await anyio.to_thread.run_sync(_out, service, slide)
@@ -161,7 +167,8 @@ def _tile(service: Service, slide_id: str, z: int, x: int, y: int) -> Response:
     return Response(content, headers=_CACHED, media_type="image/jpeg")
 
 
-def _out(service: Service, slide: FoundSlide) -> SlideOut:
+def _out(service: Service, slide: FoundSlide, until: float = math.inf) -> SlideOut:
+    """A slide as clients see it; looked into before ``until`` only (of the monotonic clock)."""
     at = f"/v1/slides/{slide.id}"
     links = [
         Link(rel="self", href=at, type="application/json"),
@@ -169,7 +176,8 @@ def _out(service: Service, slide: FoundSlide) -> SlideOut:
         Link(rel="deep-zoom", href=f"{at}/slide.dzi", type="application/xml"),
     ]
     try:
-        described = service.describe(slide)
+        described = service.describe(slide) if time.monotonic() < until else service.known(slide) or _NOT_YET
     except SlideError as error:
         described = {"error": str(error)}
+    described = {key: value for key, value in described.items() if key != "until"}
     return SlideOut(id=slide.id, name=slide.name, root=slide.root, links=links, **described)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ from wsi_segment.service.settings import Settings
 from wsi_segment.service.supervisor import Supervisor
 from wsi_segment.service.tables import slides
 from wsi_segment.service.trusted_models import TrustedModels
+
+_ERROR_SECONDS = 10.0
+"""How long a slide counts as unreadable without another look: its other files may be on their way, or be mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +81,15 @@ class Service:
         Raises:
             SlideError: it cannot be opened.
         """
-        stamp = _stamp(slide.location)
-        with self.database.read() as connection:
-            row = connection.execute(
-                select(slides.c.stamp, slides.c.description).where(slides.c.id == slide.id)
-            ).first()
-        if row is not None and row.stamp == stamp and stamp:
-            described: dict[str, Any] = row.description
-        else:
+        described = self.known(slide)
+        if described is None:
+            stamp = _stamp(slide.location)
             try:
                 described = self.look(pixels.describe, slide)
             except pixels.UnsureSlideError:
                 raise
             except SlideError as error:
-                described = {"error": str(error)}
+                described = {"error": str(error), "until": time.time() + _ERROR_SECONDS}
             self.catalogue.remember([slide])
             with self.database.write() as connection:
                 connection.execute(
@@ -99,6 +98,17 @@ class Service:
         if "error" in described:
             raise SlideError(described["error"])
         return described
+
+    def known(self, slide: FoundSlide) -> dict[str, Any] | None:
+        """What is known of a slide without a look into it, which may be an ``error``; None where nothing is."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                select(slides.c.stamp, slides.c.description).where(slides.c.id == slide.id)
+            ).first()
+        if row is None or not row.stamp or row.stamp != _stamp(slide.location):
+            return None
+        known: dict[str, Any] = row.description
+        return None if "error" in known and known.get("until", 0.0) < time.time() else known
 
     def look(self, function: Callable[..., Any], slide: FoundSlide, *arguments: Any) -> Any:
         """The result of a function of :mod:`wsi_segment.service.pixels`.

@@ -45,15 +45,41 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.slides and args.manifest is None:
         raise InputError("no slides were given; name some, or give --manifest CSV")
+    choices = _choices(args)
+    if args.manifest is not None:
+        if choices:
+            raise InputError(
+                f"--{next(iter(choices))} is not for rows of --manifest, which have their own mpp and model; "
+                "leave it out, or post the slides without a manifest"
+            )
+        if not args.manifest.is_file():
+            raise InputError(f"--manifest {args.manifest}: no such file")
+    posted: list[tuple[str, str]] = []
     with Client(args.server, args.key) as client:
-        posted = [("jobs", client.submit(slide, **_choices(args))["id"]) for slide in args.slides]
-        if args.manifest is not None:
-            if not args.manifest.is_file():
-                raise InputError(f"--manifest {args.manifest}: no such file")
-            posted.append(("batches", client.submit_batch(args.manifest)["id"]))
-        for _, name in posted:
-            print(name)
-        return _wait(client, posted) if args.wait else 0
+        try:
+            for slide in args.slides:
+                posted.append(("jobs", client.submit(slide, **choices)["id"]))
+                print(posted[-1][1], flush=True)
+            if args.manifest is not None:
+                posted.append(("batches", client.submit_batch(args.manifest)["id"]))
+                print(posted[-1][1], flush=True)
+            return _wait(client, posted) if args.wait else 0
+        except KeyboardInterrupt:
+            return _interrupted(posted)
+
+
+def _interrupted(posted: list[tuple[str, str]]) -> int:
+    """Say what became of what was posted: the same command would post it once more."""
+    import sys
+
+    from wsi_segment.service.cli import EXIT_INTERRUPTED
+
+    if posted:
+        name = posted[-1][1]
+        more = f", as do {len(posted) - 1} before it" if len(posted) > 1 else ""
+        goes_on = f"{name} goes on at the server{more}; see wsi-segment status {name}, and wsi-segment fetch JOB"
+    print(f"wsi-segment: interrupted; {goes_on if posted else 'nothing was posted'}", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def _choices(args: argparse.Namespace) -> dict[str, Any]:
