@@ -35,6 +35,17 @@ TAGS = {
 """Numbers of tags and wrong values for them."""
 
 
+def ome_xml(plane_of: str) -> str:
+    """OME-XML of an image of 700 x 600 px whose one plane lies in another file."""
+    return (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="700" SizeY="600" SizeC="3" SizeZ="1" '
+        'SizeT="1" PhysicalSizeX="1" PhysicalSizeY="1"><Channel ID="Channel:0:0" SamplesPerPixel="3"/>'
+        f'<TiffData IFD="0" PlaneCount="1"><UUID FileName="{plane_of}">urn:uuid:1</UUID></TiffData>'
+        "</Pixels></Image></OME>"
+    )
+
+
 def write_hostile(folder: Path, secret: Path) -> dict[str, str]:
     """Names of files with what is wrong with them; 200 in all.
 
@@ -58,7 +69,7 @@ def write_hostile(folder: Path, secret: Path) -> dict[str, str]:
             name = f"{kind}{number:02d}{suffix}"
             (folder / name).write_bytes(content)
             found[name] = kind
-    for name, make in _LEADING_AWAY.items():
+    for name, make in LEADING_AWAY.items():
         make(folder / name, secret)
         found[name] = "leading away"
     (folder / "sound.tiff").unlink()
@@ -154,7 +165,7 @@ def _renamed(rng: random.Random) -> Iterator[tuple[str, bytes]]:
         b"\x7fELF" + bytes(99),
         page,
     )
-    for number in range(60):
+    for number in range(56):
         yield SUFFIXES[number % len(SUFFIXES)], contents[number % len(contents)]
 
 
@@ -174,6 +185,41 @@ def _hamamatsu(path: Path, secret: Path) -> None:
     path.write_text(f"[Virtual Microscope Specimen]\nImageFile=../{secret.parent.name}/{secret.name}\n")
 
 
-_LEADING_AWAY: dict[str, Callable[[Path, Path], None]] = {
+def _disguised(path: Path, secret: Path) -> None:
+    """OpenSlide knows a Hamamatsu key file by its content, whatever its name."""
+    keys = ("NoLayers=1", "NoJpegColumns=1", "NoJpegRows=1", f"ImageFile=../{secret.parent.name}/{secret.name}")
+    path.write_text("\n".join(("[Virtual Microscope Specimen]", *keys, "MacroImage=m.jpg", "MapFile=m.jpg", "")))
+
+
+def _macro(path: Path, secret: Path) -> None:
+    _disguised(path, secret)
+    text = path.read_text().replace(f"../{secret.parent.name}/{secret.name}", "i.jpg")
+    path.write_text(text.replace("MacroImage=m.jpg", f"MacroImage=..\\{secret.parent.name}\\{secret.name}"))
+
+
+def _ome_tiff(path: Path, secret: Path) -> None:
+    xml = ome_xml(f"../{secret.parent.name}/{secret.name}")
+    tifffile.imwrite(path, tissue_like(600, 700), tile=(256, 256), photometric="rgb", description=xml, metadata=None)
+
+
+def write_ndtiff(path: Path, secret: Path) -> None:
+    """A file of a Micro-Manager set: it says that there is an index beside it, and that names the others."""
+    tag = (51123, 2, 0, "{}", True)
+    tifffile.imwrite(path, tissue_like(600, 700), photometric="rgb", metadata=None, extratags=[tag])
+    content = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, first)
+    directory = content[first : first + 2 + 12 * count] + bytes(4)
+    struct.pack_into("<I", content, 4, len(content))  # the directory moves to the end, and the mark is where it was
+    struct.pack_into("<5I2s", content, 8, 483729, 3, 0, 2355492, 2, b"{}")
+    path.write_bytes(content + directory)
+    name = f"../{secret.parent.name}/{secret.name}".encode()
+    axes = b'{"time": 0}'
+    entry = struct.pack("<I", len(axes)) + axes + struct.pack("<I", len(name)) + name
+    (path.parent / "NDTiff.index").write_bytes(entry + struct.pack("<IiiiiIii", 0, 300, 300, 2, 0, 0, 0, 0))
+
+
+LEADING_AWAY: dict[str, Callable[[Path, Path], None]] = {
     "away0.tiff": _link, "away1.svs": _link, "away2.mrxs": _mirax, "away3.vms": _hamamatsu, "away4.vmu": _hamamatsu,
+    "away5.svs": _disguised, "away6.mrxs": _disguised, "away7.vms": _macro, "away8.ome.tiff": _ome_tiff,
 }  # fmt: skip

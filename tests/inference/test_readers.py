@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from made import tissue_like, write_slide
+from made import tissue_like, write_ome_tiff, write_slide
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.opening import open_slide, slide_files
 from wsi_segment.inference.readers.canvas import exact_downsample
@@ -199,6 +199,24 @@ def test_a_thing_that_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.svs")
     with pytest.raises(SlideError, match="not a file"):
         open_slide(tmp_path / "pipe.svs")
+
+
+def test_an_image_that_is_spread_over_several_files_is_refused(tmp_path: Path) -> None:
+    parts = "".join(f'<TiffData IFD="0"><UUID FileName="p{i}.tif">urn:uuid:{i}</UUID></TiffData>' for i in range(2))
+    xml = f'<OME UUID="urn:uuid:0"><Image><Pixels>{parts}</Pixels></Image></OME>'
+    path = write_tiff(tmp_path / "p0.tif", PIXELS, photometric="rgb", tile=(256, 256), description=xml, metadata=None)
+    with pytest.raises(SlideError, match="spread over several files; convert it"):
+        open_slide(path)
+    path = write_ome_tiff(tmp_path / "whole.ome.tif", PIXELS, 1.0)
+    renamed = path.rename(tmp_path / "renamed.ome.tif")
+    open_slide(renamed).close()
+
+
+@pytest.mark.parametrize("format_", ["EPS", "PPM"])
+def test_a_picture_of_another_kind_than_its_name_says_is_not_decoded(tmp_path: Path, format_: str) -> None:
+    Image.fromarray(PIXELS[:64, :64]).save(tmp_path / "p.png", format_)
+    with pytest.raises(SlideError, match="cannot identify"):
+        open_slide(tmp_path / "p.png")
 
 
 def test_a_fluorescence_slide_of_many_files_is_refused_for_what_it_is(tmp_path: Path) -> None:

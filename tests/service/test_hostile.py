@@ -8,19 +8,21 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
-from hostile import TAGS, with_tag, write_hostile
+from hostile import LEADING_AWAY, TAGS, with_tag, write_hostile, write_ndtiff
 from made import tissue_like, write_slide
 from serving import ROOT, Noted, Served, write_slides
 from wsi_segment.inference.opening import open_slide
 from wsi_segment.model.errors import SlideError
 
 FILES = int(os.environ.get("WSI_SEGMENT_HOSTILE", "50"))
-"""Of the 200, evenly picked."""
+"""Of the 200, evenly picked, and all that lead elsewhere."""
 POOL_BYTES, WORKER_BYTES = 2 << 30, 1 << 30
 SYSTEM = ("/usr", "/lib", "/etc", "/proc", "/sys", "/dev", sys.prefix, sys.base_prefix, str(ROOT))
 MAY_SUCCEED = {"flipped", "tags"}
@@ -84,12 +86,43 @@ def test_a_slide_that_claims_to_be_larger_than_any_is_refused(tmp_path: Path, ta
         open_slide(tmp_path / "endless.tiff")
 
 
+@pytest.mark.parametrize("name", ["away5.svs", "away6.mrxs", "away8.ome.tiff", "set.tiff"])
+def test_a_slide_that_names_files_elsewhere_has_none_of_them_opened(tmp_path: Path, name: str) -> None:
+    for folder in ("slides", "secret"):
+        (tmp_path / folder).mkdir()
+    secret = write_slide(tmp_path / "secret" / "s.tiff", np.full((600, 700, 3), 7, np.uint8))
+    LEADING_AWAY.get(name, write_ndtiff)(tmp_path / "slides" / name, secret)
+    opened = files_opened_in(secret.parent)
+    if name == "set.tiff":  # what it holds itself is an image
+        slide = open_slide(tmp_path / "slides" / name)
+        assert (slide.read(0, slide.bounds) == tissue_like(600, 700)).all()
+        slide.close()
+    else:
+        with pytest.raises(SlideError, match="several files" if "ome" in name else "key file under a name"):
+            open_slide(tmp_path / "slides" / name)
+    assert not opened
+
+
+def files_opened_in(folder: Path) -> list[str]:
+    """A list that grows with what Python opens there from now on."""
+    found: list[str] = []
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and not isinstance(arguments[0], int):
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            found.extend([path] if path.startswith(str(folder)) else [])
+
+    sys.addaudithook(hook)
+    return found
+
+
 def test_hostile_slides_are_refused_or_fail_with_a_reason_and_the_service_goes_on(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "served")
     (folder / "secret").mkdir()
     secret = write_slide(folder / "secret" / "s.tiff", tissue_like(300, 300))
     written = write_hostile(folder / "slides", secret)
-    hostile = {name: written[name] for name in list(written)[:: max(1, len(written) // FILES)]}
+    picked = {*list(written)[:: max(1, len(written) // FILES)], *LEADING_AWAY}
+    hostile = {name: kind for name, kind in written.items() if name in picked}
     served = Served(folder, "--workers", 1, "--worker-memory", WORKER_BYTES, spied_on=True)
     ends: dict[str, str] = {}
     with served, served.client() as client, Watched(served) as watched:

@@ -21,16 +21,20 @@ from onnx import TensorProto, helper
 
 from made import tissue_like, write_model, write_slide
 from serving import Served, job_body, write_slides
+from wsi_segment.inference.run import Run
 from wsi_segment.model.card import MODEL_FILE, sha256_of
 from wsi_segment.model.errors import InputError, ModelError
 from wsi_segment.service.catalogue import Catalogue, UnknownSlideError, parse_roots
 from wsi_segment.service.cli import main
 from wsi_segment.service.database import Database
+from wsi_segment.service.jobs import Jobs, Wanted
 from wsi_segment.service.keys import Keys
 from wsi_segment.service.logs import _Formatter
+from wsi_segment.service.queue import Queue
 from wsi_segment.service.redaction import without_paths
 from wsi_segment.service.settings import Settings, load_settings
 from wsi_segment.service.trusted_models import TrustedModels
+from wsi_segment.service.work import Workshop
 
 
 @pytest.fixture
@@ -90,7 +94,10 @@ def test_companion_files_may_not_leave_a_root_either(catalogue: Catalogue, tmp_p
     assert "m.mrxs" not in names(catalogue)
     (slides / "h.vms").write_text("[Virtual Microscope Specimen]\nImageFile=h.jpg\n")
     assert "h.vms" in names(catalogue)
-    (slides / "h.vms").write_text("[Virtual Microscope Specimen]\nImageFile(1,0)=..\\secret.jpg\n")
+    for away in ("ImageFile(1,0)=..\\secret.jpg", "MacroImage=../x.jpg", "ImageFile=sub\x0b/../../secret/b.jpg"):
+        (slides / "h.vms").write_text(f"[Virtual Microscope Specimen]\n{away}\n")
+        assert "h.vms" not in names(catalogue), away
+    (slides / "h.vms").write_text("[Virtual Microscope Specimen]\n" + "# \n" * (1 << 20))
     assert "h.vms" not in names(catalogue)
     (slides / "dicom").mkdir()
     (slides / "dicom" / "1.dcm").write_bytes(bytes(128) + b"DICM")
@@ -107,9 +114,30 @@ def test_ids_tell_nothing_and_an_id_of_a_slide_that_went_is_unknown(catalogue: C
     other = Catalogue(catalogue._database, catalogue.roots, b"j" * 32)
     assert other.by_path("slides/inner/a.tiff").id != slide.id  # nobody can compute them without the secret
     slide.location.unlink()
-    slide.location.symlink_to(tmp_path / "secret" / "b.tiff")
-    with pytest.raises(UnknownSlideError):
+    unknown = f"slide {slide.id} is unknown; GET /v1/slides lists those there are"
+    with pytest.raises(UnknownSlideError, match=f"^{unknown}$"):  # missing
         catalogue.by_id(slide.id)
+    slide.location.symlink_to(tmp_path / "secret" / "b.tiff")
+    with pytest.raises(UnknownSlideError, match=f"^{unknown}$"):  # forbidden
+        catalogue.by_id(slide.id)
+
+
+def test_a_slide_that_was_moved_while_its_job_waited_is_not_named(catalogue: Catalogue, tmp_path: Path) -> None:
+    slide = catalogue.by_path("slides/inner/a.tiff")
+    catalogue.remember([slide])
+    database = catalogue._database
+    jobs, queue = Jobs(database), Queue(database, "me")
+    jobs.accept([Wanted(slide.id, {})])
+    slide.location.rename(tmp_path / "elsewhere.tiff")
+    claimed = queue.claim()
+    assert claimed is not None
+    Workshop(queue, catalogue, TrustedModels(None), tmp_path / "data", Run(), threading.Event()).do(claimed)
+    ended = jobs.get(claimed.id)
+    assert ended is not None
+    assert (ended.status, ended.message) == (
+        "failed",
+        f"slide {slide.id} is unknown; GET /v1/slides lists those there are",
+    )
 
 
 @pytest.fixture(scope="module")

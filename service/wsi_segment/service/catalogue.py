@@ -14,6 +14,7 @@ from filelock import FileLock
 from sqlalchemy import select
 
 from wsi_segment.inference.location import is_remote, slide_location
+from wsi_segment.inference.slide_files import slide_files
 from wsi_segment.model.errors import InputError, SlideError
 from wsi_segment.service.database import Database
 from wsi_segment.service.tables import slides
@@ -42,10 +43,14 @@ SUFFIXES = frozenset(
 UPLOADS = "uploads"
 """Name of the root that uploads go to."""
 _SECRET_FILE = "slides.secret"
+_NAMING_KEYS = ("FILE_", "INDEXFILE", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE", "MACROIMAGE")
+"""Beginnings of the keys by which MIRAX, then Hamamatsu, name files."""
+_LARGEST_KEY_FILE = 1 << 20
+"""Bytes; OpenSlide reads no larger one either."""
 
 
 class UnknownSlideError(InputError):
-    """A slide is not there, or must not be read: nobody is told which."""
+    """A slide is not there, or must not be read: no client is told which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +122,16 @@ class Catalogue:
         Raises:
             UnknownSlideError: there is none, any longer, under the roots.
         """
+        unknown = f"slide {slide_id} is unknown; GET /v1/slides lists those there are"
         with self._database.read() as connection:
             row = connection.execute(select(slides.c.root, slides.c.path).where(slides.c.id == slide_id)).first()
         root = next((root for root in self.roots if row is not None and root.name == row.root), None)
         if row is None or root is None:
-            raise UnknownSlideError(f"slide {slide_id} is unknown; GET /v1/slides lists those there are")
-        return self._checked(root, row.path)
+            raise UnknownSlideError(unknown)
+        try:
+            return self._checked(root, row.path)
+        except UnknownSlideError as error:  # which names the file, and tells missing from forbidden
+            raise UnknownSlideError(unknown) from error
 
     def by_path(self, text: str) -> FoundSlide:
         """The slide of a path or address as the server sees it, or ``ROOT/path/below``.
@@ -176,16 +185,14 @@ class Catalogue:
 
 
 def companions(location: Path) -> tuple[Path, ...]:
-    """Every file that a library opens with a slide.
+    """Every file that a library opens with a slide; found without a library that decodes slides.
 
     Raises:
         SlideError: there is none, or a file that names others names one elsewhere.
     """
-    from wsi_segment.inference.opening import slide_files
-
     files = slide_files(location)
     for file in files:
-        if file.suffix.lower() in (".ini", ".vms", ".vmu", ".opt") and file.stat().st_size < 1 << 22:
+        if file.suffix.lower() in (".ini", ".vms", ".vmu"):
             _refuse_paths(file)
     if location.suffix.lower() in (".vms", ".vmu"):
         return (*files, *(part for part in location.parent.iterdir() if part.is_file()))
@@ -194,9 +201,11 @@ def companions(location: Path) -> tuple[Path, ...]:
 
 def _refuse_paths(file: Path) -> None:
     """Key files of MIRAX and Hamamatsu name files beside them; one that names others is hostile."""
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    if (size := file.stat().st_size) > _LARGEST_KEY_FILE:
+        raise SlideError(f"{file.name}: a key file of {size} bytes is none")
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):  # as GLib does, and at nothing else
         key, _, value = line.partition("=")
-        names_file = key.strip().upper().startswith(("FILE_", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE", "INDEXFILE"))
+        names_file = key.strip().upper().startswith(_NAMING_KEYS)
         if names_file and ("/" in value or "\\" in value or ".." in value):
             raise SlideError(f"{file.name}: names a file in another folder")
 

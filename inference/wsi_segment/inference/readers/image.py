@@ -16,6 +16,8 @@ from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import SlideError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_FORMATS = ("PNG", "JPEG", "WEBP")
+"""What a file may be, whatever its name: some of the formats that Pillow knows have programs run, such as EPS."""
 
 _LARGEST_PIXELS = 80_000_000
 """A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
@@ -49,7 +51,7 @@ class ImageSlide:
             SlideError: it is not an 8-bit grey or colour picture, or too large to be held.
         """
         try:
-            with open_bytes(path) as file, Image.open(file) as image:
+            with open_bytes(path) as file, Image.open(file, formats=_FORMATS) as image:
                 if image.mode not in ("RGB", "RGBA", "L", "P"):
                     raise SlideError(f"pixels are of mode {image.mode}, not 8-bit RGB")
                 if image.width * image.height > _LARGEST_PIXELS:

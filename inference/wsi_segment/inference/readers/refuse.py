@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openslide
 import tifffile
 
 from wsi_segment.inference.location import is_remote, open_bytes
+from wsi_segment.inference.readers.tiff import open_tiff, refuse_parts
 from wsi_segment.model.errors import SlideError
 
 LARGEST_TILE_BYTES = 64 << 20
@@ -26,19 +28,22 @@ def refuse_unsupported(path: Path) -> None:
     """Say clearly what an image is that is no whole 8-bit RGB image, before a reader shows it as one.
 
     Raises:
-        SlideError: the slide is fluorescence; or of a TIFF: the file is cut off, its largest page is not 8-bit RGB, or
-            it must be decoded in pieces too large.
+        SlideError: the slide is fluorescence, or has another name than its format has; or of a TIFF: the file is cut
+            off, is one of several, its largest page is not 8-bit RGB, or it must be decoded in pieces too large.
     """
+    if not is_remote(path):
+        _refuse_disguised(path)
     if path.suffix.lower() == ".mrxs" and not is_remote(path):
         _refuse_fluorescence(path)
         return
     with ExitStack() as stack:
         try:
             source = stack.enter_context(open_bytes(path)) if is_remote(path) else path
-            tiff = stack.enter_context(tifffile.TiffFile(source))
+            tiff = stack.enter_context(open_tiff(source))
         except Exception:
             return
         _refuse_cut_off(path, tiff)
+        refuse_parts(path, tiff)
         try:
             series = tiff.series[0]
             page: Any = series.levels[0].keyframe
@@ -47,6 +52,17 @@ def refuse_unsupported(path: Path) -> None:
         _refuse_other_than_rgb(path, page, dict(zip(series.axes, series.shape, strict=True)))
         if not tiff.is_ndpi:  # whose single strip is a JPEG with marks to begin at
             _refuse_large_pieces(path, series)
+
+
+def _refuse_disguised(path: Path) -> None:
+    """OpenSlide knows Hamamatsu's key files, which name others, by their content; their names are what is checked."""
+    if path.suffix.lower() in (".vms", ".vmu"):
+        return
+    with path.open("rb") as file:
+        if file.read(2) in (b"II", b"MM"):  # TIFF, NDPI among it
+            return
+    if openslide.OpenSlide.detect_format(path) == "hamamatsu":
+        raise SlideError(f"{path}: a Hamamatsu key file under a name of something else; let it end in .vms or .vmu")
 
 
 def _refuse_fluorescence(path: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-import tifffile
 import tiffslide
 from numpy.typing import NDArray
 
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.location import is_remote, open_bytes
 from wsi_segment.inference.readers.canvas import exact_downsample, read_on_white
+from wsi_segment.inference.readers.tiff import ALONE, open_tiff
 from wsi_segment.inference.slide import Level, PixelSize
 from wsi_segment.model.errors import RunError, SlideError
 
@@ -37,7 +37,7 @@ class TiffSlideSlide:
         self._lock = threading.Lock()
         self._file = open_bytes(path)  # our own, so that it is closed whatever fails below
         try:
-            self._slide = tiffslide.TiffSlide(self._file)
+            self._slide = tiffslide.TiffSlide(self._file, tifffile_options=dict(ALONE))
             dimensions, downsamples = self._slide.level_dimensions, self._slide.level_downsamples
             properties = self._slide.properties
             # one pixel, so that an unsupported compression shows at once and not within the run
@@ -87,7 +87,7 @@ class TiffSlideSlide:
 def is_ome_tiff(path: Path) -> bool:
     """Whether a file is a TIFF that OME-XML describes."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open_tiff(path) as tiff:
             return bool(tiff.is_ome)
     except Exception:
         return False

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import read_on_white
+from wsi_segment.inference.readers.tiff import open_tiff
 from wsi_segment.inference.slide import Level, Slide
 from wsi_segment.model.errors import SlideError
 
@@ -55,7 +56,7 @@ class TileSlide:
     def over(cls, slide: Reference, path: Path) -> Self | None:
         """The same slide read by tiles, or None where that is impossible or gives other pixels."""
         try:
-            tiff = tifffile.TiffFile(path)
+            tiff = open_tiff(path)
         except (tifffile.TiffFileError, OSError):
             return None
         try:
