@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ def test_help_imports_nothing_heavy() -> None:
     environment = {"PYTHONPATH": ":".join(str(ROOT / p) for p in PORTIONS)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_image_is_built_from_every_folder_of_the_wheel() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    copied = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
+    for folder in (*wheel["only-include"], *wheel["force-include"]):
+        assert f"COPY {folder} /source/{folder}\n" in copied
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

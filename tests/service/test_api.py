@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from made import class_map, files_of, tissue_like, write_slide
 from serving import Served, job_body
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.geojson import write_geojson
+from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.run import Run
 from wsi_segment.model.card import find_model
 from wsi_segment.model.errors import InputError, RunError
@@ -510,8 +512,28 @@ def test_finished_masks_are_served_without_a_job(served: Served, tmp_path: Path,
         assert httpx.get(f"{results}/tiles/0/0/0.png").is_success
         assert httpx.delete(results).status_code == 409
         running.stop()
+        for number, provenance in enumerate((None, [], {"model": "m", "slide": {}}, {"slide": {"fingerprint": "f"}})):
+            zarr.create_group(masks / f"odd{number}.zarr").attrs[ATTRIBUTE] = provenance
+        (masks / "file.zarr").write_text("no folder")
         running.start()
-        assert [one["id"] for one in client.jobs()] == [job["id"]]  # not once more
+        assert [one["id"] for one in client.jobs()] == [job["id"]]  # not once more, and none of the odd ones
+        assert running.log.count("is no mask of wsi-segment") == 1 + 6
+        (masks / "a.zarr").rename(masks / "b.zarr")
+        for path in ("", "/tiles.json", "/provenance.json", "/objects.geojson", "/zarr/zarr.json", "/files.json"):
+            assert problem(httpx.get(results + path), 404)["type"].endswith(":no-result"), path
+
+
+def test_a_mask_is_served_as_long_as_its_folder_is_named(served: Served, tmp_path: Path, store: Path) -> None:
+    folder, masks = tmp_path / "server", tmp_path / "masks"
+    (folder / "slides").mkdir(parents=True)
+    (folder / "models").mkdir()
+    shutil.copytree(store, masks / "a.zarr")
+    with Served(folder, "--results", masks, "--workers", 0) as running, running.client() as client:
+        (job,) = client.jobs()
+        assert httpx.get(f"{running.url}/v1/jobs/{job['id']}/results/tiles.json").is_success
+    with Served(folder, "--workers", 0) as running:
+        answer = httpx.get(f"{running.url}/v1/jobs/{job['id']}/results/tiles.json")
+        assert "--results" in problem(answer, 404)["detail"]
 
 
 def test_results_of_version_04_are_served_too(served: Served, http: httpx.Client) -> None:

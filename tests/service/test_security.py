@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from typing import Any
 
 import httpx
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper
+from sqlalchemy import delete
 
 from made import tissue_like, write_model, write_slide
 from serving import Served, job_body, write_slides
@@ -32,9 +35,13 @@ from wsi_segment.service.keys import Keys
 from wsi_segment.service.logs import _Formatter
 from wsi_segment.service.queue import Queue
 from wsi_segment.service.redaction import without_paths
+from wsi_segment.service.server import _refuse_open_door
 from wsi_segment.service.settings import Settings, load_settings
+from wsi_segment.service.tables import keys as key_table
 from wsi_segment.service.trusted_models import TrustedModels
 from wsi_segment.service.work import Workshop
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the system keeps no cap, or does not tell")
 
 
 @pytest.fixture
@@ -212,6 +219,7 @@ def test_only_the_hash_of_a_key_is_kept(guarded: tuple[Served, dict[str, str]]) 
     [
         ({"Host": "evil.example"}, 400), ({"Host": "evil.example:8000"}, 400), ({"Host": ""}, 400),
         ({"Host": "127.0.0.1.evil.example"}, 400), ({"Origin": "https://evil.example"}, 403), ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403), ({"Host": "["}, 400),
         ({"Origin": "http://localhost:1"}, 403), ({"Host": "lab.example", "Origin": "http://evil.example"}, 403),
     ],
 )  # fmt: skip
@@ -234,8 +242,60 @@ def test_known_hosts_and_origins_are_served(guarded: tuple[Served, dict[str, str
 
 
 def test_a_proxy_that_nobody_named_is_not_believed(guarded: tuple[Served, dict[str, str]]) -> None:
-    headers = {"X-Forwarded-Host": "lab.example", "X-Forwarded-For": "127.0.0.1", "Host": "evil.example"}
-    assert asked(guarded, "reader", "GET", "/v1/slides", headers=headers).status_code == 400
+    served, _ = guarded
+    said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", "Forwarded": "proto=https;host=lab.example"}
+    answer = asked(guarded, "reader", "GET", "/v1/slides/", headers=said)
+    assert (answer.status_code, answer.headers["location"]) == (307, f"{served.url}/v1/slides")
+    for name in ("X-Forwarded-Host", "Forwarded"):
+        headers = {"Host": "evil.example", name: "host=lab.example" if name == "Forwarded" else "lab.example"}
+        assert asked(guarded, "reader", "GET", "/v1/slides", headers=headers).status_code == 400
+
+
+@pytest.fixture(scope="module")
+def behind_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, dict[str, str]]]:
+    """A server on loopback whose proxy is named, and the token of its only key."""
+    folder = write_slides(tmp_path_factory.mktemp("proxy"))
+    database = Database(folder / "data")
+    database.migrate()
+    token = Keys(database).create("only", ["read", "write"], None)
+    database.close()
+    with Served(folder, "--workers", 0, "--trusted-proxy", "127.0.0.1", "--allowed-host", "lab.example") as running:
+        yield running, {"only": token}
+
+
+def test_a_proxy_that_was_named_says_how_clients_came_and_nothing_else(
+    behind_proxy: tuple[Served, dict[str, str]],
+) -> None:
+    headers = {"Host": "lab.example", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
+    answer = asked(behind_proxy, "only", "GET", "/v1/slides/", headers=headers)
+    assert answer.headers["location"] == "https://lab.example/v1/slides"
+    headers = {"Host": "evil.example", "X-Forwarded-Host": "lab.example", "X-Forwarded-For": "127.0.0.1"}
+    assert asked(behind_proxy, "only", "GET", "/v1/slides", headers=headers).status_code == 400
+
+
+def test_the_end_of_the_last_key_opens_nothing(behind_proxy: tuple[Served, dict[str, str]]) -> None:
+    served, _ = behind_proxy
+    assert asked(behind_proxy, "only", "GET", "/v1/models").status_code == 200
+    database = Database(served.data)
+    Keys(database).revoke("only")
+    assert asked(behind_proxy, None, "GET", "/v1/models").status_code == 401
+    with database.write() as connection:  # a server that others reach asks even where no key was ever made
+        connection.execute(delete(key_table))
+    database.close()
+    assert asked(behind_proxy, None, "GET", "/v1/models").status_code == 401
+
+
+def test_on_loopback_a_key_is_asked_for_once_one_was_made(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "loopback")
+    with Served(folder, "--workers", 0) as running:
+        assert httpx.get(f"{running.url}/v1/models").status_code == 200
+        database = Database(running.data)
+        token = Keys(database).create("brief", ["read"], 1e-9)
+        assert httpx.get(f"{running.url}/v1/models").status_code == 401
+        Keys(database).revoke("brief")
+        database.close()
+        for headers in ({}, {"Authorization": f"Bearer {token}"}):
+            assert httpx.get(f"{running.url}/v1/models", headers=headers).status_code == 401
 
 
 def test_bodies_have_a_limit(guarded: tuple[Served, dict[str, str]]) -> None:
@@ -267,9 +327,31 @@ def test_no_route_shows_labels_or_macro_images(guarded: tuple[Served, dict[str, 
     assert not [path for path in paths if "label" in path or "macro" in path or "associated" in path]
 
 
-def test_an_address_that_others_can_reach_needs_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--host", "0.0.0.0", "--data", str(tmp_path)]) == 2
-    assert "wsi-segment keys create" in capsys.readouterr().err
+@pytest.mark.parametrize("door", ["--host 0.0.0.0", "--allowed-host lab.example", "--trusted-proxy 10.0.0.1"])
+def test_a_server_that_others_reach_needs_a_valid_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], door: str
+) -> None:
+    data = tmp_path / "my data"
+    database = Database(data)
+    database.migrate()
+    Keys(database).create("expired", ["read"], 1e-9)
+    database.close()
+    assert main(["serve", *door.split(), "--data", str(data)]) == 2
+    said = capsys.readouterr().err
+    assert door in said
+    assert f"wsi-segment keys create NAME --data '{data}'" in said
+
+
+def test_the_hint_how_to_make_a_key_names_the_database_without_its_password(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    database.migrate()
+    url = "postgresql://anna:secret@db/wsi?password=secret"
+    settings = Settings(host="0.0.0.0", data=tmp_path, database=url)
+    with pytest.raises(InputError, match="keys create NAME") as refused:
+        _refuse_open_door(settings, database)
+    database.close()
+    assert "--database 'postgresql://anna:***@db/wsi'" in str(refused.value)
+    assert "secret" not in str(refused.value)
 
 
 def test_keys_are_made_listed_and_revoked_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -381,20 +463,66 @@ def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:
         assert "sqlite" not in answer.text.lower()
         assert str(folder) not in answer.text
         assert httpx.get(f"{running.url}/health/live").is_success
-        assert httpx.get(f"{running.url}/health/ready").status_code == 503
+        ready = httpx.get(f"{running.url}/health/ready")
+        assert (ready.status_code, ready.json()["detail"]) == (503, "the database does not answer")
+        with sqlite3.connect(running.data / "jobs.sqlite") as connection:
+            connection.execute("DROP TABLE keys")  # which every request looks at, before any route
+        connection.close()
+        for headers in ({}, {"Authorization": "Bearer x"}):
+            answer = httpx.get(f"{running.url}/v1/models", headers=headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+            assert len(answer.headers["x-request-id"]) == 16
+            assert "sqlite" not in answer.text.lower()
     assert "sqlite" in running.log.lower()  # of a server that has ended: the answer comes before the log's line
 
 
-def test_slide_pixels_are_never_decoded_by_the_server_itself(tmp_path: Path) -> None:
-    """The server's own process imports no library that decodes slides before a mask is asked for."""
+@linux
+def test_slides_are_decoded_by_children_with_a_cap_and_never_by_the_server(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "children")
+    with Served(folder, "--workers", 1, "--worker-memory", "1GiB") as running, running.client() as client:
+        slide = client.find_slide("slides/s0.tiff")["id"]
+        for picture in ("thumbnail", "tiles/0/0/0.jpg"):
+            assert httpx.get(f"{running.url}/v1/slides/{slide}/{picture}", timeout=60).is_success
+        assert client.wait(client.submit("slides/s0.tiff", model="channels")["id"])["status"] == "successful"
+        assert running.process is not None
+        assert not decoders(running.process.pid)
+        (worker,) = running.workers()
+        others = [one for one in psutil.Process(running.process.pid).children(recursive=True) if one != worker]
+        pool = [one for one in others if decoders(one.pid)]
+        assert decoders(worker.pid)
+        assert pool
+        assert worker.rlimit(psutil.RLIMIT_DATA) == (1 << 30, 1 << 30)
+        assert {one.rlimit(psutil.RLIMIT_DATA) for one in pool} == {(2 << 30, 2 << 30)}
+
+
+def decoders(process: int) -> set[str]:
+    """Libraries that decode slides which a process has loaded."""
+    maps = Path(f"/proc/{process}/maps").read_text()
+    return {name for name in ("libopenslide", "imagecodecs", "libtiff") if name in maps}
+
+
+@linux
+def test_a_child_that_allocates_beyond_its_cap_gets_an_error_and_not_the_memory() -> None:
     code = (
-        "import sys; sys.modules['openslide'] = sys.modules['openslide'] if 'openslide' in sys.modules else None\n"
-        "from wsi_segment.service import pixels; print('openslide' in dir(pixels), 'tiffslide' in dir(pixels))"
+        "from wsi_segment.service.worker import cap_memory; cap_memory(1 << 30); bytearray(1 << 28)\n"
+        "try: bytearray(1 << 30)\n"
+        "except MemoryError: print('refused')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True
-    )
-    assert done.stdout.split() == [b"False", b"False"], done.stderr
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert done.stdout.split() == [b"refused"], done.stderr
+
+
+@linux
+def test_workers_die_with_the_server(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "killed")
+    with Served(folder, "--workers", 2) as running:
+        workers = running.workers()
+        assert len(workers) == 2
+        for worker in workers:  # one that is in a library's hands does not see that its input ended
+            worker.suspend()
+        running.stop(signal.SIGKILL)
+        assert psutil.wait_procs(workers, timeout=2)[1] == []
 
 
 def test_settings_come_from_flags_then_environment_then_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +558,7 @@ def test_when_the_disk_is_nearly_full_jobs_wait_and_readiness_says_why(tmp_path:
         assert client.job(job["id"])["status"] == "accepted"
         answer = httpx.get(f"{running.url}/health/ready")
         assert answer.status_code == 503
-        assert "disk" in answer.json()["detail"]
+        assert answer.json()["detail"] == "the disk is nearly full; see --min-free"  # no figure, without a key
 
 
 def test_a_stopped_server_gives_jobs_back_and_goes_on_with_them(tmp_path: Path) -> None:

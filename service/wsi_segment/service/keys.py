@@ -86,8 +86,13 @@ class Keys:
         with self._database.read() as connection:
             return [_key(row) for row in connection.execute(query)]
 
+    def any_made(self) -> bool:
+        """Whether there ever was a key: the end of the last one must not open what they were made to close."""
+        with self._database.read() as connection:
+            return connection.execute(select(keys.c.name).limit(1)).first() is not None
+
     def any_valid(self) -> bool:
-        """Whether there is a key that may be used: then every request needs one."""
+        """Whether there is a key that may be used."""
         now = time.time()
         return any(key.is_valid(now) for key in self.listed())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import zarr
 
@@ -67,15 +68,16 @@ def _adopt(folder: Path, jobs: Jobs) -> None:
     """Have the finished masks of a folder among the jobs."""
     if not folder.is_dir():
         raise InputError(f"--results {folder}: no such folder")
-    for store in sorted(folder.glob("*.zarr")):
+    for store in sorted(folder.resolve().glob("*.zarr")):
         try:
-            provenance = zarr.open_group(store, mode="r").attrs[ATTRIBUTE]
-        except (OSError, KeyError, ValueError):
-            log.warning("a store in the results folder is no mask of wsi-segment; it is left out")
+            provenance: Any = zarr.open_group(store, mode="r").attrs[ATTRIBUTE]
+            slide = str(provenance["slide"]["fingerprint"])[:24]
+            parameters = {
+                "model": str(provenance["model"]["name"]),
+                "ome_zarr": str(provenance["parameters"]["ome_zarr"]),
+            }
+        except Exception as error:  # whatever else lies there must not keep the server from its work
+            kind = type(error).__name__
+            log.warning("a store in the results folder is no mask of wsi-segment (%s); it is left out", kind)
             continue
-        assert isinstance(provenance, dict)
-        model, slide = provenance["model"], provenance["slide"]
-        assert isinstance(model, dict)
-        assert isinstance(slide, dict)
-        parameters = {"model": model["name"], "ome_zarr": provenance["parameters"]["ome_zarr"]}
-        jobs.adopt(str(slide["fingerprint"])[:24], str(store.resolve()), parameters)
+        jobs.adopt(slide, str(store), parameters)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from contextlib import suppress
-from ipaddress import ip_address
 
 import psutil
+from sqlalchemy.engine import make_url
 
 from wsi_segment.inference.memory import default_limit
 from wsi_segment.model.errors import InputError
 from wsi_segment.service.catalogue import UPLOADS, parse_roots
 from wsi_segment.service.database import Database
 from wsi_segment.service.keys import Keys
-from wsi_segment.service.settings import LOOPBACK, Settings
+from wsi_segment.service.settings import Settings
 from wsi_segment.service.supervisor import Supervisor
 from wsi_segment.service.worker import WorkerConfig
 
@@ -79,15 +80,12 @@ def worker_config(settings: Settings) -> WorkerConfig:
 
 
 def _refuse_open_door(settings: Settings, database: Database) -> None:
-    if not _is_loopback(settings.host) and not Keys(database).any_valid():
+    if settings.door is not None and not Keys(database).any_valid():
+        where = ["--data", str(settings.data)]
+        if settings.database is not None:  # without its password, which may be among the options too
+            shown = make_url(settings.database).set(query={}).render_as_string(hide_password=True)
+            where += ["--database", shown]
         raise InputError(
-            f"--host {settings.host} can be reached from other machines and there are no keys; "
-            "make one first: wsi-segment keys create NAME"
+            f"{settings.door}: others reach the server so, and there are no keys that are valid; "
+            f"make one first: wsi-segment keys create NAME {shlex.join(where)}"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() in LOOPBACK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,14 @@ from wsi_segment.model.errors import InputError
 PREFIX = "WSI_SEGMENT_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that only programs of the same machine reach."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of the same machine reach an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in LOOPBACK
 
 
 def _listed(value: Any) -> Any:
@@ -44,12 +53,24 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
     allowed_host: Texts = Field((), description="host name that clients may use, beside those of this machine; repeat")
     allowed_origin: Texts = Field((), description="origin of web pages that may call, such as https://lab.org; repeat")
-    trusted_proxy: Texts = Field((), description="address of a reverse proxy whose X-Forwarded headers count; repeat")
+    trusted_proxy: Texts = Field(
+        (), description="address of a reverse proxy whose X-Forwarded-For and -Proto count; repeat"
+    )
     max_body: ByteSize = Field(ByteSize(16 << 20), description="largest request body")
     upload_limit: ByteSize = Field(ByteSize(0), description="largest slide that may be uploaded; 0 refuses uploads")
     keep_days: float | None = Field(None, gt=0, description="days after which results are removed; for ever without")
     min_free: ByteSize = Field(ByteSize(1 << 30), description="free disk space below which no job is begun")
     log: Literal["text", "json"] = Field("text", description="form of the log on standard error")
+
+    @property
+    def door(self) -> str | None:
+        """The setting by which people elsewhere reach the server, as it is written; None where nobody does."""
+        if not is_loopback(self.host):
+            return f"--host {self.host}"
+        for flag, values in (("--allowed-host", self.allowed_host), ("--trusted-proxy", self.trusted_proxy)):
+            if values:  # a reverse proxy lets others in, whatever the address behind it
+                return f"{flag} {values[0]}"
+        return None
 
     @classmethod
     def settings_customise_sources(

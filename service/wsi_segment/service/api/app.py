@@ -56,6 +56,7 @@ def make_app(service: Service) -> Guard:
     return Guard(
         app,
         keys=service.keys,
+        always_key=service.settings.door is not None,
         metrics=service.metrics,
         hosts=hosts,
         origins=service.settings.allowed_origin,

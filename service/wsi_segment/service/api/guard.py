@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wsi_segment.service.api.metrics import Metrics
-from wsi_segment.service.api.problems import ProblemError
+from wsi_segment.service.api.problems import ProblemError, internal_error
 from wsi_segment.service.keys import Keys
 from wsi_segment.service.logs import request_id
 from wsi_segment.service.settings import LOOPBACK
 
 _OPEN = ("/health/",)
-"""Paths that need no key: they tell nothing."""
+"""Paths that need no key: they tell that the server lives, and what keeps it from work, without a figure or a name."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -40,6 +40,7 @@ class Guard:
         self,
         app: ASGIApp,
         keys: Keys,
+        always_key: bool,
         metrics: Metrics,
         hosts: Sequence[str],
         origins: Sequence[str],
@@ -50,14 +51,15 @@ class Guard:
 
         Args:
             app: What it guards.
-            keys: Where there are any, every request needs one.
+            keys: Once one was made, every request needs one.
+            always_key: Whether a request needs one even before.
             metrics: Told of each request.
             hosts: Names that clients may use for this server, beside those of the loopback.
             origins: Origins of pages that may call, beside the server's own.
             max_body: Bytes that a request may have, counted as they come.
             upload_limit: The same for the upload of a slide.
         """
-        self._app, self._keys, self._metrics = app, keys, metrics
+        self._app, self._keys, self._always_key, self._metrics = app, keys, always_key, metrics
         self._max_body, self._upload_limit = max_body, upload_limit or max_body
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
@@ -107,10 +109,10 @@ class Guard:
             await self._app(scope, receiving, sending)
         except ProblemError as error:
             await error.response()(scope, receive, sending)
-        except Exception:  # the client was told already, without a word of the reason
+        except Exception:  # of a route: the client was told already, without a word of the reason
             log.exception("the request failed")
             if not begun:
-                raise
+                await internal_error().response()(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
@@ -126,7 +128,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or origin.lower() in self._origins:
             return
-        if urlsplit(origin).netloc.lower() != headers.get("host", "").lower() or _host_of(origin) not in self._hosts:
+        if _host_of(origin) not in self._hosts or urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
             raise ProblemError(403, "foreign-origin", "pages of this origin may not call; see --allowed-origin")
 
     async def _check_key(self, scope: Scope, headers: Headers) -> str:
@@ -135,7 +137,7 @@ class Guard:
             return ""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if not token:
-            if await anyio.to_thread.run_sync(self._keys.any_valid):
+            if self._always_key or await anyio.to_thread.run_sync(self._keys.any_made):
                 raise _unauthorized("this server asks for a key: send Authorization: Bearer …")
             return ""
         key = await anyio.to_thread.run_sync(self._keys.check, token.strip()) if scheme.lower() == "bearer" else None

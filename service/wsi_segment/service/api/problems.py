@@ -146,7 +146,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> Response:
-        return ProblemError(500, "internal-error", "the server failed; its log says more, by the request id").response()
+        return internal_error().response()
+
+
+def internal_error() -> ProblemError:
+    """The answer to what nobody foresaw."""
+    return ProblemError(500, "internal-error", "the server failed; its log says more, by the request id")
 
 
 def _methods(request: Request) -> list[str]:

@@ -73,7 +73,14 @@ class Service:
             raise ProblemError(404, "no-result", f"job {job_id} is {job.status}{why}; a successful one has results")
         if job.removed is not None:
             raise ProblemError(404, "result-removed", f"the results of job {job_id} were removed; post the slide again")
-        return job, ResultFiles.of(self.data, job)
+        files = ResultFiles.of(self.data, job)
+        if job.store is not None and not self._offers(files.store):
+            raise ProblemError(404, "no-result", f"the mask of job {job_id} is not served any longer; see --results")
+        return job, files
+
+    def _offers(self, store: Path) -> bool:
+        """Whether a mask that no job made lies in a folder that is served at present."""
+        return store.parent in {Path(folder).resolve() for folder in self.settings.results} and store.is_dir()
 
     def describe(self, slide: FoundSlide) -> dict[str, Any]:
         """What a slide is; kept in the database until its file changes.

@@ -58,16 +58,16 @@ async def live() -> dict[str, str]:
 
 @system.get("/health/ready", responses=documented(503))
 def ready(service: Here) -> dict[str, Any]:
-    """Whether jobs are begun, and if not, why."""
+    """Whether jobs are begun, and if not, why; asked without a key, so without figures."""
     reasons = []
     try:
         service.jobs.listed(None, 1)
     except Exception:
         reasons.append("the database does not answer")
     if service.supervisor.alive < service.settings.workers:
-        reasons.append(f"{service.supervisor.alive} of {service.settings.workers} workers run")
-    if (low := service.housekeeping.disk_low) is not None:
-        reasons.append(low)
+        reasons.append("workers are missing; the server's log says why")
+    if service.housekeeping.disk_low is not None:
+        reasons.append("the disk is nearly full; see --min-free")
     if reasons:
         raise ProblemError(503, "not-ready", "; ".join(reasons), {"Retry-After": "10"})
     return {"status": "ready"}
