@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,14 @@ def test_an_image_that_is_spread_over_several_files_is_refused(tmp_path: Path) -
 def test_a_picture_of_another_kind_than_its_name_says_is_not_decoded(tmp_path: Path, format_: str) -> None:
     Image.fromarray(PIXELS[:64, :64]).save(tmp_path / "p.png", format_)
     with pytest.raises(SlideError, match="cannot identify"):
+        open_slide(tmp_path / "p.png")
+
+
+def test_a_picture_too_large_to_be_held_is_refused_by_its_header(tmp_path: Path) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I4sI", 0, b"IDAT", 0))
+    with pytest.raises(SlideError, match="9000 x 9000 px is too large"):
         open_slide(tmp_path / "p.png")
 
 

@@ -261,6 +261,14 @@ def test_what_cannot_be_a_job_is_refused_with_the_reason(http: httpx.Client, ser
         (served.folder / "slides" / "text.svs").unlink()
 
 
+def test_pages_batches_and_regions_have_limits(http: httpx.Client) -> None:
+    for path in ("slides", "jobs", "batches"):
+        assert "page_size" in problem(http.get(f"/v1/{path}", params={"page_size": 1001}), 422)["detail"]
+    problem(http.post("/v1/batches", json={"jobs": [{"slide": "x"}] * 50_001}), 422)
+    region = {"type": "Polygon", "coordinates": [[[0, 0]] * 100_001]}
+    problem(http.post("/v1/jobs", json={"slide": "0" * 24, "region": region}), 422)
+
+
 def test_the_same_key_gives_the_same_answer_and_one_job(http: httpx.Client, served: Served) -> None:
     with served.client() as client:
         body = job_body(client)
@@ -512,7 +520,8 @@ def test_finished_masks_are_served_without_a_job(served: Served, tmp_path: Path,
         assert httpx.get(f"{results}/tiles/0/0/0.png").is_success
         assert httpx.delete(results).status_code == 409
         running.stop()
-        for number, provenance in enumerate((None, [], {"model": "m", "slide": {}}, {"slide": {"fingerprint": "f"}})):
+        odd: list[Any] = [None, [], {"model": "m", "slide": {}}, {"slide": {"fingerprint": "f"}}]
+        for number, provenance in enumerate(odd):
             zarr.create_group(masks / f"odd{number}.zarr").attrs[ATTRIBUTE] = provenance
         (masks / "file.zarr").write_text("no folder")
         running.start()

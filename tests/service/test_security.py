@@ -314,11 +314,12 @@ def test_uploads_are_off_unless_they_are_allowed(guarded: tuple[Served, dict[str
 
 def test_every_answer_has_a_strict_policy_and_an_id(guarded: tuple[Served, dict[str, str]]) -> None:
     for path in ("/docs", "/v1/slides", "/v1/nowhere"):
-        headers = asked(guarded, "reader", "GET", path).headers
+        headers = asked(guarded, "reader", "GET", path, headers={"X-Request-Id": "of-a-client-1234"}).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe-inline" not in headers["content-security-policy"].split("script-src")[1].split(";")[0]
         assert headers["x-content-type-options"] == "nosniff"
         assert len(headers["x-request-id"]) == 16
+        assert headers["x-request-id"] != "of-a-client-1234"
     assert "<script>" not in asked(guarded, "reader", "GET", "/docs").text
 
 
@@ -346,7 +347,7 @@ def test_the_hint_how_to_make_a_key_names_the_database_without_its_password(tmp_
     database = Database(tmp_path)
     database.migrate()
     url = "postgresql://anna:secret@db/wsi?password=secret"
-    settings = Settings(host="0.0.0.0", data=tmp_path, database=url)
+    settings = load_settings({"host": "0.0.0.0", "data": tmp_path, "database": url}, None)
     with pytest.raises(InputError, match="keys create NAME") as refused:
         _refuse_open_door(settings, database)
     database.close()
@@ -453,7 +454,7 @@ def test_messages_for_clients_hold_no_paths(tmp_path: Path, name: str) -> None:
 def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "broken")
     with Served(folder, "--workers", 0) as running:
-        slides = httpx.get(f"{running.url}/v1/slides").json()["slides"]
+        slides = httpx.get(f"{running.url}/v1/slides", timeout=60).json()["slides"]
         with sqlite3.connect(running.data / "jobs.sqlite") as connection:
             connection.execute("DROP TABLE jobs")
         connection.close()
@@ -498,7 +499,7 @@ def test_slides_are_decoded_by_children_with_a_cap_and_never_by_the_server(tmp_p
 def decoders(process: int) -> set[str]:
     """Libraries that decode slides which a process has loaded."""
     maps = Path(f"/proc/{process}/maps").read_text()
-    return {name for name in ("libopenslide", "imagecodecs", "libtiff") if name in maps}
+    return {name for name in ("libopenslide", "imagecodecs") if name in maps}
 
 
 @linux
