@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio.features import shapes
-from rasterio.transform import Affine
 
 ReadTile = Callable[[int, int, int], NDArray[np.uint8]]
 """(y, x, side) to the class ids of that square, cut off at the map's edge."""
@@ -162,6 +160,9 @@ def _tile_polygons(ids: NDArray[np.uint8], x: int, y: int, tolerance: float) -> 
         return
     # with a tolerance, class 0 takes part: its edges with other classes are simplified as well
     wanted = None if tolerance else ids > 0
+    from rasterio.features import shapes  # GDAL takes long to load, and a run comes to outlines at its end
+    from rasterio.transform import Affine
+
     found = shapes(ids, mask=wanted, connectivity=4, transform=Affine.translation(x, y))
     pieces = [(int(value), _polygon(geometry)) for geometry, value in found]
     polygons = np.array([polygon for _, polygon in pieces], dtype=object)

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio.features import rasterize
-from rasterio.transform import Affine
 from scipy import ndimage
 
 from wsi_segment.inference.box import Box
@@ -223,6 +221,9 @@ def cells_of_geojson(path: Path, flag: str, slide: Slide, frame: MaskFrame, cell
     if not polygons:
         raise InputError(f"{flag} {path}: holds no polygon; draw an outline and export it as GeoJSON")
     side = frame.downsample * cell
+    from rasterio.features import rasterize  # GDAL takes long to load, and few runs have polygons
+    from rasterio.transform import Affine
+
     to_slide = Affine(side, 0, frame.s_x0 - slide.bounds.x0, 0, side, frame.s_y0 - slide.bounds.y0)
     shape = -(-frame.height // cell), -(-frame.width // cell)
     touched: NDArray[np.uint8] = rasterize(polygons, shape, transform=to_slide, all_touched=True, dtype="uint8")
