@@ -88,13 +88,17 @@ def test_a_curve_has_means_and_deviations_over_seeds(tmp_path: Path) -> None:
     five, hundred = curve(lines, "paper", "S", "macro_f1")
     assert five == pytest.approx((5, 0.5, 0.1414, 2), abs=1e-3)
     assert hundred[:2] == (100, 0.8)
-    assert [share for share, *_ in curve(lines, "paper", "S+C", "macro_f1")] == [100]
+    assert curve(lines, "paper", "S+C", "macro_f1") == []
+    lines.append(result("S+C", 5, 0, 0.5))
+    assert [share for share, *_ in curve(lines, "paper", "S+C", "macro_f1")] == [5, 100]
 
 
 def test_figures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
     lines = [result("S", s, seed, 0.3 + s / 300) for s in (5, 100) for seed in (0, 1)]
     assert [path.name for path in draw_figures(lines, tmp_path / "r.jsonl")] == ["r-curve.png"]
-    lines += [result("S2+C2", c, 0, 0.5) for c in (10, 50)]
+    lines.append(result("S2+C2", 10, 0, 0.5))
+    assert [path.name for path in draw_figures(lines, tmp_path / "r.jsonl")] == ["r-curve.png"]
+    lines.append(result("S2+C2", 50, 0, 0.5))
     lines += [result("S", 5, 0, 0.5, experiment="ablation", variant="filled")]
     drawn = draw_figures(lines, tmp_path / "r.jsonl")
     assert [path.name for path in drawn] == ["r-curve.png", "r-accuracy.png", "r-ablation.png"]

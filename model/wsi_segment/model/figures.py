@@ -19,13 +19,11 @@ _COLORS = {"paper": ("#0072B2", "#56B4E9", "#009E73"), "modern": ("#D55E00", "#E
 
 
 def curve(results: list[Result], recipe: str, setting: str, metric: str) -> list[tuple[float, float, float, int]]:
-    """See :func:`over_seeds`; S+C at 100 % leaves no image for C, so it is S at 100 %."""
-    lines = (line for line in results if line["experiment"] == "curve" and line["recipe"] == recipe)
-    alike = (
-        line
-        for line in lines
-        if line["setting"] == setting or (setting == "S+C" and line["setting"] == "S" and line["s"] == 100)
-    )
+    """See :func:`over_seeds`; a curve of S+C ends in S at 100 %, which leaves no image for C."""
+    lines = [line for line in results if line["experiment"] == "curve" and line["recipe"] == recipe]
+    alike = [line for line in lines if line["setting"] == setting]
+    if setting == "S+C" and alike:
+        alike += [line for line in lines if line["setting"] == "S" and line["s"] == 100]
     return over_seeds(alike, metric)
 
 
@@ -89,9 +87,8 @@ def _draw_curves(results: list[Result]) -> Figure | None:
 
 def _line(axes: Any, x: Any, y: Any, deviation: Any, color: str, recipe: str, setting: str) -> None:
     style = "-" if recipe == "paper" else "--"
-    error = np.nan_to_num(deviation)
     label = f"{recipe} {setting}"
-    axes.errorbar(x, y, yerr=error, color=color, marker=_MARKERS[setting], linestyle=style, capsize=3, label=label)
+    axes.errorbar(x, y, yerr=deviation, color=color, marker=_MARKERS[setting], linestyle=style, capsize=3, label=label)
 
 
 def _draw_accuracy(results: list[Result]) -> Figure | None:
@@ -99,13 +96,13 @@ def _draw_accuracy(results: list[Result]) -> Figure | None:
     for line in results:
         if line["setting"].startswith("S2") and line.get("image_accuracy") is not None:
             groups[f"{line['recipe']} {line['setting']}"].append(line)
-    if not groups:
-        return None
+    if len({line["s"] for lines in groups.values() for line in lines}) < 2:
+        return None  # no curve yet
     figure = _new_figure(6, 4)
     axes = figure.subplots()
     for label, lines in groups.items():
         shares, means, deviations, _ = zip(*over_seeds(lines, "image_accuracy"), strict=True)
-        axes.errorbar(shares, means, yerr=np.nan_to_num(deviations), marker="o", capsize=3, label=label)
+        axes.errorbar(shares, means, yerr=deviations, marker="o", capsize=3, label=label)
     axes.set(xlabel="c, % of the image-level labels", ylabel="accuracy of the image's class on test")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
