@@ -84,7 +84,7 @@ class Served:
         """Start it, and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wsi_segment.service", "serve", *map(str, self._flags)],
+                [sys.executable, "-P", "-m", "wsi_segment.service", "serve", *map(str, self._flags)],
                 stderr=log,
                 stdout=log,
                 env=self._environment,

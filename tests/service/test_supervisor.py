@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from serving import Served, write_slides
 from wsi_segment.service import supervisor as supervisor_module
+from wsi_segment.service.cli import main
 from wsi_segment.service.database import Database
 from wsi_segment.service.supervisor import Supervisor, _Worker
 from wsi_segment.service.worker import WorkerConfig
@@ -70,3 +74,36 @@ def test_a_worker_that_begins_while_the_service_stops_is_told_too(
     assert time.monotonic() - started < 20
     assert [worker.process.returncode for worker in supervisor._workers] == [0]
     database.close()
+
+
+def test_a_worker_that_is_told_to_end_while_it_waits_ends_well(tmp_path: Path) -> None:
+    with Served(write_slides(tmp_path / "served"), "--workers", 1) as served, served.client() as client:
+        assert client.wait(client.submit("slides/s0.tiff", model="channels")["id"])["status"] == "successful"
+        (worker,) = served.workers()
+        worker.terminate()
+        deadline = time.monotonic() + 30
+        while "ended:" not in served.log and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert f"worker {worker.pid} ended: exit code 0" in served.log
+        assert "Fatal Python error" not in served.log
+
+
+def test_nothing_is_imported_from_the_folder_in_which_a_server_was_started(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "served")
+    for name in ("grp", "bz2", "selectors"):  # of the standard library, imported by many
+        (folder / f"{name}.py").write_text("open('imported', 'w').close()\n")
+    with Served(folder, "--workers", 1) as served, served.client() as client:
+        job = client.wait(client.submit("slides/s0.tiff", model="channels")["id"])
+        assert job["status"] == "successful"
+        assert httpx.get(f"{served.url}/v1/slides/{job['slide']}/thumbnail", timeout=60).is_success
+    assert not (folder / "imported").exists()
+
+
+def test_a_port_that_is_taken_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["serve", "--root", f"a={tmp_path}", "--data", str(tmp_path / "data"), "--port", str(port)]) == 2
+    assert f"--port {port}: cannot listen on 127.0.0.1" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import socket
 from contextlib import suppress
 
 import psutil
@@ -34,7 +35,9 @@ def run_server(settings: Settings) -> None:
     Raises:
         InputError: a setting cannot be used.
     """
+    os.environ["PYTHONSAFEPATH"] = "1"  # children import nothing from the folder in which the server was started
     settings = settings.model_copy(update={"data": settings.data.absolute()})
+    _refuse_taken_port(settings)
     database = Database(settings.data, settings.database)
     database.migrate()
     _refuse_open_door(settings, database)
@@ -77,6 +80,20 @@ def worker_config(settings: Settings) -> WorkerConfig:
         min_free=settings.min_free,
         log=settings.log,
     )
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if os.name == "posix":  # as the server does it: a port in TIME_WAIT is free
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"--port {settings.port}: cannot listen on {settings.host} ({reason}); choose another"
+        ) from error
 
 
 def _refuse_open_door(settings: Settings, database: Database) -> None:

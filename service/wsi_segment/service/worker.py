@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,11 @@ def main() -> int:
     """The whole life of a worker."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent says when
-    config = WorkerConfig(**json.loads(sys.stdin.buffer.readline()))
+    told = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - a buffered one is locked by the thread at the end
+    config = WorkerConfig(**json.loads(told.readline()))
     stopping, wake = threading.Event(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: _stop(stopping, wake))
-    threading.Thread(target=_listen, args=(stopping, wake), name="listen", daemon=True).start()
+    threading.Thread(target=_listen, args=(told, stopping, wake), name="listen", daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICE)
     cap_memory(config.memory)
@@ -116,8 +118,8 @@ def _do_one(queue: object, shop: Workshop, data: Path, min_free: int) -> bool:
     return True
 
 
-def _listen(stopping: threading.Event, wake: threading.Event) -> None:
-    for line in sys.stdin.buffer:
+def _listen(told: FileIO, stopping: threading.Event, wake: threading.Event) -> None:
+    for line in told:
         if line.strip() == b"stop":
             break
         wake.set()
