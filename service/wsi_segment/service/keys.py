@@ -64,7 +64,7 @@ class Keys:
                     )
                 )
         except IntegrityError as error:
-            raise InputError(f"a key called {name!r} exists; choose another name, or revoke it first") from error
+            raise InputError(f"a key called {name!r} exists or existed; choose another name") from error
         return token
 
     def revoke(self, name: str) -> None:
