@@ -19,7 +19,7 @@ from wsi_segment.inference.ledger import FinishedRegion, Ledger, differing_keys
 from wsi_segment.inference.memory import return_freed_memory
 from wsi_segment.inference.network import Network, OnnxNetwork
 from wsi_segment.inference.ngff import MaskMetadata
-from wsi_segment.inference.opening import open_slide, slide_files
+from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.output import Output
 from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.plan import Budget, Plan, make_budget, make_plan
@@ -31,6 +31,7 @@ from wsi_segment.inference.readers.icc import ColourManaged
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.scheduler import run_tasks
 from wsi_segment.inference.slide import PixelSize, Slide, pixel_size_of
+from wsi_segment.inference.slide_files import slide_files
 from wsi_segment.inference.store import MaskStore
 from wsi_segment.inference.summary import Summary, class_areas, write_summary
 from wsi_segment.inference.task import RegionTask

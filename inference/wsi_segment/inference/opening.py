@@ -1,4 +1,4 @@
-"""Opening a slide: which reader, and which files it is made of."""
+"""Opening a slide: which reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from wsi_segment.inference.readers.tiffslide import TiffSlideSlide, is_ome_tiff
 from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.slide import Slide
 from wsi_segment.inference.slide_files import file_of
-from wsi_segment.inference.slide_files import slide_files as slide_files
 from wsi_segment.model.errors import SlideError
 
 LARGEST_SIDE = 1 << 22

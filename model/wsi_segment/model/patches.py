@@ -89,7 +89,7 @@ def extract_patches(dataset: Dataset, items: Iterable[Item], source: PatchSource
     """
     for item in items:
         mask = dataset.read_mask(item)
-        shape = dataset.image_shape(item)
+        shape = dataset.image_shape(item) if mask is None else mask.shape
         if min(shape) < WINDOW:
             raise DatasetError(f"{item.image}: {shape[1]} x {shape[0]} px is less than a patch of {WINDOW} px")
         for y in grid_offsets(shape[0]):

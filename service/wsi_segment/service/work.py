@@ -70,10 +70,11 @@ class Workshop:
         watch = _Watch(self._queue, job, self._stopping)
         slide: FoundSlide | None = None
         try:
-            slide = self._catalogue.by_id(job.slide)
-            with watch.running():
-                self._make(job, slide, watch)
-            self._queue.end(job, "successful")
+            with _full_disk_told():
+                slide = self._catalogue.by_id(job.slide)
+                with watch.running():
+                    self._make(job, slide, watch)
+                self._queue.end(job, "successful")
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
         except Cancelled:
@@ -81,22 +82,19 @@ class Workshop:
                 self._try_to_end(job, "dismissed", "cancelled")
             elif not watch.lost:
                 self._queue.release(job, "the service was stopped; the job goes on with it")
+        except _DiskFullError:
+            self._wait_for_space(job)
+        except InputError as error:
+            self._try_to_end(job, "failed", self._for_clients(error, slide))
+        except MemoryError:
+            self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see --worker-memory")
+        except RunError as error:
+            self._queue.release(job, self._for_clients(error, slide), crashed=True)
+        except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's
+            raise
         except Exception as error:
-            if _is_disk_full(error):
-                self._wait_for_space(job)
-            elif isinstance(error, SQLAlchemyError):  # the database is away: this worker ends, the job is another's
-                raise
-            elif isinstance(error, InputError):
-                self._try_to_end(job, "failed", self._for_clients(error, slide))
-            elif isinstance(error, MemoryError):
-                self._try_to_end(
-                    job, "failed", "the slide needs more memory than a worker may have; see --worker-memory"
-                )
-            elif isinstance(error, RunError):
-                self._queue.release(job, self._for_clients(error, slide), crashed=True)
-            else:
-                log.exception("unexpected", extra={"job": job.id})
-                self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
+            log.exception("unexpected", extra={"job": job.id})
+            self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
 
     def _wait_for_space(self, job: Job) -> None:
         """No job is to blame for a full disk: this one goes on when there is room, and nothing is begun meanwhile."""
@@ -162,6 +160,21 @@ class Workshop:
         finally:
             opened.close()
         beside.replace(files.preview)
+
+
+class _DiskFullError(Exception):
+    """A disk is full or a quota is spent, whichever library met it."""
+
+
+@contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """Errors that come of a full disk, in one kind."""
+    try:
+        yield
+    except Exception as error:
+        if _is_disk_full(error):
+            raise _DiskFullError from error
+        raise
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

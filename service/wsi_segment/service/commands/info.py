@@ -20,8 +20,9 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from wsi_segment.inference.location import slide_location
-    from wsi_segment.inference.opening import open_slide, slide_files
+    from wsi_segment.inference.opening import open_slide
     from wsi_segment.inference.provenance import slide_fingerprint
+    from wsi_segment.inference.slide_files import slide_files
 
     location = slide_location(args.slide)
     slide = open_slide(location)

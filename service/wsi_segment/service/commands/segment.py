@@ -134,7 +134,7 @@ def _check_target(flag: str, path: Path | None) -> None:
 def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     """Nothing that is written may take the place of something that is read, or of something else that is written."""
     from wsi_segment.inference.location import is_remote
-    from wsi_segment.inference.opening import slide_files
+    from wsi_segment.inference.slide_files import slide_files
     from wsi_segment.model.errors import InputError
 
     named = [args.manifest, args.region, None if args.tissue in ("otsu", "none") else Path(args.tissue)]
