@@ -153,13 +153,16 @@ def test_what_is_left_of_a_run_that_was_killed_after_its_rename_is_removed(
 def test_killed_again_and_again_the_run_continues_to_the_same_store(
     folder: Path, undisturbed: dict[str, bytes]
 ) -> None:
+    started = time.monotonic()
+    finish_and_compare(folder, undisturbed)
+    whole = time.monotonic() - started  # of a run: how long that is depends on the machine
     rng = random.Random(0)
     killed = rounds = 0
     while killed < ROUNDS and rounds < 4 * ROUNDS:
         rounds += 1
         process = begin(folder)
         before = finished_regions(folder)
-        deadline = time.monotonic() + rng.uniform(0.3, 3.5)
+        deadline = time.monotonic() + rng.uniform(0.1, 0.9) * whole
         while time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.01)
         if process.poll() is None:
