@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 from made import write_dataset  # noqa: E402
 from wsi_segment.model.augment import augment, colour_jitter, stain_jitter  # noqa: E402
 from wsi_segment.model.dataset import Dataset  # noqa: E402
+from wsi_segment.model.device import CPU, training_device  # noqa: E402
 from wsi_segment.model.errors import DatasetError, InputError, OutputError  # noqa: E402
 from wsi_segment.model.loaders.manifest import read_dataset  # noqa: E402
 from wsi_segment.model.mosaic import mosaic  # noqa: E402
@@ -25,7 +26,7 @@ from wsi_segment.model.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.run_folder import load_run, read_log  # noqa: E402
 from wsi_segment.model.sampling import PatchPool, Sampler, draw_weights, make_pool  # noqa: E402
 from wsi_segment.model.settings import Setting  # noqa: E402
-from wsi_segment.model.training import TrainingProgress, _moving_average, train  # noqa: E402
+from wsi_segment.model.training import TrainingProgress, _moving_average, _Trainer, train  # noqa: E402
 
 TINY = Recipe(
     learning_rate=1e-3, steps=4, segmentation_batch=2, classification_batch=2, validate_every=2, flip=True, shift=8
@@ -269,3 +270,22 @@ def test_recipes_are_data() -> None:
         make_recipe("paper", {"mosaic": 0.5, "classification_patches": "images"})
     with pytest.raises(InputError, match="fill_drop needs supervision=filled"):
         make_recipe("paper", {"fill_drop": 0.1})
+
+
+def test_a_training_runs_on_cuda_where_pytorch_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert training_device("auto") == training_device("cpu") == CPU
+    with pytest.raises(InputError, match=r"--device cuda: .*use --device cpu"):
+        training_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert training_device("auto") == training_device("cuda") == torch.device("cuda")
+    assert training_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("recipe", [TINY, TINY_MODERN, TINY_JOINT], ids=["paper", "modern", "joint"])
+def test_all_that_a_step_needs_is_moved_to_its_device(dataset: Dataset, recipe: Recipe) -> None:
+    """PyTorch's meta device computes nothing, but refuses tensors of another one as a GPU does."""
+    weighted = replace(recipe, class_weights="inverse_frequency")
+    trainer = _Trainer(dataset, weighted, 0, None, None, torch.device("meta"))
+    assert {loss.device.type for loss in trainer.train_step(0)} == {"meta"}
+    assert {value.device.type for value in trainer.state_dict()["network"].values()} == {"meta"}

@@ -20,9 +20,10 @@ def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None, dice:
         weights: A weight a class (C,) for the cross entropy, or None.
         dice: Weight of :func:`soft_dice_loss`.
     """
-    if not bool((ids > 0).any()):
-        return logits.sum() * 0  # a mean over no pixel would be NaN, and the weights after it
-    loss = functional.cross_entropy(logits, ids - 1, weight=weights, ignore_index=-1)
+    labelled = ids > 0
+    count = labelled.sum() if weights is None else (weights[(ids - 1).clamp(min=0)] * labelled).sum()
+    loss = functional.cross_entropy(logits, ids - 1, weight=weights, ignore_index=-1, reduction="sum")
+    loss = loss / torch.where(count > 0, count, 1)  # a mean over no pixel would be NaN, and the weights after it
     return loss + dice * soft_dice_loss(logits, ids) if dice else loss
 
 
@@ -39,7 +40,7 @@ def soft_dice_loss(logits: Tensor, ids: Tensor) -> Tensor:
     shared = (probabilities * truth).sum(dim=(0, 2, 3))
     present = truth.sum(dim=(0, 2, 3)) > 0
     dice = 2 * shared / (probabilities + truth).sum(dim=(0, 2, 3)).clamp(min=1e-6)
-    return 1 - dice[present].mean() if bool(present.any()) else logits.sum() * 0
+    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
 def filled_loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:

@@ -86,7 +86,7 @@ class RunFolder:
         if not last.exists():
             (self._folder / LOG_FILE).unlink(missing_ok=True)
             return None
-        state: dict[str, Any] = torch.load(last, weights_only=True)
+        state: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True)
         rows = [row for row in read_log(self._folder) if row["step"] <= state["step"]]
         self._write_log(rows)
         self._best = max((row["val_macro_f1"] for row in rows), default=self._best)

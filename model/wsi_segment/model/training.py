@@ -4,7 +4,7 @@ As published by Ciga and Martel (2021): first the segmentation patches with a cr
 then the classification patches with a cross entropy a patch on the pooled map, each with its own
 optimizer update; or, as a recipe may say, both in one. Everything random depends on seed and step
 alone, and a checkpoint holds all the rest, so a training that was killed ends with the same weights
-as one that was not.
+as one that was not: bit for bit on a CPU, up to the rounding of sums in no fixed order on a GPU.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wsi_segment.model.augment import augment
 from wsi_segment.model.dataset import Dataset
+from wsi_segment.model.device import CPU
 from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.losses import classification_loss, filled_loss, segmentation_loss
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
@@ -59,6 +60,7 @@ def train(
     progress: Callable[[TrainingProgress], None],
     encoder_weights: dict[str, Tensor] | None = None,
     setting: Setting | None = None,
+    device: torch.device = CPU,
 ) -> None:
     """Train a network and leave ``best.pt``, ``last.pt``, ``log.csv`` and ``run.json`` in a folder.
 
@@ -73,14 +75,15 @@ def train(
         progress: Called after each step.
         encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.encoder_weights`.
         setting: The part of the training patches that may be used; None for all.
+        device: Where the network is; a run may go on on another one.
 
     Raises:
         DatasetError: nothing to train on or to validate on, or labels of images that name one class only.
         OutputError: the folder holds a run of another dataset, recipe, seed, encoder or setting.
     """
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(device.type == "cpu")  # CUDA has none for the pixel-wise cross entropy
     log = RunFolder(run, dataset, recipe, seed, encoder_weights, setting)
-    trainer = _Trainer(dataset, recipe, seed, encoder_weights, setting)
+    trainer = _Trainer(dataset, recipe, seed, encoder_weights, setting, device)
     log.keep_patches(trainer.validation_pixels(PARITY_PATCHES))
     state = log.resume()
     if state is not None:
@@ -88,7 +91,9 @@ def train(
     started = time.monotonic() - trainer.seconds
     losses: list[tuple[float, float]] = []
     for step in range(trainer.step, recipe.steps):
-        losses.append(trainer.train_step(step))
+        of_kinds = trainer.train_step(step)
+        newest = float(of_kinds[0]), float(of_kinds[1])
+        losses.append(newest)
         if trainer.step % recipe.validate_every == 0 or trainer.step == recipe.steps:
             trainer.seconds = time.monotonic() - started
             row = trainer.validate()
@@ -96,7 +101,7 @@ def train(
             row |= {"segmentation_loss": means[0], "classification_loss": means[1]}
             losses.clear()
             log.save(row, trainer.state_dict(), trainer.export_state())
-        progress(TrainingProgress(trainer.step, recipe.steps, *trainer.newest_losses, trainer.val_macro_f1))
+        progress(TrainingProgress(trainer.step, recipe.steps, *newest, trainer.val_macro_f1))
 
 
 class _Trainer:
@@ -109,13 +114,14 @@ class _Trainer:
         seed: int,
         encoder_weights: dict[str, Tensor] | None,
         setting: Setting | None,
+        device: torch.device,
     ) -> None:
-        self._recipe, self._seed, self._classes = recipe, seed, len(dataset.classes)
+        self._recipe, self._seed, self._classes, self._device = recipe, seed, len(dataset.classes), device
         torch.manual_seed(seed)
         self._network = SegmentationNetwork(self._classes, recipe.head)
         if encoder_weights is not None:
             self._network.encoder.load_state_dict(encoder_weights)
-        self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = (
             AveragedModel(self._network, multi_avg_fn=_moving_average(recipe.ema_decay), use_buffers=True)
             if recipe.ema_decay
@@ -139,40 +145,43 @@ class _Trainer:
         if not self._validation:
             raise DatasetError(f"{dataset.name}: no validation patch; give some groups the split val, with masks")
         self._sampler = Sampler(pool, self._reader, recipe, seed)
-        self._weights = inverse_frequency(pool, self._reader, self._classes) if recipe.class_weights != "none" else None
-        self._taught = _taught_classes(dataset, pool, recipe)
+        weighted = recipe.class_weights != "none"
+        self._weights = inverse_frequency(pool, self._reader, self._classes).to(device) if weighted else None
+        taught = _taught_classes(dataset, pool, recipe)
+        self._taught = None if taught is None else taught.to(device)
         self.step = 0
         self.seconds = 0.0
         self.val_macro_f1: float | None = None
-        self.newest_losses = (float("nan"), float("nan"))
 
-    def train_step(self, step: int) -> tuple[float, float]:
+    def train_step(self, step: int) -> tuple[Tensor, Tensor]:
         """One update by each kind, or one by both; the loss of each kind, NaN for one without patches."""
         self._network.train()
         batches = [self._augmented(batch, step) for batch in self._sampler.batches(step)]
-        seen = {PatchKind.SEGMENTATION: float("nan"), PatchKind.CLASSIFICATION: float("nan")}
+        seen = dict.fromkeys(PatchKind, torch.tensor(float("nan")))
         for together in [batches] if self._recipe.update == "joint" else [[batch] for batch in batches]:
             pixels = torch.cat([batch.pixels for batch in together])
-            logits = self._network(normalise(pixels).contiguous(memory_format=torch.channels_last))
+            logits = self._network(self._as_input(pixels))
             parts = logits.split([len(batch.pixels) for batch in together])
             losses = [self._loss(batch, part) for batch, part in zip(together, parts, strict=True)]
             self._optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
-            seen |= {batch.kind: float(loss.detach()) for batch, loss in zip(together, losses, strict=True)}
+            seen |= {batch.kind: loss.detach() for batch, loss in zip(together, losses, strict=True)}
         if self._schedule is not None:
             self._schedule.step()
         if self._average is not None:
             self._average.update_parameters(self._network)
         self.step = step + 1
-        self.newest_losses = (seen[PatchKind.SEGMENTATION], seen[PatchKind.CLASSIFICATION])
-        return self.newest_losses
+        return seen[PatchKind.SEGMENTATION], seen[PatchKind.CLASSIFICATION]
+
+    def _as_input(self, pixels: Tensor) -> Tensor:
+        return normalise(pixels.to(self._device)).contiguous(memory_format=torch.channels_last)
 
     def _augmented(self, batch: Batch, step: int) -> Batch:
         segmentation = batch.kind is PatchKind.SEGMENTATION
         generator = torch.Generator().manual_seed(hash((self._seed, step, segmentation)) % 2**63)
         pixels, ids = augment(batch.pixels, batch.ids, self._recipe, generator)
-        return Batch(batch.kind, pixels, ids, batch.labels)
+        return Batch(batch.kind, pixels.to(self._device), ids.to(self._device), batch.labels.to(self._device))
 
     def _loss(self, batch: Batch, logits: Tensor) -> Tensor:
         recipe = self._recipe
@@ -194,9 +203,9 @@ class _Trainer:
             for start in range(0, len(self._validation), 64):
                 read = [self._reader.read(patch) for patch in self._validation[start : start + 64]]
                 pixels, ids = to_tensors([image for image, _ in read], [mask for _, mask in read])
-                logits = network(normalise(pixels).contiguous(memory_format=torch.channels_last))
+                logits = network(self._as_input(pixels))
                 predicted = self._network.full_size(logits).argmax(dim=1) + 1
-                confusion += confusion_matrix(ids.byte().numpy(), predicted.byte().numpy(), self._classes)
+                confusion += confusion_matrix(ids.byte().numpy(), predicted.byte().cpu().numpy(), self._classes)
         scores = score(confusion)
         self.val_macro_f1 = scores.macro_f1
         return {
@@ -218,7 +227,7 @@ class _Trainer:
 
     def export_state(self) -> dict[str, Tensor]:
         """Weights that validation saw, which are those to export."""
-        return {name: value.clone() for name, value in self._best_network().state_dict().items()}
+        return {name: value.cpu().clone() for name, value in self._best_network().state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

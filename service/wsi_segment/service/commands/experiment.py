@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from wsi_segment.inference.network import Device
     from wsi_segment.model.dataset import Dataset
     from wsi_segment.model.experiment import PlannedRun
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command goes on")
     parser.add_argument("--figures-only", action="store_true", help="train nothing, draw and tabulate what there is")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
         for number, planned in enumerate(missing[: args.limit], start=1):
             console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
-            figures = _train_and_measure(dataset, planned, args.runs / planned.folder, console)
+            figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
             results.append(planned, figures)
             console.print(
                 f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
@@ -69,19 +71,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_and_measure(dataset: Dataset, planned: PlannedRun, folder: Path, console: Console) -> dict[str, Any]:
+def _train_and_measure(
+    dataset: Dataset, planned: PlannedRun, folder: Path, device_name: Device, console: Console
+) -> dict[str, Any]:
     """A run's figures, taken through its ONNX export and the engine's own windows, as those of a model card are."""
     from wsi_segment.export.model_folder import export_run
     from wsi_segment.inference.evaluation import evaluate
     from wsi_segment.inference.network import OnnxNetwork
     from wsi_segment.inference.provenance import versions
     from wsi_segment.model.card import find_model
+    from wsi_segment.model.device import training_device
     from wsi_segment.model.run_folder import read_log
     from wsi_segment.model.sampling import make_pool
     from wsi_segment.model.settings import draw
     from wsi_segment.model.training import TrainingProgress, train
     from wsi_segment.service.display import make_bar
 
+    device = training_device(device_name)
     recipe, source = planned.recipe, planned.recipe.classification_patches
     drawn = draw(make_pool(dataset, "train", source), planned.setting, planned.seed, source)
     with make_bar(console) as bar:
@@ -90,13 +96,13 @@ def _train_and_measure(dataset: Dataset, planned: PlannedRun, folder: Path, cons
         def show(progress: TrainingProgress) -> None:
             bar.update(task, completed=progress.step)
 
-        train(dataset, folder, recipe, planned.seed, show, setting=planned.setting)
+        train(dataset, folder, recipe, planned.seed, show, setting=planned.setting, device=device)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "model"
         export_run(folder, out, "experiment", "0", limitations="an experiment")
         model = find_model(str(out))
-        measured = evaluate(dataset, planned.split, model.card, OnnxNetwork(model, "cpu"), planned.overlap)
+        measured = evaluate(dataset, planned.split, model.card, OnnxNetwork(model, device_name), planned.overlap)
     log = read_log(folder)
     best = max(log, key=lambda row: row["val_macro_f1"])
     return measured.as_dict() | {
@@ -107,6 +113,7 @@ def _train_and_measure(dataset: Dataset, planned: PlannedRun, folder: Path, cons
         "segmentation_percent": round(drawn.segmentation_percent, 2),
         "classification_percent": round(drawn.classification_percent, 2),
         "dataset": dataset.name,
+        "device": device.type,
         "seconds": round(log[-1]["seconds"], 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
         "versions": versions() | {"torch": _torch_version()},

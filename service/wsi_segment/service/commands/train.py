@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder-weights", type=Path, metavar="FILE", help="ResNet-18 state dict to start the encoder from"
     )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -49,9 +50,11 @@ def run(args: argparse.Namespace) -> int:
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
     with needs_extra("train", "training and export"):
         from wsi_segment.model.curves import draw_curves
+        from wsi_segment.model.device import training_device
         from wsi_segment.model.encoder_weights import read_encoder_weights
         from wsi_segment.model.run_folder import read_log
         from wsi_segment.model.training import TrainingProgress, train
+    device = training_device(args.device)
     weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
     console = Console(stderr=True, quiet=args.quiet)
     with make_bar(console) as bar:
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             if not console.is_terminal and progress.step % recipe.validate_every == 0:  # a line for the log
                 console.print(f"step {progress.step}/{progress.steps}: {losses}", soft_wrap=True)
 
-        train(dataset, args.out, recipe, args.seed, show, weights)
+        train(dataset, args.out, recipe, args.seed, show, weights, device=device)
     draw_curves(args.out)
     if not args.quiet:
         best = max(read_log(args.out), key=lambda row: row["val_macro_f1"])
