@@ -448,3 +448,39 @@ def test_evaluate_measures_and_records(tmp_path: Path, capsys: pytest.CaptureFix
     assert "red" in capsys.readouterr().out
     with Image.open(sheet) as picture:
         assert picture.width > 1000
+
+
+def test_images_that_have_a_label_alone_are_measured_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    model = write_model(tmp_path / "model")
+    colours = {"red": (200, 90, 90), "green": (90, 200, 90), "blue": (90, 90, 200)}
+    labels = [("red", "red"), ("green", "green"), ("blue", "green")]  # shown, said
+    rows = ["image,mask,label,group,split"]
+    for index, (shown, said) in enumerate(labels):
+        Image.new("RGB", (160, 140), colours[shown]).save(tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,,{said},{index},test")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("\n".join(rows))
+    classes = [entry.model_dump() for entry in model.card.classes]
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": classes, "mpp": 1.0}))
+    command = ["evaluate", str(model.folder), str(tmp_path), "--split", "test"]
+    assert main([*command, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert figures["images"] == 0
+    assert figures["macro_f1"] is None
+    assert figures["image_accuracy"] == pytest.approx(2 / 3, abs=1e-4)
+    assert {name: row["label_found"] for name, row in figures["per_label"].items()} == {"red": 1.0, "green": 0.5}
+    assert main([*command, "--sheet", str(tmp_path / "sheet.png")]) == 2
+    assert "no image of test has a mask to draw" in capsys.readouterr().err
+
+    Image.new("L", (160, 140), 1).save(tmp_path / "0_mask.png")  # the red image gets its mask
+    manifest.write_text("\n".join(rows).replace("0.png,,", "0.png,0_mask.png,"))
+    assert main([*command, "--sheet", str(tmp_path / "sheet.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "1 images of 1 cases have a mask, 3 have a label" in printed
+    assert "image_accuracy    0.667" in printed
+    assert main([*command, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["images"], figures["accuracy"]) == (1, 1.0)
+    assert [row["images"] for row in figures["per_label"].values()] == [1, 2]

@@ -36,7 +36,7 @@ class ImageResult:
 
     item: Item
     confusion: Confusion
-    """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
+    """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`; all 0 without a mask."""
     label: int | None
     """The commonest in the mask of the classes that images of the split are labelled with; None without labels."""
 
@@ -53,12 +53,18 @@ class Evaluation:
     split: Split
     names: tuple[str, ...]
     images: tuple[ImageResult, ...]
+    """With a mask, a label, or both: figures of pixels are of those with a mask, that of labels of those with one."""
     baseline_class: int
     """Class id."""
     calibration_error: float
-    """Expected calibration error of the pixels."""
+    """Expected calibration error of the pixels; NaN without any."""
     ordered: bool
     """Whether classes are grades."""
+
+    @property
+    def masked(self) -> tuple[ImageResult, ...]:
+        """The images that have a mask."""
+        return tuple(image for image in self.images if image.item.mask is not None)
 
     @property
     def confusion(self) -> Confusion:
@@ -75,21 +81,22 @@ class Evaluation:
         """All scores, plain, for JSON and for the card.
 
         ``confusion`` is what they come from: pixels, a row for each true class and a column for each predicted one, in
-        the card's order, with those that were not analysed in the last column.
+        the card's order, with those that were not analysed in the last column. Without a mask, figures of pixels
+        are None.
         """
-        names, confusion, accuracy = list(self.names), self.confusion, self.image_accuracy
+        names, confusion, masked, accuracy = list(self.names), self.confusion, self.masked, self.image_accuracy
         baseline = np.zeros_like(confusion)
         baseline[:, self.baseline_class - 1] = confusion.sum(axis=1)
         return {
             "split": self.split,
-            "images": len(self.images),
-            "cases": len({image.item.group for image in self.images}),
+            "images": len(masked),
+            "cases": len({image.item.group for image in masked}),
             **_headline(confusion),
             "per_class": score(confusion).as_dict(names)["per_class"],
             "confusion": confusion.tolist(),
             **({"per_label": self._per_label()} if accuracy is not None else {}),
-            "intervals_95": bootstrap_intervals(self._by_case()),
-            "calibration_error": round(self.calibration_error, 4),
+            "intervals_95": bootstrap_intervals(self._by_case()) if masked else {},
+            "calibration_error": _plain(self.calibration_error),
             "image_accuracy": None if accuracy is None else round(accuracy, 4),
             **({"bach_score": self._bach_score()} if self.ordered else {}),
             "majority_baseline": {"class": names[self.baseline_class - 1], **_headline(baseline)},
@@ -112,7 +119,7 @@ class Evaluation:
 
     def _by_case(self) -> list[Confusion]:
         groups: dict[str, list[ImageResult]] = {}
-        for image in self.images:
+        for image in self.masked:
             groups.setdefault(image.item.group, []).append(image)
         return [_sum(images) for images in groups.values()]
 
@@ -130,8 +137,13 @@ def _sum(images: Any) -> Confusion:
 
 def _headline(confusion: Confusion) -> dict[str, Any]:
     scores = score(confusion).as_dict([str(index) for index in range(confusion.shape[0])])
-    figures = {"lesion_dice": round(lesion_dice(confusion), 4)}
-    return figures | {key: scores[key] for key in ("macro_f1", "micro_f1", "accuracy")}
+    return {"lesion_dice": _plain(lesion_dice(confusion))} | {
+        key: scores[key] for key in ("macro_f1", "micro_f1", "accuracy")
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
 
 
 def evaluate(
@@ -142,7 +154,7 @@ def evaluate(
     overlap: float,
     step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Score a model on the images of a split that have masks.
+    """Score a model on the images of a split that have a mask or a label.
 
     Args:
         dataset: Its classes must be the card's, in the same order.
@@ -153,14 +165,14 @@ def evaluate(
         step: Called with (images done, images in all).
 
     Raises:
-        DatasetError: other classes, or no image with a mask.
+        DatasetError: other classes, or no image with a mask or a label.
     """
     names = tuple(entry.name for entry in dataset.classes)
     if names != tuple(entry.name for entry in card.classes):
         raise DatasetError(f"{dataset.name}: its classes {names} are not those of {card.name}")
-    items = [item for item in dataset.split(split) if item.mask is not None]
+    items = [item for item in dataset.split(split) if item.mask is not None or item.label is not None]
     if not items:
-        raise DatasetError(f"{dataset.name}: no image with a mask in {split}")
+        raise DatasetError(f"{dataset.name}: no image with a mask or a label in {split}")
     calibration = Calibration()
     label_classes = sorted({item.label for item in items if item.label is not None})
     results: list[ImageResult] = []
@@ -185,14 +197,13 @@ def evaluate(
 
 
 def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Class ids (h, w) and RGB (h, w, 3) of an item with a mask.
+    """Class ids (h, w), all 0 without a mask, and RGB (h, w, 3) of an item.
 
     Raises:
         DatasetError: they differ in size.
     """
     truth, pixels = dataset.read_mask(item), dataset.read_image(item)
-    assert truth is not None
-    return truth, pixels
+    return np.zeros(pixels.shape[:2], np.uint8) if truth is None else truth, pixels
 
 
 def predict_image(

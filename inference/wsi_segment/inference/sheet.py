@@ -25,7 +25,7 @@ def choose(evaluation: Evaluation, count: int, worst: int) -> list[ImageResult]:
         count: How many in all.
         worst: How many of them are those with the lowest accuracy.
     """
-    ranked = sorted(evaluation.images, key=lambda image: (-image.accuracy, str(image.item.image)))
+    ranked = sorted(evaluation.masked, key=lambda image: (-image.accuracy, str(image.item.image)))
     worst = min(worst, len(ranked))
     rest, last = ranked[: len(ranked) - worst], ranked[len(ranked) - worst :]
     places = np.linspace(0, max(0, len(rest) - 1), min(count - worst, len(rest))).astype(int)

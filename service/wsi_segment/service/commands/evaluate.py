@@ -70,10 +70,13 @@ def _of_model(args: argparse.Namespace) -> int:
     from wsi_segment.inference.sheet import write_sheet
     from wsi_segment.inference.training_data import read_training_data
     from wsi_segment.model.card import find_model, write_card
+    from wsi_segment.model.errors import InputError
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import make_bar
 
     model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))
+    if args.sheet is not None and not any(item.mask for item in dataset.split(args.split)):
+        raise InputError(f"--sheet {args.sheet}: no image of {args.split} has a mask to draw; leave the sheet out")
     network = OnnxNetwork(model, args.device)
     console = Console(stderr=True, quiet=args.quiet or args.json)
     with make_bar(console) as bar:
@@ -95,7 +98,9 @@ def _of_model(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(figures, indent=2))
     elif not args.quiet:
-        _print_table(f"{figures['split']}: {figures['images']} images of {figures['cases']} cases", figures)
+        heading = f"{figures['split']}: {figures['images']} images of {figures['cases']} cases have a mask"
+        labelled = sum(row["images"] for row in figures.get("per_label", {}).values())
+        _print_table(heading + (f", {labelled} have a label" if labelled else ""), figures)
     return 0
 
 
