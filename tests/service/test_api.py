@@ -67,6 +67,8 @@ def test_a_job_is_posted_followed_and_described(http: httpx.Client, served: Serv
     ended = http.get(f"/v1/jobs/{job['id']}").json()
     assert (ended["status"], ended["progress"]) == ("successful", 100)
     assert ended["created"] <= ended["started"] <= ended["finished"]
+    assert job["slide_name"] == ended["slide_name"] == "s0.tiff"
+    assert ended["slide_name"] in {listed["slide_name"] for listed in http.get("/v1/jobs").json()["jobs"]}
     rels = {link["rel"]: link["href"] for link in ended["links"]}
     assert http.get(rels["mask"]).is_success
     assert {link["rel"] for link in http.get(rels["http://www.opengis.net/def/rel/ogc/1.0/results"]).json()} == {
@@ -435,8 +437,11 @@ def test_the_commands_talk_to_a_server(
     assert json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]))["status"] == "successful"
     (tmp_path / "m.csv").write_text("slide,mpp,model\nslides/s0.tiff,,channels\nslides/s1.tiff,,channels\n")
     assert main(["submit", "--manifest", str(tmp_path / "m.csv"), "--wait", *server]) == 0
+    capsys.readouterr()
     assert main(["status", *server]) == 0
-    assert "successful" in capsys.readouterr().out
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[:2]] == ["s1.tiff", "s0.tiff"]
+    assert main(["status", job, "--cancel", *server]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("s0.tiff  had ended before")
     for bad, said in (
         (["submit", "slides/none.tiff"], "path map"),
         (["fetch", "0" * 24, "--out", str(tmp_path / "n.zarr")], "unknown"),

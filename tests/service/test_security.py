@@ -88,6 +88,14 @@ def test_links_may_stay_under_a_root_and_may_not_leave_it(catalogue: Catalogue, 
             catalogue.by_path(path)
 
 
+def test_names_are_told_of_slides_under_the_roots_only(catalogue: Catalogue, tmp_path: Path) -> None:
+    (slide,) = (slide for root in catalogue.roots for slide in catalogue.below(root))
+    catalogue.remember([slide])
+    assert catalogue.names([slide.id, "0" * 24]) == {slide.id: "a.tiff"}
+    moved = Catalogue(catalogue._database, parse_roots([f"others={tmp_path / 'secret'}"]), b"k" * 32)
+    assert moved.names([slide.id]) == {}
+
+
 def test_companion_files_may_not_leave_a_root_either(catalogue: Catalogue, tmp_path: Path) -> None:
     slides = tmp_path / "slides"
     (slides / "m.mrxs").write_bytes(b"x")

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -158,6 +158,14 @@ class Catalogue:
                     yield self._checked(root, path)
                 except UnknownSlideError:
                     continue
+
+    def names(self, ids: Collection[str]) -> dict[str, str]:
+        """File names of the slides of some ids; those of slides under no root are left out."""
+        known = select(slides.c.id, slides.c.path).where(
+            slides.c.id.in_(ids), slides.c.root.in_([root.name for root in self.roots])
+        )
+        with self._database.read() as connection:
+            return {row.id: PurePosixPath(row.path).name for row in connection.execute(known)}
 
     def remember(self, found: Sequence[FoundSlide]) -> None:
         """Note ids, so that :meth:`by_id` knows them."""

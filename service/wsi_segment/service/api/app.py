@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from wsi_segment.service.api import batch_routes, job_routes, problems, result_routes, slide_routes, system_routes
 from wsi_segment.service.api.guard import Guard
-from wsi_segment.service.api.schemas import BatchRequest
+from wsi_segment.service.api.requests import BatchRequest
 from wsi_segment.service.api.state import Service
 
 _DESCRIPTION = """Segments whole-slide images. Post a slide as a job, follow it, fetch its mask.

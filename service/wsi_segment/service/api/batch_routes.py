@@ -20,7 +20,8 @@ from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.job_routes import IdempotencyKey, LastEventId, answer_once, as_sent
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
-from wsi_segment.service.api.schemas import MOST_ROWS, BatchList, BatchOut, BatchRequest, BatchRow, Id, batch_out
+from wsi_segment.service.api.requests import MOST_ROWS, BatchRequest, BatchRow, Id
+from wsi_segment.service.api.responses import BatchList, BatchOut, batch_out
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.catalogue import FoundSlide, UnknownSlideError
 from wsi_segment.service.events import LAST_KINDS, read_events

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -14,14 +14,15 @@ from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.exc import IntegrityError
 
-from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
-from wsi_segment.service.api.schemas import Id, JobList, JobOut, JobRequest, job_out
+from wsi_segment.service.api.requests import Id, JobRequest
+from wsi_segment.service.api.responses import JobList, JobOut, job_out
 from wsi_segment.service.api.state import Here, Service
+from wsi_segment.service.catalogue import FoundSlide
 from wsi_segment.service.events import LAST_KINDS, Event, read_events
-from wsi_segment.service.jobs import ENDED, Accepted, Reply, Status, Wanted
+from wsi_segment.service.jobs import ENDED, Accepted, Job, Reply, Status, Wanted
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=documented())
 
@@ -56,9 +57,11 @@ LastEventId = Annotated[
 )
 def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_key: IdempotencyKey = None) -> Response:
     """Have a slide segmented."""
+    found: list[FoundSlide] = []
 
     def accept(reply: Callable[[Accepted], Reply] | None) -> Accepted:
         slide = service.catalogue.by_id(wanted.slide)
+        found.append(slide)
         service.models.get(wanted.model)
         described = service.describe(slide)
         _check_size(wanted, described)
@@ -66,7 +69,7 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
 
     def body(accepted: Accepted) -> tuple[str, bytes]:
         job = accepted.jobs[0]
-        return f"/v1/jobs/{job.id}", job_out(job, DEFAULT_MODEL).model_dump_json().encode()
+        return f"/v1/jobs/{job.id}", job_out(job, found[-1].name).model_dump_json().encode()
 
     return answer_once(service, request, idempotency_key, wanted.model_dump_json().encode(), accept, body)
 
@@ -138,13 +141,13 @@ def list_jobs(
     found = service.jobs.listed(token_of(page_token), page_size + 1, status, batch)
     page = found[:page_size]
     token = str(page[-1].number) if len(found) > page_size else ""
-    return JobList(jobs=[job_out(job, DEFAULT_MODEL) for job in page], next_page_token=token)
+    return JobList(jobs=_shown(service, page), next_page_token=token)
 
 
 @router.get("/jobs/{job_id}", response_model=JobOut, responses=documented(404))
 def get_job(service: Here, job_id: JobId) -> JobOut:
     """A job."""
-    return job_out(service.job(job_id), DEFAULT_MODEL)
+    return _shown(service, [service.job(job_id)])[0]
 
 
 @router.delete("/jobs/{job_id}", response_model=JobOut, responses=documented(404))
@@ -152,7 +155,7 @@ def cancel_job(service: Here, job_id: JobId) -> JobOut:
     """Cancel a job: one that waits is dismissed at once, one that runs soon; one that ended stays as it is."""
     service.job(job_id)
     service.jobs.cancel(job_id)
-    return job_out(service.job(job_id), DEFAULT_MODEL)
+    return _shown(service, [service.job(job_id)])[0]
 
 
 @router.post("/jobs/{job_id}/retry", response_model=JobOut, responses=documented(404, 409))
@@ -162,7 +165,12 @@ def retry_job(service: Here, job_id: JobId) -> JobOut:
     if not service.jobs.retry(job_id):
         raise ProblemError(409, "not-ended", f"the job is {status}; only failed and dismissed ones are tried again")
     service.supervisor.wake()
-    return job_out(service.job(job_id), DEFAULT_MODEL)
+    return _shown(service, [service.job(job_id)])[0]
+
+
+def _shown(service: Service, found: Sequence[Job]) -> list[JobOut]:
+    names = service.catalogue.names({job.slide for job in found})
+    return [job_out(job, names.get(job.slide)) for job in found]
 
 
 async def job_listener(service: Here, job_id: JobId) -> AsyncIterator[Listener]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from wsi_segment.inference import ngff
 from wsi_segment.inference.output import ATTRIBUTE
-from wsi_segment.service.api.schemas import MaskClass, MaskLevel, TilesOut
+from wsi_segment.service.api.responses import MaskClass, MaskLevel, TilesOut
 
 TILE = 256
 _MOST_OPEN = 32

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.service.api.job_routes import JobId
 from wsi_segment.service.api.problems import ProblemError, answers, documented
-from wsi_segment.service.api.schemas import FileList, FileOut, Link, TilesOut
+from wsi_segment.service.api.responses import FileList, FileOut, Link, TilesOut
 from wsi_segment.service.api.slide_routes import Number, Zoom
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.jobs import ENDED

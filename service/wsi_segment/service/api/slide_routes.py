@@ -16,7 +16,8 @@ from wsi_segment.model.errors import SlideError
 from wsi_segment.service import pixels
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, answers, documented, link, linked
-from wsi_segment.service.api.schemas import Id, Link, SlideList, SlideOut
+from wsi_segment.service.api.requests import Id
+from wsi_segment.service.api.responses import Link, SlideList, SlideOut
 from wsi_segment.service.api.state import Here, Service
 from wsi_segment.service.catalogue import UPLOADS, FoundSlide
 

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.problems import ProblemError, answers, documented
-from wsi_segment.service.api.schemas import ModelList, ModelOut
+from wsi_segment.service.api.responses import ModelList, ModelOut
 from wsi_segment.service.api.state import Here
 
 models = APIRouter(prefix="/v1", tags=["models"], responses=documented())

@@ -42,12 +42,14 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found if args.id is None else found[0], indent=2))
         return 0
     for entry in found:
-        print(_line(entry))
+        outcome = {"running": "  ends soon", "dismissed": ""}.get(entry["status"], "  had ended before")
+        print(_line(entry) + (outcome if args.cancel else ""))
     return 0
 
 
 def _line(entry: dict[str, Any]) -> str:
     parts = [entry["id"], f"{entry['status']:<10}", f"{entry['progress']:>3} %", entry["created"][:19]]
+    parts.append(entry["name"] if "counts" in entry else entry["slide_name"] or entry["slide"])
     if "counts" in entry:
         parts.append(", ".join(f"{count} {status}" for status, count in entry["counts"].items()))
     return "  ".join([*parts, *([entry["message"]] if entry.get("message") else [])])

@@ -1,119 +1,15 @@
-"""What goes in and out as JSON."""
+"""What clients get as JSON."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from wsi_segment.model.card import DEFAULT_MODEL
+from wsi_segment.service.api.requests import Id
 from wsi_segment.service.jobs import Batch, Job, Status
-
-Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b4c3d2e1f"])]
-
-
-def _whole(value: Any) -> Any:
-    """``3.0`` is an integer in JSON Schema."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_Whole = BeforeValidator(_whole)
-_Pixels = Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it"), _Whole]
-Position = Annotated[list[Annotated[float, Field(ge=-1e9, le=1e9)]], Field(min_length=2, max_length=3)]
-Ring = Annotated[list[Position], Field(min_length=4, max_length=100_000)]
-
-
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Polygon(_In):
-    """GeoJSON; level-0 pixels from the corner of the slide's bounds."""
-
-    type: Literal["Polygon"]
-    coordinates: Annotated[list[Ring], Field(min_length=1, max_length=10_000)]
-
-
-class MultiPolygon(_In):
-    """GeoJSON; level-0 pixels from the corner of the slide's bounds."""
-
-    type: Literal["MultiPolygon"]
-    coordinates: Annotated[list[list[Ring]], Field(min_length=1, max_length=10_000)]
-
-
-Box = Annotated[
-    list[Annotated[float, Field(ge=-1e9, le=1e9)]],
-    Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in level-0 pixels from the corner of the bounds"),
-]
-"""Two corners, as in the ``bbox`` of GeoJSON and of ``objects.geojson``."""
-
-
-class Choices(_In):
-    """How a slide is segmented; what is left out is the model's or the engine's default."""
-
-    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
-    mpp: (
-        Annotated[float, Field(ge=0.05, le=100, description="µm per level-0 pixel, where the slide tells none")] | None
-    ) = None
-    overlap: (
-        Annotated[float, Field(ge=0, le=0.9, description="share of a window that its neighbour covers too")] | None
-    ) = None
-    tissue: Literal["otsu", "none"] | None = None
-    probabilities: bool = False
-    ome_zarr: Literal["0.5", "0.4"] = "0.5"
-    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with larger ones come first"), _Whole] = 0
-
-
-class JobRequest(Choices):
-    """A slide to be segmented."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={
-            "examples": [
-                {"slide": "5f2b1c9d8e7a6f5b4c3d2e1f"},
-                {"slide": "5f2b1c9d8e7a6f5b4c3d2e1f", "region": [2000, 1000, 6000, 4000]},
-            ]
-        },
-    )
-
-    slide: Id
-    region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | Box | None = None
-    width: _Pixels | None = None
-    height: _Pixels | None = None
-
-    def parameters(self) -> dict[str, Any]:
-        """As the job keeps them: a region as GeoJSON, whichever way it was given."""
-        made = self.model_dump(exclude_defaults=True, exclude={"slide", "priority", "width", "height"})
-        if isinstance(self.region, list):
-            x0, y0, x1, y1 = self.region
-            ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
-            made["region"] = {"type": "Polygon", "coordinates": [ring]}
-        return made
-
-
-class BatchRow(Choices):
-    """One slide of a batch, by its id or by its path under a root."""
-
-    slide: Annotated[str, Field(min_length=1, max_length=4096)]
-
-
-MOST_ROWS = 50_000
-"""Of a batch."""
-
-
-class BatchRequest(_In):
-    """Slides to be segmented."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"examples": [{"name": "week 12", "jobs": [{"slide": "slides/a.svs"}]}]},
-    )
-
-    name: Annotated[str, Field(max_length=200)] = ""
-    jobs: Annotated[list[BatchRow], Field(min_length=1, max_length=MOST_ROWS)]
 
 
 class Link(BaseModel):
@@ -132,6 +28,7 @@ class JobOut(BaseModel):
     progress: Annotated[int, Field(ge=0, le=100)]
     stage: str
     slide: Id
+    slide_name: str | None = Field(description="its file name; null where it lies under no root any longer")
     model: str
     batch: Id | None
     priority: int
@@ -254,7 +151,7 @@ class TilesOut(BaseModel):
     classes: list[MaskClass]
 
 
-def job_out(job: Job, default_model: str) -> JobOut:
+def job_out(job: Job, slide_name: str | None) -> JobOut:
     """A job as clients see it."""
     at = f"/v1/jobs/{job.id}"
     links = [_link("self", at), _link("monitor", f"{at}/events", "text/event-stream")]
@@ -278,7 +175,8 @@ def job_out(job: Job, default_model: str) -> JobOut:
         progress=progress,
         stage=job.stage,
         slide=job.slide,
-        model=job.parameters.get("model") or default_model,
+        slide_name=slide_name,
+        model=job.parameters.get("model") or DEFAULT_MODEL,
         batch=job.batch,
         priority=job.priority,
         created=moment(job.created),
