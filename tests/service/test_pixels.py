@@ -78,6 +78,32 @@ def test_a_slide_that_could_not_be_read_is_looked_at_again(
     assert looks.count == 2
 
 
+def test_a_slide_is_looked_at_again_when_one_of_its_files_changes(
+    service: Service, looks: Looks, tmp_path: Path
+) -> None:
+    parts = tmp_path / "slides" / "m"
+    parts.mkdir()
+    for file in (parts.with_suffix(".mrxs"), parts / "Slidedat.ini", parts / "Data0000.dat"):
+        file.touch()
+    slide = service.catalogue.by_path("slides/m.mrxs")
+    looks.found = {"width": 5}
+
+    def looked_again() -> bool:
+        before = looks.count
+        service.describe(slide)
+        return looks.count > before
+
+    assert looked_again()
+    assert not looked_again()
+    (parts / "Data0000.dat").write_bytes(b"more")
+    assert looked_again()
+    (parts / "Data0001.dat").touch()
+    assert looked_again()
+    (parts / "Data0001.dat").unlink()
+    assert looked_again()
+    assert not looked_again()
+
+
 def test_a_list_of_slides_looks_into_them_for_a_while_only(
     service: Service, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ slides = Table(
     Column("id", String(32), primary_key=True),
     Column("root", String(200), nullable=False),
     Column("path", Text, nullable=False),  # below the root
-    Column("stamp", String(64)),  # size and time of the file when it was described
+    Column("stamp", String(64)),  # of its files when it was described, see api/state.py
     Column("description", JSON),
 )
 

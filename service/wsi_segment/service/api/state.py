@@ -19,7 +19,7 @@ from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.metrics import Metrics
 from wsi_segment.service.api.problems import ProblemError
-from wsi_segment.service.catalogue import Catalogue, FoundSlide
+from wsi_segment.service.catalogue import Catalogue, FoundSlide, companions
 from wsi_segment.service.database import Database
 from wsi_segment.service.housekeeping import Housekeeping
 from wsi_segment.service.jobs import Job, Jobs
@@ -83,7 +83,7 @@ class Service:
         return store.parent in {Path(folder).resolve() for folder in self.settings.results} and store.is_dir()
 
     def describe(self, slide: FoundSlide) -> dict[str, Any]:
-        """What a slide is; kept in the database until its file changes.
+        """What a slide is; kept in the database until one of its files changes.
 
         Raises:
             SlideError: it cannot be opened.
@@ -130,10 +130,11 @@ class Service:
 
 
 def _stamp(location: Path) -> str:
+    """Of the files of a slide on this machine: it changes where one of them does, comes or goes."""
     if is_remote(location):
         return ""
-    stat = location.stat()
-    return json.dumps([stat.st_size, stat.st_mtime_ns])
+    states = [file.stat() for file in companions(location)]
+    return json.dumps([len(states), sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)])
 
 
 def _service(request: Request) -> Service:
