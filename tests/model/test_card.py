@@ -46,6 +46,12 @@ def test_weights_are_checked_before_they_are_used(tmp_path: Path) -> None:
         model.weights()
 
 
+def test_a_training_run_is_no_model_and_the_way_to_one_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"a training run; wsi-segment export .* --out MODELDIR makes it a model"):
+        find_model(tmp_path)
+
+
 def test_an_unknown_model_names_those_that_there_are() -> None:
     with pytest.raises(ModelError, match=DEFAULT_MODEL):
         find_model("no-such-model")

@@ -116,7 +116,7 @@ def test_a_run_does_not_go_on_with_other_labels(dataset: Dataset, tmp_path: Path
     train(dataset, tmp_path / "run", TINY, 3, nobody)
     first, *rest = dataset.items
     changed = replace(dataset, items=(replace(first, label=3 - (first.label or 1)), *rest))
-    with pytest.raises(OutputError, match="another items"):
+    with pytest.raises(OutputError, match="differs in its items"):
         train(changed, tmp_path / "run", TINY, 3, nobody)
 
 
@@ -125,6 +125,37 @@ def test_labels_of_one_class_only_are_refused(dataset: Dataset, tmp_path: Path) 
     with pytest.raises(DatasetError, match="teaches nothing"):
         train(same, tmp_path / "run", replace(TINY, classification_patches="images"), 3, nobody)
     train(same, tmp_path / "filled", replace(TINY, classification_patches="images", supervision="filled"), 3, nobody)
+
+
+def test_a_training_goes_on_from_between_two_validations(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(TINY_MODERN, validate_every=4)
+    train(dataset, tmp_path / "whole", recipe, 3, nobody)
+    monkeypatch.setattr("wsi_segment.model.training.CHECKPOINT_SECONDS", 0.0)
+    seen: list[int] = []
+
+    def cut_off(progress: TrainingProgress) -> None:
+        seen.append(progress.step)
+        if seen == [1, 2]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "cut", recipe, 3, cut_off)
+    assert read_log(tmp_path / "cut") == []
+    train(dataset, tmp_path / "cut", recipe, 3, cut_off)
+    assert seen == [1, 2, 3, 4]
+    whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    rows = [read_log(tmp_path / run)[0] | {"seconds": 0.0} for run in ("whole", "cut")]
+    assert rows[0] == rows[1]
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:
+    only_train = replace(dataset, items=dataset.split("train"))
+    with pytest.raises(DatasetError, match="no validation patch"):
+        train(only_train, tmp_path / "run", TINY, 3, nobody)
+    assert not (tmp_path / "run").exists()
 
 
 def test_averaged_weights_of_a_short_training_have_forgotten_where_it_began() -> None:
@@ -139,11 +170,11 @@ def test_averaged_weights_of_a_short_training_have_forgotten_where_it_began() ->
 
 def test_a_run_folder_of_another_recipe_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody)
-    with pytest.raises(OutputError, match="another recipe"):
+    with pytest.raises(OutputError, match="differs in its recipe: steps is 2 there and 4 here; choose another --out"):
         train(dataset, tmp_path, TINY, 0, nobody)
-    with pytest.raises(OutputError, match="another setting"):
+    with pytest.raises(OutputError, match="differs in its setting"):
         train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody, setting=Setting("S", 50))
-    with pytest.raises(OutputError, match="another encoder_weights"):
+    with pytest.raises(OutputError, match="differs in its encoder_weights"):
         train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody, Encoder().state_dict())
 
 
@@ -256,8 +287,10 @@ def test_labels_of_images_make_classification_patches_of_all_windows(dataset: Da
 def test_recipes_are_data() -> None:
     assert set(RECIPES) == {"paper", "modern"}
     assert make_recipe("paper", {"steps": 5}).steps == 5
-    with pytest.raises(InputError, match="no field 'speed'"):
-        make_recipe("paper", {"speed": 1})
+    with pytest.raises(InputError, match="no field 'learningrate'; did you mean learning_rate"):
+        make_recipe("paper", {"learningrate": 1e-3})
+    with pytest.raises(InputError, match="no field 'velocity'; the fields are: balance"):
+        make_recipe("paper", {"velocity": 1})
     with pytest.raises(InputError, match="recipe 'old' is unknown"):
         make_recipe("old", {})
     with pytest.raises(InputError, match="balance is 2"):
@@ -287,5 +320,5 @@ def test_all_that_a_step_needs_is_moved_to_its_device(dataset: Dataset, recipe: 
     """PyTorch's meta device computes nothing, but refuses tensors of another one as a GPU does."""
     weighted = replace(recipe, class_weights="inverse_frequency")
     trainer = _Trainer(dataset, weighted, 0, None, None, torch.device("meta"))
-    assert {loss.device.type for loss in trainer.train_step(0)} == {"meta"}
+    assert {loss.device.type for loss in trainer.update(0)} == {"meta"}
     assert {value.device.type for value in trainer.state_dict()["network"].values()} == {"meta"}

@@ -450,6 +450,16 @@ def test_evaluate_measures_and_records(tmp_path: Path, capsys: pytest.CaptureFix
         assert picture.width > 1000
 
 
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    command = [sys.executable, "-m", "wsi_segment.service", "models", "colorectal-biopsy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_images_that_have_a_label_alone_are_measured_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 

@@ -111,6 +111,7 @@ class Evaluation:
             found = sum(image.label == label for image in images) / len(images)
             rows[self.names[label - 1]] = {
                 "images": len(images),
+                "masks": sum(image.item.mask is not None for image in images),
                 "lesion_dice": figures["lesion_dice"],
                 "accuracy": figures["accuracy"],
                 "label_found": round(found, 4),
@@ -172,7 +173,7 @@ def evaluate(
         raise DatasetError(f"{dataset.name}: its classes {names} are not those of {card.name}")
     items = [item for item in dataset.split(split) if item.mask is not None or item.label is not None]
     if not items:
-        raise DatasetError(f"{dataset.name}: no image with a mask or a label in {split}")
+        raise DatasetError(f"{dataset.name}: no image of {split} has a mask or a label; give some the split {split}")
     calibration = Calibration()
     label_classes = sorted({item.label for item in items if item.label is not None})
     results: list[ImageResult] = []

@@ -17,6 +17,8 @@ from wsi_segment.model.errors import ModelError
 
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
+RUN_FILE = "run.json"
+"""A training run has it, of which no model was made yet."""
 WINDOW: Literal[128] = 128
 """Side of the square window a network sees, in pixels at the model's mpp."""
 
@@ -154,6 +156,8 @@ def find_model(name_or_folder: str | Path) -> Model:
     card_path = folder / CARD_FILE
     if not card_path.is_file():
         known = ", ".join(bundled) or "none"
+        if (folder / RUN_FILE).is_file():
+            raise ModelError(f"{folder}: a training run; wsi-segment export {folder} --out MODELDIR makes it a model")
         raise ModelError(f"{name_or_folder}: no such model; give a folder that holds {CARD_FILE}, or one of: {known}")
     return Model(folder, read_card(card_path))
 

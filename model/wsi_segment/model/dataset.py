@@ -73,7 +73,10 @@ class ImageFiles:
         assert item.mask is not None
         with open_image(item.mask) as image:
             if image.mode not in ("L", "P"):
-                raise DatasetError(f"{item.mask}: a mask is an 8-bit image of class ids, this one is {image.mode}")
+                raise DatasetError(
+                    f"{item.mask}: a mask is an 8-bit image of class ids, and this is one of mode {image.mode}; "
+                    "save it as greyscale, 8 bits, 1 for the first class"
+                )
             return np.asarray(image)
 
 
@@ -135,7 +138,10 @@ class Dataset:
                 f"{columns} x {rows}; make the mask at the size of the image"
             )
         if int(mask.max(initial=0)) > len(self.classes):
-            raise DatasetError(f"{item.mask}: holds id {mask.max()}, but there are only {len(self.classes)} classes")
+            raise DatasetError(
+                f"{item.mask}: holds id {mask.max()}, but there are only {len(self.classes)} classes; "
+                "write 1 for the first class, 2 for the second, and 0 where nothing is known"
+            )
         return mask
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_type_hints
 
 from wsi_segment.model.errors import InputError
@@ -124,7 +125,9 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
     known = {field.name for field in fields(Recipe)}
     unknown = sorted(set(changes) - known)
     if unknown:
-        raise InputError(f"recipe: no field {unknown[0]!r}; the fields are: {', '.join(sorted(known))}")
+        meant = get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {meant[0]}?" if meant else f"the fields are: {', '.join(sorted(known))}"
+        raise InputError(f"recipe: no field {unknown[0]!r}; {hint}")
     for field, value in changes.items():
         before = getattr(RECIPES[name], field)
         allowed = (int, float) if isinstance(before, float) else type(before)

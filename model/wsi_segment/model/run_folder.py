@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsi_segment.model.card import SegmentClass
+from wsi_segment.model.card import RUN_FILE, SegmentClass
 from wsi_segment.model.dataset import SPLITS, Dataset
 from wsi_segment.model.errors import OutputError
 from wsi_segment.model.network import SegmentationNetwork
 from wsi_segment.model.recipe import Recipe
 from wsi_segment.model.settings import Setting
 
-LOG_FILE, LAST_FILE, BEST_FILE, RUN_FILE = "log.csv", "last.pt", "best.pt", "run.json"
+LOG_FILE, LAST_FILE, BEST_FILE = "log.csv", "last.pt", "best.pt"
 PATCHES_FILE = "patches.npy"
 LOG_COLUMNS = (
     "step",
@@ -63,22 +63,25 @@ class RunFolder:
             "encoder_weights": None if encoder_weights is None else _digest(encoder_weights),
             "setting": None if setting is None else asdict(setting),
         }
-        identity = json.loads(json.dumps(identity))
-        folder.mkdir(parents=True, exist_ok=True)
+        self._identity = json.loads(json.dumps(identity))
         described = folder / RUN_FILE
         if described.exists():
             before = json.loads(described.read_text(encoding="utf-8"))
-            differing = [key for key in identity if before.get(key) != identity[key]]
-            if differing:
-                raise OutputError(f"{folder}: holds a run with another {differing[0]}; choose another --out")
-        else:
-            beside = described.with_name(f"{RUN_FILE}.new")
-            beside.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
-            beside.replace(described)
+            if difference := _difference(before, self._identity):
+                raise OutputError(f"{folder}: holds a run that differs in {difference}; choose another --out")
 
-    def keep_patches(self, patches: NDArray[np.uint8]) -> None:
-        """Keep some real patches, on which the export is compared with the network."""
+    def begin(self, patches: NDArray[np.uint8]) -> None:
+        """Make the folder, once all is known to be in order.
+
+        Args:
+            patches: Some real ones to keep, on which the export is compared with the network, (B, 128, 128, 3).
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
         np.save(self._folder / PATCHES_FILE, patches)
+        if not (self._folder / RUN_FILE).exists():
+            beside = self._folder / f"{RUN_FILE}.new"
+            beside.write_text(json.dumps(self._identity, indent=2) + "\n", encoding="utf-8")
+            beside.replace(self._folder / RUN_FILE)
 
     def resume(self) -> dict[str, Any] | None:
         """The newest checkpoint's state, or None for a new run; log lines after it are dropped."""
@@ -99,6 +102,10 @@ class RunFolder:
         if row["val_macro_f1"] > self._best:
             self._best = row["val_macro_f1"]
             self._replace(BEST_FILE, {"weights": weights, "row": row})
+        self._replace(LAST_FILE, state)
+
+    def checkpoint(self, state: dict[str, Any]) -> None:
+        """Keep where a training is between two validations."""
         self._replace(LAST_FILE, state)
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
@@ -146,6 +153,21 @@ def load_run(folder: Path) -> TrainedRun:
     content = torch.load(best, weights_only=True)
     network.load_state_dict(content["weights"])
     return TrainedRun(network.eval(), classes, described, content["row"], np.load(folder / PATCHES_FILE))
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """What another run is of, with both values where they are short."""
+    for key, value in now.items():
+        there = before.get(key)
+        if there == value:
+            continue
+        if key == "recipe" and isinstance(there, dict):
+            name = next(name for name in value if there.get(name) != value[name])
+            return f"its recipe: {name} is {there.get(name)} there and {value[name]} here"
+        if isinstance(value, int | str) and isinstance(there, int | str) and key != "items":
+            return f"its {key}: {there} there and {value} here"
+        return f"its {key}"
+    return None
 
 
 def _digest_of_items(dataset: Dataset) -> str:

@@ -38,6 +38,8 @@ _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 PARITY_PATCHES = 32
 """Real patches that a run keeps, on which its export is compared with the network."""
+CHECKPOINT_SECONDS = 60.0
+"""So much of a training at most is done again after it was stopped; a validation leaves a checkpoint too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +86,22 @@ def train(
     torch.use_deterministic_algorithms(device.type == "cpu")  # CUDA has none for the pixel-wise cross entropy
     log = RunFolder(run, dataset, recipe, seed, encoder_weights, setting)
     trainer = _Trainer(dataset, recipe, seed, encoder_weights, setting, device)
-    log.keep_patches(trainer.validation_pixels(PARITY_PATCHES))
+    log.begin(trainer.validation_pixels(PARITY_PATCHES))
     state = log.resume()
     if state is not None:
         trainer.load_state_dict(state)
     started = time.monotonic() - trainer.seconds
-    losses: list[tuple[float, float]] = []
+    saved = time.monotonic()
     for step in range(trainer.step, recipe.steps):
-        of_kinds = trainer.train_step(step)
-        newest = float(of_kinds[0]), float(of_kinds[1])
-        losses.append(newest)
+        newest = trainer.train_step(step)
+        trainer.seconds = time.monotonic() - started
         if trainer.step % recipe.validate_every == 0 or trainer.step == recipe.steps:
-            trainer.seconds = time.monotonic() - started
             row = trainer.validate()
-            means = np.mean(losses, axis=0).tolist()
-            row |= {"segmentation_loss": means[0], "classification_loss": means[1]}
-            losses.clear()
             log.save(row, trainer.state_dict(), trainer.export_state())
+            saved = time.monotonic()
+        elif time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            log.checkpoint(trainer.state_dict())
+            saved = time.monotonic()
         progress(TrainingProgress(trainer.step, recipe.steps, *newest, trainer.val_macro_f1))
 
 
@@ -152,9 +153,18 @@ class _Trainer:
         self.step = 0
         self.seconds = 0.0
         self.val_macro_f1: float | None = None
+        self._losses: list[tuple[float, float]] = []
+        """Of the steps since the last validation."""
 
-    def train_step(self, step: int) -> tuple[Tensor, Tensor]:
+    def train_step(self, step: int) -> tuple[float, float]:
         """One update by each kind, or one by both; the loss of each kind, NaN for one without patches."""
+        segmentation, classification = self.update(step)
+        newest = float(segmentation), float(classification)
+        self._losses.append(newest)
+        return newest
+
+    def update(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :meth:`train_step`; the losses stay on the device."""
         self._network.train()
         batches = [self._augmented(batch, step) for batch in self._sampler.batches(step)]
         seen = dict.fromkeys(PatchKind, torch.tensor(float("nan")))
@@ -208,10 +218,14 @@ class _Trainer:
                 confusion += confusion_matrix(ids.byte().numpy(), predicted.byte().cpu().numpy(), self._classes)
         scores = score(confusion)
         self.val_macro_f1 = scores.macro_f1
+        losses = np.mean(self._losses, axis=0).tolist()
+        self._losses.clear()
         return {
             "step": self.step,
             "seconds": round(self.seconds, 1),
             "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "segmentation_loss": losses[0],
+            "classification_loss": losses[1],
             "val_macro_f1": scores.macro_f1,
             "val_micro_f1": scores.micro_f1,
             "val_lesion_dice": lesion_dice(confusion),
@@ -238,6 +252,7 @@ class _Trainer:
             "schedule": None if self._schedule is None else self._schedule.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "losses": list(self._losses),
             "val_macro_f1": self.val_macro_f1,
         }
 
@@ -250,6 +265,7 @@ class _Trainer:
         if self._schedule is not None:
             self._schedule.load_state_dict(state["schedule"])
         self.step, self.seconds, self.val_macro_f1 = state["step"], state["seconds"], state["val_macro_f1"]
+        self._losses = state["losses"]
 
 
 def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, int | Tensor], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -32,13 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        return int(command.run(args))
+        code = int(command.run(args))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _say("interrupted; what is finished is kept, the same command goes on", EXIT_INTERRUPTED)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return EXIT_FAILED
         if args.debug:
             raise
         return _say(_one_line(error), getattr(error, "exit_code", EXIT_FAILED))
+    return code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -89,6 +94,16 @@ def _one_line(error: Exception) -> str:
         return str(error)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _nobody_reads() -> bool:
+    """Whether what reads standard output, such as ``head``, had enough and ended, which is no error."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return True
+    return False
 
 
 def _say(message: str, code: int) -> int:

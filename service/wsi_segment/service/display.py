@@ -32,7 +32,7 @@ _STAGES = {
     "pyramid": "writing pyramid",
     "outlines": "writing outlines",
 }
-_LINE_SECONDS = 10.0
+LINE_SECONDS = 10.0
 """Where there is no terminal, a line of progress is printed this often."""
 
 
@@ -41,7 +41,9 @@ class _Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The speed as text."""
-        return Text(f"{task.speed:,.0f} {task.fields['unit']}/s" if task.speed else "")
+        if not task.speed:
+            return Text("")
+        return Text(f"{task.speed:,.{0 if task.speed >= 10 else 1}f} {task.fields['unit']}/s")
 
 
 def make_bar(console: Console) -> Bar:
@@ -138,7 +140,7 @@ class _Lines:
         now = time.monotonic()
         if progress.stage != self._stage:
             self._stage, self._begun = progress.stage, now
-        if now - self._last < _LINE_SECONDS:
+        if now - self._last < LINE_SECONDS:
             return
         self._last = now
         speed = (progress.done - progress.kept) / max(now - self._begun, 1e-9)

@@ -71,10 +71,37 @@ def test_a_missing_column_or_file_is_named(folder: Path) -> None:
         read_dataset(folder / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", r"is not JSON: "),
+        ('{"classes": [{"name": "a", "color": [1, 2, 3]}]}', r"'mpp' is missing; it needs "),
+        ('{"mpp": 0.5}', r"'classes' is missing; it needs "),
+        ('{"classes": ["stroma", "tumour"], "mpp": 0.5}', r"'stroma' is no class; it needs "),
+        ('{"classes": [{"name": "a", "color": [1, 2, 300]}], "mpp": 0.5}', r"color.2: .*255; it needs "),
+        ('{"classes": [{"name": "a"}], "mpp": 0.5}', r"color: Field required; it needs "),
+        ('{"classes": [{"name": "a", "color": [1, 2, 3]}], "mpp": "fine"}', r".*'fine'; it needs "),
+        ("[1]", r".*; it needs "),
+    ],
+)
+def test_what_is_wrong_with_classes_json_is_said_in_a_line(folder: Path, text: str, says: str) -> None:
+    (folder / "classes.json").write_text(text)
+    with pytest.raises(DatasetError, match=f"classes.json: {says}") as refused:
+        read_dataset(folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_mask_that_is_no_map_of_ids_is_told_what_it_should_be(folder: Path) -> None:
+    Image.fromarray(np.zeros((140, 150), bool)).save(folder / "a_mask.png")
+    dataset = read_dataset(folder)
+    with pytest.raises(DatasetError, match=r"a_mask.png: .* mode 1; save it as greyscale, 8 bits"):
+        dataset.read_mask(dataset.items[0])
+
+
 def test_an_id_without_a_class_is_named(folder: Path) -> None:
     Image.fromarray(np.full((140, 150), 7, np.uint8)).save(folder / "a_mask.png")
     dataset = read_dataset(folder)
-    with pytest.raises(DatasetError, match="holds id 7, but there are only 2 classes"):
+    with pytest.raises(DatasetError, match="holds id 7, but there are only 2 classes; write 1 for the first class"):
         dataset.read_mask(dataset.items[0])
 
 

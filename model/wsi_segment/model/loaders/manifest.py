@@ -29,6 +29,7 @@ from wsi_segment.model.loaders.options import OptionReader, Options
 
 CLASSES_FILE = "classes.json"
 COLUMNS = ("image", "mask", "label", "group", "split")
+_NEEDED = 'it needs {"classes": [{"name": "tumour", "color": [213, 94, 0]}, ...], "mpp": 0.5}'
 
 
 def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset:
@@ -62,7 +63,9 @@ def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset
     else:
         missing = [column for column in COLUMNS if column not in header]
         if missing:
-            raise DatasetError(f"{manifest}: column {missing[0]!r} is missing; the columns are {','.join(COLUMNS)}")
+            raise DatasetError(
+                f"{manifest}: column {missing[0]!r} is missing; its first line must be {','.join(COLUMNS)}, with commas"
+            )
         dataset = _from_manifest(manifest, rows)
     _check_groups(manifest, dataset.items)
     return dataset
@@ -100,8 +103,17 @@ def read_classes(path: Path) -> Description:
         )
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: missing; it names the classes, their colours and the mpp") from error
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, ValidationError) as error:
-        raise DatasetError(f'{path}: needs "classes" (name, color) and "mpp": {error!r:.120}') from error
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{path}: is not JSON: {error}") from error
+    except KeyError as error:
+        raise DatasetError(f"{path}: {error.args[0]!r} is missing; {_NEEDED}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problem = f"{where}: {first['msg']}" if where else f"{first['input']!r:.40} is no class"
+        raise DatasetError(f"{path}: {problem}; {_NEEDED}") from error
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: {error}; {_NEEDED}") from error
 
 
 def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:

@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+_FEW_CASES = 20
+"""Intervals from fewer say little, and it is said."""
+
 HELP = "Measure a model on a dataset, or a mask against annotations of its slide."
 
 
@@ -123,6 +126,8 @@ def _print_table(heading: str, figures: dict[str, Any]) -> None:
         console.print(f"{'':17} model   always {base['class']}")
     for key in ("lesion_dice", "macro_f1", "micro_f1", "accuracy", "bach_score", "calibration_error", "image_accuracy"):
         if figures.get(key) is not None:
-            interval = figures.get("intervals_95", {}).get(key)
-            between = f"   ({interval[0]:.3f} to {interval[1]:.3f} in 95 % of draws of cases)" if interval else ""
+            between = ""
+            if interval := figures.get("intervals_95", {}).get(key):
+                few = f", of which there are only {figures['cases']}" if figures["cases"] < _FEW_CASES else ""
+                between = f"   ({interval[0]:.3f} to {interval[1]:.3f} in 95 % of draws of cases{few})"
             console.print(f"{key:17} {text(figures[key])}   {text(base.get(key)):5}{between}".rstrip())

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsi_segment.model.dataset import Dataset
 
 HELP = "Train a network on images with pixel masks and image-level labels."
 
@@ -38,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.model.errors import InputError
     from wsi_segment.model.recipe import make_recipe
     from wsi_segment.service.changes import parse_changes
-    from wsi_segment.service.display import make_bar
+    from wsi_segment.service.display import LINE_SECONDS, make_bar
     from wsi_segment.service.extras import needs_extra
 
     changes = parse_changes("--set", args.set)
@@ -57,14 +62,19 @@ def run(args: argparse.Namespace) -> int:
     device = training_device(args.device)
     weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
     console = Console(stderr=True, quiet=args.quiet)
+    console.print(_counts(dataset), highlight=False, soft_wrap=True)
+    told = time.monotonic()
     with make_bar(console) as bar:
         task = bar.add_task("training", total=recipe.steps, unit="steps")
 
         def show(progress: TrainingProgress) -> None:
+            nonlocal told
             best = "" if progress.val_macro_f1 is None else f", val macro F1 {progress.val_macro_f1:.3f}"
             losses = f"loss {progress.segmentation_loss:.3f} + {progress.classification_loss:.3f}{best}"
             bar.update(task, completed=progress.step, description=losses)
-            if not console.is_terminal and progress.step % recipe.validate_every == 0:  # a line for the log
+            due = progress.step % recipe.validate_every == 0 or time.monotonic() - told >= LINE_SECONDS
+            if not console.is_terminal and due:  # a line for the log
+                told = time.monotonic()
                 console.print(f"step {progress.step}/{progress.steps}: {losses}", soft_wrap=True)
 
         train(dataset, args.out, recipe, args.seed, show, weights, device=device)
@@ -76,3 +86,13 @@ def run(args: argparse.Namespace) -> int:
             f"micro F1 {best['val_micro_f1']:.3f}, lesion Dice {best['val_lesion_dice']:.3f}; see curves.png"
         )
     return 0
+
+
+def _counts(dataset: Dataset) -> str:
+    """What there is to train on and to validate on."""
+    parts = []
+    for split in ("train", "val"):
+        items = dataset.split(split)
+        masks, labels = sum(item.mask is not None for item in items), sum(item.label is not None for item in items)
+        parts.append(f"{split} {len(items)} images ({masks} with a mask, {labels} with a label)")
+    return f"{dataset.name}: {', '.join(parts)}"
