@@ -125,7 +125,7 @@ def _draw_ablation(results: list[Result]) -> Figure | None:
     for axes, (metric, title) in zip(figure.subplots(1, 3, sharey=True), METRICS.items(), strict=True):
         means = [float(np.mean([line[metric] for line in groups[name]])) for name in names]
         bars = axes.barh(names, means, color="#56B4E9")
-        axes.bar_label(bars, fmt="%.3f", padding=-32)
-        axes.set(title=title, xlim=(0, 1))
+        axes.bar_label(bars, fmt="%.3f", padding=3)
+        axes.set(title=title, xlim=(0, 1.25), xticks=[0, 0.5, 1])
         axes.invert_yaxis()
     return figure
