@@ -23,6 +23,8 @@ from wsi_segment.model.settings import Setting
 
 LOG_FILE, LAST_FILE, BEST_FILE = "log.csv", "last.pt", "best.pt"
 PATCHES_FILE = "patches.npy"
+_SHORT = 60
+"""Characters of two values that an error shows; digests and whole lists of classes are longer."""
 LOG_COLUMNS = (
     "step",
     "seconds",
@@ -164,9 +166,8 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         if key == "recipe" and isinstance(there, dict):
             name = next(name for name in value if there.get(name) != value[name])
             return f"its recipe: {name} is {there.get(name)} there and {value[name]} here"
-        if isinstance(value, int | str) and isinstance(there, int | str) and key != "items":
-            return f"its {key}: {there} there and {value} here"
-        return f"its {key}"
+        both = f"{there} there and {value} here"
+        return f"its {key}: {both}" if len(both) <= _SHORT else f"its {key}"
     return None
 
 

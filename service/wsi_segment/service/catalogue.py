@@ -73,6 +73,8 @@ class FoundSlide:
     path: str
     """Below the root, with ``/``."""
     location: Path
+    files: tuple[Path, ...]
+    """All that a library opens with it; none of a remote slide are known."""
 
     @property
     def name(self) -> str:
@@ -181,15 +183,17 @@ class Catalogue:
             raise UnknownSlideError(f"{path!r} is not a path below a root")
         location = root.location.joinpath(*parts)
         normal = "/".join(parts)
+        files: tuple[Path, ...] = ()
         if not is_remote(location):
             try:
-                for file in {location, *companions(location)}:
+                files = companions(location)
+                for file in {location, *files}:
                     if not file.resolve(strict=True).is_relative_to(root.location):
                         raise UnknownSlideError("a file of the slide lies outside of its root")
             except (OSError, RuntimeError, ValueError, SlideError) as error:
                 raise UnknownSlideError(f"{normal}: no such slide") from error
         digest = hmac.new(self._secret, f"{root.name}/{normal}".encode(), hashlib.sha256)
-        return FoundSlide(digest.hexdigest()[:24], root.name, normal, location)
+        return FoundSlide(digest.hexdigest()[:24], root.name, normal, location, files)
 
 
 def companions(location: Path) -> tuple[Path, ...]:

@@ -12,14 +12,13 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from sqlalchemy import select, update
 
-from wsi_segment.inference.location import is_remote
 from wsi_segment.model.errors import SlideError
 from wsi_segment.service import pixels
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.metrics import Metrics
 from wsi_segment.service.api.problems import ProblemError
-from wsi_segment.service.catalogue import Catalogue, FoundSlide, companions
+from wsi_segment.service.catalogue import Catalogue, FoundSlide
 from wsi_segment.service.database import Database
 from wsi_segment.service.housekeeping import Housekeeping
 from wsi_segment.service.jobs import Job, Jobs
@@ -90,7 +89,7 @@ class Service:
         """
         described = self.known(slide)
         if described is None:
-            stamp = _stamp(slide.location)
+            stamp = _stamp(slide)
             try:
                 described = self.look(pixels.describe, slide)
             except pixels.UnsureSlideError:
@@ -112,7 +111,7 @@ class Service:
             row = connection.execute(
                 select(slides.c.stamp, slides.c.description).where(slides.c.id == slide.id)
             ).first()
-        if row is None or not row.stamp or row.stamp != _stamp(slide.location):
+        if row is None or not row.stamp or row.stamp != _stamp(slide):
             return None
         known: dict[str, Any] = row.description
         return None if "error" in known and known.get("until", 0.0) < time.time() else known
@@ -129,11 +128,11 @@ class Service:
             raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location)) from error
 
 
-def _stamp(location: Path) -> str:
-    """Of the files of a slide on this machine: it changes where one of them does, comes or goes."""
-    if is_remote(location):
+def _stamp(slide: FoundSlide) -> str:
+    """Changes where a file of the slide does, comes or goes; empty for a remote one, of which that is not known."""
+    if not slide.files:
         return ""
-    states = [file.stat() for file in companions(location)]
+    states = [file.stat() for file in slide.files]
     return json.dumps([len(states), sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)])
 
 

@@ -102,7 +102,7 @@ def _of_model(args: argparse.Namespace) -> int:
         print(json.dumps(figures, indent=2))
     elif not args.quiet:
         heading = f"{figures['split']}: {figures['images']} images of {figures['cases']} cases have a mask"
-        labelled = sum(row["images"] for row in figures.get("per_label", {}).values())
+        labelled = sum(image.item.label is not None for image in result.images)
         _print_table(heading + (f", {labelled} have a label" if labelled else ""), figures)
     return 0
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from wsi_segment.service.commands.submit import add_server
 
+_CANCELLED = {"running": "  ends soon", "dismissed": ""}
+"""What a line adds to the states that come of a cancel; all others had come before it."""
+
 HELP = "Show jobs of a service: all of them, or one job or batch."
 
 
@@ -42,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found if args.id is None else found[0], indent=2))
         return 0
     for entry in found:
-        outcome = {"running": "  ends soon", "dismissed": ""}.get(entry["status"], "  had ended before")
-        print(_line(entry) + (outcome if args.cancel else ""))
+        print(_line(entry) + (_CANCELLED.get(entry["status"], "  had ended before") if args.cancel else ""))
     return 0
 
 
