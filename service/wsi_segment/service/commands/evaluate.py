@@ -130,4 +130,5 @@ def _print_table(heading: str, figures: dict[str, Any]) -> None:
             if interval := figures.get("intervals_95", {}).get(key):
                 few = f", of which there are only {figures['cases']}" if figures["cases"] < _FEW_CASES else ""
                 between = f"   ({interval[0]:.3f} to {interval[1]:.3f} in 95 % of draws of cases{few})"
-            console.print(f"{key:17} {text(figures[key])}   {text(base.get(key)):5}{between}".rstrip())
+            line = f"{key:17} {text(figures[key])}   {text(base.get(key)):5}{between}".rstrip()
+            console.print(line, soft_wrap=True)
