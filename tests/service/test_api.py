@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -223,6 +224,18 @@ def test_a_slide_is_described_shown_and_tiled(http: httpx.Client, served: Served
         assert half.size == (256, 256)
         expected = tissue_like(700, 900).reshape(350, 2, 450, 2, 3).mean(axis=(1, 3))[:256, :256]
         assert np.abs(np.asarray(half) - expected).mean() < 6  # JPEG
+
+
+def test_the_longest_paths_that_are_allowed_are_answered(served: Served) -> None:
+    """In pieces, as a network brings them: a request that arrives whole is never too long."""
+    host, port = served.url.removeprefix("http://").split(":")
+    character = "%F0%9F%94%AC"
+    line = f"GET /v1/slides?prefix={character * 4096}&path={character * 4096} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        for start in range(0, len(line), 20_000):
+            connection.sendall(line[start : start + 20_000].encode())
+            time.sleep(0.05)
+        assert connection.recv(100).startswith(b"HTTP/1.1 404 ")
 
 
 def test_slides_are_listed_by_pages(http: httpx.Client) -> None:

@@ -10,6 +10,8 @@ from wsi_segment.service.api.app import make_app
 from wsi_segment.service.api.state import Service
 
 _GRACE_SECONDS = 5
+_REQUEST_HEAD_BYTES = 128 * 1024
+"""The longest request line and headers: two paths of 4,096 characters, each of four bytes in percent encoding, fit."""
 
 
 def serve(service: Service) -> None:
@@ -22,6 +24,7 @@ def serve(service: Service) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        h11_max_incomplete_event_size=_REQUEST_HEAD_BYTES,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         proxy_headers=bool(settings.trusted_proxy),
         forwarded_allow_ips=list(settings.trusted_proxy) or None,
