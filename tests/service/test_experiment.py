@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
@@ -52,3 +55,32 @@ def test_an_experiment_goes_on_run_by_run(tmp_path: Path, capsys: pytest.Capture
     config.write_text(CONFIG.replace("steps = 2", "steps = 3"))
     assert main(command) == 2
     assert "with steps 2, not 3; name another file" in capsys.readouterr().err
+
+
+def test_the_same_command_beside_itself_takes_the_runs_that_are_left(tmp_path: Path) -> None:
+    config, results = tmp_path / "config.toml", tmp_path / "results.jsonl"
+    config.write_text(CONFIG.replace("shares = [50]", "shares = [50, 100]"))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    command = ["experiment", str(config), str(write_dataset(folder)), "--runs", str(tmp_path / "runs")]
+    command += ["--results", str(results)]
+    script = str(Path(sys.executable).with_name("wsi-segment"))
+    beside = [subprocess.Popen([script, *command]) for _ in range(2)]
+    assert [process.wait(300) for process in beside] == [0, 0]
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert sorted((line["setting"], line["s"]) for line in lines) == [
+        ("S", 50), ("S", 100), ("S+C*", 50), ("S+C*", 100),
+    ]  # fmt: skip
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
+    config, results = tmp_path / "config.toml", tmp_path / "results.jsonl"
+    config.write_text(CONFIG)
+    folder, runs = tmp_path / "data", tmp_path / "runs"
+    folder.mkdir()
+    runs.mkdir()
+    command = ["experiment", str(config), str(write_dataset(folder)), "--runs", str(runs), "--results", str(results)]
+    with FileLock(runs / "curve_paper_S_50_seed0.lock"):
+        assert main(command) == 0
+    (line,) = results.read_text().splitlines()
+    assert json.loads(line)["setting"] == "S+C*"

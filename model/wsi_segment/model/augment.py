@@ -22,7 +22,7 @@ def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Genera
         pixels: (B, 3, h, h) float32 in 0..255.
         ids: (B, h, h) class ids, moved with the pixels.
         recipe: Its ``rotate``, ``flip``, ``stain`` and ``jitter`` are read.
-        generator: Source of all randomness.
+        generator: Source of all randomness; on the CPU, wherever the pixels are.
     """
     turns = torch.randint(0, 4, (len(pixels),), generator=generator).tolist()
     mirrors = torch.randint(0, 2, (len(pixels),), generator=generator).tolist()
@@ -52,11 +52,12 @@ def stain_jitter(pixels: Tensor, amount: float, generator: torch.Generator) -> T
     """
     if not amount:
         return pixels
-    scale, shift = (torch.rand((2, len(pixels), 3, 1, 1), generator=generator) * 2 - 1) * amount
+    draws = torch.rand((2, len(pixels), 3, 1, 1), generator=generator) * 2 - 1
+    scale, shift = draws.to(pixels.device) * amount
+    apart, together = (matrix.to(pixels.device) for matrix in (torch.linalg.inv(_STAINS), _STAINS))
     density = -torch.log10((pixels + 1) / 256)
-    stains = torch.einsum("ji,bjhw->bihw", torch.linalg.inv(_STAINS), density)
-    changed = stains * (1 + scale) + shift / 10
-    return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", _STAINS, changed) - 1).clamp(0, 255)
+    changed = torch.einsum("ji,bjhw->bihw", apart, density) * (1 + scale) + shift / 10
+    return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", together, changed) - 1).clamp(0, 255)
 
 
 def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:
@@ -73,19 +74,21 @@ def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], ge
     if not any(amounts):
         return pixels
     draws = torch.rand((4, len(pixels), 1, 1, 1), generator=generator) * 2 - 1
-    brightness, contrast, saturation = (1 + amount * draw for amount, draw in zip(amounts[:3], draws[:3], strict=True))
+    hues = _hue_rotation(amounts[3] * draws[3].flatten()).to(pixels.device)
+    factors = zip(amounts[:3], draws[:3].to(pixels.device), strict=True)
+    brightness, contrast, saturation = (1 + amount * draw for amount, draw in factors)
     x = pixels * brightness
     mean = _luma(x).mean(dim=(2, 3), keepdim=True)
     x = (x - mean) * contrast + mean
     luma = _luma(x)
     x = (x - luma) * saturation + luma
     if amounts[3]:
-        x = torch.einsum("bij,bjhw->bihw", _hue_rotation(amounts[3] * draws[3].flatten()), x)
+        x = torch.einsum("bij,bjhw->bihw", hues, x)
     return torch.clamp(x, 0, 255)
 
 
 def _luma(x: Tensor) -> Tensor:
-    return torch.unsqueeze(torch.einsum("j,bjhw->bhw", _GREY, x), 1)
+    return torch.unsqueeze(torch.einsum("j,bjhw->bhw", _GREY.to(x.device), x), 1)
 
 
 def _hue_rotation(turns: Tensor) -> Tensor:

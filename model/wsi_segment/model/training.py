@@ -190,8 +190,8 @@ class _Trainer:
     def _augmented(self, batch: Batch, step: int) -> Batch:
         segmentation = batch.kind is PatchKind.SEGMENTATION
         generator = torch.Generator().manual_seed(hash((self._seed, step, segmentation)) % 2**63)
-        pixels, ids = augment(batch.pixels, batch.ids, self._recipe, generator)
-        return Batch(batch.kind, pixels.to(self._device), ids.to(self._device), batch.labels.to(self._device))
+        pixels, ids = augment(batch.pixels.to(self._device), batch.ids.to(self._device), self._recipe, generator)
+        return Batch(batch.kind, pixels, ids, batch.labels.to(self._device))
 
     def _loss(self, batch: Batch, logits: Tensor) -> Tensor:
         recipe = self._recipe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and measure every run that has no result line yet, then draw."""
+    from filelock import FileLock, Timeout
     from rich.console import Console
 
     from wsi_segment.inference.training_data import read_training_data
@@ -51,23 +53,35 @@ def run(args: argparse.Namespace) -> int:
     with needs_extra("train", "training and export"):
         from wsi_segment.model.figures import draw_figures
         from wsi_segment.model.tables import write_tables
+    alone = nullcontext() if args.figures_only else FileLock(args.runs / "results.lock")
     if not args.figures_only:
         dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
         missing = [planned for planned in plan if not results.has(planned)]
         console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
-        for number, planned in enumerate(missing[: args.limit], start=1):
-            console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
-            figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
-            results.append(planned, figures)
-            console.print(
-                f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
-                f"lesion Dice {figures['lesion_dice']:.3f}",
-                highlight=False,
-            )
-    lines = results.read()
-    pictures = draw_figures(lines, args.results)
-    for path in (write_tables(lines, args.results, pictures), *pictures):
-        console.print(f"{path}", highlight=False)
+        args.runs.mkdir(parents=True, exist_ok=True)
+        begun = 0
+        for number, planned in enumerate(missing, start=1):
+            if begun == args.limit:
+                break
+            # the same command may run beside this one, on another GPU say: each takes what no other holds or has done
+            with suppress(Timeout), FileLock(args.runs / f"{planned.folder}.lock", blocking=False):
+                if results.has(planned):
+                    continue
+                begun += 1
+                console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
+                figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
+                with alone:
+                    results.append(planned, figures)
+                console.print(
+                    f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
+                    f"lesion Dice {figures['lesion_dice']:.3f}",
+                    highlight=False,
+                )
+    with alone:
+        lines = results.read()
+        pictures = draw_figures(lines, args.results)
+        for path in (write_tables(lines, args.results, pictures), *pictures):
+            console.print(f"{path}", highlight=False)
     return 0
 
 
