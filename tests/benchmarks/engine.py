@@ -86,10 +86,12 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=8192)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--overlaps", type=float, nargs="+", default=[0.0, 0.5])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--profile", action="store_true", help="say what each stage takes, and nothing else")
     args = parser.parse_args()
     model = find_model(DEFAULT_MODEL)
-    network = OnnxNetwork(model, "cpu")
+    network = OnnxNetwork(model, args.device)
     with tempfile.TemporaryDirectory() as scratch:
         pixels = tissue_like(args.side, args.side)
         pixels[(pixels == 255).all(axis=2)] = (225, 170, 200)
@@ -98,7 +100,7 @@ def main() -> None:
         square = slide.read(0, Box(0, 0, 2048, 2048))
         slide.close()
         windows = np.stack([square[y : y + 128, x : x + 128] for y in range(0, 512, 128) for x in range(0, 512, 128)])
-        print(f"{args.side} x {args.side}, medians of {args.repeats}")
+        print(f"{args.side} x {args.side}, {args.device}, batches of {args.batch_size}, medians of {args.repeats}")
         print("overlap  windows  engine CPU s  bare CPU s  ratio  engine windows/s  bare windows/s")
         for overlap in args.overlaps:
             stride = stride_of(overlap, 128, model.card.output_stride)
@@ -106,7 +108,7 @@ def main() -> None:
             count = lattice.rows * lattice.columns
             measured: list[tuple[float, float]] = []
             floor: list[tuple[float, float]] = []
-            run = Run(overlap=overlap, overwrite=True, device="cpu")
+            run = Run(overlap=overlap, overwrite=True, device=args.device, batch_size=args.batch_size)
             if args.profile:
                 profile(path, model, Path(scratch) / "m.zarr", run)
                 continue

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
-from made import ChannelNetwork, write_model
+from made import ChannelNetwork, tissue_like, write_model
 from wsi_segment.inference import network
 from wsi_segment.inference.network import OnnxNetwork, as_input, choose_provider
-from wsi_segment.model.card import InputFormat, find_model, sha256_of, write_card
+from wsi_segment.model.card import DEFAULT_MODEL, InputFormat, find_model, sha256_of, write_card
 from wsi_segment.model.errors import InputError, ModelError
 
 WINDOWS = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
@@ -135,3 +136,17 @@ def test_on_cuda_input_and_output_are_bound(tmp_path: Path, monkeypatch: pytest.
     onnx.provider = "CUDAExecutionProvider"
     np.testing.assert_allclose(onnx(WINDOWS), ChannelNetwork()(WINDOWS), rtol=1e-5)
     assert moved == ["cuda", "cuda"]
+
+
+@pytest.mark.skipif(network.cuda_devices() == 0, reason="the driver reports no CUDA device")
+def test_a_gpu_gives_the_classes_of_the_cpu_to_several_threads_at_once() -> None:
+    model = find_model(DEFAULT_MODEL)
+    on_cpu, on_gpu = OnnxNetwork(model, "cpu"), OnnxNetwork(model, "auto")
+    assert on_gpu.provider == "CUDAExecutionProvider"
+    tissue = tissue_like(512, 2048)
+    batches = [np.stack([tissue[y : y + 128, x : x + 128] for y in (0, 128, 256)]) for x in range(0, 1920, 96)]
+    with ThreadPoolExecutor(8) as pool:
+        found = np.concatenate(list(pool.map(on_gpu, batches)))
+    expected = np.concatenate([on_cpu(batch) for batch in batches])
+    np.testing.assert_allclose(found, expected, atol=0.05)  # convolutions in TF32
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.99

@@ -322,3 +322,42 @@ def test_all_that_a_step_needs_is_moved_to_its_device(dataset: Dataset, recipe: 
     trainer = _Trainer(dataset, weighted, 0, None, None, torch.device("meta"))
     assert {loss.device.type for loss in trainer.update(0)} == {"meta"}
     assert {value.device.type for value in trainer.state_dict()["network"].values()} == {"meta"}
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device")
+
+
+@needs_cuda
+@pytest.mark.parametrize("recipe", [TINY, TINY_MODERN, TINY_JOINT], ids=["paper", "modern", "joint"])
+def test_a_step_on_a_gpu_is_that_of_the_cpu_up_to_rounding(dataset: Dataset, recipe: Recipe) -> None:
+    there = [_Trainer(dataset, recipe, 0, None, None, device) for device in (CPU, torch.device("cuda"))]
+    cpu, gpu = ([float(loss) for loss in trainer.update(0)] for trainer in there)
+    assert gpu == pytest.approx(cpu, rel=0.02)  # convolutions in TF32
+
+
+@needs_cuda
+def test_a_training_on_a_gpu_that_was_stopped_goes_on(dataset: Dataset, tmp_path: Path) -> None:
+    def stop(progress: TrainingProgress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    cuda = torch.device("cuda")
+    train(dataset, tmp_path / "whole", TINY_MODERN, 0, nobody, device=cuda)
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "stopped", TINY_MODERN, 0, stop, device=cuda)
+    train(dataset, tmp_path / "stopped", TINY_MODERN, 0, nobody, device=cuda)
+    whole, stopped = weights_of(tmp_path / "whole"), weights_of(tmp_path / "stopped")
+    for name, value in whole.items():
+        torch.testing.assert_close(stopped[name], value, rtol=0.05, atol=0.01, msg=name)
+
+
+@needs_cuda
+def test_a_training_goes_on_on_another_device(dataset: Dataset, tmp_path: Path) -> None:
+    def stop(progress: TrainingProgress) -> None:
+        if progress.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "run", TINY_MODERN, 0, stop, device=torch.device("cuda"))
+    train(dataset, tmp_path / "run", TINY_MODERN, 0, nobody)
+    assert [int(row["step"]) for row in read_log(tmp_path / "run")] == [2, 4]
