@@ -327,37 +327,48 @@ def test_all_that_a_step_needs_is_moved_to_its_device(dataset: Dataset, recipe: 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device")
 
 
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A GPU that rounds as a CPU does; by default its convolutions are in TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    return torch.device("cuda")
+
+
 @needs_cuda
 @pytest.mark.parametrize("recipe", [TINY, TINY_MODERN, TINY_JOINT], ids=["paper", "modern", "joint"])
-def test_a_step_on_a_gpu_is_that_of_the_cpu_up_to_rounding(dataset: Dataset, recipe: Recipe) -> None:
-    there = [_Trainer(dataset, recipe, 0, None, None, device) for device in (CPU, torch.device("cuda"))]
-    cpu, gpu = ([float(loss) for loss in trainer.update(0)] for trainer in there)
-    assert gpu == pytest.approx(cpu, rel=0.02)  # convolutions in TF32
+def test_the_loss_on_a_gpu_is_that_of_the_cpu(dataset: Dataset, recipe: Recipe, cuda: Any) -> None:
+    on_cpu, on_gpu = (_Trainer(dataset, recipe, 0, None, None, device) for device in (CPU, cuda))
+    assert float(on_gpu.update(0)[0]) == pytest.approx(float(on_cpu.update(0)[0]), rel=1e-4)
 
 
 @needs_cuda
-def test_a_training_on_a_gpu_that_was_stopped_goes_on(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_training_on_a_gpu_that_was_stopped_ends_as_one_that_was_not(
+    dataset: Dataset, tmp_path: Path, cuda: Any
+) -> None:
     def stop(progress: TrainingProgress) -> None:
         if progress.step == 3:
             raise KeyboardInterrupt
 
-    cuda = torch.device("cuda")
+    def distance(one: dict[str, Any], other: dict[str, Any]) -> float:
+        return float(sum((value.double() - other[name].double()).square().sum() for name, value in one.items()) ** 0.5)
+
     train(dataset, tmp_path / "whole", TINY_MODERN, 0, nobody, device=cuda)
     with pytest.raises(KeyboardInterrupt):
         train(dataset, tmp_path / "stopped", TINY_MODERN, 0, stop, device=cuda)
+    checkpoint = weights_of(tmp_path / "stopped")
     train(dataset, tmp_path / "stopped", TINY_MODERN, 0, nobody, device=cuda)
     whole, stopped = weights_of(tmp_path / "whole"), weights_of(tmp_path / "stopped")
-    for name, value in whole.items():
-        torch.testing.assert_close(stopped[name], value, rtol=0.05, atol=0.01, msg=name)
+    print(distance(stopped, whole), distance(checkpoint, whole))
+    assert distance(stopped, whole) < 0.1 * distance(checkpoint, whole)
 
 
 @needs_cuda
-def test_a_training_goes_on_on_another_device(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_training_goes_on_on_another_device(dataset: Dataset, tmp_path: Path, cuda: Any) -> None:
     def stop(progress: TrainingProgress) -> None:
         if progress.step == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "run", TINY_MODERN, 0, stop, device=torch.device("cuda"))
+        train(dataset, tmp_path / "run", TINY_MODERN, 0, stop, device=cuda)
     train(dataset, tmp_path / "run", TINY_MODERN, 0, nobody)
     assert [int(row["step"]) for row in read_log(tmp_path / "run")] == [2, 4]
