@@ -73,7 +73,7 @@ def test_the_same_command_beside_itself_takes_the_runs_that_are_left(tmp_path: P
     ]  # fmt: skip
 
 
-def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
+def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, results = tmp_path / "config.toml", tmp_path / "results.jsonl"
     config.write_text(CONFIG)
     folder, runs = tmp_path / "data", tmp_path / "runs"
@@ -82,5 +82,6 @@ def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
     command = ["experiment", str(config), str(write_dataset(folder)), "--runs", str(runs), "--results", str(results)]
     with FileLock(runs / "curve_paper_S_50_seed0.lock"):
         assert main(command) == 0
+    assert "1/2 curve_paper_S_50_seed0: another process is at it" in capsys.readouterr().err
     (line,) = results.read_text().splitlines()
     assert json.loads(line)["setting"] == "S+C*"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from wsi_segment.inference.network import Device
     from wsi_segment.model.dataset import Dataset
-    from wsi_segment.model.experiment import PlannedRun
+    from wsi_segment.model.experiment import PlannedRun, ResultFile
 
 HELP = "Run a file of trainings over shares of labels and seeds, and draw the figures."
 
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and measure every run that has no result line yet, then draw."""
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
     from rich.console import Console
 
     from wsi_segment.inference.training_data import read_training_data
@@ -59,30 +61,37 @@ def run(args: argparse.Namespace) -> int:
         missing = [planned for planned in plan if not results.has(planned)]
         console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
         args.runs.mkdir(parents=True, exist_ok=True)
-        begun = 0
-        for number, planned in enumerate(missing, start=1):
-            if begun == args.limit:
-                break
-            # the same command may run beside this one, on another GPU say: each takes what no other holds or has done
-            with suppress(Timeout), FileLock(args.runs / f"{planned.folder}.lock", blocking=False):
-                if results.has(planned):
-                    continue
-                begun += 1
-                console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
-                figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
-                with alone:
-                    results.append(planned, figures)
-                console.print(
-                    f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
-                    f"lesion Dice {figures['lesion_dice']:.3f}",
-                    highlight=False,
-                )
+        for number, planned in itertools.islice(_held(missing, results, args.runs, console), args.limit):
+            console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
+            figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
+            with alone:
+                results.append(planned, figures)
+            console.print(
+                f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
+                f"lesion Dice {figures['lesion_dice']:.3f}",
+                highlight=False,
+            )
     with alone:
         lines = results.read()
         pictures = draw_figures(lines, args.results)
         for path in (write_tables(lines, args.results, pictures), *pictures):
             console.print(f"{path}", highlight=False)
     return 0
+
+
+def _held(
+    missing: list[PlannedRun], results: ResultFile, runs: Path, console: Console
+) -> Iterator[tuple[int, PlannedRun]]:
+    """Each run that no other process is at or has done meanwhile, held against others until the next is asked for."""
+    from filelock import FileLock, Timeout
+
+    for number, planned in enumerate(missing, start=1):
+        try:
+            with FileLock(runs / f"{planned.folder}.lock", blocking=False):
+                if not results.has(planned):
+                    yield number, planned
+        except Timeout:
+            console.print(f"{number}/{len(missing)} {planned.folder}: another process is at it", highlight=False)
 
 
 def _train_and_measure(
