@@ -238,6 +238,19 @@ def test_the_longest_paths_that_are_allowed_are_answered(served: Served) -> None
         assert connection.recv(100).startswith(b"HTTP/1.1 404 ")
 
 
+@pytest.mark.parametrize(
+    "sent", ["no HTTP at all", "GET /v1/slides HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer \x0b"]
+)
+def test_what_is_no_request_is_a_problem_too(served: Served, sent: str) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(f"{sent}\r\n\r\n".encode())
+        head, _, body = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["type"] == "urn:wsi-segment:problem:malformed-request"
+
+
 def test_slides_are_listed_by_pages(http: httpx.Client) -> None:
     first = http.get("/v1/slides", params={"page_size": 1}).json()
     assert [slide["name"] for slide in first["slides"]] == ["s0.tiff"]

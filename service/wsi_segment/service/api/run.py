@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from types import FrameType
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wsi_segment.service.api.app import make_app
+from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.state import Service
 
 _GRACE_SECONDS = 5
@@ -24,12 +27,29 @@ def serve(service: Service) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=_Http,
         h11_max_incomplete_event_size=_REQUEST_HEAD_BYTES,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         proxy_headers=bool(settings.trusted_proxy),
         forwarded_allow_ips=list(settings.trusted_proxy) or None,
     )
     _Server(config, service).run()
+
+
+class _Http(H11Protocol):
+    """Says what is no HTTP as everything else that is wrong; uvicorn's own answer is plain text."""
+
+    def send_400_response(self, msg: str) -> None:
+        detail = "this is no request of HTTP/1.1, or a control character is in a header, or its head is over 128 KiB"
+        answer = ProblemError(400, "malformed-request", detail).response()
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
