@@ -47,6 +47,7 @@ def main() -> None:
         print("device  steps/s  patches/s  data ms  step ms")
         for name in names:
             device = torch.device(name)
+            torch.use_deterministic_algorithms(name == "cpu")  # as a training does
             trainer = _Trainer(dataset, recipe, 0, None, None, device)
 
             def data(step: int, trainer: _Trainer = trainer) -> None:

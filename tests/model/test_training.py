@@ -337,8 +337,20 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
 @needs_cuda
 @pytest.mark.parametrize("recipe", [TINY, TINY_MODERN, TINY_JOINT], ids=["paper", "modern", "joint"])
 def test_the_loss_on_a_gpu_is_that_of_the_cpu(dataset: Dataset, recipe: Recipe, cuda: Any) -> None:
-    on_cpu, on_gpu = (_Trainer(dataset, recipe, 0, None, None, device) for device in (CPU, cuda))
-    assert float(on_gpu.update(0)[0]) == pytest.approx(float(on_cpu.update(0)[0]), rel=1e-4)
+    trainers = [_Trainer(dataset, recipe, 0, None, None, device) for device in (CPU, cuda)]
+    on_cpu, on_gpu = ([float(loss) for loss in trainer.update(0)] for trainer in trainers)
+    before_any_update = 2 if recipe.update == "joint" else 1
+    assert on_gpu[:before_any_update] == pytest.approx(on_cpu[:before_any_update], rel=1e-3)
+
+
+def learnt(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters of the network and of its average, and how many batches each normalisation has seen."""
+    state: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)
+    both = {f"{part} {name}": value.cpu() for part in ("network", "average") for name, value in state[part].items()}
+    return (
+        {name: value for name, value in both.items() if name.endswith((".weight", ".bias"))},
+        {name: value for name, value in both.items() if name.endswith("tracked")},
+    )
 
 
 @needs_cuda
@@ -355,11 +367,11 @@ def test_a_training_on_a_gpu_that_was_stopped_ends_as_one_that_was_not(
     train(dataset, tmp_path / "whole", TINY_MODERN, 0, nobody, device=cuda)
     with pytest.raises(KeyboardInterrupt):
         train(dataset, tmp_path / "stopped", TINY_MODERN, 0, stop, device=cuda)
-    checkpoint = weights_of(tmp_path / "stopped")
+    checkpoint, _ = learnt(tmp_path / "stopped")
     train(dataset, tmp_path / "stopped", TINY_MODERN, 0, nobody, device=cuda)
-    whole, stopped = weights_of(tmp_path / "whole"), weights_of(tmp_path / "stopped")
-    print(distance(stopped, whole), distance(checkpoint, whole))
-    assert distance(stopped, whole) < 0.1 * distance(checkpoint, whole)
+    (whole, whole_counts), (stopped, stopped_counts) = learnt(tmp_path / "whole"), learnt(tmp_path / "stopped")
+    assert distance(stopped, whole) < 0.02 * distance(checkpoint, whole)
+    assert stopped_counts == whole_counts
 
 
 @needs_cuda

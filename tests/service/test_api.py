@@ -251,6 +251,18 @@ def test_what_is_no_request_is_a_problem_too(served: Served, sent: str) -> None:
     assert json.loads(body)["type"] == "urn:wsi-segment:problem:malformed-request"
 
 
+def test_a_body_that_is_torn_after_the_answer_ends_the_connection(served: Served) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        head = f"GET /v1/slides?page_size=1 HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"no chunk\r\n")
+        while connection.recv(4096):
+            pass
+    assert "LocalProtocolError" not in served.log
+
+
 def test_slides_are_listed_by_pages(http: httpx.Client) -> None:
     first = http.get("/v1/slides", params={"page_size": 1}).json()
     assert [slide["name"] for slide in first["slides"]] == ["s0.tiff"]

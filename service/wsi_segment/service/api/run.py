@@ -37,18 +37,21 @@ def serve(service: Service) -> None:
 
 
 class _Http(H11Protocol):
-    """Says what is no HTTP as everything else that is wrong; uvicorn's own answer is plain text."""
+    """Answers what is not HTTP with a problem document; uvicorn's own answer is plain text."""
 
     def send_400_response(self, msg: str) -> None:
-        detail = "this is no request of HTTP/1.1, or a control character is in a header, or its head is over 128 KiB"
-        answer = ProblemError(400, "malformed-request", detail).response()
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=bytes(answer.body)),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is under way, or was given
+            detail = (
+                "this cannot be read as HTTP/1.1: a control character in a header, a head over 128 KiB, or a torn body"
+            )
+            safe = {"Connection": "close", "X-Content-Type-Options": "nosniff"}
+            answer = ProblemError(400, "malformed-request", detail, safe).response()
+            for event in (
+                h11.Response(status_code=400, headers=answer.raw_headers, reason=b"Bad Request"),
+                h11.Data(data=bytes(answer.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
 

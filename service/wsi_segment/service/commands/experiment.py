@@ -6,8 +6,8 @@ import argparse
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.inference.training_data import read_training_data
+    from wsi_segment.model.errors import InputError
     from wsi_segment.model.experiment import ResultFile, read_plan
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.extras import needs_extra
@@ -55,22 +56,26 @@ def run(args: argparse.Namespace) -> int:
     with needs_extra("train", "training and export"):
         from wsi_segment.model.figures import draw_figures
         from wsi_segment.model.tables import write_tables
-    alone = nullcontext() if args.figures_only else FileLock(args.runs / "results.lock")
+    if args.limit is not None and args.limit < 0:
+        raise InputError(f"--limit {args.limit} is too small; give 0 or more")
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    alone = FileLock(args.results.with_name(f"{args.results.name}.lock"))
     if not args.figures_only:
         dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
         missing = [planned for planned in plan if not results.has(planned)]
         console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
         args.runs.mkdir(parents=True, exist_ok=True)
-        for number, planned in itertools.islice(_held(missing, results, args.runs, console), args.limit):
-            console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
-            figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
-            with alone:
-                results.append(planned, figures)
-            console.print(
-                f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
-                f"lesion Dice {figures['lesion_dice']:.3f}",
-                highlight=False,
-            )
+        with closing(_held(missing, results, args.runs, console)) as held:
+            for number, planned in itertools.islice(held, args.limit):
+                console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
+                figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
+                with alone:
+                    results.append(planned, figures)
+                console.print(
+                    f"  {planned.split}: macro F1 {figures['macro_f1']:.3f}, micro F1 {figures['micro_f1']:.3f}, "
+                    f"lesion Dice {figures['lesion_dice']:.3f}",
+                    highlight=False,
+                )
     with alone:
         lines = results.read()
         pictures = draw_figures(lines, args.results)
@@ -81,13 +86,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _held(
     missing: list[PlannedRun], results: ResultFile, runs: Path, console: Console
-) -> Iterator[tuple[int, PlannedRun]]:
+) -> Generator[tuple[int, PlannedRun]]:
     """Each run that no other process is at or has done meanwhile, held against others until the next is asked for."""
     from filelock import FileLock, Timeout
 
     for number, planned in enumerate(missing, start=1):
         try:
-            with FileLock(runs / f"{planned.folder}.lock", blocking=False):
+            with FileLock(runs / f"{planned.folder}.lock", timeout=0):
                 if not results.has(planned):
                     yield number, planned
         except Timeout:
