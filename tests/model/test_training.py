@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,16 @@ def nobody(progress: TrainingProgress) -> None:
     """A watcher that does not look."""
 
 
+def stop_at(step: int) -> Callable[[TrainingProgress], None]:
+    """A watcher that ends a training after a step, as Ctrl-C does."""
+
+    def stop(progress: TrainingProgress) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
 def weights_of(run: Path) -> dict[str, Any]:
     """All that goes on being trained, and what is exported."""
     trained: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)["network"]
@@ -62,13 +73,8 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(
     dataset: Dataset, tmp_path: Path, recipe: Recipe
 ) -> None:
     train(dataset, tmp_path / "whole", recipe, 3, nobody)
-
-    def cut_off(progress: TrainingProgress) -> None:
-        if progress.step == 3:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "cut", recipe, 3, cut_off)
+        train(dataset, tmp_path / "cut", recipe, 3, stop_at(3))
     assert [row["step"] for row in read_log(tmp_path / "cut")] == [2]
     train(dataset, tmp_path / "cut", recipe, 3, nobody)
     whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
@@ -357,16 +363,12 @@ def learnt(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_a_training_on_a_gpu_that_was_stopped_ends_as_one_that_was_not(
     dataset: Dataset, tmp_path: Path, cuda: Any
 ) -> None:
-    def stop(progress: TrainingProgress) -> None:
-        if progress.step == 3:
-            raise KeyboardInterrupt
-
     def distance(one: dict[str, Any], other: dict[str, Any]) -> float:
         return float(sum((value.double() - other[name].double()).square().sum() for name, value in one.items()) ** 0.5)
 
     train(dataset, tmp_path / "whole", TINY_MODERN, 0, nobody, device=cuda)
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "stopped", TINY_MODERN, 0, stop, device=cuda)
+        train(dataset, tmp_path / "stopped", TINY_MODERN, 0, stop_at(3), device=cuda)
     checkpoint, _ = learnt(tmp_path / "stopped")
     train(dataset, tmp_path / "stopped", TINY_MODERN, 0, nobody, device=cuda)
     (whole, whole_counts), (stopped, stopped_counts) = learnt(tmp_path / "whole"), learnt(tmp_path / "stopped")
@@ -376,11 +378,7 @@ def test_a_training_on_a_gpu_that_was_stopped_ends_as_one_that_was_not(
 
 @needs_cuda
 def test_a_training_goes_on_on_another_device(dataset: Dataset, tmp_path: Path, cuda: Any) -> None:
-    def stop(progress: TrainingProgress) -> None:
-        if progress.step == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "run", TINY_MODERN, 0, stop, device=cuda)
+        train(dataset, tmp_path / "run", TINY_MODERN, 0, stop_at(2), device=cuda)
     train(dataset, tmp_path / "run", TINY_MODERN, 0, nobody)
     assert [int(row["step"]) for row in read_log(tmp_path / "run")] == [2, 4]

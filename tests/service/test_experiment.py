@@ -27,13 +27,18 @@ shares = [50]
 """
 
 
+def prepared(folder: Path, config: str) -> tuple[list[str], Path]:
+    """The command of an experiment on made images, and its file of results."""
+    file, results, data, runs = (folder / name for name in ("config.toml", "results.jsonl", "data", "runs"))
+    file.write_text(config)
+    data.mkdir()
+    runs.mkdir()
+    command = ["experiment", str(file), str(write_dataset(data)), "--runs", str(runs), "--results", str(results)]
+    return command, results
+
+
 def test_an_experiment_goes_on_run_by_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config, results = tmp_path / "config.toml", tmp_path / "results.jsonl"
-    config.write_text(CONFIG)
-    folder = tmp_path / "data"
-    folder.mkdir()
-    command = ["experiment", str(config), str(write_dataset(folder)), "--runs", str(tmp_path / "runs")]
-    command += ["--results", str(results)]
+    command, results = prepared(tmp_path, CONFIG)
     assert main([*command, "--limit", "1"]) == 0
     (first,) = results.read_text().splitlines()
     assert main(command) == 0
@@ -52,18 +57,13 @@ def test_an_experiment_goes_on_run_by_run(tmp_path: Path, capsys: pytest.Capture
     assert "2 runs, 2 of them done" in capsys.readouterr().err
     assert main([*command, "--quiet", "--figures-only"]) == 0
     assert capsys.readouterr().err == ""
-    config.write_text(CONFIG.replace("steps = 2", "steps = 3"))
+    (tmp_path / "config.toml").write_text(CONFIG.replace("steps = 2", "steps = 3"))
     assert main(command) == 2
     assert "with steps 2, not 3; name another file" in capsys.readouterr().err
 
 
 def test_the_same_command_beside_itself_takes_the_runs_that_are_left(tmp_path: Path) -> None:
-    config, results = tmp_path / "config.toml", tmp_path / "results.jsonl"
-    config.write_text(CONFIG.replace("shares = [50]", "shares = [50, 100]"))
-    folder = tmp_path / "data"
-    folder.mkdir()
-    command = ["experiment", str(config), str(write_dataset(folder)), "--runs", str(tmp_path / "runs")]
-    command += ["--results", str(results)]
+    command, results = prepared(tmp_path, CONFIG.replace("shares = [50]", "shares = [50, 100]"))
     script = str(Path(sys.executable).with_name("wsi-segment"))
     beside = [subprocess.Popen([script, *command]) for _ in range(2)]
     assert [process.wait(300) for process in beside] == [0, 0]
@@ -74,13 +74,8 @@ def test_the_same_command_beside_itself_takes_the_runs_that_are_left(tmp_path: P
 
 
 def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config, results = tmp_path / "config.toml", tmp_path / "results.jsonl"
-    config.write_text(CONFIG)
-    folder, runs = tmp_path / "data", tmp_path / "runs"
-    folder.mkdir()
-    runs.mkdir()
-    command = ["experiment", str(config), str(write_dataset(folder)), "--runs", str(runs), "--results", str(results)]
-    with FileLock(runs / "curve_paper_S_50_seed0.lock"):
+    command, results = prepared(tmp_path, CONFIG)
+    with FileLock(tmp_path / "runs" / "curve_paper_S_50_seed0.lock"):
         assert main(command) == 0
     assert "1/2 curve_paper_S_50_seed0: another process is at it" in capsys.readouterr().err
     (line,) = results.read_text().splitlines()

@@ -74,7 +74,6 @@ def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], ge
     if not any(amounts):
         return pixels
     draws = torch.rand((4, len(pixels), 1, 1, 1), generator=generator) * 2 - 1
-    hues = _hue_rotation(amounts[3] * draws[3].flatten()).to(pixels.device)
     factors = zip(amounts[:3], draws[:3].to(pixels.device), strict=True)
     brightness, contrast, saturation = (1 + amount * draw for amount, draw in factors)
     x = pixels * brightness
@@ -83,7 +82,8 @@ def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], ge
     luma = _luma(x)
     x = (x - luma) * saturation + luma
     if amounts[3]:
-        x = torch.einsum("bij,bjhw->bihw", hues, x)
+        turns = _hue_rotation(amounts[3] * draws[3].flatten())
+        x = torch.einsum("bij,bjhw->bihw", turns.to(x.device), x)
     return torch.clamp(x, 0, 255)
 
 
