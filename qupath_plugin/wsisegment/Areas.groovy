@@ -30,7 +30,7 @@ class Areas {
         int[] columns = spans(bounds, tiles, level)[0], rows = spans(bounds, tiles, level)[1]
         for (int y = rows[0]; y < rows[1]; y++) {
             for (int x = columns[0]; x < columns[1]; x++) {
-                if (progress.cancelled()) throw new Failure('cancelled', 'cancelled')
+                if (progress.isStopRequested()) throw new Failure('cancelled', 'cancelled')
                 int x0 = x * tiles.side, y0 = y * tiles.side
                 int width = Math.min(tiles.side, tiles.widths[level] - x0), height = Math.min(tiles.side, tiles.heights[level] - y0)
                 if (!shape.intersects(x0 * downsample, y0 * downsample, width * downsample, height * downsample)) continue

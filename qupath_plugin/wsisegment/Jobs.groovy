@@ -68,15 +68,15 @@ class Jobs {
     /** Follow a job until it is done; the job. Cancel dismisses it on the server. */
     Map await(String id, Progress progress) {
         service.lost = { String message -> progress.say(message, -1.0d) }
-        service.cancelled = { -> progress.cancelled() }
+        service.cancelled = { -> progress.isStopRequested() }
         long pause = FASTEST_MILLIS
         while (true) {
-            if (progress.cancelled()) throw dismissed(id)
+            if (progress.isStopRequested()) throw dismissed(id)
             Map job
             try {
                 job = this.job(id)
             } catch (Failure failure) {
-                if (progress.cancelled()) throw dismissed(id)
+                if (progress.isStopRequested()) throw dismissed(id)
                 throw failure.kind == 'connection-lost' ? new Failure("${failure.message} (job ${id})", failure.kind, failure) : failure
             }
             if (job.status == 'successful') return job

@@ -18,5 +18,5 @@ class Lines implements Progress {
     }
 
     @Override
-    boolean cancelled() { Thread.currentThread().isInterrupted() }
+    boolean isStopRequested() { Thread.currentThread().isInterrupted() }
 }

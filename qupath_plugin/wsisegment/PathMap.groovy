@@ -17,7 +17,7 @@ class PathMap {
             int at = pair.indexOf('=')
             if (at < 1 || at == pair.length() - 1)
                 throw new Failure("path map '${pair}': write CLIENT=SERVER, such as Z:\\slides=/data/slides")
-            [slashes(pair.substring(0, at).trim()), slashes(pair.substring(at + 1).trim())]
+            [slashes(pair.substring(0, at).trim()), slashes(pair.substring(at + 1).trim())] as List<String>
         }.sort { List<String> pair -> -pair[0].length() }
     }
 

@@ -45,7 +45,7 @@ class Plugin {
                 def service = Service.of(settings)
                 def jobs = new Jobs(service)
                 service.lost = { String message -> progress.say(message, -1) }
-                service.cancelled = { -> progress.cancelled() }
+                service.cancelled = { -> progress.isStopRequested() }
                 def parents = settings.text('where') == 'annotations' ? image.selected() : []
                 progress.say('looking the slide up', -1)
                 Map<String, Object> body = [slide: slideId(jobs, image, progress), width: image.width, height: image.height]

@@ -5,5 +5,5 @@ interface Progress {
     /** Say what is done now; the share is 0 to 1, or less than 0 where nobody knows. */
     void say(String message, double share)
 
-    boolean cancelled()
+    boolean isStopRequested()
 }

@@ -44,7 +44,7 @@ class Results {
         List<PathObject> made = []
         JsonArray held = new JsonArray()
         Closure<Void> flush = {
-            if (progress.cancelled()) throw new Failure('cancelled; no annotation was added', 'cancelled')
+            if (progress.isStopRequested()) throw new Failure('cancelled; no annotation was added', 'cancelled')
             if (!held.isEmpty()) made.addAll(PathIO.readObjectsFromGeoJSON(new ByteArrayInputStream(new Gson().toJson(held).getBytes('UTF-8'))))
             progress.say("${made.size()} annotations read", -1)
             held = new JsonArray()

@@ -27,5 +27,5 @@ class WindowProgress extends Task<Void> implements Progress {
     }
 
     @Override
-    boolean cancelled() { stopped }
+    boolean isStopRequested() { stopped }
 }
