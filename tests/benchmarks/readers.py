@@ -15,12 +15,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made import SLIDES, tissue_like, write_slide
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.openslide import OpenSlideSlide
 from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
 from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.slide import Slide
-from wsi_segment.model.errors import SlideError
 
 SIDE = 1024
 

@@ -17,9 +17,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made import write_dataset
-from wsi_segment.model.loaders.manifest import read_dataset
-from wsi_segment.model.recipe import make_recipe
-from wsi_segment.model.training import _Trainer
+from wsi_segment.model.data.loaders.manifest import read_dataset
+from wsi_segment.model.training.recipe import make_recipe
+from wsi_segment.model.training.train import _Trainer
 
 CHANGES = {"segmentation_batch": 16, "classification_batch": 16, "stain": 0.15, "dice": 0.5}
 

@@ -10,12 +10,12 @@ torch = pytest.importorskip("torch", reason="export needs the extra [train]")
 import onnx  # noqa: E402
 
 from made import class_map, tissue_like, write_slide  # noqa: E402
+from wsi_segment.errors import ModelError  # noqa: E402
 from wsi_segment.export.graph import to_onnx  # noqa: E402
 from wsi_segment.export.parity import LARGEST_DIFFERENCE, check_parity  # noqa: E402
 from wsi_segment.inference.network import OnnxNetwork  # noqa: E402
 from wsi_segment.model.card import find_model  # noqa: E402
-from wsi_segment.model.errors import ModelError  # noqa: E402
-from wsi_segment.model.network import SegmentationNetwork, normalise  # noqa: E402
+from wsi_segment.model.training.resnet import SegmentationNetwork, normalise  # noqa: E402
 from wsi_segment.service.cli import main  # noqa: E402
 
 PATCHES = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
@@ -79,7 +79,7 @@ def test_train_export_and_run_from_the_command_line(tmp_path: Path, capsys: pyte
     model = find_model(tmp_path / "my-model")
     assert (model.card.name, model.card.mpp, model.card.output_stride) == ("my-model", 0.5, 8)
     with torch.inference_mode():
-        from wsi_segment.model.run_folder import load_run
+        from wsi_segment.model.training.run_folder import load_run
 
         expected = load_run(tmp_path / "run").network(normalise(torch.from_numpy(PATCHES).permute(0, 3, 1, 2)))
     np.testing.assert_allclose(OnnxNetwork(model, "cpu")(PATCHES), expected.numpy(), atol=1e-3)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_model, write_slide
+from wsi_segment.errors import Cancelled, OutputError
 from wsi_segment.inference import engine
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import prepare, segment
@@ -37,7 +38,6 @@ from wsi_segment.inference.slide import PixelSize, Slide
 from wsi_segment.inference.store import MaskStore
 from wsi_segment.inference.summary import Summary
 from wsi_segment.inference.task import RegionTask
-from wsi_segment.model.errors import Cancelled, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_store_holds_neither_path_nor_name_nor_time(slide: Path, tmp_path: Path)
 
 
 def test_memory_that_cannot_suffice_is_refused_with_the_numbers(slide: Path, tmp_path: Path) -> None:
-    from wsi_segment.model.errors import InputError
+    from wsi_segment.errors import InputError
 
     with pytest.raises(InputError, match=r"takes about \d+ MiB, 100 MiB are allowed.*--memory-limit"):
         segment(slide, make_model(), tmp_path / "m.zarr", Run(memory_limit=100 << 20), network=ChannelNetwork())

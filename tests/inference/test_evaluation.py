@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wsi_segment.inference.evaluation import Evaluation, ImageResult
-from wsi_segment.model.dataset import Item
+from wsi_segment.model.data.dataset import Item
 
 
 def result(case: str, *counts: list[int]) -> ImageResult:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.lattice import Lattice, stride_of
-from wsi_segment.model.errors import InputError
 
 lattices = st.builds(
     Lattice,

@@ -8,10 +8,10 @@ import onnxruntime
 import pytest
 
 from made import ChannelNetwork, tissue_like, write_model
+from wsi_segment.errors import InputError, ModelError
 from wsi_segment.inference import network
 from wsi_segment.inference.network import OnnxNetwork, as_input, choose_provider
 from wsi_segment.model.card import DEFAULT_MODEL, InputFormat, find_model, sha256_of, write_card
-from wsi_segment.model.errors import InputError, ModelError
 
 WINDOWS = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
 

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made import tissue_like
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.pixels import PixelSource, read_whole
 from wsi_segment.inference.readers.image import ImageSlide
-from wsi_segment.model.errors import SlideError
 
 PIXELS = tissue_like(300, 420, seed=3)
 

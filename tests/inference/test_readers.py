@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from made import tissue_like, write_ome_tiff, write_slide
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.readers.canvas import exact_downsample
@@ -22,7 +23,6 @@ from wsi_segment.inference.readers.openslide import OpenSlideSlide
 from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.slide import PixelSize, pixel_size_of
 from wsi_segment.inference.slide_files import slide_files
-from wsi_segment.model.errors import SlideError
 
 PIXELS = tissue_like(700, 900)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
+from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.location import slide_location
@@ -19,7 +20,6 @@ from wsi_segment.inference.opening import open_slide
 from wsi_segment.inference.provenance import slide_fingerprint
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.slide_files import slide_files
-from wsi_segment.model.errors import InputError, RunError, SlideError
 from wsi_segment.service.cli import main
 from wsi_segment.service.orders import make_orders
 

@@ -13,10 +13,10 @@ import yaozarrs
 import zarr
 
 from made import ChannelNetwork, make_model, tissue_like, write_slide
+from wsi_segment.errors import OutputError
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.verify import verify
-from wsi_segment.model.errors import OutputError
 
 KINDS = [(version, probabilities) for version in ("0.5", "0.4") for probabilities in (False, True)]
 

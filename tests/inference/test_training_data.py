@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from made import ChannelNetwork, class_map, make_model, tissue_like, write_slide
+from wsi_segment.errors import DatasetError
 from wsi_segment.inference.annotations import read_annotations
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.geojson import write_geojson
 from wsi_segment.inference.mask_evaluation import evaluate_mask
 from wsi_segment.inference.run import Run
 from wsi_segment.inference.training_data import read_training_data, tile_spans
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.patches import extract_patches
+from wsi_segment.model.data.patches import extract_patches
 
 
 def square(x: float, y: float, side: float, name: str | None, **more: Any) -> dict[str, Any]:

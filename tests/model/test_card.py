@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from made import make_card, write_model
+from wsi_segment.errors import ModelError
 from wsi_segment.model.card import DEFAULT_MODEL, ModelCard, bundled_models, find_model, read_card, write_card
-from wsi_segment.model.errors import ModelError
 
 
 def test_a_card_survives_its_file(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from made import write_dataset  # noqa: E402
-from wsi_segment.model.encoder_weights import read_encoder_weights  # noqa: E402
-from wsi_segment.model.errors import InputError  # noqa: E402
-from wsi_segment.model.network import Encoder  # noqa: E402
+from wsi_segment.errors import InputError  # noqa: E402
+from wsi_segment.model.training.encoder_weights import read_encoder_weights  # noqa: E402
+from wsi_segment.model.training.resnet import Encoder  # noqa: E402
 from wsi_segment.service.cli import main  # noqa: E402
 
 

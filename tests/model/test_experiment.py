@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from wsi_segment.model.errors import InputError
-from wsi_segment.model.experiment import ResultFile, read_plan
-from wsi_segment.model.figures import curve, draw_figures
-from wsi_segment.model.tables import write_tables
+from wsi_segment.errors import InputError
+from wsi_segment.model.experiments.experiment import ResultFile, read_plan
+from wsi_segment.model.experiments.figures import curve, draw_figures
+from wsi_segment.model.experiments.result_tables import write_tables
 
 CONFIG = """
 split = "val"

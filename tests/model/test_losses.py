@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from wsi_segment.model.losses import (  # noqa: E402
+from wsi_segment.model.training.losses import (  # noqa: E402
     class_vector,
     classification_loss,
     filled_loss,

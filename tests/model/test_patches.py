@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_segment.model.dataset import Dataset, Item
-from wsi_segment.model.loaders.manifest import read_dataset
-from wsi_segment.model.patches import Patch, PatchKind, PatchReader, extract_patches, grid_offsets, patch_classes
+from wsi_segment.model.data.dataset import Dataset, Item
+from wsi_segment.model.data.loaders.manifest import read_dataset
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchReader, extract_patches, grid_offsets, patch_classes
 
 
 def tile(*shares: tuple[int, float]) -> np.ndarray:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from wsi_segment.model.dataset import Item
-from wsi_segment.model.errors import InputError
-from wsi_segment.model.patches import Patch, PatchKind
-from wsi_segment.model.recipe import PatchSource
-from wsi_segment.model.sampling import PatchPool
-from wsi_segment.model.settings import Setting, draw
+from wsi_segment.errors import InputError
+from wsi_segment.model.data.dataset import Item
+from wsi_segment.model.data.patches import Patch, PatchKind
+from wsi_segment.model.training.label_shares import Setting, draw
+from wsi_segment.model.training.recipe import PatchSource
+from wsi_segment.model.training.sampling import PatchPool
 
 IMAGES = [Item(Path(f"{i}.png"), Path(f"{i}_mask.png"), 2 + i % 3, str(i), "train") for i in range(90)]
 

@@ -15,19 +15,19 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from made import write_dataset  # noqa: E402
-from wsi_segment.model.augment import augment, colour_jitter, stain_jitter  # noqa: E402
-from wsi_segment.model.dataset import Dataset  # noqa: E402
-from wsi_segment.model.device import CPU, training_device  # noqa: E402
-from wsi_segment.model.errors import DatasetError, InputError, OutputError  # noqa: E402
-from wsi_segment.model.loaders.manifest import read_dataset  # noqa: E402
-from wsi_segment.model.mosaic import mosaic  # noqa: E402
-from wsi_segment.model.network import Encoder, SegmentationNetwork, normalise  # noqa: E402
-from wsi_segment.model.patches import Patch, PatchKind, PatchReader  # noqa: E402
-from wsi_segment.model.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
-from wsi_segment.model.run_folder import load_run, read_log  # noqa: E402
-from wsi_segment.model.sampling import PatchPool, Sampler, draw_weights, make_pool  # noqa: E402
-from wsi_segment.model.settings import Setting  # noqa: E402
-from wsi_segment.model.training import TrainingProgress, _moving_average, _Trainer, train  # noqa: E402
+from wsi_segment.errors import DatasetError, InputError, OutputError  # noqa: E402
+from wsi_segment.model.data.dataset import Dataset  # noqa: E402
+from wsi_segment.model.data.loaders.manifest import read_dataset  # noqa: E402
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchReader  # noqa: E402
+from wsi_segment.model.training.augment import augment, colour_jitter, stain_jitter  # noqa: E402
+from wsi_segment.model.training.device import CPU, training_device  # noqa: E402
+from wsi_segment.model.training.label_shares import Setting  # noqa: E402
+from wsi_segment.model.training.mosaic import mosaic  # noqa: E402
+from wsi_segment.model.training.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
+from wsi_segment.model.training.resnet import Encoder, SegmentationNetwork, normalise  # noqa: E402
+from wsi_segment.model.training.run_folder import load_run, read_log  # noqa: E402
+from wsi_segment.model.training.sampling import PatchPool, Sampler, draw_weights, make_pool  # noqa: E402
+from wsi_segment.model.training.train import TrainingProgress, _moving_average, _Trainer, train  # noqa: E402
 
 TINY = Recipe(
     learning_rate=1e-3, steps=4, segmentation_batch=2, classification_batch=2, validate_every=2, flip=True, shift=8
@@ -90,9 +90,9 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from wsi_segment.model.loaders.manifest import read_dataset
-from wsi_segment.model.recipe import make_recipe
-from wsi_segment.model.training import train
+from wsi_segment.model.data.loaders.manifest import read_dataset
+from wsi_segment.model.training.recipe import make_recipe
+from wsi_segment.model.training.train import train
 def kill(progress):
     if progress.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_a_training_goes_on_from_between_two_validations(
 ) -> None:
     recipe = replace(TINY_MODERN, validate_every=4)
     train(dataset, tmp_path / "whole", recipe, 3, nobody)
-    monkeypatch.setattr("wsi_segment.model.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("wsi_segment.model.training.train.CHECKPOINT_SECONDS", 0.0)
     seen: list[int] = []
 
     def cut_off(progress: TrainingProgress) -> None:

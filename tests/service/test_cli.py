@@ -16,8 +16,8 @@ import pytest
 import tifffile
 
 from made import SLIDES, class_map, tissue_like, write_model, write_slide
+from wsi_segment.errors import InputError, SlideError
 from wsi_segment.model.card import write_card
-from wsi_segment.model.errors import InputError, SlideError
 from wsi_segment.service.cli import COMMANDS, main, make_parser
 from wsi_segment.service.orders import make_orders
 

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import update
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 from wsi_segment.service import database as database_module
 from wsi_segment.service import queue as queue_module
 from wsi_segment.service.database import SQLITE_FILE, Database

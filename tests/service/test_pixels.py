@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from serving import Served, write_slides
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.run import Run
 from wsi_segment.model.card import find_model
-from wsi_segment.model.errors import SlideError
 from wsi_segment.service import pixels as pixels_module
 from wsi_segment.service.api.slide_routes import list_slides
 from wsi_segment.service.api.state import Service

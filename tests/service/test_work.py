@@ -12,10 +12,10 @@ import pytest
 
 from made import class_map
 from serving import write_slides
+from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine import segment
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.run import Run
-from wsi_segment.model.errors import Cancelled
 from wsi_segment.service import work as work_module
 from wsi_segment.service.catalogue import Catalogue, parse_roots
 from wsi_segment.service.database import Database

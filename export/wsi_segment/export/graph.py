@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper
 
 from wsi_segment.model.card import WINDOW
-from wsi_segment.model.network import PIXEL_SCALE, PIXEL_ZERO_POINT, SegmentationNetwork
+from wsi_segment.model.training.resnet import PIXEL_SCALE, PIXEL_ZERO_POINT, SegmentationNetwork
 
 OPSET = 18
 INPUT, OUTPUT = "pixels", "logits"

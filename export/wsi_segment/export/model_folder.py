@@ -7,11 +7,11 @@ from pathlib import Path
 
 import onnx
 
+from wsi_segment.errors import OutputError
 from wsi_segment.export.graph import to_onnx
 from wsi_segment.export.parity import check_parity
 from wsi_segment.model.card import CARD_FILE, MODEL_FILE, ModelCard, sha256_of, write_card
-from wsi_segment.model.errors import OutputError
-from wsi_segment.model.run_folder import load_run
+from wsi_segment.model.training.run_folder import load_run
 
 INTENDED_USE = "Research only. Not a medical device: not for diagnosis, prognosis or treatment of patients."
 

@@ -8,9 +8,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from wsi_segment.errors import ModelError
 from wsi_segment.export.graph import INPUT
-from wsi_segment.model.errors import ModelError
-from wsi_segment.model.network import SegmentationNetwork, normalise
+from wsi_segment.model.training.resnet import SegmentationNetwork, normalise
 
 LARGEST_DIFFERENCE = 1e-3
 """Bound on the difference of any logit; different summation orders explain less."""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.inference.box import Box
-from wsi_segment.model.errors import DatasetError
 
 SUFFIXES = (".geojson", ".geojson.gz", ".json", ".xml")
 

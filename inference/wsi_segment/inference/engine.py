@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from wsi_segment.errors import Cancelled, RunError, SlideError
 from wsi_segment.inference.durable import sync_tree
 from wsi_segment.inference.frame import MaskFrame, mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
@@ -37,7 +38,6 @@ from wsi_segment.inference.summary import Summary, class_areas, write_summary
 from wsi_segment.inference.task import RegionTask
 from wsi_segment.inference.tissue import TissueMask, find_tissue
 from wsi_segment.model.card import Model
-from wsi_segment.model.errors import Cancelled, RunError, SlideError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.inference.frame import mask_frame
 from wsi_segment.inference.lattice import Lattice, stride_of
 from wsi_segment.inference.network import Network
@@ -17,8 +18,7 @@ from wsi_segment.inference.predict import RegionPredictor
 from wsi_segment.inference.readers.image import ImageSlide
 from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import ModelCard
-from wsi_segment.model.dataset import Dataset, Item, Split
-from wsi_segment.model.errors import DatasetError
+from wsi_segment.model.data.dataset import Dataset, Item, Split
 from wsi_segment.model.metrics import (
     Calibration,
     Confusion,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.slide import Slide
-from wsi_segment.model.errors import SlideError
 
 SNAP_TOLERANCE = 0.05
 """Where a whole number of level pixels comes this close to the model's mpp it is taken: the network does not

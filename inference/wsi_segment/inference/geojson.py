@@ -20,10 +20,10 @@ import shapely
 import zarr
 from numpy.typing import NDArray
 
+from wsi_segment.errors import OutputError
 from wsi_segment.inference import ngff
 from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.polygons import class_polygons, split_large
-from wsi_segment.model.errors import OutputError
 
 COARSEST_MPP = 4.0
 """Outlines are taken from the coarsest level of at most this many µm per pixel."""

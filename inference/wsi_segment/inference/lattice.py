@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.box import Box
-from wsi_segment.model.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

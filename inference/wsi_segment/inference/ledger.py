@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from wsi_segment.errors import OutputError
 from wsi_segment.inference.durable import sync_folder
-from wsi_segment.model.errors import OutputError
 
 LEDGER_FILE = "ledger.jsonl"
 

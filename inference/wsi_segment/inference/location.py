@@ -6,7 +6,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 
 _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.inference.annotations import AnnotationMap, read_annotations
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.geojson import MaskMap
-from wsi_segment.model.errors import DatasetError
 from wsi_segment.model.metrics import Confusion, bach_score, confusion_matrix, lesion_dice, score
 
 _SIDE = 2048

@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from wsi_segment.errors import InputError, ModelError
 from wsi_segment.model.card import InputFormat, Model
-from wsi_segment.model.errors import InputError, ModelError
 
 Device = Literal["auto", "cpu", "cuda"]
 

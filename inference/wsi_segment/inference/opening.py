@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.location import is_remote, open_bytes
 from wsi_segment.inference.readers.image import SUFFIXES, ImageSlide
 from wsi_segment.inference.readers.openslide import OpenSlideSlide
@@ -13,7 +14,6 @@ from wsi_segment.inference.readers.tiffslide import TiffSlideSlide, is_ome_tiff
 from wsi_segment.inference.readers.tiles import TileSlide
 from wsi_segment.inference.slide import Slide
 from wsi_segment.inference.slide_files import file_of
-from wsi_segment.model.errors import SlideError
 
 LARGEST_SIDE = 1 << 22
 """Level-0 pixels: a metre at 0.25 µm."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from wsi_segment.errors import OutputError
 from wsi_segment.inference.durable import sync_folder, sync_tree
 from wsi_segment.inference.ledger import begun_run, difference
-from wsi_segment.model.errors import OutputError
 
 _STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
 ATTRIBUTE = "wsi_segment"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.lattice import Lattice
@@ -14,7 +15,6 @@ from wsi_segment.inference.memory import default_limit
 from wsi_segment.inference.run import REGION_SIZES, Run
 from wsi_segment.inference.tissue import TISSUE_BYTES, TissueMask
 from wsi_segment.model.card import ModelCard
-from wsi_segment.model.errors import InputError
 
 FEWEST_REGIONS = 16
 """A slide is divided into at least so many regions where it can be, so that many cores share a small slide. The

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_segment.errors import Cancelled
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.lattice import Lattice
 from wsi_segment.inference.network import Network
@@ -17,7 +18,6 @@ from wsi_segment.inference.stitch import RegionStitcher, Upsampling, softmax, wi
 from wsi_segment.inference.tissue import TissueMask
 from wsi_segment.inference.windows import cut_batches, read_bands
 from wsi_segment.model.card import ModelCard
-from wsi_segment.model.errors import Cancelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.network import Device
 from wsi_segment.inference.ngff import OmeZarrVersion
-from wsi_segment.model.errors import InputError
 
 TissueMethod = Literal["otsu", "none"] | Path
 """How tissue is found; a path is a GeoJSON file of outlines."""

@@ -11,7 +11,7 @@ from wsi_segment.inference.evaluation import Evaluation, ImageResult, predict_im
 from wsi_segment.inference.network import Network
 from wsi_segment.inference.preview import overlay
 from wsi_segment.model.card import ModelCard
-from wsi_segment.model.dataset import Dataset
+from wsi_segment.model.data.dataset import Dataset
 
 _SIDE, _GAP, _TEXT = 200, 8, 13
 _INK, _PAPER = (25, 25, 25), (255, 255, 255)

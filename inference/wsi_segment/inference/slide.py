@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
-from wsi_segment.model.errors import SlideError
 
 MPP_RANGE = (0.05, 100.0)
 """Pixel sizes in µm that a slide can have; a 72-dpi tag says 352.78."""

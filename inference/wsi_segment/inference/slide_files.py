@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.location import is_remote
-from wsi_segment.model.errors import SlideError
 
 _SERIES = b"\x20\x00\x0e\x00UI"
 """Tag and kind of a DICOM file's SeriesInstanceUID: the files of one slide share it."""

@@ -12,12 +12,12 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import MaskFrame
 from wsi_segment.inference.pixels import PixelSource, read_whole
 from wsi_segment.inference.run import CHUNK, TissueMethod
 from wsi_segment.inference.slide import Slide
-from wsi_segment.model.errors import InputError
 
 CELL_MICRONS = 16.0
 """Aim for the side of a cell; cells are a power of two of mask pixels."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.inference.annotations import SUFFIXES, AnnotationMap, read_annotations
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.frame import mask_frame
@@ -22,11 +23,10 @@ from wsi_segment.inference.pixels import PixelSource
 from wsi_segment.inference.slide import Slide, pixel_size_of
 from wsi_segment.inference.tissue import find_tissue
 from wsi_segment.model.card import WINDOW, SegmentClass
-from wsi_segment.model.dataset import UNLABELLED, Dataset, ImageSource, Item, Pixels
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.loaders.manifest import CLASSES_FILE, read_classes, read_dataset
-from wsi_segment.model.loaders.options import OptionReader, Options
-from wsi_segment.model.splits import split_groups
+from wsi_segment.model.data.dataset import UNLABELLED, Dataset, ImageSource, Item, Pixels
+from wsi_segment.model.data.loaders.manifest import CLASSES_FILE, read_classes, read_dataset
+from wsi_segment.model.data.loaders.options import OptionReader, Options
+from wsi_segment.model.data.splits import split_groups
 
 TILE = 4 * WINDOW
 """Side of the tiles that slides are cut into, in pixels at the dataset's mpp; the last ones of a slide differ."""
@@ -162,21 +162,21 @@ class _SlideTiles:
         return lambda box: opened.annotations.touches(box) or tissue.touches(box)
 
     def shape(self, item: Item) -> tuple[int, int]:
-        """See :class:`wsi_segment.model.dataset.ImageSource`."""
+        """See :class:`wsi_segment.model.data.dataset.ImageSource`."""
         if item.box is None:
             return self._files.shape(item)
         box = Box(*item.box)
         return box.height, box.width
 
     def image(self, item: Item) -> Pixels:
-        """See :class:`wsi_segment.model.dataset.ImageSource`."""
+        """See :class:`wsi_segment.model.data.dataset.ImageSource`."""
         if item.box is None:
             return self._files.image(item)
         with self._lock:  # so that no other thread has it closed meanwhile
             return self._slide(item).pixels.read(Box(*item.box))
 
     def mask(self, item: Item) -> Pixels:
-        """See :class:`wsi_segment.model.dataset.ImageSource`."""
+        """See :class:`wsi_segment.model.data.dataset.ImageSource`."""
         if item.box is None:
             return self._files.mask(item)
         opened, box = self._slide(item), Box(*item.box)

@@ -13,12 +13,12 @@ import yaozarrs
 import zarr
 from numpy.typing import NDArray
 
+from wsi_segment.errors import OutputError
 from wsi_segment.inference import ngff
 from wsi_segment.inference.output import ATTRIBUTE
 from wsi_segment.inference.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.pyramid_writer import PyramidWriter, Reduce
 from wsi_segment.inference.store import digest_of, metadata_digests, record_digest
-from wsi_segment.model.errors import OutputError
 
 _SIDE = 2048
 """Coarser levels are compared in squares of this many pixels."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from wsi_segment.model.errors import ModelError
+from wsi_segment.errors import ModelError
 
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"

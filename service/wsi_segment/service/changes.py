@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 
 
 def parse_changes(flag: str, texts: Iterable[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 
 import httpx
 
-from wsi_segment.model.errors import InputError, RunError
+from wsi_segment.errors import InputError, RunError
 
 ENDED = ("successful", "failed", "dismissed")
 _SECONDS = 60.0

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 from wsi_segment.service.tables import VERSION
 
 SQLITE_FILE = "jobs.sqlite"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 from wsi_segment.service.database import Database
 from wsi_segment.service.tables import keys
 

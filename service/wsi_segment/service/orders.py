@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.location import is_remote, slide_location
-from wsi_segment.model.errors import InputError
 
 COLUMNS = ("slide", "mpp", "model")
 

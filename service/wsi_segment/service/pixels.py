@@ -14,7 +14,7 @@ from typing import Any
 
 import pebble
 
-from wsi_segment.model.errors import SlideError
+from wsi_segment.errors import SlideError
 from wsi_segment.service.logs import form_in_use, set_up_logs
 
 TILE = 256

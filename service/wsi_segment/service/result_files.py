@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from wsi_segment.model.errors import RunError
+from wsi_segment.errors import RunError
 from wsi_segment.service.jobs import Job
 
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 import psutil
 from sqlalchemy.engine import make_url
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.memory import default_limit
-from wsi_segment.model.errors import InputError
 from wsi_segment.service.catalogue import UPLOADS, parse_roots
 from wsi_segment.service.database import Database
 from wsi_segment.service.keys import Keys

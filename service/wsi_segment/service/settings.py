@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 
 PREFIX = "WSI_SEGMENT_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wsi_segment.errors import ModelError
 from wsi_segment.model.card import CARD_FILE, DEFAULT_MODEL, Model, bundled_models, find_model
-from wsi_segment.model.errors import ModelError
 
 OP_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Operators that onnxruntime itself brings."""

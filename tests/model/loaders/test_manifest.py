@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.loaders.manifest import read_dataset
-from wsi_segment.model.patches import extract_patches
+from wsi_segment.errors import DatasetError
+from wsi_segment.model.data.loaders.manifest import read_dataset
+from wsi_segment.model.data.patches import extract_patches
 
 CLASSES = {"classes": [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}], "mpp": 0.5}
 
@@ -132,7 +132,7 @@ def test_a_picture_is_read_whatever_pillow_warns_of_up_to_a_limit_that_is_said(
     dataset = read_dataset(folder)
     assert dataset.read_image(dataset.items[0]).shape == (140, 150, 3)
     assert Image.MAX_IMAGE_PIXELS == 1000
-    monkeypatch.setattr("wsi_segment.model.dataset.LARGEST_PIXELS", 20_000)
+    monkeypatch.setattr("wsi_segment.model.data.dataset.LARGEST_PIXELS", 20_000)
     with pytest.raises(DatasetError, match=r"a.png: 150 x 140 px, more than the 20,000 .* as a pyramidal slide"):
         dataset.read_image(dataset.items[0])
 

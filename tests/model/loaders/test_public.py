@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsi_segment.model.dataset import SPLITS
-from wsi_segment.model.errors import DatasetError, InputError
-from wsi_segment.model.loaders import gleason2019
-from wsi_segment.model.loaders.gleason2019 import fuse_by_majority
-from wsi_segment.model.loaders.manifest import read_dataset
-from wsi_segment.model.patches import PatchKind, extract_patches
+from wsi_segment.errors import DatasetError, InputError
+from wsi_segment.model.data.dataset import SPLITS
+from wsi_segment.model.data.loaders import gleason2019
+from wsi_segment.model.data.loaders.gleason2019 import fuse_by_majority
+from wsi_segment.model.data.loaders.manifest import read_dataset
+from wsi_segment.model.data.patches import PatchKind, extract_patches
 
 RNG = np.random.default_rng(0)
 

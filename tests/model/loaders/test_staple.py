@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wsi_segment.model.loaders.staple import fuse_by_staple
+from wsi_segment.model.data.loaders.staple import fuse_by_staple
 
 
 def made_maps(seed: int) -> list[np.ndarray]:

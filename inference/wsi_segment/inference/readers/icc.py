@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.slide import Slide
-from wsi_segment.model.errors import SlideError
 
 
 class ColourManaged:

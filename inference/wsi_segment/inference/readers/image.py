@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.location import open_bytes
 from wsi_segment.inference.readers.canvas import on_white, read_on_white
 from wsi_segment.inference.slide import Level, PixelSize
-from wsi_segment.model.errors import SlideError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")

@@ -8,10 +8,10 @@ import numpy as np
 import openslide
 from numpy.typing import NDArray
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import exact_downsample, read_on_white
 from wsi_segment.inference.slide import Level, PixelSize
-from wsi_segment.model.errors import SlideError
 
 _BLOCK = 256
 """Side of the blocks in which levels are read that OpenSlide interpolates, in pixels of the level."""

@@ -11,9 +11,9 @@ import numpy as np
 import openslide
 import tifffile
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.location import is_remote, open_bytes
 from wsi_segment.inference.readers.tiff import open_tiff, refuse_parts
-from wsi_segment.model.errors import SlideError
 
 LARGEST_TILE_BYTES = 64 << 20
 """A tile or strip is decoded whole; a file of a few hundred KiB can hold one of gigabytes."""

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from wsi_segment.model.errors import SlideError
+from wsi_segment.errors import SlideError
 
 ALONE: dict[str, Any] = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
 """Options of tifffile by which it opens no other file: parts of OME-TIFF, and of Micro-Manager's two formats."""

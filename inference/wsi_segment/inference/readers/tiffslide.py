@@ -11,12 +11,12 @@ import numpy as np
 import tiffslide
 from numpy.typing import NDArray
 
+from wsi_segment.errors import RunError, SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.location import is_remote, open_bytes
 from wsi_segment.inference.readers.canvas import exact_downsample, read_on_white
 from wsi_segment.inference.readers.tiff import ALONE, open_tiff
 from wsi_segment.inference.slide import Level, PixelSize
-from wsi_segment.model.errors import RunError, SlideError
 
 _MICRONS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 _MICRONS_PER_UNIT = {"INCH": 25_400.0, "CENTIMETER": 10_000.0}

@@ -16,11 +16,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.box import Box
 from wsi_segment.inference.readers.canvas import read_on_white
 from wsi_segment.inference.readers.tiff import open_tiff
 from wsi_segment.inference.slide import Level, Slide
-from wsi_segment.model.errors import SlideError
 
 _CODECS = {"JPEG", "APERIO_JP2000_RGB", "APERIO_JP2000_YCBC", "JPEG2000", "DEFLATE", "ADOBE_DEFLATE"}
 _ENCODING = ("compression", "photometric", "subsampling")

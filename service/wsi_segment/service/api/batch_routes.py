@@ -15,7 +15,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.job_routes import IdempotencyKey, LastEventId, answer_once, as_sent
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of

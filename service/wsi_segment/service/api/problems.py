@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from wsi_segment.model.errors import SlideError
+from wsi_segment.errors import SlideError
 from wsi_segment.service.catalogue import UnknownSlideError
 from wsi_segment.service.pixels import BusyError
 from wsi_segment.service.trusted_models import UnknownModelError

@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from wsi_segment.model.errors import SlideError
+from wsi_segment.errors import SlideError
 from wsi_segment.service import pixels
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, answers, documented, link, linked

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from sqlalchemy import select, update
 
-from wsi_segment.model.errors import SlideError
+from wsi_segment.errors import SlideError
 from wsi_segment.service import pixels
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles

@@ -77,7 +77,7 @@ def _codecs() -> str:
 
 
 def _disk(data: Path) -> str:
-    from wsi_segment.model.errors import InputError
+    from wsi_segment.errors import InputError
 
     there = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free

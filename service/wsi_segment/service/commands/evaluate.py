@@ -68,12 +68,12 @@ def _of_model(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from wsi_segment.errors import InputError
     from wsi_segment.inference.evaluation import evaluate
     from wsi_segment.inference.network import OnnxNetwork
     from wsi_segment.inference.sheet import write_sheet
     from wsi_segment.inference.training_data import read_training_data
     from wsi_segment.model.card import find_model, write_card
-    from wsi_segment.model.errors import InputError
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import make_bar
 

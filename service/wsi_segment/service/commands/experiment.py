@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wsi_segment.inference.network import Device
-    from wsi_segment.model.dataset import Dataset
-    from wsi_segment.model.experiment import PlannedRun, ResultFile
+    from wsi_segment.model.data.dataset import Dataset
+    from wsi_segment.model.experiments.experiment import PlannedRun, ResultFile
 
 HELP = "Run a file of trainings over shares of labels and seeds, and draw the figures."
 
@@ -45,17 +45,17 @@ def run(args: argparse.Namespace) -> int:
     from filelock import FileLock
     from rich.console import Console
 
+    from wsi_segment.errors import InputError
     from wsi_segment.inference.training_data import read_training_data
-    from wsi_segment.model.errors import InputError
-    from wsi_segment.model.experiment import ResultFile, read_plan
+    from wsi_segment.model.experiments.experiment import ResultFile, read_plan
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.extras import needs_extra
 
     plan, results = read_plan(args.config), ResultFile(args.results)
     console = Console(stderr=True, quiet=args.quiet)
     with needs_extra("train", "training and export"):
-        from wsi_segment.model.figures import draw_figures
-        from wsi_segment.model.tables import write_tables
+        from wsi_segment.model.experiments.figures import draw_figures
+        from wsi_segment.model.experiments.result_tables import write_tables
     if args.limit is not None and args.limit < 0:
         raise InputError(f"--limit {args.limit} is too small; give 0 or more")
     args.results.parent.mkdir(parents=True, exist_ok=True)
@@ -108,11 +108,11 @@ def _train_and_measure(
     from wsi_segment.inference.network import OnnxNetwork
     from wsi_segment.inference.provenance import versions
     from wsi_segment.model.card import find_model
-    from wsi_segment.model.device import training_device
-    from wsi_segment.model.run_folder import read_log
-    from wsi_segment.model.sampling import make_pool
-    from wsi_segment.model.settings import draw
-    from wsi_segment.model.training import TrainingProgress, train
+    from wsi_segment.model.training.device import training_device
+    from wsi_segment.model.training.label_shares import draw
+    from wsi_segment.model.training.run_folder import read_log
+    from wsi_segment.model.training.sampling import make_pool
+    from wsi_segment.model.training.train import TrainingProgress, train
     from wsi_segment.service.display import make_bar
 
     device = training_device(device_name)

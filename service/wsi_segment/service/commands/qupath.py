@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy the scripts; those of an earlier version are replaced, settings lie elsewhere."""
-    from wsi_segment.model.errors import InputError
+    from wsi_segment.errors import InputError
 
     folders = [args.dir] if args.dir is not None else [one / "scripts" for one in user_folders(Path.home())]
     if not folders:

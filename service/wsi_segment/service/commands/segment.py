@@ -77,8 +77,8 @@ class Extras:
 
 def run(args: argparse.Namespace) -> int:
     """Segment the slides one after another, all cores on each."""
+    from wsi_segment.errors import InputError
     from wsi_segment.inference.run import Run
-    from wsi_segment.model.errors import InputError
     from wsi_segment.service.display import Display
     from wsi_segment.service.orders import make_orders
 
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_target(flag: str, path: Path | None) -> None:
     """Find out before the slide is segmented, not after, that a file cannot be written."""
-    from wsi_segment.model.errors import InputError
+    from wsi_segment.errors import InputError
 
     if path is None:
         return
@@ -133,9 +133,9 @@ def _check_target(flag: str, path: Path | None) -> None:
 
 def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     """Nothing that is written may take the place of something that is read, or of something else that is written."""
+    from wsi_segment.errors import InputError
     from wsi_segment.inference.location import is_remote
     from wsi_segment.inference.slide_files import slide_files
-    from wsi_segment.model.errors import InputError
 
     named = [args.manifest, args.region, None if args.tissue in ("otsu", "none") else Path(args.tissue)]
     inputs = [path for path in named if path is not None]
@@ -197,7 +197,7 @@ def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -
 
 def _segment_all(orders: list[Order], choices: Run, extras: Extras, display: Display) -> tuple[list[Summary], int]:
     """All slides; one that fails is reported and the others are done."""
-    from wsi_segment.model.errors import Cancelled, RunError, WsiSegmentError
+    from wsi_segment.errors import Cancelled, RunError, WsiSegmentError
 
     summaries, failed, skipped = [], 0, 0
     for order in orders:

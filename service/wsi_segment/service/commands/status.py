@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask and print."""
-    from wsi_segment.model.errors import InputError
+    from wsi_segment.errors import InputError
     from wsi_segment.service.extras import needs_extra
 
     with needs_extra("service", "the client"):

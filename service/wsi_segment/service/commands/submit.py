@@ -37,7 +37,7 @@ def add_server(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Post, and wait if that is wanted."""
-    from wsi_segment.model.errors import InputError
+    from wsi_segment.errors import InputError
     from wsi_segment.service.extras import needs_extra
 
     with needs_extra("service", "the client"):
@@ -94,7 +94,7 @@ def _choices(args: argparse.Namespace) -> dict[str, Any]:
 def _polygon(path: Path) -> dict[str, Any]:
     import json
 
-    from wsi_segment.model.errors import InputError
+    from wsi_segment.errors import InputError
 
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.model.dataset import Dataset
+    from wsi_segment.model.data.dataset import Dataset
 
 HELP = "Train a network on images with pixel masks and image-level labels."
 
@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar, and draw the curves."""
     from rich.console import Console
 
+    from wsi_segment.errors import InputError
     from wsi_segment.inference.training_data import read_training_data
-    from wsi_segment.model.errors import InputError
-    from wsi_segment.model.recipe import make_recipe
+    from wsi_segment.model.training.recipe import make_recipe
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import LINE_SECONDS, make_bar
     from wsi_segment.service.extras import needs_extra
@@ -54,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--seed {args.seed}: seeds start at 0")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
     with needs_extra("train", "training and export"):
-        from wsi_segment.model.curves import draw_curves
-        from wsi_segment.model.device import training_device
-        from wsi_segment.model.encoder_weights import read_encoder_weights
-        from wsi_segment.model.run_folder import read_log
-        from wsi_segment.model.training import TrainingProgress, train
+        from wsi_segment.model.training.curves import draw_curves
+        from wsi_segment.model.training.device import training_device
+        from wsi_segment.model.training.encoder_weights import read_encoder_weights
+        from wsi_segment.model.training.run_folder import read_log
+        from wsi_segment.model.training.train import TrainingProgress, train
     device = training_device(args.device)
     weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
     console = Console(stderr=True, quiet=args.quiet)

@@ -1,7 +1,7 @@
 """The segmentation network of Ciga and Martel (Medical Image Analysis 2021, arXiv 1912.12533).
 
 A ResNet-18 cut after ``layer3`` and a small head. One network does both tasks: its logit map is the
-segmentation, and :mod:`wsi_segment.model.losses` pools the same map to a class vector.
+segmentation, and :mod:`wsi_segment.model.training.losses` pools the same map to a class vector.
 """
 
 from __future__ import annotations

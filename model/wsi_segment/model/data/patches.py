@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import WINDOW
-from wsi_segment.model.dataset import UNLABELLED, Dataset, Item
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.recipe import PatchSource
+from wsi_segment.model.data.dataset import UNLABELLED, Dataset, Item
+from wsi_segment.model.training.recipe import PatchSource
 
 DOMINANT_SHARE = 0.9
 

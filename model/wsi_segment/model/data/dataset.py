@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.errors import DatasetError
 
 UNLABELLED = 0
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import SPLITS, Dataset, ImageFiles, Item, Pixels, open_image
-from wsi_segment.model.errors import DatasetError
+from wsi_segment.model.data.dataset import SPLITS, Dataset, ImageFiles, Item, Pixels, open_image
 
 COLUMNS = ("stem", "case", "diagnosis", "split")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.loaders.options import OptionReader, Options
-from wsi_segment.model.loaders.staple import fuse_by_staple
-from wsi_segment.model.splits import split_groups
+from wsi_segment.model.data.dataset import Dataset, ImageFiles, Item, Pixels, open_image
+from wsi_segment.model.data.loaders.options import OptionReader, Options
+from wsi_segment.model.data.loaders.staple import fuse_by_staple
+from wsi_segment.model.data.splits import split_groups
 
 CLASSES = (
     SegmentClass(name="benign", color=(170, 170, 170)),

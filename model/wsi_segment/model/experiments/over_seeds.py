@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from wsi_segment.model.experiment import Result
+from wsi_segment.model.experiments.experiment import Result
 
 METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "lesion_dice": "lesion Dice"}
 """The figures that are drawn and tabulated against s, with their titles."""

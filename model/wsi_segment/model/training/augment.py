@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsi_segment.model.recipe import Recipe
+from wsi_segment.model.training.recipe import Recipe
 
 _GREY = torch.tensor([0.2989, 0.5870, 0.1140])
 _STAINS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsi_segment.model.errors import InputError
-from wsi_segment.model.network import Encoder
+from wsi_segment.errors import InputError
+from wsi_segment.model.training.resnet import Encoder
 
 _FIRST = "conv1.weight"
 

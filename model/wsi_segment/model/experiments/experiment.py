@@ -32,9 +32,9 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wsi_segment.model.errors import InputError
-from wsi_segment.model.recipe import Recipe, make_recipe
-from wsi_segment.model.settings import Setting, SettingName
+from wsi_segment.errors import InputError
+from wsi_segment.model.training.label_shares import Setting, SettingName
+from wsi_segment.model.training.recipe import Recipe, make_recipe
 
 Result = dict[str, Any]
 

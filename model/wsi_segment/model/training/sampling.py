@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsi_segment.model.dataset import Dataset, Split
-from wsi_segment.model.mosaic import mosaic
-from wsi_segment.model.patches import Patch, PatchKind, PatchReader, Pixels, extract_patches
-from wsi_segment.model.recipe import PatchSource, Recipe
+from wsi_segment.model.data.dataset import Dataset, Split
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchReader, Pixels, extract_patches
+from wsi_segment.model.training.mosaic import mosaic
+from wsi_segment.model.training.recipe import PatchSource, Recipe
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wsi_segment.model.recipe import ClassPooling
+from wsi_segment.model.training.recipe import ClassPooling
 
 
 def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None, dice: float = 0.0) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from wsi_segment.model.card import WINDOW
-from wsi_segment.model.patches import Pixels
+from wsi_segment.model.data.patches import Pixels
 
 
 def mosaic(tiles: tuple[Pixels, Pixels], labels: tuple[int, int], rng: np.random.Generator) -> tuple[Pixels, Pixels]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsi_segment.model.run_folder import read_log
+from wsi_segment.model.training.run_folder import read_log
 
 CURVES_FILE = "curves.png"
 

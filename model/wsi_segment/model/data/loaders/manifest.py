@@ -21,11 +21,11 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import SPLITS, Dataset, Item, Split
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.loaders import bach, digestpath2019, ebhi_seg, gleason2019
-from wsi_segment.model.loaders.options import OptionReader, Options
+from wsi_segment.model.data.dataset import SPLITS, Dataset, Item, Split
+from wsi_segment.model.data.loaders import bach, digestpath2019, ebhi_seg, gleason2019
+from wsi_segment.model.data.loaders.options import OptionReader, Options
 
 CLASSES_FILE = "classes.json"
 COLUMNS = ("image", "mask", "label", "group", "split")

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.dataset import Dataset, ImageFiles, Item, Pixels, open_image, picture_shape
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.loaders.options import OptionReader, Options
-from wsi_segment.model.splits import split_groups
+from wsi_segment.model.data.dataset import Dataset, ImageFiles, Item, Pixels, open_image, picture_shape
+from wsi_segment.model.data.loaders.options import OptionReader, Options
+from wsi_segment.model.data.splits import split_groups
 
 POSITIVE, NEGATIVE = "tissue-train-pos-v1", "tissue-train-neg"
 CLASSES = (

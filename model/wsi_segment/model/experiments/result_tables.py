@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 
-from wsi_segment.model.experiment import Result
-from wsi_segment.model.seeds import METRICS, over_seeds
-from wsi_segment.model.settings import SETTINGS
+from wsi_segment.model.experiments.experiment import Result
+from wsi_segment.model.experiments.over_seeds import METRICS, over_seeds
+from wsi_segment.model.training.label_shares import SETTINGS
 
 _ABLATION = (
     {"val_macro_f1": "macro F1 on val"} | METRICS | {"image_accuracy": "image's class", "calibration_error": "ECE"}

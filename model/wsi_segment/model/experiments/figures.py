@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsi_segment.model.experiment import Result
-from wsi_segment.model.seeds import METRICS, over_seeds
+from wsi_segment.model.experiments.experiment import Result
+from wsi_segment.model.experiments.over_seeds import METRICS, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from wsi_segment.model.augment import augment
-from wsi_segment.model.dataset import Dataset
-from wsi_segment.model.device import CPU
-from wsi_segment.model.errors import DatasetError
-from wsi_segment.model.losses import classification_loss, filled_loss, segmentation_loss
+from wsi_segment.errors import DatasetError
+from wsi_segment.model.data.dataset import Dataset
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchReader
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
-from wsi_segment.model.network import SegmentationNetwork, normalise
-from wsi_segment.model.patches import Patch, PatchKind, PatchReader
-from wsi_segment.model.recipe import Recipe
-from wsi_segment.model.run_folder import RunFolder
-from wsi_segment.model.sampling import Batch, PatchPool, Sampler, inverse_frequency, make_pool, to_tensors
-from wsi_segment.model.settings import Setting, draw
+from wsi_segment.model.training.augment import augment
+from wsi_segment.model.training.device import CPU
+from wsi_segment.model.training.label_shares import Setting, draw
+from wsi_segment.model.training.losses import classification_loss, filled_loss, segmentation_loss
+from wsi_segment.model.training.recipe import Recipe
+from wsi_segment.model.training.resnet import SegmentationNetwork, normalise
+from wsi_segment.model.training.run_folder import RunFolder
+from wsi_segment.model.training.sampling import Batch, PatchPool, Sampler, inverse_frequency, make_pool, to_tensors
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -75,7 +75,7 @@ def train(
         recipe: How.
         seed: Of the weights, the batches, the augmentation, and of what a setting draws.
         progress: Called after each step.
-        encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.encoder_weights`.
+        encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.training.encoder_weights`.
         setting: The part of the training patches that may be used; None for all.
         device: Where the network is; a run may go on on another one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 
 Options = Mapping[str, Any]
 Value = TypeVar("Value", str, float, int)

@@ -1,6 +1,6 @@
 """Training recipes: every choice that training makes, as data.
 
-``paper`` is the published recipe (see :mod:`wsi_segment.model.network` for the source);
+``paper`` is the published recipe (see :mod:`wsi_segment.model.training.resnet` for the source);
 ``modern`` changes what is known to do better. Any field can be changed from there (:func:`make_recipe`).
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_type_hints
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 
 ClassPooling = Literal["max", "mean_softmax", "log_sum_exp", "generalised_mean"]
 PatchSource = Literal["tiles", "images"]
@@ -29,7 +29,7 @@ class Recipe:
     supervision: Supervision = "pooled"
     """What classification patches teach: their pooled class vector (paper), a mask filled with their label, or both."""
     pooling: ClassPooling = "max"
-    """Logit map to class vector, see :func:`wsi_segment.model.losses.class_vector`."""
+    """Logit map to class vector, see :func:`wsi_segment.model.training.losses.class_vector`."""
     pooling_sharpness: float = 4.0
     """The r of log-sum-exp and of the generalised mean: 1 is a mean, infinity the maximum."""
     fill_drop: float = 0.0

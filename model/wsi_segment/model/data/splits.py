@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from wsi_segment.model.dataset import Split
+from wsi_segment.model.data.dataset import Split
 
 SHARES: tuple[tuple[Split, float], ...] = (("test", 0.2), ("val", 0.15))
 

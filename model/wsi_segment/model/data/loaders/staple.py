@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_segment.model.dataset import UNLABELLED, Pixels
+from wsi_segment.model.data.dataset import UNLABELLED, Pixels
 
 _CONVERGED = 1e-5
 """Largest change of an entry of a confusion matrix, as in ITK."""

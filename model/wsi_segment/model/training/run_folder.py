@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsi_segment.errors import OutputError
 from wsi_segment.model.card import RUN_FILE, SegmentClass
-from wsi_segment.model.dataset import SPLITS, Dataset
-from wsi_segment.model.errors import OutputError
-from wsi_segment.model.network import SegmentationNetwork
-from wsi_segment.model.recipe import Recipe
-from wsi_segment.model.settings import Setting
+from wsi_segment.model.data.dataset import SPLITS, Dataset
+from wsi_segment.model.training.label_shares import Setting
+from wsi_segment.model.training.recipe import Recipe
+from wsi_segment.model.training.resnet import SegmentationNetwork
 
 LOG_FILE, LAST_FILE, BEST_FILE = "log.csv", "last.pt", "best.pt"
 PATCHES_FILE = "patches.npy"

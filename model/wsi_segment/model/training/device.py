@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from wsi_segment.model.errors import InputError
+from wsi_segment.errors import InputError
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""Experiments over shares of masks and labels, their tables and figures."""
