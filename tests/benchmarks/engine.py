@@ -20,16 +20,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made import tissue_like, write_slide
-from wsi_segment.inference import engine, predict
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.lattice import Lattice, stride_of
-from wsi_segment.inference.network import OnnxNetwork
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.readers.tiles import TileSlide
-from wsi_segment.inference.run import Run
-from wsi_segment.inference.stitch import RegionStitcher
-from wsi_segment.inference.store import MaskStore
+from wsi_segment.inference.engine import predict
+from wsi_segment.inference.engine import segment as engine
+from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.engine.stitch import RegionStitcher
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.lattice import Lattice, stride_of
+from wsi_segment.inference.mask.store import MaskStore
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.model.card import DEFAULT_MODEL, Model, find_model
 
 

@@ -28,8 +28,8 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from made import ChannelNetwork, make_model
-from wsi_segment.inference import engine
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine import segment as engine
+from wsi_segment.inference.engine.options import Run
 hoard = []
 if {leak}:
     original = engine.RegionPredictor.predict
@@ -46,7 +46,7 @@ print("windows", summary.windows, "regions", summary.regions, "tissue", round(sh
 OUTLINES = """
 import sys
 from pathlib import Path
-from wsi_segment.inference.geojson import write_geojson
+from wsi_segment.inference.mask.geojson import write_geojson
 out = Path(sys.argv[2])
 print("outlines", write_geojson(out.with_suffix(".geojson"), out, min_area_um2=1000))
 """

@@ -16,11 +16,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made import SLIDES, tissue_like, write_slide
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.readers.openslide import OpenSlideSlide
-from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
-from wsi_segment.inference.readers.tiles import TileSlide
-from wsi_segment.inference.slide import Slide
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.readers.openslide import OpenSlideSlide
+from wsi_segment.inference.slides.readers.tiffslide import TiffSlideSlide
+from wsi_segment.inference.slides.readers.tiles import TileSlide
+from wsi_segment.inference.slides.slide import Slide
 
 SIDE = 1024
 

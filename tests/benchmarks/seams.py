@@ -15,14 +15,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made import SLIDES
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.evaluation import predict_image
-from wsi_segment.inference.frame import mask_frame
-from wsi_segment.inference.lattice import Lattice, stride_of
-from wsi_segment.inference.network import OnnxNetwork
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.pixels import PixelSource
-from wsi_segment.inference.tissue import find_tissue
+from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+from wsi_segment.inference.engine.tissue import find_tissue
+from wsi_segment.inference.evaluation.model_scores import predict_image
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.lattice import Lattice, stride_of
+from wsi_segment.inference.slides.frame import mask_frame
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
 NEAR = 8

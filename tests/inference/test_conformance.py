@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from made import SLIDES, tissue_like, write_ome_tiff, write_slide
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.readers.openslide import OpenSlideSlide
-from wsi_segment.inference.readers.tiffslide import TiffSlideSlide
-from wsi_segment.inference.readers.tiles import TileSlide
-from wsi_segment.inference.slide import Slide
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers.openslide import OpenSlideSlide
+from wsi_segment.inference.slides.readers.tiffslide import TiffSlideSlide
+from wsi_segment.inference.slides.readers.tiles import TileSlide
+from wsi_segment.inference.slides.slide import Slide
 
 PIXELS = tissue_like(700, 900)
 

@@ -12,8 +12,8 @@ import pytest
 
 from made import ChannelNetwork, make_model, write_slide
 from wsi_segment.errors import RunError
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a tmpfs is Linux")
 

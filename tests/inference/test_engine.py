@@ -17,27 +17,27 @@ from PIL import Image
 
 from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, OutputError
-from wsi_segment.inference import engine
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.engine import prepare, segment
-from wsi_segment.inference.frame import MaskFrame
-from wsi_segment.inference.geojson import write_geojson
-from wsi_segment.inference.lattice import Lattice
-from wsi_segment.inference.ledger import FinishedRegion
-from wsi_segment.inference.network import OnnxNetwork
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.pixels import PixelSource
-from wsi_segment.inference.plan import Region, make_budget
-from wsi_segment.inference.predict import RegionPredictor
-from wsi_segment.inference.preview import write_preview
+from wsi_segment.inference.engine import segment as engine
+from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.plan import Region, make_budget
+from wsi_segment.inference.engine.predict import RegionPredictor
+from wsi_segment.inference.engine.region_task import RegionTask
+from wsi_segment.inference.engine.scheduler import run_tasks
+from wsi_segment.inference.engine.segment import prepare, segment
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.mask.geojson import write_geojson
+from wsi_segment.inference.mask.ledger import FinishedRegion
+from wsi_segment.inference.mask.preview import write_preview
+from wsi_segment.inference.mask.store import MaskStore
+from wsi_segment.inference.mask.summary import Summary
 from wsi_segment.inference.progress import Progress
-from wsi_segment.inference.readers.image import ImageSlide
-from wsi_segment.inference.run import Run
-from wsi_segment.inference.scheduler import run_tasks
-from wsi_segment.inference.slide import PixelSize, Slide
-from wsi_segment.inference.store import MaskStore
-from wsi_segment.inference.summary import Summary
-from wsi_segment.inference.task import RegionTask
+from wsi_segment.inference.slides.frame import MaskFrame
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.inference.slides.readers.image import ImageSlide
+from wsi_segment.inference.slides.slide import PixelSize, Slide
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_a_begun_run_keeps_its_regions_though_less_memory_is_free(
     size = json.loads((tmp_path / "m.zarr.partial" / "ledger.jsonl").read_text().split(" ", 1)[1].splitlines()[0])[
         "parameters.region_size"
     ]
-    monkeypatch.setattr("wsi_segment.inference.plan.region_size_for", lambda width, height: size // 2)
+    monkeypatch.setattr("wsi_segment.inference.engine.plan.region_size_for", lambda width, height: size // 2)
     summary = segment(slide, make_model(), out, run, network=ChannelNetwork())
     assert summary.regions_kept > 0
     assert summary.provenance["parameters"]["region_size"] == size

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsi_segment.inference.evaluation import Evaluation, ImageResult
+from wsi_segment.inference.evaluation.model_scores import Evaluation, ImageResult
 from wsi_segment.model.data.dataset import Item
 
 

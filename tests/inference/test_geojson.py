@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from made import ChannelNetwork, make_model, tissue_like, write_slide
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.geojson import write_geojson
-from wsi_segment.inference.polygons import ClassPolygon, class_polygons, split_large
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.geojson import write_geojson
+from wsi_segment.inference.mask.polygons import ClassPolygon, class_polygons, split_large
 
 
 def class_map(seed: int, height: int, width: int, grain: float = 2.0) -> np.ndarray:

@@ -24,9 +24,13 @@ RUN = """
 import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from wsi_segment.inference import engine, ledger, network, output, pyramid_writer
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine import segment as engine
+from wsi_segment.inference.mask import ledger
+from wsi_segment.inference.engine import onnx_network as network
+from wsi_segment.inference.mask import partial as output
+from wsi_segment.inference.mask import pyramid_writer
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.engine.options import Run
 from wsi_segment.model.card import find_model
 
 step, number = sys.argv[1], int(sys.argv[2])

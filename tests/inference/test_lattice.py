@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.lattice import Lattice, stride_of
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.lattice import Lattice, stride_of
 
 lattices = st.builds(
     Lattice,

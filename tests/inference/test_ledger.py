@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.ledger import LEDGER_FILE, Difference, FinishedRegion, Ledger, difference
+from wsi_segment.inference.mask.ledger import LEDGER_FILE, Difference, FinishedRegion, Ledger, difference
 
 RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
 

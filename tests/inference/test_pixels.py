@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from made import tissue_like
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.frame import mask_frame
-from wsi_segment.inference.pixels import PixelSource, read_whole
-from wsi_segment.inference.readers.image import ImageSlide
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.frame import mask_frame
+from wsi_segment.inference.slides.pixels import PixelSource, read_whole
+from wsi_segment.inference.slides.readers.image import ImageSlide
 
 PIXELS = tissue_like(300, 420, seed=3)
 
@@ -66,6 +66,6 @@ def test_too_coarse_a_slide_is_refused_with_the_numbers() -> None:
 
 
 def test_reading_in_bands_equals_reading_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsi_segment.inference.pixels._BAND_PIXELS", 5000)
+    monkeypatch.setattr("wsi_segment.inference.slides.pixels._BAND_PIXELS", 5000)
     banded = source(2.0)
     np.testing.assert_array_equal(read_whole(banded), banded.read(banded.frame.box))

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from made import ChannelNetwork, make_card, make_model, write_slide
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.preview import overlay, scale_bar_length, write_preview
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.preview import overlay, scale_bar_length, write_preview
+from wsi_segment.inference.slides.open import open_slide
 
 
 @pytest.mark.parametrize("size", [900, 3000])

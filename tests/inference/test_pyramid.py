@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wsi_segment.inference.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
+from wsi_segment.inference.mask.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))

@@ -14,15 +14,15 @@ from PIL import Image, ImageCms
 
 from made import tissue_like, write_ome_tiff, write_slide
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.readers.canvas import exact_downsample
-from wsi_segment.inference.readers.icc import ColourManaged
-from wsi_segment.inference.readers.image import ImageSlide
-from wsi_segment.inference.readers.openslide import OpenSlideSlide
-from wsi_segment.inference.readers.tiles import TileSlide
-from wsi_segment.inference.slide import PixelSize, pixel_size_of
-from wsi_segment.inference.slide_files import slide_files
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers.canvas import exact_downsample
+from wsi_segment.inference.slides.readers.icc import ColourManaged
+from wsi_segment.inference.slides.readers.image import ImageSlide
+from wsi_segment.inference.slides.readers.openslide import OpenSlideSlide
+from wsi_segment.inference.slides.readers.tiles import TileSlide
+from wsi_segment.inference.slides.slide import PixelSize, pixel_size_of
+from wsi_segment.inference.slides.slide_files import slide_files
 
 PIXELS = tissue_like(700, 900)
 

@@ -13,9 +13,9 @@ import zarr
 
 from made import SLIDES, class_map
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
 SVS, JPEG2000, DICOM = "CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs", "dicom-cmu-1"

@@ -13,13 +13,13 @@ import pytest
 
 from made import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
 from wsi_segment.errors import InputError, RunError, SlideError
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.location import slide_location
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.provenance import slide_fingerprint
-from wsi_segment.inference.run import Run
-from wsi_segment.inference.slide_files import slide_files
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.provenance import slide_fingerprint
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.location import slide_location
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.service.cli import main
 from wsi_segment.service.orders import make_orders
 
@@ -129,7 +129,9 @@ def test_a_lost_connection_is_said_and_the_run_goes_on_later(
             monkeypatch.setattr(Ranged, "broken", self.windows > 30)
             return super().__call__(windows)
 
-    monkeypatch.setattr("wsi_segment.inference.location._BLOCK", 4096)  # so that not all of it is fetched already
+    monkeypatch.setattr(
+        "wsi_segment.inference.slides.location._BLOCK", 4096
+    )  # so that not all of it is fetched already
     with pytest.raises(RunError, match=r"made.tiff: pixels at .* could not be fetched.*run the same command again"):
         segment(location, make_model(), tmp_path / "b.zarr", run, network=Cutting())
     monkeypatch.setattr(Ranged, "broken", False)

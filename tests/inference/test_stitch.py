@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.stitch import BLOCK, RegionStitcher, class_of, softmax, window_weight
+from wsi_segment.inference.engine.stitch import BLOCK, RegionStitcher, class_of, softmax, window_weight
+from wsi_segment.inference.grid.box import Box
 
 
 def test_weights_of_half_overlapping_windows_sum_to_one() -> None:

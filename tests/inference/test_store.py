@@ -14,9 +14,9 @@ import zarr
 
 from made import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.run import Run
-from wsi_segment.inference.verify import verify
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.verify import verify
 
 KINDS = [(version, probabilities) for version in ("0.5", "0.4") for probabilities in (False, True)]
 

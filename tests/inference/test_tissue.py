@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_segment.inference.box import Box
-from wsi_segment.inference.frame import mask_frame
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.tissue import TissueMask, find_tissue, tissue_of
+from wsi_segment.inference.engine.tissue import TissueMask, find_tissue, tissue_of
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.frame import mask_frame
+from wsi_segment.inference.slides.open import open_slide
 
 PINK, WHITE, GREEN_INK, BLACK = (200, 130, 180), (243, 243, 242), (40, 150, 80), (20, 20, 20)
 

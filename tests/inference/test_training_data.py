@@ -10,12 +10,12 @@ import pytest
 
 from made import ChannelNetwork, class_map, make_model, tissue_like, write_slide
 from wsi_segment.errors import DatasetError
-from wsi_segment.inference.annotations import read_annotations
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.geojson import write_geojson
-from wsi_segment.inference.mask_evaluation import evaluate_mask
-from wsi_segment.inference.run import Run
-from wsi_segment.inference.training_data import read_training_data, tile_spans
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.evaluation.annotations import read_annotations
+from wsi_segment.inference.evaluation.mask_scores import evaluate_mask
+from wsi_segment.inference.evaluation.slide_dataset import read_training_data, tile_spans
+from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.model.data.patches import extract_patches
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from made import ChannelNetwork, class_map, make_model, tissue_like, write_slide
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what other projects' code warns of is not ours to mend
 MPP = 0.7

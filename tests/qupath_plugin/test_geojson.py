@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from made import ChannelNetwork, make_model, tissue_like, write_slide
 from serving import Served, write_slides
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.geojson import write_geojson
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.model.card import SegmentClass
 from wsi_segment.service.objects import write_objects
 

@@ -21,10 +21,10 @@ from PIL import Image
 from made import class_map, files_of, tissue_like, write_slide
 from serving import Served, job_body
 from wsi_segment.errors import InputError, RunError
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.geojson import write_geojson
-from wsi_segment.inference.output import ATTRIBUTE
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.geojson import write_geojson
+from wsi_segment.inference.mask.partial import ATTRIBUTE
 from wsi_segment.model.card import find_model
 from wsi_segment.service.cli import main
 from wsi_segment.service.commands import submit

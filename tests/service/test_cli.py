@@ -186,7 +186,7 @@ def test_nothing_that_is_read_or_written_is_written_over(
 def test_extras_that_were_cut_off_are_made_by_the_same_command(
     slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wsi_segment.inference import geojson
+    from wsi_segment.inference.mask import geojson
 
     def full(path: Path, *rest: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -328,7 +328,7 @@ def test_wrong_parameters_name_the_flag(
 INTERRUPTED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without it
-from wsi_segment.inference import network
+from wsi_segment.inference.engine import onnx_network as network
 call = network.OnnxNetwork.__call__
 def slow(self, windows):
     time.sleep(0.3)

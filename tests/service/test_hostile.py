@@ -19,7 +19,7 @@ from hostile import LEADING_AWAY, TAGS, with_tag, write_hostile, write_ndtiff
 from made import tissue_like, write_slide
 from serving import ROOT, Noted, Served, write_slides
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.opening import open_slide
+from wsi_segment.inference.slides.open import open_slide
 
 FILES = int(os.environ.get("WSI_SEGMENT_HOSTILE", "50"))
 """Of the 200, evenly picked, and all that lead elsewhere."""

@@ -20,8 +20,8 @@ import pytest
 
 from made import files_of
 from serving import Noted, Served, fresh_database, job_body, write_slides
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
 from wsi_segment.service.database import Database
 from wsi_segment.service.events import read_events

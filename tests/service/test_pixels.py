@@ -16,8 +16,8 @@ import pytest
 
 from serving import Served, write_slides
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
 from wsi_segment.service import pixels as pixels_module
 from wsi_segment.service.api.slide_routes import list_slides

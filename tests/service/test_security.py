@@ -25,7 +25,7 @@ from sqlalchemy import delete
 from made import tissue_like, write_model, write_slide
 from serving import Served, job_body, write_slides
 from wsi_segment.errors import InputError, ModelError
-from wsi_segment.inference.run import Run
+from wsi_segment.inference.engine.options import Run
 from wsi_segment.model.card import MODEL_FILE, sha256_of
 from wsi_segment.service.catalogue import Catalogue, UnknownSlideError, parse_roots
 from wsi_segment.service.cli import main

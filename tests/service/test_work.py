@@ -13,9 +13,9 @@ import pytest
 from made import class_map
 from serving import write_slides
 from wsi_segment.errors import Cancelled
-from wsi_segment.inference.engine import segment
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
-from wsi_segment.inference.run import Run
 from wsi_segment.service import work as work_module
 from wsi_segment.service.catalogue import Catalogue, parse_roots
 from wsi_segment.service.database import Database
@@ -117,8 +117,8 @@ def full_table() -> sqlite3.Error:
     ("where", "made"),
     [
         ("pathlib.Path.mkdir", full_disk),
-        ("wsi_segment.inference.engine._compute", full_disk),
-        ("wsi_segment.inference.engine._compute", spent_quota),
+        ("wsi_segment.inference.engine.segment._compute", full_disk),
+        ("wsi_segment.inference.engine.segment._compute", spent_quota),
         ("wsi_segment.service.work.write_objects", full_disk),
         ("wsi_segment.service.work.write_preview", spent_quota),
         ("wsi_segment.service.queue.Queue.end", full_table),

@@ -14,8 +14,8 @@ from filelock import FileLock
 from sqlalchemy import select
 
 from wsi_segment.errors import InputError, SlideError
-from wsi_segment.inference.location import is_remote, slide_location
-from wsi_segment.inference.slide_files import slide_files
+from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.service.database import Database
 from wsi_segment.service.tables import slides
 from wsi_segment.service.upserting import insert_missing

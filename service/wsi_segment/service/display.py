@@ -24,7 +24,7 @@ from rich.text import Text
 from wsi_segment.inference.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.summary import Summary
+    from wsi_segment.inference.mask.summary import Summary
 
 _STAGES = {
     "tissue": "finding tissue",

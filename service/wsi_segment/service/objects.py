@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_segment.inference.geojson import MaskMap, features
+from wsi_segment.inference.mask.geojson import MaskMap, features
 
 LINES_FILE, INDEX_FILE = "objects.geojsonl", "objects.index.npy"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.location import is_remote, slide_location
+from wsi_segment.inference.slides.location import is_remote, slide_location
 
 COLUMNS = ("slide", "mpp", "model")
 

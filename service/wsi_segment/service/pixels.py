@@ -142,9 +142,9 @@ def describe(location: Path) -> dict[str, Any]:
 
 def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
     """A tile of a slide as JPEG, ``2**z`` level-0 pixels a pixel; None outside. Runs in a child process."""
-    from wsi_segment.inference.box import Box
-    from wsi_segment.inference.frame import mask_frame
-    from wsi_segment.inference.pixels import PixelSource
+    from wsi_segment.inference.grid.box import Box
+    from wsi_segment.inference.slides.frame import mask_frame
+    from wsi_segment.inference.slides.pixels import PixelSource
 
     slide = _opened(location)
     if z >= _zooms(slide.bounds.width, slide.bounds.height):
@@ -160,8 +160,8 @@ def thumbnail(location: Path, longest: int) -> bytes:
     """The whole slide as JPEG. Runs in a child process."""
     from PIL import Image
 
-    from wsi_segment.inference.frame import mask_frame
-    from wsi_segment.inference.pixels import PixelSource, read_whole
+    from wsi_segment.inference.slides.frame import mask_frame
+    from wsi_segment.inference.slides.pixels import PixelSource, read_whole
 
     slide = _opened(location)
     side = max(slide.bounds.width, slide.bounds.height)
@@ -197,7 +197,7 @@ def _begin(memory: int, form: str) -> None:
 
 
 def _opened(location: Path) -> Any:
-    from wsi_segment.inference.opening import open_slide
+    from wsi_segment.inference.slides.open import open_slide
 
     stat = location.stat() if isinstance(location, Path) else None
     key = Path(f"{location}\0{None if stat is None else (stat.st_size, stat.st_mtime_ns)}")

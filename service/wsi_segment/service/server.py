@@ -15,7 +15,7 @@ import psutil
 from sqlalchemy.engine import make_url
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.memory import default_limit
+from wsi_segment.inference.engine.memory import default_limit
 from wsi_segment.service.catalogue import UPLOADS, parse_roots
 from wsi_segment.service.database import Database
 from wsi_segment.service.keys import Keys

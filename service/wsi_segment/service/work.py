@@ -16,12 +16,12 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.errors import Cancelled, InputError, RunError
-from wsi_segment.inference.engine import segment
-from wsi_segment.inference.opening import open_slide
-from wsi_segment.inference.preview import write_preview
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.preview import write_preview
+from wsi_segment.inference.mask.summary import ClassArea
 from wsi_segment.inference.progress import Progress
-from wsi_segment.inference.run import Run
-from wsi_segment.inference.summary import ClassArea
+from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import Model
 from wsi_segment.service.catalogue import Catalogue, FoundSlide
 from wsi_segment.service.jobs import Job

@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event) -> None:
-    from wsi_segment.inference.run import Run
+    from wsi_segment.inference.engine.options import Run
     from wsi_segment.service.catalogue import Catalogue, parse_roots, read_secret
     from wsi_segment.service.database import Database
     from wsi_segment.service.logs import set_up_logs

@@ -13,8 +13,8 @@ import numpy as np
 import zarr
 from PIL import Image
 
-from wsi_segment.inference import ngff
-from wsi_segment.inference.output import ATTRIBUTE
+from wsi_segment.inference.mask import ngff
+from wsi_segment.inference.mask.partial import ATTRIBUTE
 from wsi_segment.service.api.responses import MaskClass, MaskLevel, TilesOut
 
 TILE = 256

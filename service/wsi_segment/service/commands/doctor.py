@@ -55,7 +55,7 @@ def _versions() -> str:
 
 
 def _providers() -> str:
-    from wsi_segment.inference.network import OnnxNetwork
+    from wsi_segment.inference.engine.onnx_network import OnnxNetwork
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
     return f"networks run on {OnnxNetwork(find_model(DEFAULT_MODEL), 'auto').provider}"
@@ -102,9 +102,9 @@ def _self_test() -> str:
     import numpy as np
     from PIL import Image
 
-    from wsi_segment.inference.engine import segment
-    from wsi_segment.inference.run import Run
-    from wsi_segment.inference.verify import verify
+    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.inference.engine.segment import segment
+    from wsi_segment.inference.mask.verify import verify
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
     model, started = find_model(DEFAULT_MODEL), time.monotonic()

@@ -46,7 +46,7 @@ def _of_mask(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from wsi_segment.inference.mask_evaluation import evaluate_mask
+    from wsi_segment.inference.evaluation.mask_scores import evaluate_mask
     from wsi_segment.service.display import make_bar
 
     with make_bar(Console(stderr=True, quiet=args.quiet or args.json)) as bar:
@@ -69,10 +69,10 @@ def _of_model(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.evaluation import evaluate
-    from wsi_segment.inference.network import OnnxNetwork
-    from wsi_segment.inference.sheet import write_sheet
-    from wsi_segment.inference.training_data import read_training_data
+    from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+    from wsi_segment.inference.evaluation.contact_sheet import write_sheet
+    from wsi_segment.inference.evaluation.model_scores import evaluate
+    from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.model.card import find_model, write_card
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import make_bar

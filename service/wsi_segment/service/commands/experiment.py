@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wsi_segment.inference.network import Device
+    from wsi_segment.inference.engine.onnx_network import Device
     from wsi_segment.model.data.dataset import Dataset
     from wsi_segment.model.experiments.experiment import PlannedRun, ResultFile
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.training_data import read_training_data
+    from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.model.experiments.experiment import ResultFile, read_plan
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.extras import needs_extra
@@ -104,9 +104,9 @@ def _train_and_measure(
 ) -> dict[str, Any]:
     """A run's figures, taken through its ONNX export and the engine's own windows, as those of a model card are."""
     from wsi_segment.export.model_folder import export_run
-    from wsi_segment.inference.evaluation import evaluate
-    from wsi_segment.inference.network import OnnxNetwork
-    from wsi_segment.inference.provenance import versions
+    from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+    from wsi_segment.inference.engine.provenance import versions
+    from wsi_segment.inference.evaluation.model_scores import evaluate
     from wsi_segment.model.card import find_model
     from wsi_segment.model.training.device import training_device
     from wsi_segment.model.training.label_shares import draw

@@ -19,10 +19,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts of one slide."""
     import json
 
-    from wsi_segment.inference.location import slide_location
-    from wsi_segment.inference.opening import open_slide
-    from wsi_segment.inference.provenance import slide_fingerprint
-    from wsi_segment.inference.slide_files import slide_files
+    from wsi_segment.inference.engine.provenance import slide_fingerprint
+    from wsi_segment.inference.slides.location import slide_location
+    from wsi_segment.inference.slides.open import open_slide
+    from wsi_segment.inference.slides.slide_files import slide_files
 
     location = slide_location(args.slide)
     slide = open_slide(location)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.run import Run
-    from wsi_segment.inference.slide import Slide
-    from wsi_segment.inference.summary import Summary
+    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.inference.mask.summary import Summary
+    from wsi_segment.inference.slides.slide import Slide
     from wsi_segment.service.display import Display
     from wsi_segment.service.orders import Order
 
@@ -78,7 +78,7 @@ class Extras:
 def run(args: argparse.Namespace) -> int:
     """Segment the slides one after another, all cores on each."""
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.run import Run
+    from wsi_segment.inference.engine.options import Run
     from wsi_segment.service.display import Display
     from wsi_segment.service.orders import make_orders
 
@@ -134,8 +134,8 @@ def _check_target(flag: str, path: Path | None) -> None:
 def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     """Nothing that is written may take the place of something that is read, or of something else that is written."""
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.location import is_remote
-    from wsi_segment.inference.slide_files import slide_files
+    from wsi_segment.inference.slides.location import is_remote
+    from wsi_segment.inference.slides.slide_files import slide_files
 
     named = [args.manifest, args.region, None if args.tissue in ("otsu", "none") else Path(args.tissue)]
     inputs = [path for path in named if path is not None]
@@ -161,9 +161,9 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
 def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -> Summary:
     from dataclasses import replace
 
-    from wsi_segment.inference.engine import disk_errors, segment
-    from wsi_segment.inference.geojson import write_geojson
-    from wsi_segment.inference.preview import write_preview
+    from wsi_segment.inference.engine.segment import disk_errors, segment
+    from wsi_segment.inference.mask.geojson import write_geojson
+    from wsi_segment.inference.mask.preview import write_preview
     from wsi_segment.inference.progress import Progress
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 

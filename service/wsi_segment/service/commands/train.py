@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.training_data import read_training_data
+    from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.model.training.recipe import make_recipe
     from wsi_segment.service.changes import parse_changes
     from wsi_segment.service.display import LINE_SECONDS, make_bar

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.errors import OutputError
-    from wsi_segment.inference.verify import verify
+    from wsi_segment.inference.mask.verify import verify
     from wsi_segment.service.display import make_bar
 
     damaged = 0

@@ -1,0 +1,1 @@
+"""The engine: tissue, windows, network, stitching and regions."""

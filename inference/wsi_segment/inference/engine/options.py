@@ -1,0 +1,68 @@
+"""The choices of a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.onnx_network import Device
+from wsi_segment.inference.mask.ngff import OmeZarrVersion
+
+TissueMethod = Literal["otsu", "none"] | Path
+"""How tissue is found; a path is a GeoJSON file of outlines."""
+
+CHUNK = 512
+"""Side of a Zarr chunk in mask pixels; regions and shards are whole chunks."""
+
+REGION_SIZES = (4096, 2048, 1024, 512)
+"""Sides that a region can have: a power of two of chunks, so that its coarser levels are whole chunks too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a slide is segmented."""
+
+    mpp: float | None = None
+    """µm per level-0 pixel, in place of what the slide states."""
+    overlap: float = 0.25
+    """Share of a window that its neighbour covers too."""
+    apply_icc: bool = False
+    """Bring colours from the slide's ICC profile to sRGB; else the profile is only recorded."""
+    tissue: TissueMethod = "otsu"
+    region: Path | None = None
+    """GeoJSON file of outlines beyond which nothing is analysed; to whole cells of tissue, about 16 µm."""
+    device: Device = "auto"
+    batch_size: int = 16
+    """Windows a network call."""
+    workers: int = 0
+    """Threads; 0 for one a core."""
+    memory_limit: int | None = None
+    """Bytes for the whole process; None for three quarters of what is free."""
+    region_size: int | None = None
+    """Side of a region in mask pixels, one of ``REGION_SIZES``; None to choose by the mask's size."""
+    ome_zarr: OmeZarrVersion = "0.5"
+    """0.5 is Zarr v3 with shards; 0.4 is Zarr v2, for QuPath, Bio-Formats and OMERO."""
+    probabilities: bool = False
+    """Keep the probability of each class too, as uint8."""
+    overwrite: bool = False
+    """Replace a finished output, or a begun one of another run."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size} is too small; give 1 or more")
+        if self.workers < 0:
+            raise InputError(f"--workers {self.workers} is too small; give 1 or more")
+        if self.region_size is not None and self.region_size not in REGION_SIZES:
+            raise InputError(f"a region of {self.region_size} px is none of {REGION_SIZES}")
+
+    @property
+    def threads(self) -> int:
+        """Number of worker threads."""
+        if self.workers:
+            return self.workers
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1

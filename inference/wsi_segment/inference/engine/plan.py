@@ -1,0 +1,137 @@
+"""The plan of a run: what it costs, and its regions, before the first pixel is read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.memory import default_limit
+from wsi_segment.inference.engine.options import REGION_SIZES, Run
+from wsi_segment.inference.engine.tissue import TISSUE_BYTES, TissueMask
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.slides.frame import MaskFrame
+from wsi_segment.model.card import ModelCard
+
+FEWEST_REGIONS = 16
+"""A slide is divided into at least so many regions where it can be, so that many cores share a small slide. The
+number of cores has no say, as long as there is memory for all of them: the same slide gives the same store then."""
+
+_BASE_BYTES = 300 << 20
+"""Interpreter, libraries and network."""
+_WINDOW_BYTES = 6 << 20
+"""Activations of one window inside onnxruntime, its pixels and its logits."""
+_BAND_SOURCE_PIXELS = 4 << 20
+"""Level pixels that are read at once; also what a Ctrl-C may have to wait for."""
+_SOURCE_BYTES = 8
+"""RGBA and RGB of a level pixel, and a strip that is being interpolated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The unit of work, of writing and of resuming: whole shards of the mask."""
+
+    row: int
+    column: int
+    m_box: Box
+    windows: int
+    """Windows with tissue that touch it; 0 for a region that is never read."""
+
+    @property
+    def key(self) -> str:
+        """Name in the ledger."""
+        return f"{self.row},{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How a mask is divided, and the memory that this takes."""
+
+    region_size: int
+    band_rows: int
+    """Window rows whose pixels are read together."""
+    workers: int
+    bytes_per_worker: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Estimate of the largest memory that the run holds."""
+        return _BASE_BYTES + TISSUE_BYTES + self.workers * self.bytes_per_worker
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All regions of a mask, within a budget."""
+
+    regions: tuple[Region, ...]
+    budget: Budget
+
+    @property
+    def windows(self) -> int:
+        """Windows in all; those on a border count in each region."""
+        return sum(region.windows for region in self.regions)
+
+
+def region_size_for(width: int, height: int) -> int:
+    """Side of a region for a mask of that size."""
+    for size in REGION_SIZES:
+        if math.ceil(width / size) * math.ceil(height / size) >= FEWEST_REGIONS:
+            return size
+    return REGION_SIZES[-1]
+
+
+def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, run: Run) -> Budget:
+    """Add up what a run takes.
+
+    Where memory is short, regions become smaller first, and then workers fewer.
+
+    Raises:
+        InputError: even one worker on the smallest regions does not fit.
+    """
+    limit = default_limit() if run.memory_limit is None else run.memory_limit
+    largest = run.region_size or region_size_for(frame.width, frame.height)
+    sizes = [largest] if run.region_size else [size for size in REGION_SIZES if size <= largest]
+    budgets = [_budget_for(size, run.threads, frame, lattice, card, run) for size in sizes]
+    for budget in budgets:
+        if budget.peak_bytes <= limit:
+            return budget
+    smallest = budgets[-1]
+    workers = (limit - _BASE_BYTES - TISSUE_BYTES) // smallest.bytes_per_worker
+    if workers < 1:
+        least = _BASE_BYTES + TISSUE_BYTES + smallest.bytes_per_worker
+        raise InputError(
+            f"a run of one worker takes about {least >> 20} MiB, {limit >> 20} MiB are allowed; "
+            "raise --memory-limit or lower --batch-size"
+        )
+    return Budget(smallest.region_size, smallest.band_rows, workers, smallest.bytes_per_worker)
+
+
+def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, budget: Budget) -> Plan:
+    """Divide a mask into regions and count the windows of each."""
+    size, found = budget.region_size, []
+    for row, y in enumerate(range(0, frame.height, size)):
+        for column, x in enumerate(range(0, frame.width, size)):
+            m_box = Box(x, y, x + size, y + size).intersect(frame.box)
+            tops, lefts = lattice.corners(*lattice.touching(m_box))
+            windows = int(np.count_nonzero(tissue.windows_with_tissue(tops, lefts, lattice.window)))
+            # a window may hold tissue beyond the region only; then the region itself has nothing to show
+            found.append(Region(row, column, m_box, windows if tissue.touches(m_box) else 0))
+    return Plan(tuple(found), budget)
+
+
+def _budget_for(size: int, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, run: Run) -> Budget:
+    band_width = min(size, frame.width) + 2 * lattice.window
+    band_rows = max(1, int(_BAND_SOURCE_PIXELS / (frame.ratio**2 * band_width * lattice.stride)))
+    band_height = min(size + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
+    source = math.ceil(band_width * frame.ratio) * math.ceil(band_height * frame.ratio) * _SOURCE_BYTES
+    cells = math.ceil(size / card.output_stride) ** 2
+    # sums, weights and averages on the output grid; ids, tissue, the pyramid and its encoding at full size
+    stitched = cells * (8 * len(card.classes) + 16) + 8 * size * size
+    if run.probabilities:
+        # one class at full size as float32 three times, as uint8, halved and encoded
+        stitched += 16 * size * size
+    per_worker = source + band_width * band_height * 3 + stitched + run.batch_size * _WINDOW_BYTES
+    return Budget(size, band_rows, workers, per_worker)

@@ -1,0 +1,84 @@
+"""Class ids of a box of the mask: read, cut, predict, stitch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import Cancelled
+from wsi_segment.inference.engine.onnx_network import Network
+from wsi_segment.inference.engine.stitch import RegionStitcher, Upsampling, softmax, window_weight
+from wsi_segment.inference.engine.tissue import TissueMask
+from wsi_segment.inference.engine.windows import cut_batches, read_bands
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.model.card import ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPrediction:
+    """What was predicted for a region; 0 where there is no tissue."""
+
+    _stitcher: RegionStitcher
+    _upsampling: Upsampling
+    _tissue: NDArray[np.bool_]
+    _stop: threading.Event | None
+
+    def class_ids(self) -> NDArray[np.uint8]:
+        """Class ids (height, width)."""
+        ids = self._stitcher.class_ids(self._upsampling)
+        ids[~self._tissue] = 0
+        return ids
+
+    def probability_planes(self) -> Iterator[NDArray[np.uint8]]:
+        """Probability * 255 (height, width) of each class in card order."""
+        for plane in self._stitcher.probability_planes(self._upsampling):
+            if self._stop is not None and self._stop.is_set():
+                raise Cancelled("stopped")
+            plane[~self._tissue] = 0
+            yield plane
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPredictor:
+    """The pixels-to-classes part of the engine; safe to call from several threads.
+
+    Memory bound:
+        One band of pixels, one batch, and a :class:`wsi_segment.inference.engine.stitch.RegionStitcher`.
+    """
+
+    source: PixelSource
+    lattice: Lattice
+    tissue: TissueMask
+    network: Network
+    card: ModelCard
+    batch_size: int
+    band_rows: int
+    count: Callable[[int], None] = lambda windows: None
+    """Told how many windows were predicted, after each batch."""
+    stop: threading.Event | None = None
+    """Set when the run shall end; looked at between batches."""
+
+    def predict(self, m_region: Box) -> RegionPrediction:
+        """Predict a box that starts on a multiple of the chunk.
+
+        Raises:
+            Cancelled: the run was stopped.
+            SlideError: pixels cannot be read.
+        """
+        card, overlapping = self.card, self.lattice.stride < self.lattice.window
+        weight = window_weight(card.window // card.output_stride, overlapping)
+        stitcher = RegionStitcher(m_region, len(card.classes), card.output_stride, weight)
+        bands = read_bands(self.source, self.lattice, self.tissue, m_region, self.band_rows)
+        for batch in cut_batches(bands, self.batch_size):
+            if self.stop is not None and self.stop.is_set():
+                raise Cancelled("stopped")
+            for m_window, probabilities in zip(batch.windows, softmax(self.network(batch.pixels)), strict=True):
+                stitcher.add(m_window, probabilities)
+            self.count(len(batch.windows))
+        return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region), self.stop)

@@ -1,0 +1,112 @@
+"""What a mask was made from: fingerprints, versions and parameters, and neither times nor names of files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import openslide
+
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.slides.frame import MaskFrame
+from wsi_segment.inference.slides.location import open_bytes
+from wsi_segment.inference.slides.slide import PixelSize, Slide
+from wsi_segment.model.card import MODEL_FILE, Model, ModelCard, sha256_of
+
+_SAMPLES = 16
+_SAMPLE_BYTES = 1 << 16
+
+
+def slide_fingerprint(files: Sequence[Path]) -> str:
+    """sha256 over the sizes of some files and 16 samples of 64 KiB of each; names do not count."""
+    digests = []
+    for file in files:
+        with open_bytes(file) as stream:
+            size = stream.seek(0, 2)
+            digest = hashlib.sha256(size.to_bytes(8, "little"))
+            for index in range(_SAMPLES):
+                stream.seek(max(0, size - _SAMPLE_BYTES) * index // (_SAMPLES - 1))
+                digest.update(stream.read(_SAMPLE_BYTES))
+        digests.append(digest.digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def make_provenance(
+    fingerprint: str,
+    slide: Slide,
+    size: PixelSize,
+    frame: MaskFrame,
+    lattice: Lattice,
+    model: Model,
+    run: Run,
+    provider: str,
+    region_size: int,
+) -> dict[str, Any]:
+    """The record that goes into the store, and that a continued run must repeat; JSON."""
+    card = model.card
+    return {
+        "model": {
+            "name": card.name,
+            "version": card.version,
+            "sha256": card.files[MODEL_FILE],
+            "card": _card_digest(card),
+        },
+        "slide": {
+            "fingerprint": fingerprint,
+            "reader": slide.reader,
+            "icc_profile": None if slide.icc_profile is None else hashlib.sha256(slide.icc_profile).hexdigest(),
+            "mpp_x": size.x,
+            "mpp_y": size.y,
+            "mpp_source": size.source,
+            "level": frame.level,
+            "bounds": [slide.bounds.x0, slide.bounds.y0, slide.bounds.x1, slide.bounds.y1],
+        },
+        "mask": {
+            "downsample": frame.downsample,
+            "origin": [frame.s_x0, frame.s_y0],
+            "width": frame.width,
+            "height": frame.height,
+            "classes": [entry.name for entry in card.classes],
+        },
+        "parameters": {
+            "overlap": run.overlap,
+            "stride": lattice.stride,
+            "window": lattice.window,
+            "tissue": f"geojson {sha256_of(run.tissue)}" if isinstance(run.tissue, Path) else run.tissue,
+            "region": None if run.region is None else f"geojson {sha256_of(run.region)}",
+            "region_size": region_size,
+            "apply_icc": run.apply_icc,
+            "ome_zarr": run.ome_zarr,
+            "probabilities": run.probabilities,
+            "provider": provider,
+        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what bears on pixels."""
+    libraries = ("wsi-segment", "numpy", "zarr", "tiffslide", "tifffile", "imagecodecs", "pillow", "scipy", "rasterio")
+    return {name: version(name) for name in libraries} | {
+        "onnxruntime": onnxruntime.__version__,
+        "openslide": openslide.__library_version__,
+    }
+
+
+def _card_digest(card: ModelCard) -> str:
+    """sha256 of all of a card that bears on pixels."""
+    fields = card.model_dump_json(exclude={"metrics", "description", "limitations", "attribution", "training_data"})
+    return hashlib.sha256(fields.encode()).hexdigest()
+
+
+def flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots, so that a difference can be named."""
+    out: dict[str, Any] = {}
+    for key, value in record.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return out

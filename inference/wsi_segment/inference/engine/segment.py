@@ -1,0 +1,254 @@
+"""A slide in, a mask out: the stages of the engine in their order."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wsi_segment.errors import Cancelled, RunError, SlideError
+from wsi_segment.files import sync_tree
+from wsi_segment.inference.engine.memory import return_freed_memory
+from wsi_segment.inference.engine.onnx_network import Network, OnnxNetwork
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.plan import Budget, Plan, make_budget, make_plan
+from wsi_segment.inference.engine.predict import RegionPredictor
+from wsi_segment.inference.engine.provenance import flat, make_provenance, slide_fingerprint
+from wsi_segment.inference.engine.region_task import RegionTask
+from wsi_segment.inference.engine.scheduler import run_tasks
+from wsi_segment.inference.engine.tissue import TissueMask, find_tissue
+from wsi_segment.inference.grid.lattice import Lattice, stride_of
+from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, differing_keys
+from wsi_segment.inference.mask.ngff import MaskMetadata
+from wsi_segment.inference.mask.partial import Output
+from wsi_segment.inference.mask.pyramid import level_shapes
+from wsi_segment.inference.mask.store import MaskStore
+from wsi_segment.inference.mask.summary import Summary, class_areas, write_summary
+from wsi_segment.inference.progress import Progress, Report, Stage, silent
+from wsi_segment.inference.slides.frame import MaskFrame, mask_frame
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.inference.slides.readers.icc import ColourManaged
+from wsi_segment.inference.slides.slide import PixelSize, Slide, pixel_size_of
+from wsi_segment.inference.slides.slide_files import slide_files
+from wsi_segment.model.card import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that is known of a run before its first window is read."""
+
+    slide: Slide
+    size: PixelSize
+    frame: MaskFrame
+    lattice: Lattice
+    network: Network
+    tissue: TissueMask
+    plan: Plan
+    provenance: dict[str, Any]
+
+    @property
+    def mask_mpp(self) -> float:
+        """µm per mask pixel."""
+        return self.size.mpp * self.frame.downsample
+
+    def metadata(self, model: Model, run: Run) -> MaskMetadata:
+        """The OME-Zarr metadata of the mask."""
+        levels = len(level_shapes(self.frame.height, self.frame.width))
+        return MaskMetadata(run.ome_zarr, levels, self.frame, self.size, model.card.classes, run.probabilities)
+
+
+def segment(
+    path: Path,
+    model: Model,
+    out: Path,
+    run: Run,
+    report: Report = silent,
+    stop: threading.Event | None = None,
+    network: Network | None = None,
+    before_publishing: Callable[[Slide, Path, Summary], None] = lambda slide, store, summary: None,
+) -> Summary:
+    """Segment one slide into an OME-Zarr mask.
+
+    The same call continues a run that was cut off. The final name holds a complete store or nothing.
+
+    Args:
+        path: A slide file, a DICOM folder or one of its files.
+        model: Its card says what the network needs.
+        out: The store to make; its parent is made where it is missing.
+        run: Every choice.
+        report: Told of progress, from any thread.
+        stop: Set it to end the run; regions that are finished are kept.
+        network: Used in place of the model's weights.
+        before_publishing: Makes what else is wanted of the slide, the complete store and the summary. The store has its
+            final name after it only, so that the same call makes it again if it was cut off.
+
+    Raises:
+        InputError: slide, model, output or parameters are at fault.
+        RunError: the disk is full or fails.
+        Cancelled: ``stop`` was set.
+    """
+    started = time.monotonic()
+    stop = stop or threading.Event()
+    return_freed_memory()
+    output = Output(out, run.overwrite)
+    slide = open_slide(path)
+    try:
+        seen = ColourManaged(slide) if run.apply_icc else slide
+        prepared = prepare(seen, path, model, run, report, stop, network, output.begun())
+        with disk_errors(out):
+            finished, kept = _compute(prepared, model, run, output, report, stop)
+            seconds = round(time.monotonic() - started, 2)
+            summary = _summarise(prepared, path, out, model, finished, kept, seconds)
+            before_publishing(slide, output.store, summary)
+            output.refuse_taken()
+            write_summary(summary, out)  # before the mask: a finished mask is never without its summary
+            output.publish()
+        return summary
+    finally:
+        output.release()
+        slide.close()
+
+
+def prepare(
+    slide: Slide,
+    path: Path,
+    model: Model,
+    run: Run,
+    report: Report = silent,
+    stop: threading.Event | None = None,
+    network: Network | None = None,
+    begun: dict[str, Any] | None = None,
+) -> Prepared:
+    """Scale, lattice, tissue and plan of a run; see :func:`segment`.
+
+    A run that was begun keeps its regions, though less memory may be free now.
+    """
+    card = model.card
+    size = pixel_size_of(slide, path, run.mpp)
+    frame = mask_frame(slide, size.mpp, card.mpp)
+    stride = stride_of(run.overlap, card.window, card.output_stride)
+    lattice = Lattice(frame.width, frame.height, card.window, stride)
+    provider = "given network"
+    if network is None:
+        network = onnx = OnnxNetwork(model, run.device)
+        provider = onnx.provider
+    budget = make_budget(frame, lattice, card, run)
+    step = _stage("tissue", report, stop or threading.Event())
+    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step, run.region)
+    try:
+        fingerprint = slide_fingerprint(slide_files(path))
+    except OSError as error:
+        raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def describe(budget: Budget) -> dict[str, Any]:
+        return make_provenance(fingerprint, slide, size, frame, lattice, model, run, provider, budget.region_size)
+
+    provenance = describe(budget)
+    if begun is not None and differing_keys(begun, flat(provenance)) == {"parameters.region_size"}:
+        budget = make_budget(frame, lattice, card, replace(run, region_size=begun["parameters.region_size"]))
+        provenance = describe(budget)
+    plan = make_plan(frame, lattice, tissue, budget)
+    return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
+
+
+def _compute(
+    prepared: Prepared, model: Model, run: Run, output: Output, report: Report, stop: threading.Event
+) -> tuple[list[FinishedRegion], int]:
+    """Compute what is missing; all regions, and how many were there before."""
+    plan, identity = prepared.plan, flat(prepared.provenance)
+    if output.begin(identity):
+        MaskStore.create(output.store, prepared.metadata(model, run), plan.budget.region_size, prepared.provenance)
+        sync_tree(output.partial)  # regions count as finished later: what describes them must not be lost before
+    with Ledger(output.partial, identity) as ledger:
+        kept = list(ledger.finished.values())
+        predictor = RegionPredictor(
+            source=PixelSource(prepared.slide, prepared.frame),
+            lattice=prepared.lattice,
+            tissue=prepared.tissue,
+            network=prepared.network,
+            card=model.card,
+            batch_size=run.batch_size,
+            band_rows=plan.budget.band_rows,
+            count=_WindowCounter(report, plan.windows, sum(region.windows for region in kept)),
+            stop=stop,
+        )
+        store = MaskStore(output.store, plan.budget.region_size)
+        missing = [region for region in plan.regions if region.key not in ledger.finished]
+        missing.sort(key=lambda region: region.windows, reverse=True)  # at the end all workers are busy, with little
+        run_tasks(RegionTask(predictor, store), missing, plan.budget.workers, ledger.add, stop)
+        store.finish(ledger.finished.values(), _stage("pyramid", report, stop))
+        return list(ledger.finished.values()), len(kept)
+
+
+def _summarise(
+    prepared: Prepared, path: Path, out: Path, model: Model, finished: list[FinishedRegion], kept: int, seconds: float
+) -> Summary:
+    size, frame, card = prepared.size, prepared.frame, model.card
+    areas = class_areas(finished, card, size, frame)
+    empty = not prepared.tissue.cells.any()
+    return Summary(
+        slide=str(path),
+        out=str(out),
+        model=f"{card.name} {card.version}",
+        mpp=size.mpp,
+        mpp_source=size.source,
+        mask_mpp=prepared.mask_mpp,
+        width=frame.width,
+        height=frame.height,
+        tissue_mm2=round(sum(area.area_mm2 for area in areas), 6),
+        slide_mm2=round(prepared.slide.bounds.width * size.x * prepared.slide.bounds.height * size.y / 1e6, 6),
+        classes=areas,
+        windows=prepared.plan.windows,
+        regions=len(finished),
+        regions_kept=kept,
+        regions_skipped=sum(not region.windows for region in finished),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=seconds,
+        device=prepared.provenance["parameters"]["provider"],
+        warnings=("no tissue was found; --tissue none analyses everything",) if empty else (),
+        provenance=prepared.provenance,
+    )
+
+
+class _WindowCounter:
+    """Adds up windows from all threads for the report."""
+
+    def __init__(self, report: Report, total: int, kept: int) -> None:
+        self._report, self._total, self._kept, self._done = report, total, kept, kept
+        self._lock = threading.Lock()
+        self(0)
+
+    def __call__(self, windows: int) -> None:
+        with self._lock:
+            self._done += windows
+            self._report(Progress("segment", self._done, self._total, self._kept))
+
+
+def _stage(stage: Stage, report: Report, stop: threading.Event) -> Callable[[int, int], None]:
+    """A step function that reports and, when the run shall end, ends it."""
+
+    def step(done: int, total: int) -> None:
+        if stop.is_set():
+            raise Cancelled("stopped")
+        report(Progress(stage, done, total))
+
+    return step
+
+
+@contextmanager
+def disk_errors(out: Path) -> Iterator[None]:
+    """Failures of the disk in one line; everything that is in the ledger is kept."""
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else (error.strerror or str(error))
+        raise RunError(
+            f"{out}: cannot be written: {reason}; what is finished is kept, run the same command again"
+        ) from error

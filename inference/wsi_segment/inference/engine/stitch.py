@@ -1,0 +1,171 @@
+"""From overlapping window predictions to class ids.
+
+Probabilities are averaged with a Hann weight on the network's own output grid, one cell an output stride;
+only the class ids are brought to full size. Where a cell and its neighbours agree on the class, every
+convex combination of them does too, so interpolating cells on class borders alone gives the
+same ids as interpolating everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.inference.grid.box import Box
+
+Upsampling = Literal["nearest", "bilinear"]
+
+BLOCK = 512
+"""Interpolation does not cross multiples of this many mask pixels, so that no region needs its neighbours."""
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (B, C, h, w) of logits of that shape."""
+    shifted: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shifted /= shifted.sum(axis=1, keepdims=True)
+    return shifted
+
+
+def window_weight(cells: int, overlapping: bool) -> NDArray[np.float32]:
+    """Weight (cells, cells) of a window's output: Hann where windows overlap, else 1.
+
+    The Hann window is taken at cell centres, where it is positive; with half overlap the sum is constant.
+    """
+    if not overlapping:
+        return np.ones((cells, cells), np.float32)
+    profile = np.sin(np.pi * (np.arange(cells) + 0.5) / cells) ** 2
+    return np.outer(profile, profile).astype(np.float32)
+
+
+class RegionStitcher:
+    """Accumulates the windows of one region. They must come in lattice order.
+
+    Memory bound:
+        (classes + 1) x 4 bytes a cell of the region; class ids of the region once more at full size.
+        Windows come in lattice order, so the order of every cell's additions, and with it the last bit of
+        its sum, is the same for all regions.
+    """
+
+    def __init__(self, m_region: Box, classes: int, output_stride: int, weight: NDArray[np.float32]) -> None:
+        """Stitch ``m_region``, which must start on a whole cell."""
+        self._region, self._stride, self._weight = m_region, output_stride, weight
+        rows, columns = -(-m_region.height // output_stride), -(-m_region.width // output_stride)
+        self._sums = np.zeros((classes, rows, columns), np.float32)
+        self._weights = np.zeros((rows, columns), np.float32)
+
+    def add(self, m_window: Box, probabilities: NDArray[np.float32]) -> None:
+        """Add one window's probabilities (C, h, w); the part outside the region is left out."""
+        y = (m_window.y0 - self._region.y0) // self._stride
+        x = (m_window.x0 - self._region.x0) // self._stride
+        rows, columns = self._weights.shape
+        side = self._weight.shape[0]
+        src_rows = slice(max(0, -y), min(side, rows - y))
+        src_columns = slice(max(0, -x), min(side, columns - x))
+        dst_rows = slice(max(0, y), min(rows, y + side))
+        dst_columns = slice(max(0, x), min(columns, x + side))
+        weight = self._weight[src_rows, src_columns]
+        self._sums[:, dst_rows, dst_columns] += probabilities[:, src_rows, src_columns] * weight
+        self._weights[dst_rows, dst_columns] += weight
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """Averages (C, rows, columns), one cell an output stride; all 0 where no window came."""
+        covered = np.broadcast_to(self._weights > 0, self._sums.shape)
+        return np.divide(self._sums, self._weights, out=np.zeros_like(self._sums), where=covered)
+
+    def probability_planes(self, upsampling: Upsampling) -> Iterator[NDArray[np.uint8]]:
+        """Probability * 255 of each class, (height, width), in card order; one plane at a time."""
+        for plane in self.probabilities():
+            full = enlarge(plane, self._stride, upsampling)[: self._region.height, : self._region.width]
+            yield np.rint(full * np.float32(255)).astype(np.uint8)
+
+    def class_ids(self, upsampling: Upsampling) -> NDArray[np.uint8]:
+        """Class ids (height, width) from 1 at full size; 0 where no window came."""
+        probabilities = self.probabilities()
+        ids = class_of(probabilities)
+        full = ids.repeat(self._stride, axis=0).repeat(self._stride, axis=1)
+        if upsampling == "bilinear" and self._stride > 1:
+            refine_borders(full, probabilities, ids, self._stride)
+        return full[: self._region.height, : self._region.width]
+
+
+def class_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Ids of the likeliest class (first of equals) of (C, h, w), from 1; 0 where all are 0."""
+    ids: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8) + np.uint8(1)
+    ids[probabilities.max(axis=0) == 0] = 0
+    return ids
+
+
+def enlarge(plane: NDArray[np.float32], stride: int, upsampling: Upsampling) -> NDArray[np.float32]:
+    """A plane (rows, columns) at full size (rows * stride, columns * stride)."""
+    if upsampling == "nearest" or stride == 1:
+        return plane.repeat(stride, axis=0).repeat(stride, axis=1)
+    tall = _enlarge_rows(plane, stride)
+    return np.ascontiguousarray(_enlarge_rows(np.ascontiguousarray(tall.T), stride).T)
+
+
+def _enlarge_rows(plane: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+    before, after = _neighbours(plane.shape[0], stride)
+    weights = _axis_kernel(stride)
+    out = np.empty((plane.shape[0], stride, plane.shape[1]), np.float32)
+    for offset, (w_before, w_here, w_after) in enumerate(weights):
+        # the middle of a cell leans to one side only
+        other, w_other = (before, w_before) if w_before else (after, w_after)
+        out[:, offset] = plane * w_here + plane[other] * w_other
+    return out.reshape(plane.shape[0] * stride, plane.shape[1])
+
+
+def refine_borders(
+    full: NDArray[np.uint8], probabilities: NDArray[np.float32], ids: NDArray[np.uint8], stride: int
+) -> None:
+    """Replace the pixels of cells on class borders by those of bilinear interpolation, in place.
+
+    Args:
+        full: Class ids at full size (rows * stride, columns * stride), first filled cell by cell.
+        probabilities: (C, rows, columns).
+        ids: Likeliest class a cell (rows, columns).
+        stride: Pixels per cell.
+    """
+    rows, columns = ids.shape
+    above, below = _neighbours(rows, stride)
+    left, right = _neighbours(columns, stride)
+    mixed = np.zeros(ids.shape, bool)
+    for r in (above, np.arange(rows), below):
+        for c in (left, np.arange(columns), right):
+            mixed |= ids[np.ix_(r, c)] != ids
+    y, x = np.nonzero(mixed & (ids > 0))
+    if not len(y):
+        return
+    taps_y = np.stack([above[y], y, below[y]], axis=1)
+    taps_x = np.stack([left[x], x, right[x]], axis=1)
+    blocks = full.reshape(rows, stride, columns, stride)
+    kernel = _bilinear_kernel(stride)
+    for start in range(0, len(y), 8192):
+        part = slice(start, start + 8192)
+        around = probabilities[:, taps_y[part, :, None], taps_x[part, None, :]]  # (C, n, 3, 3)
+        neighbours = np.ascontiguousarray(around.reshape(*around.shape[:2], 9).transpose(1, 2, 0))
+        interpolated = np.matmul(kernel, neighbours)  # (n, stride * stride, C)
+        winners = interpolated.argmax(axis=2).astype(np.uint8) + np.uint8(1)
+        blocks[y[part], :, x[part], :] = winners.reshape(-1, stride, stride)
+
+
+def _neighbours(count: int, stride: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index of the cell before and after each, itself at the borders of blocks."""
+    index = np.arange(count)
+    block = index * stride // BLOCK
+    before, after = np.maximum(index - 1, 0), np.minimum(index + 1, count - 1)
+    return np.where(block[before] == block, before, index), np.where(block[after] == block, after, index)
+
+
+def _bilinear_kernel(stride: int) -> NDArray[np.float32]:
+    """Weights (stride * stride, 9) of a cell's pixels over its 3 x 3 neighbourhood."""
+    axis = _axis_kernel(stride).astype(np.float64)
+    return np.kron(axis, axis).astype(np.float32)
+
+
+def _axis_kernel(stride: int) -> NDArray[np.float32]:
+    """Weights (stride, 3) of a cell's pixels over the cell before, itself and the one after; centres aligned."""
+    offset = (np.arange(stride) + 0.5) / stride - 0.5
+    return np.stack([np.maximum(-offset, 0), 1 - np.abs(offset), np.maximum(offset, 0)], axis=1).astype(np.float32)

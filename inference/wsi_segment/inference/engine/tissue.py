@@ -1,0 +1,252 @@
+"""Where the tissue is: a coarse mask, found once a slide, so that glass is neither read nor computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.options import CHUNK, TissueMethod
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.frame import MaskFrame
+from wsi_segment.inference.slides.pixels import PixelSource, read_whole
+from wsi_segment.inference.slides.slide import Slide
+
+CELL_MICRONS = 16.0
+"""Aim for the side of a cell; cells are a power of two of mask pixels."""
+MOST_CELLS = 6 << 20
+"""On very large slides cells become larger, so that memory stays bounded."""
+TISSUE_BYTES = 32 * MOST_CELLS
+"""What finding tissue takes at most, beyond one band of pixels."""
+
+_THRESHOLD_RANGE = (8.0, 40.0)
+"""Bounds on Otsu's threshold, in grey levels of chroma: below is noise of white glass, above is strong stain."""
+_INK_MARGIN = 12.0
+"""Grey levels by which green exceeds red in marker ink; haematoxylin, eosin and DAB all keep red above green."""
+_INK_EDGE = 2
+"""Cells around ink that are mixed with it."""
+_GLASS_DARKEST, _GLASS_CHROMA = 190, 18
+"""Grey levels: glass has no channel below, and no stronger tint."""
+_STRIP = 256
+_SMALLEST_MICRONS = 50.0
+"""Side of the smallest piece that counts as tissue; smaller ones are dust."""
+_LARGEST_HOLE_MICRONS = 150.0
+"""Side of the largest hole that counts as part of the tissue around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TissueMask:
+    """A cell is ``cell`` x ``cell`` mask pixels; the first cell starts at mask pixel (0, 0)."""
+
+    cells: NDArray[np.bool_]
+    """(rows, columns), True = tissue."""
+    cell: int
+    _counts: NDArray[np.int32]
+    """Integral image of ``cells``, one row and column larger."""
+
+    @classmethod
+    def of(cls, cells: NDArray[np.bool_], cell: int) -> TissueMask:
+        """A mask from its cells."""
+        counts = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int32)
+        np.cumsum(cells, axis=0, dtype=np.int32, out=counts[1:, 1:])
+        np.cumsum(counts[1:, 1:], axis=1, out=counts[1:, 1:])
+        return cls(cells, cell, counts)
+
+    @property
+    def share(self) -> float:
+        """Share of cells with tissue."""
+        return float(self.cells.mean()) if self.cells.size else 0.0
+
+    def windows_with_tissue(
+        self, m_tops: NDArray[np.int64], m_lefts: NDArray[np.int64], window: int
+    ) -> NDArray[np.bool_]:
+        """Which windows touch a tissue cell.
+
+        Args:
+            m_tops: First pixel row of each window row.
+            m_lefts: First pixel column of each window column.
+            window: Side of a window.
+
+        Returns:
+            (rows, columns), True where some tissue lies in the window.
+        """
+        top, bottom = self._cell_range(m_tops, window, self.cells.shape[0])
+        left, right = self._cell_range(m_lefts, window, self.cells.shape[1])
+        counts = self._counts
+        inside = counts[np.ix_(bottom, right)] - counts[np.ix_(top, right)]
+        inside -= counts[np.ix_(bottom, left)] - counts[np.ix_(top, left)]
+        return inside > 0
+
+    def touches(self, m_box: Box) -> bool:
+        """Whether any tissue cell shares a pixel with a box."""
+        rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
+        columns = slice(m_box.x0 // self.cell, -(-m_box.x1 // self.cell))
+        return bool(self.cells[rows, columns].any())
+
+    def pixels(self, m_box: Box) -> NDArray[np.bool_]:
+        """Tissue a mask pixel, (height, width), of a box that starts on a cell."""
+        rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
+        columns = slice(m_box.x0 // self.cell, -(-m_box.x1 // self.cell))
+        full = self.cells[rows, columns].repeat(self.cell, axis=1).repeat(self.cell, axis=0)
+        return full[: m_box.height, : m_box.width]
+
+    def _cell_range(
+        self, starts: NDArray[np.int64], window: int, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return np.minimum(starts // self.cell, count), np.minimum(-(-(starts + window) // self.cell), count)
+
+
+def cell_size(frame: MaskFrame, mask_mpp: float) -> int:
+    """Side of a cell in mask pixels: about 16 µm, more where that would be too many cells."""
+    cell: int = 2 ** min(7, max(2, round(math.log2(CELL_MICRONS / mask_mpp))))
+    while cell < CHUNK and math.ceil(frame.width / cell) * math.ceil(frame.height / cell) > MOST_CELLS:
+        cell *= 2
+    return cell
+
+
+def find_tissue(
+    slide: Slide,
+    frame: MaskFrame,
+    mask_mpp: float,
+    method: TissueMethod,
+    step: Callable[[int, int], None],
+    region: Path | None = None,
+) -> TissueMask:
+    """The tissue of a slide.
+
+    Args:
+        slide: Read in bands at low resolution.
+        frame: Of the mask.
+        mask_mpp: µm per mask pixel.
+        method: ``otsu``: Otsu's threshold on chroma, without pen marks and dust; ``none``: everything is tissue;
+            a path: the polygons of a GeoJSON file.
+        step: Called with (rows read, rows in all) after each band; may raise to stop.
+        region: GeoJSON file of outlines beyond which nothing counts as tissue.
+
+    Memory bound:
+        ``TISSUE_BYTES``, and one band of :func:`wsi_segment.inference.slides.pixels.read_whole`.
+    """
+    cell = cell_size(frame, mask_mpp)
+    if method == "none":
+        cells = np.ones((-(-frame.height // cell), -(-frame.width // cell)), bool)
+    elif isinstance(method, Path):
+        cells = cells_of_geojson(method, "--tissue", slide, frame, cell)
+    else:
+        cells = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
+    if region is not None:
+        cells &= cells_of_geojson(region, "--region", slide, frame, cell)
+    return TissueMask.of(cells, cell)
+
+
+def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
+    """Tissue of a low-resolution image.
+
+    Glass, shadows and black ink are grey once the lamp's tint is divided out, so chroma (largest minus smallest
+    channel) tells tissue from them. Otsu's threshold (1979) divides the chroma histogram; small pieces go, small
+    holes are filled, and a margin of one pixel is added. Green and blue ink is no tissue; red and violet ink looks
+    like stain at this resolution, and counts as tissue.
+
+    Args:
+        thumbnail: RGB (h, w, 3).
+        mpp: µm per pixel of it.
+
+    Returns:
+        (h, w), True = tissue.
+    """
+    chroma, ink = np.empty(thumbnail.shape[:2], np.float32), np.empty(thumbnail.shape[:2], bool)
+    glass = glass_colour(thumbnail)
+    balance = (glass.max() / glass).astype(np.float32)
+    for start in range(0, len(thumbnail), _STRIP):
+        above = min(start, 4)  # the Gaussian reaches four rows
+        smooth = ndimage.gaussian_filter(
+            thumbnail[start - above : start + _STRIP + 4].astype(np.float32), sigma=(1, 1, 0)
+        )[above : above + _STRIP]
+        smooth *= balance
+        chroma[start : start + _STRIP] = smooth.max(axis=2) - smooth.min(axis=2)
+        ink[start : start + _STRIP] = smooth[..., 1] - smooth[..., 0] > _INK_MARGIN
+    ink = ndimage.binary_dilation(_without_small(ink, _INK_EDGE**2), iterations=_INK_EDGE)
+    stained = chroma[~ink]
+    if not stained.size:
+        return np.zeros(chroma.shape, bool)
+    tissue = (chroma > np.clip(otsu_threshold(stained), *_THRESHOLD_RANGE)) & ~ink
+    tissue = ndimage.binary_closing(np.pad(tissue, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
+    tissue = ~_without_small(~tissue, (_LARGEST_HOLE_MICRONS / mpp) ** 2)
+    tissue = _without_small(tissue, min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))
+    grown: NDArray[np.bool_] = ndimage.binary_dilation(tissue)
+    return grown & ~ink
+
+
+def glass_colour(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The colour (3,) of empty glass: the median of the brightest tenth of what is bright and nearly grey.
+
+    Pure white is left out, it was not scanned. Where less than a hundredth is like glass, white.
+    """
+    sample = thumbnail.reshape(-1, 3)[:: max(1, thumbnail.size // (3 << 20))]
+    darkest, brightest = sample.min(axis=1), sample.max(axis=1)
+    bright = (darkest >= _GLASS_DARKEST) & (darkest < 255) & (brightest - darkest <= _GLASS_CHROMA)
+    if bright.mean() < 0.01:
+        return np.full(3, 255.0)
+    levels = darkest[bright]
+    brightest_tenth: NDArray[np.float64] = np.median(sample[bright][levels >= np.quantile(levels, 0.9)], axis=0)
+    return brightest_tenth
+
+
+def cells_of_geojson(path: Path, flag: str, slide: Slide, frame: MaskFrame, cell: int) -> NDArray[np.bool_]:
+    """Cells (rows, columns) that the polygons of a GeoJSON file touch.
+
+    Args:
+        path: A geometry, feature or collection; level-0 pixels from the corner of the bounds, as QuPath exports.
+        flag: Through which the user gave it, for the message.
+        slide: Its bounds are read.
+        frame: Of the mask.
+        cell: Side of a cell in mask pixels.
+
+    Raises:
+        InputError: the file is missing, not GeoJSON, or holds no polygon.
+    """
+    try:
+        parsed = shapely.from_geojson(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, shapely.GEOSException) as error:
+        reason = getattr(error, "strerror", None) or "not GeoJSON"
+        raise InputError(f"{flag} {path}: {reason}; give a GeoJSON file of polygons") from error
+    parts = shapely.get_parts(shapely.get_parts(shapely.get_parts(parsed)))
+    polygons = [part for part in np.atleast_1d(parts) if part.geom_type == "Polygon" and not part.is_empty]
+    if not polygons:
+        raise InputError(f"{flag} {path}: holds no polygon; draw an outline and export it as GeoJSON")
+    side = frame.downsample * cell
+    from rasterio.features import rasterize  # GDAL takes long to load, and few runs have polygons
+    from rasterio.transform import Affine
+
+    to_slide = Affine(side, 0, frame.s_x0 - slide.bounds.x0, 0, side, frame.s_y0 - slide.bounds.y0)
+    shape = -(-frame.height // cell), -(-frame.width // cell)
+    touched: NDArray[np.uint8] = rasterize(polygons, shape, transform=to_slide, all_touched=True, dtype="uint8")
+    return touched > 0
+
+
+def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+    """The mask without its connected pieces of fewer pixels than ``smallest``."""
+    pieces, _ = ndimage.label(mask)
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0
+    kept: NDArray[np.bool_] = (areas >= max(smallest, 1))[pieces]
+    return kept
+
+
+def otsu_threshold(values: NDArray[np.float32]) -> float:
+    """The value that divides a histogram of 0..255 with the largest variance between both parts."""
+    histogram = np.bincount(np.clip(values, 0, 255).astype(np.int64).ravel(), minlength=256).astype(np.float64)
+    below = histogram.cumsum()
+    above = below[-1] - below
+    weighted = (histogram * np.arange(256)).cumsum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = weighted / below - (weighted[-1] - weighted) / above
+        between = np.nan_to_num(below * above * difference**2)
+    best = np.flatnonzero(between == between.max())
+    return float(best.mean()) + 0.5

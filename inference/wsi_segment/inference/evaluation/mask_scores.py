@@ -1,0 +1,87 @@
+"""How good a finished mask is where somebody has annotated the slide: how a lab validates on slides of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsi_segment.errors import DatasetError
+from wsi_segment.inference.evaluation.annotations import AnnotationMap, read_annotations
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.mask.geojson import MaskMap
+from wsi_segment.model.metrics import Confusion, bach_score, confusion_matrix, lesion_dice, score
+
+_SIDE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class MaskEvaluation:
+    """A mask's confusion with the annotations of its slide."""
+
+    names: tuple[str, ...]
+    confusion: Confusion
+    """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
+    mm2_per_pixel: float
+
+    def as_dict(self, ordered: bool) -> dict[str, Any]:
+        """All scores, plain, for JSON; with the BACH score where classes are grades."""
+        figures = {
+            "annotated_mm2": round(float(self.confusion.sum()) * self.mm2_per_pixel, 4),
+            "not_analysed_mm2": round(float(self.confusion[:, -1].sum()) * self.mm2_per_pixel, 4),
+            "lesion_dice": round(lesion_dice(self.confusion), 4),
+            **score(self.confusion).as_dict(list(self.names)),
+        }
+        return figures | ({"bach_score": round(bach_score(self.confusion), 4)} if ordered else {})
+
+
+def evaluate_mask(
+    store: Path, annotations: Path, step: Callable[[int, int], None] = lambda done, total: None
+) -> MaskEvaluation:
+    """Compare a mask with annotations, pixel by pixel, where there are any.
+
+    Args:
+        store: A finished mask.
+        annotations: GeoJSON or ImageScope XML of the same slide; classes bear the names of the mask's. An annotation
+            without a class, or with one that ends in an asterisk, is left out.
+        step: Called with (squares done, squares in all).
+
+    Raises:
+        OutputError: no finished mask is there.
+        DatasetError: the file is unreadable, a class is not the mask's, or nothing of the mask is annotated.
+
+    Memory bound:
+        The annotations, and one square of 2,048 px.
+    """
+    mask = MaskMap.open(store, coarsest_mpp=0)
+    ids = {name: class_id for class_id, name in enumerate(mask.names) if class_id}
+
+    def class_of(name: str) -> int | None:
+        if not name or name.endswith("*"):
+            return None
+        for own, class_id in ids.items():
+            if name in (own, own.replace(":", " -")):  # as the outlines of this project are named
+                return class_id
+        raise DatasetError(f"{annotations}: class {name!r} is not the mask's; its classes are {', '.join(ids)}")
+
+    truth = AnnotationMap(read_annotations(annotations), class_of, (mask.x0, mask.y0), mask.downsample)
+    height, width = mask.array.shape
+    squares = [
+        Box(x, y, min(x + _SIDE, width), min(y + _SIDE, height))
+        for y in range(0, height, _SIDE)
+        for x in range(0, width, _SIDE)
+    ]
+    squares = [box for box in squares if truth.touches(box)]
+    confusion: Confusion = np.zeros((len(ids), len(ids) + 1), np.int64)
+    for done, box in enumerate(squares, start=1):
+        confusion += confusion_matrix(truth(box), mask.read(box.y0, box.x0, _SIDE), len(ids))
+        step(done, len(squares))
+    if not confusion.any():
+        raise DatasetError(
+            f"{annotations}: none of its outlines lies on the mask {store.name}; is it of another slide?"
+        )
+    mm2 = mask.mpp_x * mask.mpp_y * mask.downsample**2 / 1e6
+    return MaskEvaluation(mask.names[1:], confusion, mm2)

@@ -1,0 +1,242 @@
+"""How good a model is on a dataset: every image through the engine's own windows and stitching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import DatasetError
+from wsi_segment.inference.engine.onnx_network import Network
+from wsi_segment.inference.engine.predict import RegionPredictor
+from wsi_segment.inference.engine.tissue import find_tissue
+from wsi_segment.inference.grid.lattice import Lattice, stride_of
+from wsi_segment.inference.slides.frame import mask_frame
+from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.inference.slides.readers.image import ImageSlide
+from wsi_segment.model.card import ModelCard
+from wsi_segment.model.data.dataset import Dataset, Item, Split
+from wsi_segment.model.metrics import (
+    Calibration,
+    Confusion,
+    bach_score,
+    bootstrap_intervals,
+    confusion_matrix,
+    lesion_dice,
+    score,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What a model made of one image."""
+
+    item: Item
+    confusion: Confusion
+    """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`; all 0 without a mask."""
+    label: int | None
+    """The commonest in the mask of the classes that images of the split are labelled with; None without labels."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the labelled pixels that are right."""
+        return float(np.trace(self.confusion) / max(1, self.confusion.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model's results on one split, beside that of always answering the commonest class of train."""
+
+    split: Split
+    names: tuple[str, ...]
+    images: tuple[ImageResult, ...]
+    """With a mask, a label, or both: figures of pixels are of those with a mask, that of labels of those with one."""
+    baseline_class: int
+    """Class id."""
+    calibration_error: float
+    """Expected calibration error of the pixels; NaN without any."""
+    ordered: bool
+    """Whether classes are grades."""
+
+    @property
+    def masked(self) -> tuple[ImageResult, ...]:
+        """The images that have a mask."""
+        return tuple(image for image in self.images if image.item.mask is not None)
+
+    @property
+    def confusion(self) -> Confusion:
+        """Of all images."""
+        return _sum(self.images)
+
+    @property
+    def image_accuracy(self) -> float | None:
+        """Share of labelled images whose label was found; None without labels."""
+        found = [image.label == image.item.label for image in self.images if image.item.label is not None]
+        return sum(found) / len(found) if found else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All scores, plain, for JSON and for the card.
+
+        ``confusion`` is what they come from: pixels, a row for each true class and a column for each predicted one, in
+        the card's order, with those that were not analysed in the last column. Without a mask, figures of pixels
+        are None.
+        """
+        names, confusion, masked, accuracy = list(self.names), self.confusion, self.masked, self.image_accuracy
+        baseline = np.zeros_like(confusion)
+        baseline[:, self.baseline_class - 1] = confusion.sum(axis=1)
+        return {
+            "split": self.split,
+            "images": len(masked),
+            "cases": len({image.item.group for image in masked}),
+            **_headline(confusion),
+            "per_class": score(confusion).as_dict(names)["per_class"],
+            "confusion": confusion.tolist(),
+            **({"per_label": self._per_label()} if accuracy is not None else {}),
+            "intervals_95": bootstrap_intervals(self._by_case()) if masked else {},
+            "calibration_error": _plain(self.calibration_error),
+            "image_accuracy": None if accuracy is None else round(accuracy, 4),
+            **({"bach_score": self._bach_score()} if self.ordered else {}),
+            "majority_baseline": {"class": names[self.baseline_class - 1], **_headline(baseline)},
+        }
+
+    def _per_label(self) -> dict[str, Any]:
+        """Figures of the images of each label."""
+        rows: dict[str, Any] = {}
+        for label in sorted({image.item.label for image in self.images if image.item.label is not None}):
+            images = [image for image in self.images if image.item.label == label]
+            figures = _headline(_sum(images))
+            found = sum(image.label == label for image in images) / len(images)
+            rows[self.names[label - 1]] = {
+                "images": len(images),
+                "masks": sum(image.item.mask is not None for image in images),
+                "lesion_dice": figures["lesion_dice"],
+                "accuracy": figures["accuracy"],
+                "label_found": round(found, 4),
+            }
+        return rows
+
+    def _by_case(self) -> list[Confusion]:
+        groups: dict[str, list[ImageResult]] = {}
+        for image in self.masked:
+            groups.setdefault(image.item.group, []).append(image)
+        return [_sum(images) for images in groups.values()]
+
+    def _bach_score(self) -> float | None:
+        """Mean over cases, which are slides where slides were cut into tiles: the challenge scores each slide."""
+        scores = [bach_score(confusion) for confusion in self._by_case()]
+        known = [value for value in scores if not np.isnan(value)]
+        return round(float(np.mean(known)), 4) if known else None
+
+
+def _sum(images: Any) -> Confusion:
+    total: Confusion = np.sum([image.confusion for image in images], axis=0)
+    return total
+
+
+def _headline(confusion: Confusion) -> dict[str, Any]:
+    scores = score(confusion).as_dict([str(index) for index in range(confusion.shape[0])])
+    return {"lesion_dice": _plain(lesion_dice(confusion))} | {
+        key: scores[key] for key in ("macro_f1", "micro_f1", "accuracy")
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
+
+
+def evaluate(
+    dataset: Dataset,
+    split: Split,
+    card: ModelCard,
+    network: Network,
+    overlap: float,
+    step: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Score a model on the images of a split that have a mask or a label.
+
+    Args:
+        dataset: Its classes must be the card's, in the same order.
+        split: Which images.
+        card: The model's.
+        network: The model's.
+        overlap: Share of a window that its neighbour covers too.
+        step: Called with (images done, images in all).
+
+    Raises:
+        DatasetError: other classes, or no image with a mask or a label.
+    """
+    names = tuple(entry.name for entry in dataset.classes)
+    if names != tuple(entry.name for entry in card.classes):
+        raise DatasetError(f"{dataset.name}: its classes {names} are not those of {card.name}")
+    items = [item for item in dataset.split(split) if item.mask is not None or item.label is not None]
+    if not items:
+        raise DatasetError(f"{dataset.name}: no image of {split} has a mask or a label; give some the split {split}")
+    calibration = Calibration()
+    label_classes = sorted({item.label for item in items if item.label is not None})
+    results: list[ImageResult] = []
+    for done, item in enumerate(items, start=1):
+        truth, pixels = read_pair(dataset, item)
+        prediction, confidence = predict_image(pixels, dataset.mpp, card, network, overlap)
+        calibration.add(truth, prediction, confidence)
+        label = None
+        if label_classes:
+            areas = np.bincount(prediction.ravel(), minlength=len(names) + 1)[label_classes]
+            label = label_classes[int(areas.argmax())]
+        results.append(ImageResult(item, confusion_matrix(truth, prediction, len(names)), label))
+        step(done, len(items))
+    return Evaluation(
+        split=split,
+        names=names,
+        images=tuple(results),
+        baseline_class=_majority_class(dataset),
+        calibration_error=calibration.error,
+        ordered=dataset.ordered,
+    )
+
+
+def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Class ids (h, w), all 0 without a mask, and RGB (h, w, 3) of an item.
+
+    Raises:
+        DatasetError: they differ in size.
+    """
+    truth, pixels = dataset.read_mask(item), dataset.read_image(item)
+    return np.zeros(pixels.shape[:2], np.uint8) if truth is None else truth, pixels
+
+
+def predict_image(
+    pixels: NDArray[np.uint8], mpp: float, card: ModelCard, network: Network, overlap: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Class ids (h, w) of an RGB image (h, w, 3) and the probability of each, at the image's own pixel size.
+
+    Args:
+        pixels: The image; all of it is analysed.
+        mpp: µm per pixel; where the model's differs, the prediction is enlarged to the nearest pixel.
+        card: The model's.
+        network: The model's.
+        overlap: Share of a window that its neighbour covers too.
+    """
+    slide = ImageSlide(pixels)
+    frame = mask_frame(slide, mpp, card.mpp)
+    lattice = Lattice(frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride))
+    everything = find_tissue(slide, frame, card.mpp, "none", lambda done, total: None)
+    predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
+    prediction = predictor.predict(frame.box)
+    ids = prediction.class_ids()
+    confidence = np.maximum.reduce(list(prediction.probability_planes())).astype(np.float32) / 255
+    rows, columns = (
+        np.minimum((np.arange(n) / frame.downsample).astype(np.int64), m - 1)
+        for n, m in zip(pixels.shape[:2], ids.shape, strict=True)
+    )
+    return ids[np.ix_(rows, columns)], confidence[np.ix_(rows, columns)]
+
+
+def _majority_class(dataset: Dataset) -> int:
+    counts = np.zeros(len(dataset.classes) + 1, np.int64)
+    for item in dataset.split("train"):
+        if (mask := dataset.read_mask(item)) is not None:
+            counts += np.bincount(mask.ravel(), minlength=len(counts))
+    return int(counts[1:].argmax()) + 1

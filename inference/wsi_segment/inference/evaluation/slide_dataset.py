@@ -1,0 +1,240 @@
+"""Training data of every kind, whole slides with annotations among them.
+
+A slide is cut into tiles that some annotation touches, and into those with tissue where tissue that is not annotated
+has a class; they are read by the engine's own readers at the dataset's pixel size, so that a network is trained on the
+pixels that it will be given.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wsi_segment.errors import DatasetError
+from wsi_segment.inference.engine.tissue import find_tissue
+from wsi_segment.inference.evaluation.annotations import SUFFIXES, AnnotationMap, read_annotations
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.frame import mask_frame
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.inference.slides.slide import Slide, pixel_size_of
+from wsi_segment.model.card import WINDOW, SegmentClass
+from wsi_segment.model.data.dataset import UNLABELLED, Dataset, ImageSource, Item, Pixels
+from wsi_segment.model.data.loaders.manifest import CLASSES_FILE, read_classes, read_dataset
+from wsi_segment.model.data.loaders.options import OptionReader, Options
+from wsi_segment.model.data.splits import split_groups
+
+TILE = 4 * WINDOW
+"""Side of the tiles that slides are cut into, in pixels at the dataset's mpp; the last ones of a slide differ."""
+
+_MOST_OPEN = 32
+
+_PALETTE = (
+    (170, 170, 170),
+    (213, 94, 0),
+    (0, 158, 115),
+    (86, 180, 233),
+    (240, 228, 66),
+    (230, 159, 0),
+    (204, 121, 167),
+)
+"""Okabe-Ito colours, for classes that come without."""
+
+
+def read_training_data(path: Path, options: Options) -> Dataset:
+    """The dataset of a manifest, of a folder of a known layout, or of a folder of slides with annotations.
+
+    In a folder of slides, ``NAME.svs`` (or another suffix) goes with ``NAME.geojson``. Slides are split by name;
+    a ``classes.json`` may name classes, colours and mpp, else they come from the annotations, and ``mpp`` is an option.
+
+    Args:
+        path: The file or folder.
+        options: Of the loader, such as ``{"mpp": 1.0}``.
+
+    Raises:
+        DatasetError: something is missing or does not fit together.
+        InputError: an option is unknown.
+        SlideError: a slide cannot be read.
+    """
+    pairs = list(_annotated_slides(path)) if path.is_dir() and not (path / "manifest.csv").exists() else []
+    dataset = _of_slides(path, pairs, options) if pairs else read_dataset(path, options)
+    if not any(item.mask is not None and item.mask.name.endswith(SUFFIXES) for item in dataset.items):
+        return dataset
+    source = _SlideTiles(dataset)
+    return replace(dataset, items=tuple(source.items()), source=source)
+
+
+def _annotated_slides(folder: Path) -> Iterator[tuple[Path, Path]]:
+    files = sorted(folder.iterdir())
+    for outlines in files:
+        stem = next((outlines.name.removesuffix(s) for s in SUFFIXES if outlines.name.endswith(s)), None)
+        if stem is None or outlines.name == CLASSES_FILE:
+            continue
+        slides = [path for path in files if path.stem == stem and not path.name.endswith(SUFFIXES)]
+        if len(slides) == 1:
+            yield slides[0], outlines
+        elif outlines.suffix not in (".xml", ".json"):
+            raise DatasetError(f"{outlines}: {'two slides' if slides else 'no slide'} of that name beside it")
+
+
+def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Options) -> Dataset:
+    reader = OptionReader("a folder of slides", options)
+    mpp = reader.number("mpp", 0.0, 0.0, 100.0)
+    reader.done()
+    described = folder / CLASSES_FILE
+    if described.is_file():
+        stated = read_classes(described)
+        classes = stated.classes
+        mpp, source = (mpp, "--data mpp") if mpp else (stated.mpp, stated.mpp_source)
+    else:
+        classes, source = _classes_of(annotations for _, annotations in pairs), "--data mpp"
+    if not mpp:
+        raise DatasetError(f"{folder}: at which pixel size? give --data mpp=1.0 (µm per pixel), or {CLASSES_FILE}")
+    splits = split_groups(slide.stem for slide, _ in pairs)
+    return Dataset(
+        name=folder.resolve().name,
+        classes=classes,
+        mpp=mpp,
+        mpp_source=source,
+        items=tuple(Item(slide, outlines, None, slide.stem, splits[slide.stem]) for slide, outlines in pairs),
+    )
+
+
+def _classes_of(files: Iterator[Path]) -> tuple[SegmentClass, ...]:
+    """Every class that some annotation bears, by name; QuPath's ignored classes end in an asterisk."""
+    colors: dict[str, tuple[int, int, int] | None] = {}
+    for path in files:
+        for annotation in read_annotations(path):
+            if annotation.name and not annotation.name.endswith("*"):
+                colors[annotation.name] = colors.get(annotation.name) or annotation.color
+    if not colors:
+        raise DatasetError("no annotation has a class; set classes in QuPath and export again")
+    return tuple(
+        SegmentClass(name=name, color=colors[name] or _PALETTE[index % len(_PALETTE)])
+        for index, name in enumerate(sorted(colors))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenSlide:
+    slide: Slide
+    pixels: PixelSource
+    annotations: AnnotationMap
+
+
+class _SlideTiles:
+    """Pixels and class ids of tiles of slides; other items are left to the dataset's own source.
+
+    Memory bound:
+        ``_MOST_OPEN`` open slides with their annotations, and the tile that is read.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset, self._files = dataset, dataset.source
+        self._open: OrderedDict[Path, _OpenSlide] = OrderedDict()
+        self._lock = threading.RLock()
+        weakref.finalize(self, _close_all, self._open)
+
+    def items(self) -> Iterator[Item]:
+        """The dataset's items, each slide as its tiles of which something is known."""
+        for item in self._dataset.items:
+            if item.mask is None or not item.mask.name.endswith(SUFFIXES):
+                yield item
+                continue
+            known = self._is_known(item)
+            frame = self._slide(item).pixels.frame
+            for y0, y1 in tile_spans(frame.height):
+                for x0, x1 in tile_spans(frame.width):
+                    if known(Box(x0, y0, x1, y1)):
+                        yield replace(item, box=(x0, y0, x1, y1))
+
+    def _is_known(self, item: Item) -> Callable[[Box], bool]:
+        """Whether pixels of a box of a slide have a class."""
+        opened = self._slide(item)
+        if self._dataset.unannotated == UNLABELLED:
+            return opened.annotations.touches
+        frame = opened.pixels.frame
+        tissue = find_tissue(opened.slide, frame, self._dataset.mpp, "otsu", lambda done, total: None)
+        return lambda box: opened.annotations.touches(box) or tissue.touches(box)
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        """See :class:`wsi_segment.model.data.dataset.ImageSource`."""
+        if item.box is None:
+            return self._files.shape(item)
+        box = Box(*item.box)
+        return box.height, box.width
+
+    def image(self, item: Item) -> Pixels:
+        """See :class:`wsi_segment.model.data.dataset.ImageSource`."""
+        if item.box is None:
+            return self._files.image(item)
+        with self._lock:  # so that no other thread has it closed meanwhile
+            return self._slide(item).pixels.read(Box(*item.box))
+
+    def mask(self, item: Item) -> Pixels:
+        """See :class:`wsi_segment.model.data.dataset.ImageSource`."""
+        if item.box is None:
+            return self._files.mask(item)
+        opened, box = self._slide(item), Box(*item.box)
+        ids = opened.annotations(box)
+        inside = box.intersect(opened.pixels.frame.box)
+        ids[inside.height :], ids[:, inside.width :] = 0, 0
+        return ids
+
+    def _slide(self, item: Item) -> _OpenSlide:
+        with self._lock:
+            if item.image not in self._open:
+                if len(self._open) == _MOST_OPEN:
+                    self._open.popitem(last=False)[1].slide.close()
+                self._open[item.image] = self._opened(item)
+            self._open.move_to_end(item.image)
+            return self._open[item.image]
+
+    def _opened(self, item: Item) -> _OpenSlide:
+        slide = open_slide(item.image)
+        try:
+            return self._annotated(slide, item)
+        except BaseException:
+            slide.close()
+            raise
+
+    def _annotated(self, slide: Slide, item: Item) -> _OpenSlide:
+        assert item.mask is not None
+        path = item.mask
+        size = pixel_size_of(slide, item.image, None)
+        frame = mask_frame(slide, size.mpp, self._dataset.mpp)
+        origin = frame.s_x0 - slide.bounds.x0, frame.s_y0 - slide.bounds.y0
+        ids = {entry.name: index for index, entry in enumerate(self._dataset.classes, start=1)}
+
+        def class_of(name: str) -> int | None:
+            if not name or name.endswith("*"):
+                return None
+            class_id = (self._dataset.class_of or ids.get)(name)
+            if class_id is None:
+                raise DatasetError(f"{path}: class {name!r} is not among {', '.join(ids)}; correct the outline's class")
+            return class_id
+
+        placed = AnnotationMap(read_annotations(path), class_of, origin, frame.downsample, self._dataset.unannotated)
+        return _OpenSlide(slide, PixelSource(slide, frame), placed)
+
+
+def tile_spans(length: int) -> list[tuple[int, int]]:
+    """Starts and ends of tiles along an axis of a slide; none overlap, so that each pixel counts once.
+
+    The last one is as long as what is left, and where that is less than a window it belongs to the one before. A slide
+    smaller than a window has one tile of a window, which reaches over its edge.
+    """
+    starts = range(0, max(1, length - WINDOW + 1), TILE)
+    return list(zip(starts, [*starts[1:], max(length, WINDOW)], strict=True))
+
+
+def _close_all(slides: OrderedDict[Path, _OpenSlide]) -> None:
+    while slides:
+        slides.popitem()[1].slide.close()
+
+
+_: type[ImageSource] = _SlideTiles

@@ -1,0 +1,1 @@
+"""Boxes, the lattice of windows, and the regions of a mask."""

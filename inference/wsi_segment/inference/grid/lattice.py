@@ -1,0 +1,77 @@
+"""The one lattice of windows that a whole mask is computed on.
+
+Window (row, column) covers mask pixels ``stride * row`` to ``stride * row + window``, likewise in x. Regions take
+the windows that touch them, so what a pixel is made of does not depend on how the mask was divided.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import InputError
+from wsi_segment.inference.grid.box import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """Windows over a mask of ``width`` x ``height``; the last ones may reach over its edge."""
+
+    width: int
+    height: int
+    window: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stride <= self.window:
+            raise ValueError(f"stride {self.stride} must be between 1 and the window of {self.window}")
+
+    @property
+    def rows(self) -> int:
+        """Number of window rows; every mask pixel lies in at least one."""
+        return self._count(self.height)
+
+    @property
+    def columns(self) -> int:
+        """Number of window columns."""
+        return self._count(self.width)
+
+    def box(self, row: int, column: int) -> Box:
+        """The pixels of a window, in the mask's frame."""
+        x0, y0 = column * self.stride, row * self.stride
+        return Box(x0, y0, x0 + self.window, y0 + self.window)
+
+    def touching(self, m_box: Box) -> tuple[range, range]:
+        """Rows and columns of the windows that share a pixel with a box."""
+        return self._touching(m_box.y0, m_box.y1, self.rows), self._touching(m_box.x0, m_box.x1, self.columns)
+
+    def corners(self, rows: range, columns: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First pixel row of each window row and first pixel column of each window column."""
+        return np.asarray(rows, np.int64) * self.stride, np.asarray(columns, np.int64) * self.stride
+
+    def _count(self, extent: int) -> int:
+        return max(0, math.ceil((extent - self.window) / self.stride)) + 1
+
+    def _touching(self, start: int, stop: int, count: int) -> range:
+        first = max(0, (start - self.window) // self.stride + 1)
+        last = min(count, math.ceil(stop / self.stride))
+        return range(first, last)
+
+
+def stride_of(overlap: float, window: int, output_stride: int) -> int:
+    """Distance of windows for an overlap, rounded to whole output cells.
+
+    Args:
+        overlap: Share of a window that its neighbour covers too, 0 up to 0.9.
+        window: Side of a window, pixels.
+        output_stride: Pixels per output cell; windows must start on a cell.
+
+    Raises:
+        InputError: the overlap is out of range.
+    """
+    if not 0 <= overlap <= 0.9:
+        raise InputError(f"--overlap {overlap} is out of range; give a share between 0 and 0.9")
+    return max(output_stride, round(window * (1 - overlap) / output_stride) * output_stride)

@@ -1,0 +1,120 @@
+"""A picture of a slide with its mask over it, a legend with areas, and a scale bar."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from wsi_segment.inference.mask import ngff
+from wsi_segment.inference.mask.summary import ClassArea
+from wsi_segment.inference.slides.frame import mask_frame
+from wsi_segment.inference.slides.pixels import PixelSource, read_whole
+from wsi_segment.inference.slides.slide import Slide
+from wsi_segment.model.card import ModelCard
+
+LONGEST_SIDE = 1400
+"""Of the slide's picture, in pixels."""
+
+_FILL, _OUTLINE = 0.35, 0.9
+"""Opacity of a class's colour inside and on its border."""
+_LEGEND_WIDTH, _MARGIN, _ROW, _TEXT = 330, 16, 26, 15
+_INK, _FAINT, _PAPER = (25, 25, 25), (120, 120, 120), (255, 255, 255)
+
+
+def write_preview(
+    path: Path, slide: Slide, slide_mpp: float, store: Path, card: ModelCard, areas: tuple[ClassArea, ...]
+) -> None:
+    """Draw a finished mask over its slide into a PNG.
+
+    Args:
+        path: The picture to write.
+        slide: The mask's slide.
+        slide_mpp: µm per level-0 pixel that the mask was made with.
+        store: The finished mask.
+        card: Classes and colours.
+        areas: For the legend, in card order.
+
+    Memory bound:
+        A few pictures of the size of the result.
+    """
+    frame = mask_frame(slide, slide_mpp, card.mpp)
+    factor = max(1, math.ceil(max(frame.width, frame.height) / LONGEST_SIDE))
+    coarse = frame.coarser(slide, factor) if factor > 1 else frame
+    pixels = read_whole(PixelSource(slide, coarse))
+    ids = read_class_map(store, coarse.height, coarse.width, factor)
+    picture = Image.fromarray(overlay(pixels, ids, card))
+    mpp = slide_mpp * coarse.downsample
+    canvas = Image.new("RGB", (picture.width + _LEGEND_WIDTH, max(picture.height, _legend_height(card))), _PAPER)
+    canvas.paste(picture, (0, 0))
+    _draw_scale_bar(ImageDraw.Draw(canvas), picture.width, picture.height, mpp)
+    _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(path, format="PNG", optimize=True)
+
+
+def read_class_map(store: Path, height: int, width: int, factor: int) -> NDArray[np.uint8]:
+    """Class ids of a store at every ``factor``-th mask pixel, (height, width), from the nearest finer level."""
+    group = zarr.open_group(store / ngff.LABEL_PATH, mode="r")
+    level = int(math.log2(factor))
+    while level and str(level) not in group:
+        level -= 1
+    array = group[str(level)]
+    assert isinstance(array, zarr.Array)
+    ids = np.asarray(array[:], np.uint8)
+    step = factor / 2**level
+    rows = np.minimum(((np.arange(height) + 0.5) * step).astype(np.int64), ids.shape[0] - 1)
+    columns = np.minimum(((np.arange(width) + 0.5) * step).astype(np.int64), ids.shape[1] - 1)
+    return ids[np.ix_(rows, columns)]
+
+
+def overlay(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], card: ModelCard) -> NDArray[np.uint8]:
+    """RGB pixels (h, w, 3) with classes in their colours, their borders stronger."""
+    palette = np.array([(0, 0, 0), *(entry.color for entry in card.classes)], np.float32)
+    border = ids != ndimage.minimum_filter(ids, 3)
+    opacity = np.where(ids == 0, 0.0, np.where(border, _OUTLINE, _FILL)).astype(np.float32)[..., None]
+    mixed = pixels * (1 - opacity) + palette[ids] * opacity
+    return np.rint(mixed).astype(np.uint8)
+
+
+def scale_bar_length(width_um: float) -> float:
+    """The largest 1, 2 or 5 times a power of ten µm that is at most a quarter of a width."""
+    power = 10.0 ** math.floor(math.log10(width_um / 4))
+    return max(factor * power for factor in (1, 2, 5) if factor * power <= width_um / 4)
+
+
+def _draw_scale_bar(draw: ImageDraw.ImageDraw, width: int, height: int, mpp: float) -> None:
+    length = scale_bar_length(width * mpp)
+    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} um"  # the font has no µ
+    x1, y1 = width - _MARGIN, height - _MARGIN
+    x0 = x1 - round(length / mpp)
+    font = ImageFont.load_default(_TEXT)
+    box_left = min(x0, round((x0 + x1 - draw.textlength(text, font)) / 2))
+    draw.rectangle((box_left - 8, y1 - 34, width - box_left + x0 if box_left < x0 else x1 + 8, y1 + 8), fill=_PAPER)
+    draw.rectangle((x0, y1 - 6, x1, y1), fill=_INK)
+    draw.text(((x0 + x1) / 2, y1 - 10), text, fill=_INK, font=font, anchor="ms")
+
+
+def _legend_height(card: ModelCard) -> int:
+    return 2 * _MARGIN + _ROW * (len(card.classes) + 5)
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, x: int, card: ModelCard, areas: tuple[ClassArea, ...]) -> None:
+    title, font = ImageFont.load_default(_TEXT + 4), ImageFont.load_default(_TEXT)
+    y = _MARGIN
+    draw.text((x, y), f"{card.name} {card.version}", fill=_INK, font=title)
+    y += round(1.4 * _ROW)
+    right = x + _LEGEND_WIDTH - 2 * _MARGIN
+    draw.text((right, y), "mm2, % of tissue", fill=_FAINT, font=font, anchor="ra")
+    y += _ROW
+    for entry, area in zip(card.classes, areas, strict=True):
+        draw.rectangle((x, y, x + 18, y + 18), fill=entry.color, outline=_INK)
+        draw.text((x + 26, y), entry.name, fill=_INK, font=font)
+        draw.text((right, y), f"{area.area_mm2:.3g}, {area.percent_of_tissue:.1f} %", fill=_INK, font=font, anchor="ra")
+        y += _ROW
+    draw.text((x, y + _ROW // 2), "Research only, not for diagnosis.", fill=_FAINT, font=font)

@@ -1,0 +1,165 @@
+"""Whether a finished mask is whole: its metadata, every region's pixels, and every coarser level."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaozarrs
+import zarr
+from numpy.typing import NDArray
+
+from wsi_segment.errors import OutputError
+from wsi_segment.inference.mask import ngff
+from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
+from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
+from wsi_segment.inference.mask.store import digest_of, metadata_digests, record_digest
+
+_SIDE = 2048
+"""Coarser levels are compared in squares of this many pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found."""
+
+    store: Path
+    regions: int
+    levels: int
+    damage: tuple[str, ...]
+    """A line each; empty for a store that is whole."""
+
+
+def verify(path: Path, step: Callable[[int, int], None] = lambda done, total: None) -> Verification:
+    """Check a store against what was noted when it was made, and against the rules of NGFF.
+
+    Args:
+        path: The store.
+        step: Called with (regions checked, regions in all).
+
+    Raises:
+        OutputError: there is no mask of this project there.
+
+    Memory bound:
+        One region, and a few squares of a level.
+    """
+    try:
+        root = zarr.open_group(path, mode="r")
+        noted: Any = root[f"{ngff.LABEL_PATH}/0"].attrs[ATTRIBUTE]
+        regions, region_size, metadata = noted["regions"], int(noted["region_size"]), dict(noted["metadata"])
+    except (FileNotFoundError, KeyError, ValueError, TypeError, json.JSONDecodeError) as error:
+        raise OutputError(f"{path}: not a mask that wsi-segment made ({type(error).__name__}: {error})") from error
+    damage = [*_metadata_damage(path, metadata), *_record_damage(root, noted)]
+    version_05 = root.metadata.zarr_format == 3
+    for folder in [path / ngff.LABEL_PATH] if version_05 else [path / ngff.LABEL_PATH, path]:
+        if (writer := _opened(folder, region_size, mode_of_2x2)) is not None:
+            damage += _region_damage(writer, regions, path, step)
+            damage += _level_damage(writer, mode_of_2x2, path)
+    planes = path if version_05 else path / ngff.PROBABILITIES_04
+    kept = any("probabilities_sha256" in region for region in regions.values())
+    if kept and (writer := _opened(planes, region_size, mean_of_2x2)) is not None:
+        damage += _probability_damage(writer, regions, path)
+        damage += _level_damage(writer, mean_of_2x2, path)
+    levels = {name.split("/")[2] for name in metadata if name.startswith(ngff.LABEL_PATH) and name.count("/") == 3}
+    return Verification(path, len(regions), len(levels), tuple(damage))
+
+
+def _opened(folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter | None:
+    """A pyramid; None where damaged metadata, which is reported by its digest, keeps it shut."""
+    try:
+        writer = PyramidWriter.open(folder, region_size, reduce)
+    except Exception:
+        return None
+    return writer if writer.levels else None
+
+
+def _metadata_damage(path: Path, noted: dict[str, str]) -> Iterator[str]:
+    for group in (path, path / ngff.LABEL_PATH):
+        try:
+            yaozarrs.validate_zarr_store(str(group))
+        except Exception as error:
+            yield f"{group}: metadata is not valid OME-Zarr: {' '.join(str(error).split())[:200]}"
+    found = metadata_digests(path)
+    for name in sorted(noted.keys() | found.keys()):
+        if found.get(name) != noted.get(name):
+            kind = "is missing" if name not in found else "differs from what was written"
+            yield f"{name}: {kind if name in noted else 'was not written by the run'}"
+
+
+def _record_damage(root: zarr.Group, noted: dict[str, Any]) -> Iterator[str]:
+    """Whether the record is as it was written, and names all regions."""
+    if record_digest(noted) != noted.get("sha256"):
+        yield f"{ngff.LABEL_PATH}/0: the record of regions differs from what was written"
+    level_0, size, regions = root[f"{ngff.LABEL_PATH}/0"], int(noted["region_size"]), noted["regions"]
+    assert isinstance(level_0, zarr.Array)
+    height, width = level_0.shape
+    expected = {f"{row},{column}" for row in range(-(-height // size)) for column in range(-(-width // size))}
+    if regions.keys() != expected:
+        missing = sorted(expected - regions.keys()) or sorted(regions.keys() - expected)
+        yield f"{ngff.LABEL_PATH}/0: the record of regions does not fit the mask: {missing[0]}"
+
+
+def _region_damage(
+    writer: PyramidWriter, regions: dict[str, Any], path: Path, step: Callable[[int, int], None]
+) -> Iterator[str]:
+    size = writer.region_size
+    for done, (key, noted) in enumerate(regions.items(), start=1):
+        y, x = _corner(key, size)
+        place = f"{_name(writer, path)}/0: region {key} (rows {y}…, columns {x}…)"
+        ids = _read(writer, 0, y, x, size, None)
+        if ids is None:
+            yield f"{place} cannot be decoded"
+        elif digest_of([ids]) != noted["sha256"]:
+            found = np.bincount(ids.ravel(), minlength=len(noted["pixels"]))
+            yield f"{place} differs from what was written: {found.tolist()} pixels a class, not {noted['pixels']}"
+        step(done, len(regions))
+
+
+def _probability_damage(writer: PyramidWriter, regions: dict[str, Any], path: Path) -> Iterator[str]:
+    """Regions without a digest were never predicted: all of theirs is 0."""
+    size, channels = writer.region_size, writer.levels[0].shape[0]
+    for key, noted in regions.items():
+        y, x = _corner(key, size)
+        planes = [_read(writer, 0, y, x, size, channel) for channel in range(channels)]
+        expected = noted.get("probabilities_sha256")
+        found = [plane for plane in planes if plane is not None]
+        same = digest_of(found) == expected if expected else not any(plane.any() for plane in found)
+        if len(found) < channels or not same:
+            yield f"{_name(writer, path)}/0: probabilities of region {key} differ from what was written"
+
+
+def _corner(key: str, size: int) -> tuple[int, int]:
+    """Row and column of a region's first pixel."""
+    row, column = (int(part) for part in key.split(","))
+    return row * size, column * size
+
+
+def _level_damage(writer: PyramidWriter, reduce: Reduce, path: Path) -> Iterator[str]:
+    for index in range(1, len(writer.levels)):
+        *leading, height, width = writer.levels[index].shape
+        for channel in range(leading[0]) if leading else (None,):
+            for y in range(0, height, _SIDE):
+                for x in range(0, width, _SIDE):
+                    found = _read(writer, index, y, x, _SIDE, channel)
+                    finer = _read(writer, index - 1, 2 * y, 2 * x, 2 * _SIDE, channel)
+                    if found is None or finer is None or not np.array_equal(found, reduce(finer)):
+                        place = f"{_name(writer, path)}/{index}: rows {y}…, columns {x}…"
+                        yield f"{place} do not follow from the level before"
+
+
+def _read(
+    writer: PyramidWriter, level: int, y: int, x: int, side: int, channel: int | None
+) -> NDArray[np.uint8] | None:
+    try:
+        return writer.read(level, y, x, side, channel)
+    except Exception:
+        return None
+
+
+def _name(writer: PyramidWriter, path: Path) -> str:
+    return writer.folder.relative_to(path).as_posix() if writer.folder != path else path.name

@@ -1,0 +1,1 @@
+"""Slides: opening them, and reading their pixels at a model's pixel size."""

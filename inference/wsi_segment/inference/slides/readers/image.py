@@ -1,0 +1,75 @@
+"""Plain pictures in memory: PNG and JPEG files, and arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from wsi_segment.errors import SlideError
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.location import open_bytes
+from wsi_segment.inference.slides.readers.canvas import on_white, read_on_white
+from wsi_segment.inference.slides.slide import Level, PixelSize
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_FORMATS = ("PNG", "JPEG", "WEBP")
+"""What a file may be, whatever its name: some of the formats that Pillow knows have programs run, such as EPS."""
+
+_LARGEST_PIXELS = 80_000_000
+"""A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
+
+
+class ImageSlide:
+    """A picture of one level, decoded whole.
+
+    Memory bound:
+        3 bytes a pixel, for as long as it is open.
+    """
+
+    reader = "pillow"
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], pixel_size: PixelSize | None = None, icc_profile: bytes | None = None
+    ) -> None:
+        """A slide of RGB pixels (height, width, 3)."""
+        height, width = pixels.shape[:2]
+        self._pixels = pixels
+        self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
+        self.bounds = Box(0, 0, width, height)
+        self.pixel_size = pixel_size
+        self.icc_profile = icc_profile
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Decode a picture; it never states its pixel size.
+
+        Raises:
+            SlideError: it is not an 8-bit grey or colour picture, or too large to be held.
+        """
+        try:
+            with open_bytes(path) as file, Image.open(file, formats=_FORMATS) as image:
+                if image.mode not in ("RGB", "RGBA", "L", "P"):
+                    raise SlideError(f"pixels are of mode {image.mode}, not 8-bit RGB")
+                if image.width * image.height > _LARGEST_PIXELS:
+                    raise SlideError(f"{image.width} x {image.height} px is too large to be decoded whole")
+                pixels = on_white(*_whole(image.width, image.height), np.asarray(image.convert("RGBA")))
+                return cls(pixels, None, image.info.get("icc_profile"))
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            raise SlideError(f"Pillow: {error}") from error
+
+    def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+        return read_on_white(
+            l_box, self.levels[level], lambda inside: self._pixels[inside.y0 : inside.y1, inside.x0 : inside.x1]
+        )
+
+    def close(self) -> None:
+        """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+
+
+def _whole(width: int, height: int) -> tuple[Box, Box]:
+    return Box(0, 0, width, height), Box(0, 0, width, height)

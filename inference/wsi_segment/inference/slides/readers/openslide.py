@@ -1,0 +1,97 @@
+"""Slides that OpenSlide opens: most vendors' formats, and DICOM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openslide
+from numpy.typing import NDArray
+
+from wsi_segment.errors import SlideError
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
+from wsi_segment.inference.slides.slide import Level, PixelSize
+
+_BLOCK = 256
+"""Side of the blocks in which levels are read that OpenSlide interpolates, in pixels of the level."""
+
+
+class OpenSlideSlide:
+    """A slide behind OpenSlide; one handle serves all threads."""
+
+    reader = "openslide"
+
+    def __init__(self, path: Path) -> None:
+        """Open a slide.
+
+        Raises:
+            SlideError: OpenSlide does not know the format, or the file is damaged.
+        """
+        self._path = path
+        try:
+            self._slide = openslide.OpenSlide(path)
+        except openslide.OpenSlideError as error:
+            raise SlideError(f"OpenSlide: {error}") from error
+        width, height = self._slide.dimensions
+        self.exact = tuple(downsample.is_integer() for downsample in self._slide.level_downsamples)
+        """Of each level, whether its pixels can be asked for as they are; else OpenSlide interpolates between them."""
+        self.levels = tuple(
+            Level(w, h, exact_downsample(downsample, w))
+            for (w, h), downsample in zip(self._slide.level_dimensions, self._slide.level_downsamples, strict=True)
+        )
+        properties = self._slide.properties
+        x0, y0 = (int(properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+        self.bounds = Box(
+            x0,
+            y0,
+            x0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_WIDTH, width - x0)),
+            y0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height - y0)),
+        )
+        profile = self._slide.color_profile
+        self.icc_profile: bytes | None = None if profile is None else profile.tobytes()
+        self.pixel_size: PixelSize | None = None
+        stated = properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y)
+        if stated[0] is not None and stated[1] is not None:
+            self.pixel_size = PixelSize(float(stated[0]), float(stated[1]), "openslide.mpp-x/y")
+        elif (power := float(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 0))) > 0:
+            self.pixel_size = PixelSize(10 / power, 10 / power, "10 / objective power (approximate)")
+
+    def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+        read = self._read if self.exact[level] else self._read_by_blocks
+        return read_on_white(l_box, self.levels[level], lambda inside: read(level, inside))
+
+    def _read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """RGBA of a box that lies within a level."""
+        stated = self._slide.level_downsamples[level]
+        corner = round(l_box.x0 * stated), round(l_box.y0 * stated)
+        try:
+            image = self._slide.read_region(corner, level, (l_box.width, l_box.height))
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"{self._path}: pixels at {corner} cannot be read: {error}; the file seems damaged, copy it again"
+            ) from error
+        return np.asarray(image)
+
+    def _read_by_blocks(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """The same, put together from blocks of a fixed grid.
+
+        Corners are given in whole level-0 pixels. Where a level's downsample is 2.0005, few of its pixels have one,
+        and OpenSlide interpolates by a fraction that depends on the corner. On a fixed grid a pixel does not depend
+        on what else was asked for.
+        """
+        pixels = np.empty((l_box.height, l_box.width, 4), np.uint8)
+        whole = Box(0, 0, self.levels[level].width, self.levels[level].height)
+        for y in range(l_box.y0 // _BLOCK * _BLOCK, l_box.y1, _BLOCK):
+            for x in range(l_box.x0 // _BLOCK * _BLOCK, l_box.x1, _BLOCK):
+                block = Box(x, y, x + _BLOCK, y + _BLOCK).intersect(whole)
+                part = block.intersect(l_box)
+                read = self._read(level, block)[part.y0 - y : part.y1 - y, part.x0 - x : part.x1 - x]
+                rows, columns = (part.y0 - l_box.y0, part.y1 - l_box.y0), (part.x0 - l_box.x0, part.x1 - l_box.x0)
+                pixels[slice(*rows), slice(*columns)] = read
+        return pixels
+
+    def close(self) -> None:
+        """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+        self._slide.close()

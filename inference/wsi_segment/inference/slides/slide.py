@@ -1,0 +1,93 @@
+"""What a slide is to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import SlideError
+from wsi_segment.inference.grid.box import Box
+
+MPP_RANGE = (0.05, 100.0)
+"""Pixel sizes in µm that a slide can have; a 72-dpi tag says 352.78."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a slide; level 0 has downsample 1."""
+
+    width: int
+    height: int
+    downsample: float
+    """Level-0 pixels per pixel of this level, along one axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSize:
+    """µm per level-0 pixel, and where that comes from."""
+
+    x: float
+    y: float
+    source: str
+
+    @property
+    def mpp(self) -> float:
+        """Mean of both axes."""
+        return (self.x + self.y) / 2
+
+
+class Slide(Protocol):
+    """An open slide. Reading is safe from several threads."""
+
+    reader: str
+    """Name of the library that decodes it."""
+    levels: tuple[Level, ...]
+    bounds: Box
+    """The part of level 0 that was scanned; the whole of it for most formats."""
+    pixel_size: PixelSize | None
+    """As the file states it; None where it does not."""
+    icc_profile: bytes | None
+    """As the file holds it; pixels are not changed by it."""
+
+    def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
+        """RGB (height, width, 3) of a box of one level; white wherever nothing was scanned.
+
+        Raises:
+            SlideError: the pixels cannot be decoded.
+            RunError: they could not be fetched over the network.
+        """
+
+    def close(self) -> None:
+        """Give files and memory back; reading afterwards is an error."""
+
+
+def pixel_size_of(slide: Slide, path: Path, mpp: float | None) -> PixelSize:
+    """The pixel size to use: the one given, else the slide's own.
+
+    Args:
+        slide: Whose ``pixel_size`` counts where none is given.
+        path: For the message.
+        mpp: What the user gave, µm per level-0 pixel, or None.
+
+    Raises:
+        SlideError: there is none, or it is implausible.
+    """
+    size = slide.pixel_size if mpp is None else PixelSize(mpp, mpp, "--mpp")
+    if size is None:
+        raise SlideError(f"{path}: the slide does not state its pixel size; give it with --mpp (µm per pixel)")
+    low, high = MPP_RANGE
+    if not (low <= size.x <= high and low <= size.y <= high):
+        raise SlideError(
+            f"{path}: {size.mpp:.5g} µm per pixel (from {size.source}) is implausible; give the true one, "
+            f"between {low} and {high:.0f}, with --mpp"
+        )
+    if abs(size.x - size.y) > 0.02 * size.mpp:
+        raise SlideError(
+            f"{path}: pixels are {size.x:.5g} x {size.y:.5g} µm (from {size.source}), not square; "
+            "resample the slide, or give one size with --mpp"
+        )
+    return size
