@@ -118,7 +118,7 @@ class Served:
         assert self.process is not None
         try:
             children = psutil.Process(self.process.pid).children()
-            return [child for child in children if "wsi_segment.service.worker" in " ".join(child.cmdline())]
+            return [child for child in children if "wsi_segment.service.workers.worker" in " ".join(child.cmdline())]
         except psutil.NoSuchProcess:
             return []
 

@@ -48,7 +48,7 @@ import sys
 import numpy as np
 from pathlib import Path
 from made import write_model, write_slide, tissue_like
-from wsi_segment.service.cli import main
+from wsi_segment.service.cli.main import main
 write_model(Path("model"))
 write_slide(Path("s.tiff"), tissue_like(600, 600))
 sys.modules["torch"] = None  # an import of it would now raise
@@ -65,7 +65,7 @@ assert code == 0, code
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from wsi_segment.service.cli import main\n"
+        "import sys; from wsi_segment.service.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'zarr', 'onnxruntime', 'dask', 'rich', 'torch', 'pydantic'} & set(sys.modules)\n"

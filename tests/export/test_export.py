@@ -16,7 +16,7 @@ from wsi_segment.export.parity import LARGEST_DIFFERENCE, check_parity  # noqa: 
 from wsi_segment.inference.engine.onnx_network import OnnxNetwork  # noqa: E402
 from wsi_segment.model.card import find_model  # noqa: E402
 from wsi_segment.model.training.resnet import SegmentationNetwork, normalise  # noqa: E402
-from wsi_segment.service.cli import main  # noqa: E402
+from wsi_segment.service.cli.main import main  # noqa: E402
 
 PATCHES = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
 

@@ -20,8 +20,8 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide_files import slide_files
-from wsi_segment.service.cli import main
-from wsi_segment.service.orders import make_orders
+from wsi_segment.service.cli.main import main
+from wsi_segment.service.slide_manifest import make_orders
 
 pytest.importorskip("upath", reason="slides over the network need the extra [remote]")
 

@@ -11,7 +11,7 @@ from made import write_dataset  # noqa: E402
 from wsi_segment.errors import InputError  # noqa: E402
 from wsi_segment.model.training.encoder_weights import read_encoder_weights  # noqa: E402
 from wsi_segment.model.training.resnet import Encoder  # noqa: E402
-from wsi_segment.service.cli import main  # noqa: E402
+from wsi_segment.service.cli.main import main  # noqa: E402
 
 
 def saved(path: Path, content: Any) -> Path:

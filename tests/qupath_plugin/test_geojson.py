@@ -23,7 +23,7 @@ from wsi_segment.inference.engine.options import Run
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.service.objects import write_objects
+from wsi_segment.service.workers.outline_index import write_objects
 
 SIDE = 1200
 NAMES = ("Tumor: Positive", "holes", "fine grain")

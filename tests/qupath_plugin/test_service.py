@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from groovy_console import GroovyConsole, PluginError
 from made import class_map, tissue_like, write_slide
 from serving import Served, write_slides
-from wsi_segment.service.cli import main
+from wsi_segment.service.cli.main import main
 
 SERVICE = """
 def service = new Service(url, key, patience)

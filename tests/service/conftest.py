@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving import fresh_database, postgresql, postgresql_programs
-from wsi_segment.service.database import Database
+from wsi_segment.service.jobs.database import Database
 
 
 @pytest.fixture(scope="session")

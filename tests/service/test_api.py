@@ -26,8 +26,8 @@ from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.inference.mask.partial import ATTRIBUTE
 from wsi_segment.model.card import find_model
-from wsi_segment.service.cli import main
-from wsi_segment.service.commands import submit
+from wsi_segment.service.cli.commands import submit
+from wsi_segment.service.cli.main import main
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ import tifffile
 from made import SLIDES, class_map, tissue_like, write_model, write_slide
 from wsi_segment.errors import InputError, SlideError
 from wsi_segment.model.card import write_card
-from wsi_segment.service.cli import COMMANDS, main, make_parser
-from wsi_segment.service.orders import make_orders
+from wsi_segment.service.cli.main import COMMANDS, main, make_parser
+from wsi_segment.service.slide_manifest import make_orders
 
 ROOT = Path(__file__).parents[2]
 
@@ -334,7 +334,7 @@ def slow(self, windows):
     time.sleep(0.3)
     return call(self, windows)
 network.OnnxNetwork.__call__ = slow
-from wsi_segment.service.cli import main
+from wsi_segment.service.cli.main import main
 sys.exit(main(["s.tiff", "--out", "m.zarr", "--model", "model"]))
 """
 

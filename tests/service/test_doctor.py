@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from wsi_segment.service.cli import main
-from wsi_segment.service.commands import doctor
-from wsi_segment.service.database import Database
+from wsi_segment.service.cli.commands import doctor
+from wsi_segment.service.cli.main import main
+from wsi_segment.service.jobs.database import Database
 
 
 def test_doctor_says_line_by_line_what_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

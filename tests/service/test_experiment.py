@@ -11,7 +11,7 @@ from filelock import FileLock
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from made import write_dataset
-from wsi_segment.service.cli import main
+from wsi_segment.service.cli.main import main
 
 CONFIG = """
 split = "val"

@@ -9,9 +9,9 @@ import pytest
 
 from wsi_segment.service.api import feed as feed_module
 from wsi_segment.service.api.feed import Feed
-from wsi_segment.service.database import Database
-from wsi_segment.service.events import last_number
-from wsi_segment.service.jobs import Jobs, Wanted
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.events import last_number
+from wsi_segment.service.jobs.job_table import Jobs, Wanted
 
 
 def test_a_database_that_is_away_at_the_start_costs_listeners_no_event(

@@ -62,7 +62,7 @@ class Watched:
             for child in server.children(recursive=True):
                 try:
                     size = child.memory_info().rss
-                    is_worker = "wsi_segment.service.worker" in child.cmdline()
+                    is_worker = "wsi_segment.service.workers.worker" in child.cmdline()
                 except psutil.Error:
                     continue
                 if is_worker:

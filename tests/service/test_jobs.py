@@ -16,15 +16,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import update
 
 from wsi_segment.errors import InputError
-from wsi_segment.service import database as database_module
-from wsi_segment.service import queue as queue_module
-from wsi_segment.service.database import SQLITE_FILE, Database
-from wsi_segment.service.events import read_events
-from wsi_segment.service.housekeeping import Housekeeping
-from wsi_segment.service.jobs import Job, Jobs, Wanted
-from wsi_segment.service.queue import LostJobError, Queue, free_dead_owners, free_owners, owner_name
-from wsi_segment.service.tables import VERSION, events, metadata
-from wsi_segment.service.tables import jobs as table
+from wsi_segment.service.jobs import database as database_module
+from wsi_segment.service.jobs import queue as queue_module
+from wsi_segment.service.jobs.database import SQLITE_FILE, Database
+from wsi_segment.service.jobs.events import read_events
+from wsi_segment.service.jobs.housekeeping import Housekeeping
+from wsi_segment.service.jobs.job_table import Job, Jobs, Wanted
+from wsi_segment.service.jobs.queue import LostJobError, Queue, free_dead_owners, free_owners, owner_name
+from wsi_segment.service.jobs.tables import VERSION, events, metadata
+from wsi_segment.service.jobs.tables import jobs as table
 
 
 def wanted(count: int, priority: int = 0) -> list[Wanted]:

@@ -23,9 +23,9 @@ from serving import Noted, Served, fresh_database, job_body, write_slides
 from wsi_segment.inference.engine.options import Run
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
-from wsi_segment.service.database import Database
-from wsi_segment.service.events import read_events
-from wsi_segment.service.jobs import Job, Jobs
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.events import read_events
+from wsi_segment.service.jobs.job_table import Job, Jobs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX signal")
 

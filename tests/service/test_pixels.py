@@ -19,13 +19,13 @@ from wsi_segment.errors import SlideError
 from wsi_segment.inference.engine.options import Run
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
-from wsi_segment.service import pixels as pixels_module
-from wsi_segment.service.api.slide_routes import list_slides
-from wsi_segment.service.api.state import Service
-from wsi_segment.service.catalogue import Catalogue, parse_roots
-from wsi_segment.service.database import Database
+from wsi_segment.service.api.routes.slides import list_slides
+from wsi_segment.service.api.service import Service
+from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.logs import form_in_use, set_up_logs
-from wsi_segment.service.pixels import BusyError, PixelPool
+from wsi_segment.service.workers import slide_pool as pixels_module
+from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots
+from wsi_segment.service.workers.slide_pool import BusyError, PixelPool
 
 
 class Looks:
@@ -108,7 +108,7 @@ def test_a_list_of_slides_looks_into_them_for_a_while_only(
 ) -> None:
     looks.found = {"width": 5}
     service.describe(service.catalogue.by_path("slides/a.svs"))
-    monkeypatch.setattr("wsi_segment.service.api.slide_routes._LIST_SECONDS", -1.0)
+    monkeypatch.setattr("wsi_segment.service.api.routes.slides._LIST_SECONDS", -1.0)
     known, unknown = list_slides(service).slides
     assert (known.width, known.error) == (5, None)
     assert unknown.error is not None
@@ -182,10 +182,10 @@ import importlib.abc, importlib.machinery, sys, time
 
 class Slower(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "wsi_segment.service.objects":
+        if name != "wsi_segment.service.workers.outline_index":
             return None
         sys.meta_path.remove(self)
-        import wsi_segment.service.objects as objects
+        import wsi_segment.service.workers.outline_index as objects
         write = objects.write_objects
         def slow(*arguments, **more):
             time.sleep(8)

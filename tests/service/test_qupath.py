@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wsi_segment.service.cli import main
-from wsi_segment.service.commands.qupath import scripts_folder
+from wsi_segment.service.cli.commands.qupath import scripts_folder
+from wsi_segment.service.cli.main import main
 
 
 def names(folder: Path) -> set[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 
 from serving import Served, write_slides
-from wsi_segment.service.database import Database
-from wsi_segment.service.events import read_events
-from wsi_segment.service.jobs import Jobs, Wanted
-from wsi_segment.service.queue import Queue
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.events import read_events
+from wsi_segment.service.jobs.job_table import Jobs, Wanted
+from wsi_segment.service.jobs.queue import Queue
 
 LISTENERS, JOBS, ROWS = 100, 20, 10_000
 

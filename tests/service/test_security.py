@@ -27,19 +27,19 @@ from serving import Served, job_body, write_slides
 from wsi_segment.errors import InputError, ModelError
 from wsi_segment.inference.engine.options import Run
 from wsi_segment.model.card import MODEL_FILE, sha256_of
-from wsi_segment.service.catalogue import Catalogue, UnknownSlideError, parse_roots
-from wsi_segment.service.cli import main
-from wsi_segment.service.database import Database
-from wsi_segment.service.jobs import Jobs, Wanted
-from wsi_segment.service.keys import Keys
+from wsi_segment.service.cli.main import main
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.job_table import Jobs, Wanted
+from wsi_segment.service.jobs.keys import Keys
+from wsi_segment.service.jobs.queue import Queue
+from wsi_segment.service.jobs.tables import keys as key_table
 from wsi_segment.service.logs import _Formatter
-from wsi_segment.service.queue import Queue
 from wsi_segment.service.redaction import without_paths
 from wsi_segment.service.server import _refuse_open_door
 from wsi_segment.service.settings import Settings, load_settings
-from wsi_segment.service.tables import keys as key_table
-from wsi_segment.service.trusted_models import TrustedModels
-from wsi_segment.service.work import Workshop
+from wsi_segment.service.workers.job_runner import Workshop
+from wsi_segment.service.workers.slide_catalogue import Catalogue, UnknownSlideError, parse_roots
+from wsi_segment.service.workers.trusted_models import TrustedModels
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the system keeps no cap, or does not tell")
 
@@ -513,7 +513,7 @@ def decoders(process: int) -> set[str]:
 @linux
 def test_a_child_that_allocates_beyond_its_cap_gets_an_error_and_not_the_memory() -> None:
     code = (
-        "from wsi_segment.service.worker import cap_memory; cap_memory(1 << 30); bytearray(1 << 28)\n"
+        "from wsi_segment.service.workers.worker import cap_memory; cap_memory(1 << 30); bytearray(1 << 28)\n"
         "try: bytearray(1 << 30)\n"
         "except MemoryError: print('refused')"
     )

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from serving import Served, write_slides
-from wsi_segment.service import supervisor as supervisor_module
-from wsi_segment.service.cli import main
-from wsi_segment.service.database import Database
-from wsi_segment.service.supervisor import Supervisor, _Worker
-from wsi_segment.service.worker import WorkerConfig
+from wsi_segment.service.cli.main import main
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.workers import supervisor as supervisor_module
+from wsi_segment.service.workers.supervisor import Supervisor, _Worker
+from wsi_segment.service.workers.worker import WorkerConfig
 
 CONFIG = WorkerConfig("data", None, (), None, 1, 1 << 40, "cpu", 0, "text")
 

@@ -16,14 +16,14 @@ from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.options import Run
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
-from wsi_segment.service import work as work_module
-from wsi_segment.service.catalogue import Catalogue, parse_roots
-from wsi_segment.service.database import Database
-from wsi_segment.service.jobs import Job, Jobs, Wanted
-from wsi_segment.service.objects import LINES_FILE, find_objects, stream_objects, write_objects
-from wsi_segment.service.queue import Queue
-from wsi_segment.service.trusted_models import TrustedModels
-from wsi_segment.service.work import Workshop
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.job_table import Job, Jobs, Wanted
+from wsi_segment.service.jobs.queue import Queue
+from wsi_segment.service.workers import job_runner as work_module
+from wsi_segment.service.workers.job_runner import Workshop
+from wsi_segment.service.workers.outline_index import LINES_FILE, find_objects, stream_objects, write_objects
+from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots
+from wsi_segment.service.workers.trusted_models import TrustedModels
 
 
 class Bench:
@@ -119,9 +119,9 @@ def full_table() -> sqlite3.Error:
         ("pathlib.Path.mkdir", full_disk),
         ("wsi_segment.inference.engine.segment._compute", full_disk),
         ("wsi_segment.inference.engine.segment._compute", spent_quota),
-        ("wsi_segment.service.work.write_objects", full_disk),
-        ("wsi_segment.service.work.write_preview", spent_quota),
-        ("wsi_segment.service.queue.Queue.end", full_table),
+        ("wsi_segment.service.workers.job_runner.write_objects", full_disk),
+        ("wsi_segment.service.workers.job_runner.write_preview", spent_quota),
+        ("wsi_segment.service.jobs.queue.Queue.end", full_table),
     ],
 )
 def test_a_job_waits_while_the_disk_is_full_and_is_done_when_there_is_room(

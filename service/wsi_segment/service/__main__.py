@@ -2,6 +2,6 @@
 
 import sys
 
-from wsi_segment.service.cli import main
+from wsi_segment.service.cli.main import main
 
 sys.exit(main())

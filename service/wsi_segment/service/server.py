@@ -16,12 +16,12 @@ from sqlalchemy.engine import make_url
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.memory import default_limit
-from wsi_segment.service.catalogue import UPLOADS, parse_roots
-from wsi_segment.service.database import Database
-from wsi_segment.service.keys import Keys
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.keys import Keys
 from wsi_segment.service.settings import Settings
-from wsi_segment.service.supervisor import Supervisor
-from wsi_segment.service.worker import WorkerConfig
+from wsi_segment.service.workers.slide_catalogue import UPLOADS, parse_roots
+from wsi_segment.service.workers.supervisor import Supervisor
+from wsi_segment.service.workers.worker import WorkerConfig
 
 _LEAST_MEMORY = 1 << 30
 """What a worker needs to run at all."""
@@ -48,8 +48,8 @@ def run_server(settings: Settings) -> None:
     supervisor = Supervisor(database, worker_config(settings), settings.workers)
     supervisor.start()
     try:
-        from wsi_segment.service.api.run import serve
-        from wsi_segment.service.parts import make_service
+        from wsi_segment.service.api.listen import serve
+        from wsi_segment.service.assemble import make_service
 
         service = make_service(settings, database, roots, supervisor)
         log.info("serving %d roots, %d models, %d workers", len(roots), len(service.models), settings.workers)

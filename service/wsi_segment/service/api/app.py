@@ -11,10 +11,15 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from wsi_segment.service.api import batch_routes, job_routes, problems, result_routes, slide_routes, system_routes
+from wsi_segment.service.api import problems
 from wsi_segment.service.api.guard import Guard
 from wsi_segment.service.api.requests import BatchRequest
-from wsi_segment.service.api.state import Service
+from wsi_segment.service.api.routes import batches as batch_routes
+from wsi_segment.service.api.routes import jobs as job_routes
+from wsi_segment.service.api.routes import results as result_routes
+from wsi_segment.service.api.routes import slides as slide_routes
+from wsi_segment.service.api.routes import system as system_routes
+from wsi_segment.service.api.service import Service
 
 _DESCRIPTION = """Segments whole-slide images. Post a slide as a job, follow it, fetch its mask.
 

@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from wsi_segment.service.database import Database
-from wsi_segment.service.events import Event, last_number, read_events
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.events import Event, last_number, read_events
 
 POLL_SECONDS = 0.25
 _MOST_WAITING = 10_000

@@ -13,9 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wsi_segment.service.api.metrics import Metrics
 from wsi_segment.service.api.problems import ProblemError, internal_error
-from wsi_segment.service.keys import Keys
+from wsi_segment.service.api.prometheus import Metrics
+from wsi_segment.service.jobs.keys import Keys
 from wsi_segment.service.logs import request_id
 from wsi_segment.service.settings import LOOPBACK
 

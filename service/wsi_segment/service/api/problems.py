@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from wsi_segment.errors import SlideError
-from wsi_segment.service.catalogue import UnknownSlideError
-from wsi_segment.service.pixels import BusyError
-from wsi_segment.service.trusted_models import UnknownModelError
+from wsi_segment.service.workers.slide_catalogue import UnknownSlideError
+from wsi_segment.service.workers.slide_pool import BusyError
+from wsi_segment.service.workers.trusted_models import UnknownModelError
 
 MEDIA_TYPE = "application/problem+json"
 _SHORT = 100

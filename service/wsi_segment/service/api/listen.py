@@ -1,0 +1,67 @@
+"""The application on a socket, until a signal comes."""
+
+from __future__ import annotations
+
+from types import FrameType
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from wsi_segment.service.api.app import make_app
+from wsi_segment.service.api.problems import ProblemError
+from wsi_segment.service.api.service import Service
+
+_GRACE_SECONDS = 5
+_REQUEST_HEAD_BYTES = 128 * 1024
+"""The longest request line and headers: two paths of 4,096 characters, each of four bytes in percent encoding, fit."""
+
+
+def serve(service: Service) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; raises the signal again when all is done."""
+    settings = service.settings
+    config = uvicorn.Config(
+        make_app(service),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=_Http,
+        h11_max_incomplete_event_size=_REQUEST_HEAD_BYTES,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        proxy_headers=bool(settings.trusted_proxy),
+        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+    )
+    _Server(config, service).run()
+
+
+class _Http(H11Protocol):
+    """Answers what is not HTTP with a problem document; uvicorn's own answer is plain text."""
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is under way, or was given
+            detail = (
+                "this cannot be read as HTTP/1.1: a control character in a header, a head over 128 KiB, or a torn body"
+            )
+            safe = {"Connection": "close", "X-Content-Type-Options": "nosniff"}
+            answer = ProblemError(400, "malformed-request", detail, safe).response()
+            for event in (
+                h11.Response(status_code=400, headers=answer.raw_headers, reason=b"Bad Request"),
+                h11.Data(data=bytes(answer.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of events first: they would keep the server waiting."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._feed = service.feed
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._feed.close()
+        super().handle_exit(sig, frame)

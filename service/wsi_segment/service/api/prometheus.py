@@ -1,0 +1,59 @@
+"""Figures for Prometheus; no label holds a name of a slide or a file."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from wsi_segment.service.jobs.job_table import ENDED, Jobs
+from wsi_segment.service.workers.supervisor import Supervisor
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """The figures of one server."""
+
+    def __init__(self, jobs: Jobs, supervisor: Supervisor) -> None:
+        self._registry = CollectorRegistry()
+        self._seconds = Histogram(
+            "wsi_segment_request_seconds",
+            "Time until an answer ended",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self.listeners = Gauge("wsi_segment_event_streams", "Open streams of events", registry=self._registry)
+        self.uploaded = Counter(
+            "wsi_segment_uploaded_bytes", "Bytes of slides that were uploaded", registry=self._registry
+        )
+        self._registry.register(_Counted(jobs, supervisor))
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request, by its route and not by its path."""
+        known = method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
+        self._seconds.labels(known, route, str(status)).observe(seconds)
+
+    def text(self) -> bytes:
+        """All figures, as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class _Counted(Collector):
+    """Asked for when somebody looks."""
+
+    def __init__(self, jobs: Jobs, supervisor: Supervisor) -> None:
+        self._jobs, self._supervisor = jobs, supervisor
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Nothing is to be looked up when it is registered."""
+        return []
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """Jobs by status, and workers."""
+        counts = self._jobs.counts()
+        by_status = GaugeMetricFamily("wsi_segment_jobs", "Jobs by status", labels=["status"])
+        for status in ("accepted", "running", *ENDED):
+            by_status.add_metric([status], counts.get(status, 0))
+        return [by_status, GaugeMetricFamily("wsi_segment_workers", "Worker processes", self._supervisor.alive)]

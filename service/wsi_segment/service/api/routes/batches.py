@@ -1,0 +1,230 @@
+"""Batches: many slides in one request, all of them or none."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from wsi_segment.errors import InputError
+from wsi_segment.service.api.feed import Listener
+from wsi_segment.service.api.paging import PageSize, PageToken, token_of
+from wsi_segment.service.api.problems import ProblemError, created, documented, link
+from wsi_segment.service.api.requests import MOST_ROWS, BatchRequest, BatchRow, Id
+from wsi_segment.service.api.responses import BatchList, BatchOut, batch_out
+from wsi_segment.service.api.routes.jobs import IdempotencyKey, LastEventId, answer_once, as_sent
+from wsi_segment.service.api.service import Here, Service
+from wsi_segment.service.jobs.events import LAST_KINDS, read_events
+from wsi_segment.service.jobs.job_table import Accepted, Batch, Reply, Wanted
+from wsi_segment.service.slide_manifest import COLUMNS, parse_rows
+from wsi_segment.service.workers.slide_catalogue import FoundSlide, UnknownSlideError
+from wsi_segment.service.workers.trusted_models import UnknownModelError
+
+router = APIRouter(prefix="/v1", tags=["batches"], responses=documented())
+
+BatchId = Annotated[Id, Path(alias="batch_id")]
+_MOST_ERRORS = 1000
+_CSV = "text/csv"
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/BatchRequest"}},
+            _CSV: {
+                "schema": {"type": "string", "description": f"columns {','.join(COLUMNS)}, the last two optional"},
+                "example": "slide,mpp,model\nslides/a.svs,,\n",
+            },
+        },
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """A batch as it came: its rows, and what is wrong with the others, by their numbers from 1."""
+
+    name: str
+    rows: dict[int, BatchRow]
+    errors: dict[int, str]
+
+    def add(self, number: int, row: Any) -> None:
+        """Take up a row of JSON, right or wrong."""
+        try:
+            self.rows[number] = BatchRow.model_validate_json(to_json(row, inf_nan_mode="constants"))
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            self.errors[number] = f"{'.'.join(map(str, first['loc'])) or 'row'}: {first['msg']}"
+
+
+@router.post(
+    "/batches",
+    status_code=201,
+    response_model=BatchOut,
+    responses=created(
+        404,
+        409,
+        415,
+        look=link("get", "/v1/batches/{batch_id}"),
+        cancel=link("delete", "/v1/batches/{batch_id}"),
+        retry=link("post", "/v1/batches/{batch_id}/retry"),
+    ),
+    openapi_extra=_BODY,
+)
+async def post_batch(service: Here, request: Request, idempotency_key: IdempotencyKey = None) -> Response:
+    """Have many slides segmented; every row is checked first, and all that is wrong comes in one answer."""
+    content = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/json", _CSV):
+        raise ProblemError(415, "unsupported-media-type", f"a batch is application/json or {_CSV}")
+
+    def handle() -> Response:
+        posted = _from_csv(content) if kind == _CSV else _from_json(content)
+
+        def accept(reply: Callable[[Accepted], Reply] | None) -> Accepted:
+            return service.jobs.accept(_checked(service, posted), posted.name, reply)
+
+        return answer_once(service, request, idempotency_key, content, accept, _body)
+
+    return await anyio.to_thread.run_sync(handle)
+
+
+def _body(accepted: Accepted) -> tuple[str, bytes]:
+    assert accepted.batch is not None
+    return f"/v1/batches/{accepted.batch.id}", batch_out(accepted.batch).model_dump_json().encode()
+
+
+def _from_json(content: bytes) -> _Posted:
+    try:
+        request = BatchRequest.model_validate_json(content)
+    except ValidationError as error:
+        errors = error.errors()
+        if any(one["loc"][:1] != ("jobs",) or len(one["loc"]) == 1 for one in errors):
+            raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in errors]) from error
+    else:
+        return _Posted(request.name, dict(enumerate(request.jobs, start=1)), {})
+    posted = _Posted("", {}, {})  # only rows are wrong: what is right of them is looked at too
+    for number, row in enumerate(from_json(content)["jobs"], start=1):
+        posted.add(number, row)
+    return posted
+
+
+def _from_csv(content: bytes) -> _Posted:
+    try:
+        rows, errors = parse_rows(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    except UnicodeDecodeError as error:
+        raise ProblemError(422, "invalid-manifest", f"not CSV in UTF-8 ({error})") from error
+    except InputError as error:
+        raise ProblemError(422, "invalid-manifest", str(error)) from error
+    if not 0 < len(rows) + len(errors) <= MOST_ROWS:
+        detail = f"the manifest has {len(rows) + len(errors)} rows; give 1 to {MOST_ROWS}, and the rest in another"
+        raise ProblemError(422, "invalid-manifest", detail)
+    posted = _Posted("", {}, errors)
+    for number, row in rows.items():
+        given = {name: value for name, value in asdict(row).items() if value is not None}
+        posted.add(number, given)
+    return posted
+
+
+def _checked(service: Service, posted: _Posted) -> list[Wanted]:
+    """Every row against roots and models; slides are not opened, which their workers do."""
+    wanted, found, unknown = [], [], {}
+    for number, row in posted.rows.items():
+        try:
+            slide = _find(service, row.slide)
+            service.models.get(row.model)
+        except (UnknownSlideError, UnknownModelError) as error:
+            unknown[number] = str(error)
+            continue
+        found.append(slide)
+        parameters = row.model_dump(exclude_defaults=True, exclude={"slide", "priority"})
+        wanted.append(Wanted(slide.id, parameters, row.priority))
+    if errors := posted.errors | unknown:
+        listed = [{"row": number, "detail": errors[number]} for number in sorted(errors)]
+        detail = f"{len(listed)} rows are wrong, nothing was accepted; row {listed[0]['row']}: {listed[0]['detail']}"
+        status, kind = (422, "invalid-manifest") if posted.errors else (404, "unknown-rows")
+        raise ProblemError(status, kind, detail, errors=listed[:_MOST_ERRORS])
+    service.catalogue.remember(found)
+    return wanted
+
+
+def _find(service: Service, text: str) -> FoundSlide:
+    is_id = len(text) == 24 and set(text) <= set("0123456789abcdef")
+    return service.catalogue.by_id(text) if is_id else service.catalogue.by_path(text)
+
+
+@router.get("/batches", response_model=BatchList)
+def list_batches(service: Here, page_size: PageSize = 50, page_token: PageToken = "") -> BatchList:
+    """Batches, the newest first."""
+    found = service.jobs.listed_batches(token_of(page_token), page_size + 1)
+    page = found[:page_size]
+    token = str(page[-1].number) if len(found) > page_size else ""
+    return BatchList(batches=[batch_out(batch) for batch in page], next_page_token=token)
+
+
+@router.get("/batches/{batch_id}", response_model=BatchOut, responses=documented(404))
+def get_batch(service: Here, batch_id: BatchId) -> BatchOut:
+    """A batch; its jobs are at ``/v1/jobs?batch=``."""
+    return batch_out(_batch(service, batch_id))
+
+
+@router.delete("/batches/{batch_id}", response_model=BatchOut, responses=documented(404))
+def cancel_batch(service: Here, batch_id: BatchId) -> BatchOut:
+    """Cancel all jobs of a batch that have not ended."""
+    _batch(service, batch_id)
+    service.jobs.cancel_batch(batch_id)
+    return batch_out(_batch(service, batch_id))
+
+
+@router.post("/batches/{batch_id}/retry", response_model=BatchOut, responses=documented(404))
+def retry_batch(service: Here, batch_id: BatchId) -> BatchOut:
+    """Try again what failed or was dismissed in a batch."""
+    _batch(service, batch_id)
+    service.jobs.retry_batch(batch_id)
+    service.supervisor.wake()
+    return batch_out(_batch(service, batch_id))
+
+
+async def batch_listener(service: Here, batch_id: BatchId) -> AsyncIterator[Listener]:
+    """A listener to a batch that there is."""
+    await anyio.to_thread.run_sync(_batch, service, batch_id)
+    with service.feed.listening(batch=batch_id) as listener:
+        yield listener
+
+
+@router.get("/batches/{batch_id}/events", response_class=EventSourceResponse, responses=documented(404))
+async def follow_batch(
+    service: Here,
+    batch_id: BatchId,
+    listener: Annotated[Listener, Depends(batch_listener)],
+    last_event_id: LastEventId = "",
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to the jobs of a batch, from its beginning or after ``Last-Event-ID``; ends with the last one."""
+    after = int(last_event_id or 0)
+    if await anyio.to_thread.run_sync(_is_over, service, batch_id, after):
+        return
+    async for event in service.feed.follow(listener, after):
+        yield as_sent(event)
+        if event.kind in LAST_KINDS and await anyio.to_thread.run_sync(_is_over, service, batch_id, event.number):
+            return
+
+
+def _is_over(service: Service, batch_id: str, seen: int) -> bool:
+    counts = _batch(service, batch_id).counts
+    over = not counts.get("accepted") and not counts.get("running")
+    return over and not read_events(service.database, seen, batch=batch_id, limit=1)
+
+
+def _batch(service: Service, batch_id: str) -> Batch:
+    batch = service.jobs.batch(batch_id)
+    if batch is None:
+        raise ProblemError(404, "unknown-batch", f"batch {batch_id} is unknown; GET /v1/batches lists those there are")
+    return batch

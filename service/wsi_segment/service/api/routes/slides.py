@@ -1,0 +1,184 @@
+"""Slides: list those under the roots, look at them, upload where that is allowed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+import time
+from typing import Annotated, Literal
+
+import anyio.to_thread
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+
+from wsi_segment.errors import SlideError
+from wsi_segment.service.api.paging import PageSize, PageToken, token_of
+from wsi_segment.service.api.problems import ProblemError, answers, documented, link, linked
+from wsi_segment.service.api.requests import Id
+from wsi_segment.service.api.responses import Link, SlideList, SlideOut
+from wsi_segment.service.api.service import Here, Service
+from wsi_segment.service.workers import slide_pool as pixels
+from wsi_segment.service.workers.slide_catalogue import UPLOADS, FoundSlide
+
+router = APIRouter(prefix="/v1", tags=["slides"], responses=documented(503))
+
+SlideId = Annotated[Id, Path(alias="slide_id")]
+Zoom = Annotated[int, Path(ge=0, le=30, description="0 is the finest level")]
+Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
+_UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg"]
+_LIST_SECONDS = 20.0
+"""How long a page of slides may look into those that are not known yet."""
+_NOT_YET = {"error": "not looked into yet; ask for this slide alone, or for the list again"}
+_CACHED = {"Cache-Control": "private, max-age=3600"}
+
+
+@router.get(
+    "/slides",
+    response_model=SlideList,
+    responses=linked(
+        {
+            "look": link("get", "/v1/slides/{slide_id}", "slides/0/id"),
+            "thumbnail": link("get", "/v1/slides/{slide_id}/thumbnail", "slides/0/id"),
+            "segment": {
+                "operationRef": "#/paths/~1v1~1jobs/post",
+                "requestBody": {"slide": "$response.body#/slides/0/id"},
+            },
+        },
+        404,
+    ),
+)
+def list_slides(
+    service: Here,
+    root: Annotated[str | None, Query(max_length=200, description="only of that root")] = None,
+    prefix: Annotated[str, Query(max_length=4096, description="only paths below the root that begin so")] = "",
+    path: Annotated[
+        str | None, Query(max_length=4096, description="the one slide of a path, as the server sees it")
+    ] = None,
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
+) -> SlideList:
+    """Slides under the roots, by their paths; those that cannot be opened, or were not yet, carry the reason."""
+    if path is not None:
+        return SlideList(slides=[_out(service, service.catalogue.by_path(path))], next_page_token="")
+    roots = [one for one in service.catalogue.roots if root is None or one.name == root]
+    if not roots and root is not None:
+        raise ProblemError(404, "unknown-root", "there is no root of that name")
+    start = token_of(page_token) or 0
+    every = itertools.chain.from_iterable(service.catalogue.below(one, prefix) for one in roots)
+    found = list(itertools.islice(every, start, start + page_size + 1))
+    token = str(start + page_size) if len(found) > page_size else ""
+    service.catalogue.remember(found[:page_size])
+    until = time.monotonic() + _LIST_SECONDS
+    return SlideList(slides=[_out(service, slide, until) for slide in found[:page_size]], next_page_token=token)
+
+
+@router.get("/slides/{slide_id}", response_model=SlideOut, responses=documented(404))
+def get_slide(service: Here, slide_id: SlideId) -> SlideOut:
+    """A slide."""
+    return _out(service, service.catalogue.by_id(slide_id))
+
+
+@router.get("/slides/{slide_id}/thumbnail", response_class=Response, responses=answers("image/jpeg", 404))
+def get_thumbnail(
+    service: Here, slide_id: SlideId, size: Annotated[int, Query(ge=16, le=pixels.THUMBNAIL)] = 512
+) -> Response:
+    """The whole slide, its longest side so many pixels; never its label or macro image."""
+    slide = service.catalogue.by_id(slide_id)
+    service.describe(slide)
+    return Response(service.look(pixels.thumbnail, slide, size), headers=_CACHED, media_type="image/jpeg")
+
+
+@router.get("/slides/{slide_id}/tiles/{z}/{x}/{y}.jpg", response_class=Response, responses=answers("image/jpeg", 404))
+def get_tile(service: Here, slide_id: SlideId, z: Zoom, x: Number, y: Number) -> Response:
+    """A tile of 256 px; ``z`` counts halvings of the slide's own pixels."""
+    return _tile(service, slide_id, z, x, y)
+
+
+@router.get(
+    "/slides/{slide_id}/slide.dzi",
+    response_class=Response,
+    responses=answers("application/xml", 404),
+)
+def get_deep_zoom(service: Here, slide_id: SlideId) -> Response:
+    """The Deep Zoom description; its tiles are beside it."""
+    described = service.describe(service.catalogue.by_id(slide_id))
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<Image xmlns="http://schemas.microsoft.com/deepzoom/2008" TileSize="{pixels.TILE}" Overlap="0" Format="jpg">'
+        f'<Size Width="{described["width"]}" Height="{described["height"]}"/></Image>\n'
+    )
+    return Response(text, media_type="application/xml")
+
+
+@router.get(
+    "/slides/{slide_id}/slide_files/{level}/{column}_{row}.jpg",
+    response_class=Response,
+    responses=answers("image/jpeg", 404),
+)
+def get_deep_zoom_tile(service: Here, slide_id: SlideId, level: Zoom, column: Number, row: Number) -> Response:
+    """A Deep Zoom tile; the last level is the slide's own pixels."""
+    described = service.describe(service.catalogue.by_id(slide_id))
+    last = (max(described["width"], described["height"]) - 1).bit_length()
+    if level > last:
+        raise ProblemError(404, "no-tile", f"the last level is {last}")
+    return _tile(service, slide_id, last - level, column, row)
+
+
+@router.post(
+    "/slides",
+    status_code=201,
+    response_model=SlideOut,
+    responses=documented(404, 507),
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
+)
+async def upload_slide(
+    service: Here, request: Request, suffix: Annotated[_UploadSuffix, Query(description="of the slide's file")]
+) -> SlideOut:
+    """Upload a slide as the body of the request, where the server allows it; it gets a name of the server's."""
+    if not service.settings.upload_limit:
+        raise ProblemError(403, "no-uploads", "this server takes no uploads; put the slide under one of its roots")
+    if service.housekeeping.disk_low is not None:
+        raise ProblemError(507, "disk-low", service.housekeeping.disk_low)
+    folder = service.data / UPLOADS
+    target = folder / f"{secrets.token_hex(12)}{suffix}"
+    beside = target.with_suffix(".partial")
+    try:
+        with beside.open("wb") as file:
+            async for piece in request.stream():
+                await anyio.to_thread.run_sync(file.write, piece)
+        beside.rename(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    slide = service.catalogue.by_path(f"{UPLOADS}/{target.name}")
+    try:
+        await anyio.to_thread.run_sync(service.describe, slide)
+    except (SlideError, pixels.BusyError):
+        target.unlink()
+        raise
+    return await anyio.to_thread.run_sync(_out, service, slide)
+
+
+def _tile(service: Service, slide_id: str, z: int, x: int, y: int) -> Response:
+    slide = service.catalogue.by_id(slide_id)
+    service.describe(slide)
+    content = service.look(pixels.tile, slide, z, x, y)
+    if content is None:
+        raise ProblemError(404, "no-tile", "the slide has no such tile")
+    return Response(content, headers=_CACHED, media_type="image/jpeg")
+
+
+def _out(service: Service, slide: FoundSlide, until: float = math.inf) -> SlideOut:
+    """A slide as clients see it; looked into before ``until`` only (of the monotonic clock)."""
+    at = f"/v1/slides/{slide.id}"
+    links = [
+        Link(rel="self", href=at, type="application/json"),
+        Link(rel="thumbnail", href=f"{at}/thumbnail", type="image/jpeg"),
+        Link(rel="deep-zoom", href=f"{at}/slide.dzi", type="application/xml"),
+    ]
+    try:
+        described = service.describe(slide) if time.monotonic() < until else service.known(slide) or _NOT_YET
+    except SlideError as error:
+        described = {"error": str(error)}
+    described = {key: value for key, value in described.items() if key != "until"}
+    return SlideOut(id=slide.id, name=slide.name, root=slide.root, links=links, **described)

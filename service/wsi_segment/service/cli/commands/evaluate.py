@@ -1,0 +1,134 @@
+"""Measuring a model on a dataset, or a finished mask against annotations of its slide."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_FEW_CASES = 20
+"""Intervals from fewer say little, and it is said."""
+
+HELP = "Measure a model on a dataset, or a mask against annotations of its slide."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("model", metavar="MODEL|MASK", help="name of a bundled model, model folder, or mask.zarr")
+    parser.add_argument(
+        "manifest",
+        type=Path,
+        metavar="DATA",
+        help="of a model: manifest CSV, its folder, or a folder of a known layout; of a mask: GeoJSON or XML",
+    )
+    parser.add_argument("--grades", action="store_true", help="a mask's classes are grades: add the BACH score")
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
+    )
+    parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: val")
+    parser.add_argument("--overlap", type=float, default=0.25, help="as in segmentation (default: 0.25)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw 12 images with truth and prediction")
+    parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    if args.model.endswith(".zarr"):
+        return _of_mask(args)
+    return _of_model(args)
+
+
+def _of_mask(args: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from wsi_segment.inference.evaluation.mask_scores import evaluate_mask
+    from wsi_segment.service.cli.console import make_bar
+
+    with make_bar(Console(stderr=True, quiet=args.quiet or args.json)) as bar:
+        task = bar.add_task("comparing", total=None, unit="squares")
+        result = evaluate_mask(
+            Path(args.model), args.manifest, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    figures = result.as_dict(args.grades)
+    if args.json:
+        print(json.dumps(figures | {"confusion": result.confusion.tolist()}, indent=2))
+    elif not args.quiet:
+        not_analysed = figures["not_analysed_mm2"]
+        _print_table(f"{figures['annotated_mm2']:.3f} mm² annotated, {not_analysed:.3f} of it not analysed", figures)
+    return 0
+
+
+def _of_model(args: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from wsi_segment.errors import InputError
+    from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+    from wsi_segment.inference.evaluation.contact_sheet import write_sheet
+    from wsi_segment.inference.evaluation.model_scores import evaluate
+    from wsi_segment.inference.evaluation.slide_dataset import read_training_data
+    from wsi_segment.model.card import find_model, write_card
+    from wsi_segment.service.cli.console import make_bar
+    from wsi_segment.service.cli.field_values import parse_changes
+
+    model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))
+    if args.sheet is not None and not any(item.mask for item in dataset.split(args.split)):
+        raise InputError(f"--sheet {args.sheet}: no image of {args.split} has a mask to draw; leave the sheet out")
+    network = OnnxNetwork(model, args.device)
+    console = Console(stderr=True, quiet=args.quiet or args.json)
+    with make_bar(console) as bar:
+        task = bar.add_task(f"evaluating on {args.split}", total=None, unit="images")
+        result = evaluate(
+            dataset,
+            args.split,
+            model.card,
+            network,
+            args.overlap,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    figures = result.as_dict() | {"overlap": args.overlap}
+    if args.sheet is not None:
+        write_sheet(args.sheet, dataset, result, model.card, network, args.overlap)
+    if args.record:
+        metrics = model.card.metrics | {args.split: {"dataset": dataset.name, **figures}}
+        write_card(model.card.model_copy(update={"metrics": metrics}), model.folder)
+    if args.json:
+        print(json.dumps(figures, indent=2))
+    elif not args.quiet:
+        heading = f"{figures['split']}: {figures['images']} images of {figures['cases']} cases have a mask"
+        labelled = sum(image.item.label is not None for image in result.images)
+        _print_table(heading + (f", {labelled} have a label" if labelled else ""), figures)
+    return 0
+
+
+def _print_table(heading: str, figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    def text(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    console, base = Console(highlight=False), figures.get("majority_baseline", {})
+    console.print(heading)
+    table = Table(box=None, pad_edge=False)
+    for title in ("class", "F1", "IoU", "precision", "recall"):
+        table.add_column(title, justify="left" if title == "class" else "right")
+    for name, row in figures["per_class"].items():
+        table.add_row(name, *(text(row[key]) for key in ("f1", "iou", "precision", "recall")))
+    console.print(table)
+    if base:
+        console.print(f"{'':17} model   always {base['class']}")
+    for key in ("lesion_dice", "macro_f1", "micro_f1", "accuracy", "bach_score", "calibration_error", "image_accuracy"):
+        if figures.get(key) is not None:
+            between = ""
+            if interval := figures.get("intervals_95", {}).get(key):
+                few = f", of which there are only {figures['cases']}" if figures["cases"] < _FEW_CASES else ""
+                between = f"   ({interval[0]:.3f} to {interval[1]:.3f} in 95 % of draws of cases{few})"
+            line = f"{key:17} {text(figures[key])}   {text(base.get(key)):5}{between}".rstrip()
+            console.print(line, soft_wrap=True)

@@ -1,0 +1,255 @@
+"""The main job: slides in, masks out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.inference.mask.summary import Summary
+    from wsi_segment.inference.slides.slide import Slide
+    from wsi_segment.service.cli.console import Display
+    from wsi_segment.service.slide_manifest import Order
+
+HELP = "Segment whole-slide images into OME-Zarr masks."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the main job."""
+    add = parser.add_argument
+    add("slides", nargs="*", metavar="SLIDE", help="slide file, folder of DICOM files, or https:// or s3:// address")
+    add("--manifest", type=Path, metavar="CSV", help="more slides: columns slide,mpp,model (the last two optional)")
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="the store to make, if it ends in .zarr and there is one slide; else a folder that gets STEM.zarr",
+    )
+    add("--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)")
+    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none or a wrong one")
+    add("--overlap", type=float, default=0.25, metavar="SHARE", help="of a window with its neighbour (default: 0.25)")
+    add("--tissue", default="otsu", metavar="HOW", help="otsu (default), none (everything), or a GeoJSON file")
+    add("--region", type=Path, metavar="GEOJSON", help="analyse only what lies inside these outlines")
+    add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add("--batch-size", type=int, default=16, metavar="N", help="windows a network call (default: 16)")
+    add("--workers", type=_positive, metavar="N", help="threads (default: one a core)")
+    add("--memory-limit", type=_bytes, metavar="SIZE", help="for the whole process, such as 2G or 800M")
+    add(
+        "--ome-zarr", choices=("0.5", "0.4"), default="0.5", help="0.4 for QuPath, Bio-Formats and OMERO (default: 0.5)"
+    )
+    add("--probabilities", action="store_true", help="keep the probability of each class too")
+    add("--overwrite", action="store_true", help="replace a mask that exists")
+    add("--preview", type=Path, metavar="PNG", help="also draw the mask over the slide (one slide)")
+    add("--geojson", type=Path, metavar="FILE", help="also write outlines for QuPath, packed if .gz (one slide)")
+    add(
+        "--min-area",
+        type=_not_negative,
+        default=0.0,
+        metavar="UM2",
+        help="leave out smaller outlines (default: 0)",
+    )
+    add(
+        "--simplify",
+        type=_not_negative,
+        metavar="UM",
+        help="smooth outlines (default: one of their pixels)",
+    )
+    add("--quiet", action="store_true", help="print nothing but errors")
+    add("--json", action="store_true", help="print the summary as JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is made of a finished mask."""
+
+    preview: Path | None
+    geojson: Path | None
+    min_area_um2: float
+    simplify_um: float | None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment the slides one after another, all cores on each."""
+    from wsi_segment.errors import InputError
+    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.service.cli.console import Display
+    from wsi_segment.service.slide_manifest import make_orders
+
+    orders = make_orders(args.slides, args.manifest, args.out, args.mpp, args.model)
+    single = len(orders) == 1
+    extras = Extras(args.preview, args.geojson, args.min_area, args.simplify)
+    for flag in ("preview", "geojson"):
+        if not single and getattr(args, flag) is not None:
+            raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
+    _check_apart(args, orders)
+    for flag in ("preview", "geojson"):
+        _check_target(flag, getattr(args, flag))
+    choices = Run(
+        overlap=args.overlap,
+        tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
+        region=args.region,
+        device=args.device,
+        batch_size=args.batch_size,
+        workers=args.workers or 0,
+        memory_limit=args.memory_limit,
+        ome_zarr=args.ome_zarr,
+        probabilities=args.probabilities,
+        apply_icc=args.apply_icc,
+        overwrite=args.overwrite,
+    )
+    display = Display(quiet=args.quiet or args.json)
+    if single:
+        summaries, failed = [_segment_one(orders[0], choices, extras, display)], 0
+    else:
+        summaries, failed = _segment_all(orders, choices, extras, display)
+    if args.json:
+        _print_json(summaries, single)
+    return 1 if failed else 0
+
+
+def _check_target(flag: str, path: Path | None) -> None:
+    """Find out before the slide is segmented, not after, that a file cannot be written."""
+    from wsi_segment.errors import InputError
+
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(path.name + ".partial")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--{flag} {path}: cannot be written ({error.strerror}); choose another place") from error
+    if path.is_dir():
+        raise InputError(f"--{flag} {path}: is a folder; give the name of a file")
+
+
+def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
+    """Nothing that is written may take the place of something that is read, or of something else that is written."""
+    from wsi_segment.errors import InputError
+    from wsi_segment.inference.slides.location import is_remote
+    from wsi_segment.inference.slides.slide_files import slide_files
+
+    named = [args.manifest, args.region, None if args.tissue in ("otsu", "none") else Path(args.tissue)]
+    inputs = [path for path in named if path is not None]
+    for order in orders:
+        if not is_remote(order.slide) and order.slide.exists():
+            inputs += [order.slide, *slide_files(order.slide)]
+    taken = {path.resolve(): "is read" for path in inputs}
+    for order in orders:
+        for path in (order.out, order.out.with_name(order.out.name + ".partial")):
+            if path.resolve() in taken:
+                raise InputError(f"--out {order.out}: {taken[path.resolve()]} by this very run; choose another name")
+            taken[path.resolve()] = "is the mask"
+    for flag in ("preview", "geojson"):
+        path = getattr(args, flag)
+        if path is None:
+            continue
+        for there in (path.resolve(), *path.resolve().parents):
+            if there in taken and (there == path.resolve() or taken[there] == "is the mask"):
+                raise InputError(f"--{flag} {path}: {taken[there]} of this very run; choose another name")
+        taken[path.resolve()] = "is written"
+
+
+def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -> Summary:
+    from dataclasses import replace
+
+    from wsi_segment.inference.engine.segment import disk_errors, segment
+    from wsi_segment.inference.mask.geojson import write_geojson
+    from wsi_segment.inference.mask.preview import write_preview
+    from wsi_segment.inference.progress import Progress
+    from wsi_segment.model.card import DEFAULT_MODEL, find_model
+
+    model = find_model(order.model or DEFAULT_MODEL)
+    outlines = 0
+
+    with display.running(order.slide.name) as report:
+
+        def make_extras(slide: Slide, store: Path, summary: Summary) -> None:
+            nonlocal outlines
+            if extras.preview is not None:
+                with disk_errors(extras.preview):
+                    write_preview(extras.preview, slide, summary.mpp, store, model.card, summary.classes)
+            if extras.geojson is not None:
+                with disk_errors(extras.geojson):
+                    outlines = write_geojson(
+                        extras.geojson,
+                        store,
+                        extras.min_area_um2,
+                        extras.simplify_um,
+                        lambda done, total: report(Progress("outlines", done, total)),
+                    )
+
+        own = replace(choices, mpp=order.mpp)
+        summary = segment(order.slide, model, order.out, own, report, before_publishing=make_extras)
+    display.result(summary)
+    if extras.geojson is not None:
+        display.line(f"{extras.geojson}: {outlines} outlines")
+    return summary
+
+
+def _segment_all(orders: list[Order], choices: Run, extras: Extras, display: Display) -> tuple[list[Summary], int]:
+    """All slides; one that fails is reported and the others are done."""
+    from wsi_segment.errors import Cancelled, RunError, WsiSegmentError
+
+    summaries, failed, skipped = [], 0, 0
+    for order in orders:
+        if order.out.exists() and not choices.overwrite:
+            skipped += 1
+            display.line(f"{order.out}: exists already, skipped")
+            continue
+        try:
+            summaries.append(_segment_one(order, choices, extras, display))
+        except Cancelled:
+            raise
+        except WsiSegmentError as error:
+            failed += 1
+            place = "" if str(order.slide) in str(error) else f"{order.slide}: "
+            print(f"wsi-segment: {place}{error}", file=sys.stderr)
+        except Exception as error:
+            failed += 1
+            unexpected = RunError(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
+            print(f"wsi-segment: {unexpected}", file=sys.stderr)
+    display.line(f"{len(summaries)} segmented, {skipped} skipped, {failed} failed")
+    return summaries, failed
+
+
+def _print_json(summaries: list[Summary], single: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    records = [asdict(summary) for summary in summaries]
+    print(json.dumps(records[0] if single else records, indent=2))
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return value
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 10, "M": 20, "G": 30, "T": 40}
+    number, unit = (text[:-1], text[-1].upper()) if text and text[-1].upper() in units else (text, "")
+    try:
+        return int(float(number) * (1 << units.get(unit, 0)))
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 800M or 2G") from None

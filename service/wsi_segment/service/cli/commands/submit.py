@@ -1,0 +1,119 @@
+"""Post slides to a service."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsi_segment.service.client import Client
+
+HELP = "Post slides to a service; with --wait, follow them to the end."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of ``wsi-segment submit``."""
+    add = parser.add_argument
+    add("slides", nargs="*", metavar="SLIDE", help="id, or path as the server sees it (ROOT/below.svs)")
+    add("--manifest", type=Path, metavar="CSV", help="a batch: columns slide,mpp,model (the last two optional)")
+    add("--model", metavar="NAME", help="of the server (default: its default)")
+    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none")
+    add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour")
+    add("--region", type=Path, metavar="GEOJSON", help="segment only inside one polygon")
+    add("--probabilities", action="store_true", help="keep the probability of each class too")
+    add("--priority", type=int, default=0, metavar="N", help="-10 to 10; larger ones come first (default: 0)")
+    add("--wait", action="store_true", help="until all have ended")
+    add_server(parser)
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Which server, and with which key."""
+    server = os.environ.get("WSI_SEGMENT_SERVER", "http://127.0.0.1:8000")
+    parser.add_argument("--server", default=server, metavar="URL", help=f"default: $WSI_SEGMENT_SERVER or {server}")
+    parser.add_argument("--key", default=os.environ.get("WSI_SEGMENT_KEY"), help="default: $WSI_SEGMENT_KEY")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Post, and wait if that is wanted."""
+    from wsi_segment.errors import InputError
+    from wsi_segment.service.cli.optional_dependencies import needs_extra
+
+    with needs_extra("service", "the client"):
+        from wsi_segment.service.client import Client
+
+    if not args.slides and args.manifest is None:
+        raise InputError("no slides were given; name some, or give --manifest CSV")
+    choices = _choices(args)
+    if args.manifest is not None:
+        if choices:
+            raise InputError(
+                f"--{next(iter(choices))} is not for rows of --manifest, which have their own mpp and model; "
+                "leave it out, or post the slides without a manifest"
+            )
+        if not args.manifest.is_file():
+            raise InputError(f"--manifest {args.manifest}: no such file")
+    posted: list[tuple[str, str]] = []
+    with Client(args.server, args.key) as client:
+        try:
+            for slide in args.slides:
+                posted.append(("jobs", client.submit(slide, **choices)["id"]))
+                print(posted[-1][1], flush=True)
+            if args.manifest is not None:
+                posted.append(("batches", client.submit_batch(args.manifest)["id"]))
+                print(posted[-1][1], flush=True)
+            return _wait(client, posted) if args.wait else 0
+        except KeyboardInterrupt:
+            return _interrupted(posted)
+
+
+def _interrupted(posted: list[tuple[str, str]]) -> int:
+    """Say what became of what was posted: the same command would post it once more."""
+    import sys
+
+    from wsi_segment.service.cli.main import EXIT_INTERRUPTED
+
+    if posted:
+        name = posted[-1][1]
+        more = f", as do {len(posted) - 1} before it" if len(posted) > 1 else ""
+        goes_on = f"{name} goes on at the server{more}; see wsi-segment status {name}, and wsi-segment fetch JOB"
+    print(f"wsi-segment: interrupted; {goes_on if posted else 'nothing was posted'}", file=sys.stderr)
+    return EXIT_INTERRUPTED
+
+
+def _choices(args: argparse.Namespace) -> dict[str, Any]:
+    wanted = {name: getattr(args, name) for name in ("model", "mpp", "overlap") if getattr(args, name) is not None}
+    if args.probabilities:
+        wanted["probabilities"] = True
+    if args.region is not None:
+        wanted["region"] = _polygon(args.region)
+    return wanted | ({"priority": args.priority} if args.priority else {})
+
+
+def _polygon(path: Path) -> dict[str, Any]:
+    import json
+
+    from wsi_segment.errors import InputError
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        features = found.get("features", [found])
+        (geometry,) = [feature.get("geometry", feature) for feature in features]
+        return {"type": geometry["type"], "coordinates": geometry["coordinates"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--region {path}: not GeoJSON with one polygon ({error})") from error
+
+
+def _wait(client: Client, posted: list[tuple[str, str]]) -> int:
+    from wsi_segment.service.cli.console import Following
+
+    failed = False
+    for kind, name in posted:
+        with Following(name) as following:
+            for event in client.events(kind, name):
+                following.show(event)
+        ended = client.job(name) if kind == "jobs" else client.batch(name)
+        print(f"{name}: {ended['status']}{': ' + ended['message'] if ended.get('message') else ''}")
+        failed = failed or ended["status"] != "successful"
+    return 1 if failed else 0

@@ -1,0 +1,44 @@
+"""Checking masks that were made before."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "Check masks: metadata, every region's pixels, every level."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("stores", nargs="+", type=Path, metavar="MASK", help="mask that wsi-segment made")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but damage")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the masks one after another; 1 if any is damaged, or of several is no mask."""
+    import sys
+
+    from rich.console import Console
+
+    from wsi_segment.errors import OutputError
+    from wsi_segment.inference.mask.verify import verify
+    from wsi_segment.service.cli.console import make_bar
+
+    damaged = 0
+    for store in args.stores:
+        with make_bar(Console(stderr=True, quiet=args.quiet)) as bar:
+            task = bar.add_task(f"checking {store.name}", total=None, unit="regions")
+            try:
+                found = verify(store, lambda done, total: bar.update(task, completed=done, total=total))  # noqa: B023
+            except OutputError as error:
+                if len(args.stores) == 1:
+                    raise
+                print(f"wsi-segment: {error}", file=sys.stderr)
+                damaged += 1
+                continue
+        damaged += bool(found.damage)
+        for line in found.damage:
+            print(f"wsi-segment: {line}", file=sys.stderr)
+        if not found.damage and not args.quiet:
+            print(f"{store}: whole, {found.regions} regions, {found.levels} levels")
+    return 1 if damaged else 0

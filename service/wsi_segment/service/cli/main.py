@@ -1,0 +1,111 @@
+"""The command line: which command is meant, and how its errors leave the process."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+COMMANDS = (
+    "models", "info", "verify", "train", "evaluate", "export", "experiment",
+    "serve", "submit", "status", "fetch", "keys", "doctor", "qupath",
+)  # fmt: skip
+"""Commands with a name; without one, slides are segmented."""
+
+EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0 done, 2 input at fault, 1 anything else, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "segment"
+    command = importlib.import_module(f"wsi_segment.service.cli.commands.{name}")
+    parser = make_parser(name)
+    if name == "segment" and not arguments:
+        parser.print_help()
+        return EXIT_INPUT
+    args = parser.parse_args(arguments)
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        code = int(command.run(args))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _say("interrupted; what is finished is kept, the same command goes on", EXIT_INTERRUPTED)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return EXIT_FAILED
+        if args.debug:
+            raise
+        return _say(_one_line(error), getattr(error, "exit_code", EXIT_FAILED))
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and end."""
+        self.exit(EXIT_INPUT, f"wsi-segment: {message}; see {self.prog} --help\n")
+
+
+def make_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command; ``segment`` is the one without a name."""
+    command = importlib.import_module(f"wsi_segment.service.cli.commands.{name}")
+    default = name == "segment"
+    parser = _Parser(
+        prog="wsi-segment" if default else f"wsi-segment {name}",
+        description=command.HELP,
+        epilog=_command_list() if default else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    if default:
+        parser.add_argument("--version", action="version", version=_version())
+    return parser
+
+
+def _command_list() -> str:
+    lines = ["other commands (each has its own --help):"]
+    for name in COMMANDS:
+        text = importlib.import_module(f"wsi_segment.service.cli.commands.{name}").HELP.splitlines()[0]
+        lines.append(f"  wsi-segment {name:<10} {text}")
+    return "\n".join(lines)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"wsi-segment {version('wsi-segment')}"
+
+
+def _as_interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _one_line(error: Exception) -> str:
+    if hasattr(error, "exit_code"):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _nobody_reads() -> bool:
+    """Whether what reads standard output, such as ``head``, had enough and ended, which is no error."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return True
+    return False
+
+
+def _say(message: str, code: int) -> int:
+    print(f"wsi-segment: {message}", file=sys.stderr)
+    return code

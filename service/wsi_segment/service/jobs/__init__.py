@@ -1,0 +1,1 @@
+"""The record of jobs: database, queue, events, keys."""

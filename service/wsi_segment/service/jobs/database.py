@@ -1,0 +1,176 @@
+"""The database: SQLite in the data folder, or PostgreSQL by URL; brought up to date when it is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from wsi_segment.errors import InputError
+from wsi_segment.service.jobs.tables import VERSION
+
+SQLITE_FILE = "jobs.sqlite"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_NETWORK_FILES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "ceph", "lustre", "gpfs"}
+_BUSY_SECONDS = 30
+_WRITERS_LOCK = 0x77736973
+"""Key of the advisory lock that PostgreSQL's writers share; any number of our own."""
+
+
+class Database:
+    """Connections to the one database; safe to use from several threads."""
+
+    def __init__(self, data: Path, url: str | None = None) -> None:
+        """Connect; nothing is changed, see :meth:`migrate`.
+
+        Args:
+            data: The service's folder, where an SQLite file lies too; made where it is missing.
+            url: ``postgresql://user:password@host/name``, or None for SQLite.
+
+        Raises:
+            InputError: the URL is wrong, the folder cannot be written to, or lies on a network file system.
+        """
+        self.file: Path | None = None
+        _prepare(data)
+        if url is None:
+            _refuse_network(data)
+            self.file = data / SQLITE_FILE
+            self._engine = create_engine(f"sqlite:///{self.file}", connect_args={"timeout": _BUSY_SECONDS})
+            event.listen(self._engine, "connect", _set_up_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            self._engine = _postgresql(url)
+            event.listen(self._engine, "begin", _begin_postgresql)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end.
+
+        Writers take their turns, on PostgreSQL too: no deadlocks, and numbers become visible in their order.
+        """
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self._engine.connect().execution_options(reads=True) as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to this version; an SQLite file that holds an older one is copied first.
+
+        Raises:
+            InputError: the database cannot be reached, or is of a newer version.
+        """
+        try:
+            before = self.version()
+        except OperationalError as error:
+            raise InputError(f"the database cannot be reached: {_first_line(error)}; see --database") from error
+        if before == VERSION:
+            return
+        from alembic import command  # takes half a second to load, which most starts are spared
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        script = ScriptDirectory.from_config(config)
+        if before is not None and before not in {one.revision for one in script.walk_revisions()}:
+            raise InputError(f"the database is of a newer version ({before}); update wsi-segment")
+        if before is not None and self.file is not None:
+            self._copy(self.file.with_name(f"{SQLITE_FILE}.before-{VERSION}"))
+        with self._engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def version(self) -> str | None:
+        """Of the tables; None where there are none yet."""
+        with self.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+    def state(self) -> str:
+        """What it is and of which version its tables are, for people."""
+        version = self.version()
+        return f"{self._engine.dialect.name}, " + (f"tables of version {version}" if version else "no tables yet")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _copy(self, target: Path) -> None:
+        assert self.file is not None
+        with closing(sqlite3.connect(self.file)) as source, closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+
+
+def _set_up_sqlite(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock at once: one that had read first could not wait for it."""
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if not connection.get_execution_options().get("reads", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+
+
+def _prepare(data: Path) -> None:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe = data / ".probe"
+        probe.touch()
+        probe.unlink(missing_ok=True)  # another process may have done the same at this moment
+    except OSError as error:
+        raise InputError(f"--data {data}: cannot be written to ({error.strerror}); choose another folder") from error
+
+
+def _refuse_network(data: Path) -> None:
+    if (kind := file_system_of(data)) in _NETWORK_FILES:
+        raise InputError(
+            f"--data {data}: lies on {kind}, where SQLite loses data; choose a local folder, or --database postgresql://…"
+        )
+
+
+def file_system_of(path: Path) -> str:
+    """The kind of file system that a folder lies on; empty where the machine does not tell."""
+    if sys.platform == "win32":
+        return ""
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    resolved = path.resolve()
+    return next((mounts[folder] for folder in (resolved, *resolved.parents) if folder in mounts), "")
+
+
+def _postgresql(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InputError("--database: not a URL; it looks like postgresql://user:password@host/name") from error
+    if parsed.get_backend_name() != "postgresql":
+        raise InputError(
+            f"--database: {parsed.get_backend_name()} is not supported; use postgresql://…, or none for SQLite"
+        )
+    try:
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10)
+    except ModuleNotFoundError as error:
+        raise InputError("--database: PostgreSQL needs: pip install wsi-segment[postgresql]") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).strip().splitlines()[0]

@@ -1,0 +1,76 @@
+"""What happened to jobs, in one order: written with the change itself, read again by whoever was away.
+
+Writers take their turns, so that numbers become visible in their order: who has seen number n has seen all before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.tables import counters, events
+
+Kind = Literal["accepted", "running", "progress", "paused", "successful", "failed", "dismissed", "removed"]
+LAST_KINDS = frozenset({"successful", "failed", "dismissed", "removed"})
+"""After which it may be that nothing more comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one job."""
+
+    number: int
+    job: str
+    batch: str | None
+    time: float
+    kind: Kind
+    data: dict[str, Any]
+
+
+def next_numbers(connection: Connection, name: str, count: int = 1) -> int:
+    """The first of some consecutive numbers."""
+    last = connection.execute(
+        update(counters)
+        .where(counters.c.name == name)
+        .values(value=counters.c.value + count)
+        .returning(counters.c.value)
+    ).scalar_one()
+    return int(last) - count + 1
+
+
+def append_events(
+    connection: Connection, kind: Kind, happened: Sequence[tuple[str, str | None, dict[str, Any]]]
+) -> None:
+    """Note that something happened to jobs: (job, batch, data) each."""
+    if not happened:
+        return
+    first, now = next_numbers(connection, "events", len(happened)), time.time()
+    rows = [
+        {"number": first + i, "job": job, "batch": batch, "time": now, "kind": kind, "data": data}
+        for i, (job, batch, data) in enumerate(happened)
+    ]
+    connection.execute(insert(events), rows)
+
+
+def read_events(
+    database: Database, after: int, job: str | None = None, batch: str | None = None, limit: int = 1000
+) -> list[Event]:
+    """Events with larger numbers, in their order: of a job, of a batch, or of all."""
+    query = select(events).where(events.c.number > after).order_by(events.c.number).limit(limit)
+    if job is not None:
+        query = query.where(events.c.job == job)
+    if batch is not None:
+        query = query.where(events.c.batch == batch)
+    with database.read() as connection:
+        return [Event(**row._mapping) for row in connection.execute(query)]
+
+
+def last_number(database: Database) -> int:
+    """The largest number there is; 0 for none."""
+    with database.read() as connection:
+        return connection.execute(select(func.max(events.c.number))).scalar() or 0

@@ -1,0 +1,216 @@
+"""The worker's side of the job table: claims with a lease, and writes that only the owner can make.
+
+A claim raises the job's fence. Every write of a worker names the fence that it got; where the job was given to another
+meanwhile nothing is written, and the worker stops.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+from sqlalchemy import ColumnElement, Connection, case, select, update
+
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.events import Kind, append_events
+from wsi_segment.service.jobs.job_table import Job, Status
+from wsi_segment.service.jobs.tables import jobs
+
+LEASE_SECONDS = 30.0
+RENEW_SECONDS = 10.0
+MOST_CRASHES = 3
+"""So often in a row may workers end while they work on a job, with nothing more of it finished; then it is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What a worker knows of its claim."""
+
+    held: bool
+    """False: the job was given to another, or ended."""
+    cancelled: bool
+
+
+class LostJobError(Exception):
+    """The job belongs to another worker now."""
+
+
+def owner_name(pid: int, token: str) -> str:
+    """Host, process and the token that the process was started with: no two processes ever share it."""
+    return f"{socket.gethostname()}/{pid}/{token}"
+
+
+class Queue:
+    """Claims jobs for one worker, and records what became of them."""
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database, self._owner = database, owner
+
+    def claim(self) -> Job | None:
+        """The next job by priority and turn, or None; it is the caller's for ``LEASE_SECONDS``."""
+        now = time.time()
+        with self._database.write() as connection:
+            free(connection, jobs.c.lease < now, "its host was lost")
+            waiting = (
+                select(jobs.c.id)
+                .where(jobs.c.status == "accepted")
+                .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.number)
+                .limit(1)
+            )
+            row = connection.execute(
+                update(jobs)
+                .where(jobs.c.id == waiting.scalar_subquery())
+                .values(
+                    status="running",
+                    owner=self._owner,
+                    lease=now + LEASE_SECONDS,
+                    fence=jobs.c.fence + 1,
+                    started=case((jobs.c.started.is_(None), now), else_=jobs.c.started),
+                    message="",
+                )
+                .returning(jobs)
+            ).first()
+            if row is None:
+                return None
+            append_events(connection, "running", [(row.id, row.batch, {})])
+        return Job(**row._mapping)
+
+    def look(self, job: Job) -> Ownership:
+        """Whether a claimed job is still the caller's, and wanted."""
+        with self._database.read() as connection:
+            row = connection.execute(select(jobs.c.cancel).where(self._mine(job))).first()
+        return Ownership(row is not None, row is not None and row.cancel is not None)
+
+    def renew(self, job: Job) -> None:
+        """Keep a job for another ``LEASE_SECONDS``.
+
+        Raises:
+            LostJobError: it is another's.
+        """
+        self._write(job, None, {}, lease=time.time() + LEASE_SECONDS)
+
+    def progress(self, job: Job, stage: str, done: int, total: int, kept: int | None = None) -> None:
+        """Tell how far a job is; see :meth:`renew`.
+
+        Args:
+            job: That was claimed.
+            stage: Of the engine, or of what follows it.
+            done: Of that stage.
+            total: Of that stage.
+            kept: Windows that this run found finished, where that is known by now. If they are more than the last run
+                had found, a crash between the two was the first of its row: a long job outlives many a power cut, while
+                one that takes its host along gets no further, and is given up.
+        """
+        data = {"stage": stage, "done": done, "total": total}
+        row: dict[str, Any] = {**data, "lease": time.time() + LEASE_SECONDS}
+        if kept is not None:
+            further = (jobs.c.kept < kept) & (jobs.c.crashes > 1)
+            row |= {"kept": kept, "crashes": case((further, 1), else_=jobs.c.crashes)}
+        self._write(job, "progress", data, **row)
+
+    def end(self, job: Job, status: Status, message: str = "") -> None:
+        """Record a job's end; see :meth:`renew`."""
+        data = {"message": message} if message else {}
+        kind: Kind = status
+        self._write(
+            job, kind, data, status=status, message=message, owner=None, lease=None, finished=time.time(), stage=""
+        )
+
+    def release(self, job: Job, message: str, crashed: bool = False) -> None:
+        """Give a job back unfinished; what is done of it is kept by the engine."""
+        with self._database.write() as connection:
+            if crashed:
+                free(connection, self._mine(job), message)
+            else:
+                _requeue(connection, self._mine(job), message, 0)
+
+    def _mine(self, job: Job) -> ColumnElement[bool]:
+        return (jobs.c.id == job.id) & (jobs.c.fence == job.fence) & (jobs.c.status == "running")
+
+    def _write(self, job: Job, kind: Kind | None, data: dict[str, Any], **values: Any) -> None:
+        with self._database.write() as connection:
+            if connection.execute(update(jobs).where(self._mine(job)).values(values)).rowcount == 0:
+                raise LostJobError(job.id)
+            if kind is not None:
+                append_events(connection, kind, [(job.id, job.batch, data)])
+
+
+def free(connection: Connection, which: ColumnElement[bool], reason: str, crashed: bool = True) -> None:
+    """Take running jobs from workers that ended: again into the queue, or to an end that was due.
+
+    Args:
+        connection: In a transaction that writes.
+        which: The jobs.
+        reason: Why the worker ended, for the job's message.
+        crashed: Whether the job may be to blame.
+    """
+    running = (jobs.c.status == "running") & which
+    _finish(connection, running & jobs.c.cancel.is_not(None), "dismissed", "cancelled")
+    if not crashed:
+        _requeue(connection, running, reason, 0)
+        return
+    # the count begins anew where more was finished meanwhile, see Queue.progress
+    spent = f"the worker ended {MOST_CRASHES} times while it was at work on this slide: {reason}"
+    _finish(connection, running & (jobs.c.crashes >= MOST_CRASHES - 1), "failed", spent)
+    _requeue(connection, running, reason, 1)
+
+
+def free_dead_owners(database: Database) -> int:
+    """Free the jobs whose owners were processes of this host and are no more; how many that were."""
+    with database.read() as connection:
+        owners = {row.owner for row in connection.execute(select(jobs.c.owner).where(jobs.c.status == "running"))}
+    dead = [owner for owner in owners if owner is not None and not _is_alive(owner)]
+    return free_owners(database, dead, "it was stopped")
+
+
+def free_owners(database: Database, owners: Iterable[str], reason: str, crashed: bool = True) -> int:
+    """Free the jobs of owners that ended; how many that were.
+
+    Args:
+        database: Of the jobs.
+        owners: That ended.
+        reason: Why, for the jobs' messages.
+        crashed: False where the service ended them itself, for which no job is to blame.
+    """
+    which = jobs.c.owner.in_(list(owners))
+    with database.write() as connection:
+        count = len(connection.execute(select(jobs.c.id).where(jobs.c.status == "running", which)).all())
+        if count:
+            free(connection, which, reason, crashed)
+    return count
+
+
+def _is_alive(owner: str) -> bool:
+    """False only for processes of this host that ended."""
+    host, pid, token = owner.rsplit("/", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        return token in psutil.Process(int(pid)).cmdline()  # a zombie has none
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def _finish(connection: Connection, which: ColumnElement[bool], status: Status, message: str) -> None:
+    rows = connection.execute(
+        update(jobs)
+        .where(which)
+        .values(status=status, message=message, owner=None, lease=None, finished=time.time(), stage="")
+        .returning(jobs.c.id, jobs.c.batch)
+    ).all()
+    kind: Kind = status
+    append_events(connection, kind, [(row.id, row.batch, {"message": message}) for row in rows])
+
+
+def _requeue(connection: Connection, which: ColumnElement[bool], message: str, crashes: int) -> None:
+    rows = connection.execute(
+        update(jobs)
+        .where(which)
+        .values(status="accepted", message=message, owner=None, lease=None, crashes=jobs.c.crashes + crashes)
+        .returning(jobs.c.id, jobs.c.batch)
+    ).all()
+    append_events(connection, "paused", [(row.id, row.batch, {"message": message}) for row in rows])

@@ -1,0 +1,253 @@
+"""One job, done: the engine's own call, then outlines and a picture, while its lease is kept."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from wsi_segment.errors import Cancelled, InputError, RunError
+from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.preview import write_preview
+from wsi_segment.inference.mask.summary import ClassArea
+from wsi_segment.inference.progress import Progress
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.model.card import Model
+from wsi_segment.service.jobs.job_table import Job
+from wsi_segment.service.jobs.queue import LEASE_SECONDS, RENEW_SECONDS, LostJobError, Queue
+from wsi_segment.service.redaction import without_paths
+from wsi_segment.service.workers.outline_index import has_objects, write_objects
+from wsi_segment.service.workers.result_files import ResultFiles
+from wsi_segment.service.workers.slide_catalogue import Catalogue, FoundSlide
+from wsi_segment.service.workers.trusted_models import TrustedModels
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.25
+"""How often a running job looks whether it was cancelled."""
+PROGRESS_SECONDS = 1.0
+FULL_DISK_SECONDS = 30.0
+"""How long a worker begins nothing after a disk was full."""
+
+
+class Workshop:
+    """Does jobs, one at a time."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        catalogue: Catalogue,
+        models: TrustedModels,
+        data: Path,
+        run: Run,
+        stopping: threading.Event,
+    ) -> None:
+        """A workshop.
+
+        Args:
+            queue: Where jobs come from and are reported to.
+            catalogue: Where slides are.
+            models: What may be run.
+            data: The service's folder.
+            run: Choices that jobs do not make: threads, memory, device.
+            stopping: Set when the process shall end: the job at hand is given back.
+        """
+        self._queue, self._catalogue, self._models, self._data = queue, catalogue, models, data
+        self._run, self._stopping = run, stopping
+
+    def do(self, job: Job) -> None:
+        """Do a claimed job and record how it ended."""
+        watch = _Watch(self._queue, job, self._stopping)
+        slide: FoundSlide | None = None
+        try:
+            with _full_disk_told():
+                slide = self._catalogue.by_id(job.slide)
+                with watch.running():
+                    self._make(job, slide, watch)
+                self._queue.end(job, "successful")
+        except LostJobError:
+            log.warning("lost to another worker", extra={"job": job.id})
+        except Cancelled:
+            if watch.cancelled:
+                self._try_to_end(job, "dismissed", "cancelled")
+            elif not watch.lost:
+                self._queue.release(job, "the service was stopped; the job goes on with it")
+        except _DiskFullError:
+            self._wait_for_space(job)
+        except InputError as error:
+            self._try_to_end(job, "failed", self._for_clients(error, slide))
+        except MemoryError:
+            self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see --worker-memory")
+        except RunError as error:
+            self._queue.release(job, self._for_clients(error, slide), crashed=True)
+        except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's
+            raise
+        except Exception as error:
+            log.exception("unexpected", extra={"job": job.id})
+            self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
+
+    def _wait_for_space(self, job: Job) -> None:
+        """No job is to blame for a full disk: this one goes on when there is room, and nothing is begun meanwhile."""
+        log.error("the disk is full, or a quota is spent; the job waits", extra={"job": job.id})
+        given_back = False
+        while not given_back:
+            try:
+                self._queue.release(job, "the disk is full, or a quota is spent; the job goes on when there is room")
+                given_back = True
+            except SQLAlchemyError:
+                log.exception("the job table cannot be written to", extra={"job": job.id})
+            if self._stopping.wait(FULL_DISK_SECONDS):
+                return
+
+    def _for_clients(self, error: Exception, slide: FoundSlide | None) -> str:
+        folders = [self._data.resolve(), *self._catalogue.folders, *self._models.folders]
+        return without_paths(str(error), folders, None if slide is None else slide.location)
+
+    def _try_to_end(self, job: Job, status: Any, message: str) -> None:
+        try:
+            self._queue.end(job, status, message)
+        except LostJobError:
+            log.warning("lost to another worker", extra={"job": job.id})
+
+    def _make(self, job: Job, slide: FoundSlide, watch: _Watch) -> None:
+        """All files of a job's result; what is there already is kept."""
+        model = self._models.get(job.parameters.get("model"))
+        files = ResultFiles.of(self._data, job)
+        files.folder.mkdir(parents=True, exist_ok=True)
+        files.wait_for_writer(LEASE_SECONDS)
+        if not files.store.exists():
+            watch.stage("opening")
+            segment(slide.location, model, files.store, self._run_of(job, files), watch.report, watch.stop)
+        files.remove_partial()
+        watch.stage("outlines")
+        if not has_objects(files.folder):
+            write_objects(files.folder, files.store, watch.raise_if_stopped)
+        if not files.preview.exists():
+            self._draw(slide, model, files)
+
+    def _run_of(self, job: Job, files: ResultFiles) -> Run:
+        from dataclasses import replace
+
+        wanted = {
+            key: job.parameters[key]
+            for key in ("mpp", "overlap", "tissue", "probabilities", "ome_zarr")
+            if job.parameters.get(key) is not None
+        }
+        if job.parameters.get("region") is not None:
+            files.region.write_text(json.dumps(job.parameters["region"]), encoding="utf-8")
+            wanted["region"] = files.region
+        # what another version began is begun anew; what is finished is never replaced, see _make
+        return replace(self._run, overwrite=True, **wanted)
+
+    @staticmethod
+    def _draw(slide: FoundSlide, model: Model, files: ResultFiles) -> None:
+        summary = files.read_summary()
+        opened = open_slide(slide.location)
+        beside = files.preview.with_suffix(".partial")
+        try:
+            areas = tuple(ClassArea(**area) for area in summary["classes"])
+            write_preview(beside, opened, summary["mpp"], files.store, model.card, areas)
+        finally:
+            opened.close()
+        beside.replace(files.preview)
+
+
+class _DiskFullError(Exception):
+    """A disk is full or a quota is spent, whichever library met it."""
+
+
+@contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """Errors that come of a full disk, in one kind."""
+    try:
+        yield
+    except Exception as error:
+        if _is_disk_full(error):
+            raise _DiskFullError from error
+        raise
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a full disk or a spent quota, at whatever remove."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
+class _Watch:
+    """Keeps a job's lease, tells its progress, and sets ``stop`` when it is cancelled, lost, or the process ends."""
+
+    def __init__(self, queue: Queue, job: Job, stopping: threading.Event) -> None:
+        self._queue, self._job, self._stopping = queue, job, stopping
+        self.stop = threading.Event()
+        self.cancelled = self.lost = False
+        self._over = threading.Event()
+        self._latest = Progress("tissue", 0, 0)
+        self._stage = "opening"
+
+    def report(self, progress: Progress) -> None:
+        """Told by the engine; the thread passes it on."""
+        self._latest, self._stage = progress, progress.stage
+
+    def stage(self, name: str) -> None:
+        """A stage that the engine does not report."""
+        self._stage = name
+
+    def raise_if_stopped(self) -> None:
+        """End what the engine does not do."""
+        if self.stop.is_set():
+            raise Cancelled("stopped")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Watch for as long as this lasts."""
+        thread = threading.Thread(target=self._keep_watch, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _keep_watch(self) -> None:
+        told, told_at, renewed_at = ("", -1, -1), 0.0, time.monotonic()
+        while not self._over.wait(LOOK_SECONDS):
+            if self._stopping.is_set():
+                self.stop.set()
+            try:
+                seen = self._queue.look(self._job)
+                if not seen.held or seen.cancelled:
+                    self.lost, self.cancelled = not seen.held, seen.cancelled
+                    self.stop.set()
+                    if self.lost:
+                        return
+                now = time.monotonic()
+                latest = self._latest
+                news = (self._stage, latest.done, latest.total)
+                kept = latest.kept if latest.stage == "segment" else None
+                if news != told and now - told_at >= PROGRESS_SECONDS:
+                    self._queue.progress(self._job, *news, kept)
+                    told, told_at, renewed_at = news, now, now
+                elif now - renewed_at >= RENEW_SECONDS:
+                    self._queue.renew(self._job)
+                    renewed_at = now
+            except LostJobError:
+                self.lost = True
+                self.stop.set()
+                return
+            except Exception:  # the database is away: the lease may run out, the work goes on meanwhile
+                log.exception("the job table cannot be reached", extra={"job": self._job.id})

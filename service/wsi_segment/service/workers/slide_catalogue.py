@@ -1,0 +1,258 @@
+"""The slides that a server may open: those under its roots, by ids that tell nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
+from sqlalchemy import select
+
+from wsi_segment.errors import InputError, SlideError
+from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.slide_files import slide_files
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.tables import slides
+from wsi_segment.service.jobs.upserting import insert_missing
+
+SUFFIXES = frozenset(
+    [
+        ".svs",
+        ".tif",
+        ".tiff",
+        ".ndpi",
+        ".vms",
+        ".vmu",
+        ".scn",
+        ".mrxs",
+        ".svslide",
+        ".bif",
+        ".dcm",
+        ".btf",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+    ]
+)
+UPLOADS = "uploads"
+"""Name of the root that uploads go to."""
+_SECRET_FILE = "slides.secret"
+_NAMING_KEYS = ("FILE_", "INDEXFILE", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE", "MACROIMAGE")
+"""Beginnings of the keys by which MIRAX, then Hamamatsu, name files."""
+_LARGEST_KEY_FILE = 1 << 20
+"""Bytes; OpenSlide reads no larger one either."""
+
+
+class UnknownSlideError(InputError):
+    """A slide is not there, or must not be read: no client is told which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder whose slides may be opened, or the beginning of addresses that may."""
+
+    name: str
+    location: Path
+    """With all symbolic links resolved."""
+    given: str
+    """As the user wrote it, made absolute."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSlide:
+    """A slide under a root."""
+
+    id: str
+    root: str
+    path: str
+    """Below the root, with ``/``."""
+    location: Path
+    files: tuple[Path, ...]
+    """All that a library opens with it; none of a remote slide are known."""
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return PurePosixPath(self.path).name
+
+
+def parse_roots(texts: Sequence[str], uploads: Path | None = None) -> tuple[Root, ...]:
+    """Roots from ``PATH``, ``NAME=PATH`` or ``NAME=https://…``.
+
+    Raises:
+        InputError: a folder is missing, or two have the same name.
+    """
+    found: list[Root] = []
+    for text in texts:
+        name, separator, rest = text.partition("=")
+        if not separator or "/" in name or "\\" in name:
+            name, rest = "", text
+        location = slide_location(rest)
+        if not is_remote(location):
+            if not location.is_dir():
+                raise InputError(f"--root {rest}: no such folder")
+            rest, location = str(location.absolute()), location.resolve()
+        found.append(Root(name or location.name or "root", location, rest))
+    if uploads is not None:
+        found.append(Root(UPLOADS, uploads.resolve(), str(uploads.absolute())))
+    names = [root.name for root in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"--root: two roots are called {twice}; give one another name, as NAME=PATH")
+    return tuple(found)
+
+
+class Catalogue:
+    """Finds slides by id, by path, and by listing; refuses all that leaves the roots."""
+
+    def __init__(self, database: Database, roots: Sequence[Root], secret: bytes) -> None:
+        self._database, self.roots, self._secret = database, tuple(roots), secret
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The places of all roots, which clients are not told."""
+        return tuple(place for root in self.roots for place in (root.location, Path(root.given)))
+
+    def by_id(self, slide_id: str) -> FoundSlide:
+        """The slide of an id.
+
+        Raises:
+            UnknownSlideError: there is none, any longer, under the roots.
+        """
+        unknown = f"slide {slide_id} is unknown; GET /v1/slides lists those there are"
+        with self._database.read() as connection:
+            row = connection.execute(select(slides.c.root, slides.c.path).where(slides.c.id == slide_id)).first()
+        root = next((root for root in self.roots if row is not None and root.name == row.root), None)
+        if row is None or root is None:
+            raise UnknownSlideError(unknown)
+        try:
+            return self._checked(root, row.path)
+        except UnknownSlideError as error:  # which names the file, and tells missing from forbidden
+            raise UnknownSlideError(unknown) from error
+
+    def by_path(self, text: str) -> FoundSlide:
+        """The slide of a path or address as the server sees it, or ``ROOT/path/below``.
+
+        Raises:
+            UnknownSlideError: it is missing, or not under a root; which of them is not told.
+        """
+        for root in self.roots:
+            for prefix in (f"{root.given.rstrip('/')}/", f"{root.location}/", f"{root.name}/"):
+                if text.startswith(prefix):
+                    try:
+                        return self._checked(root, text.removeprefix(prefix))
+                    except UnknownSlideError:
+                        continue
+        raise UnknownSlideError("the path is no slide under the server's roots; check the path map, and --root")
+
+    def below(self, root: Root, prefix: str = "") -> Iterator[FoundSlide]:
+        """All slides of a folder root whose path below it begins with ``prefix``, in the order of their paths."""
+        if is_remote(root.location):
+            return
+        for path in _slides_in(root.location, ""):
+            if path.startswith(prefix):
+                try:
+                    yield self._checked(root, path)
+                except UnknownSlideError:
+                    continue
+
+    def names(self, ids: Collection[str]) -> dict[str, str]:
+        """File names of the slides of some ids; those of slides under no root are left out."""
+        known = select(slides.c.id, slides.c.path).where(
+            slides.c.id.in_(ids), slides.c.root.in_([root.name for root in self.roots])
+        )
+        with self._database.read() as connection:
+            return {row.id: PurePosixPath(row.path).name for row in connection.execute(known)}
+
+    def remember(self, found: Sequence[FoundSlide]) -> None:
+        """Note ids, so that :meth:`by_id` knows them."""
+        rows = [{"id": one.id, "root": one.root, "path": one.path} for one in found]
+        if rows:
+            with self._database.write() as connection:
+                insert_missing(connection, slides, rows)
+
+    def _checked(self, root: Root, path: str) -> FoundSlide:
+        """A slide of which every file lies under the root after symbolic links."""
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in path:
+            raise UnknownSlideError(f"{path!r} is not a path below a root")
+        location = root.location.joinpath(*parts)
+        normal = "/".join(parts)
+        files: tuple[Path, ...] = ()
+        if not is_remote(location):
+            try:
+                files = companions(location)
+                for file in {location, *files}:
+                    if not file.resolve(strict=True).is_relative_to(root.location):
+                        raise UnknownSlideError("a file of the slide lies outside of its root")
+            except (OSError, RuntimeError, ValueError, SlideError) as error:
+                raise UnknownSlideError(f"{normal}: no such slide") from error
+        digest = hmac.new(self._secret, f"{root.name}/{normal}".encode(), hashlib.sha256)
+        return FoundSlide(digest.hexdigest()[:24], root.name, normal, location, files)
+
+
+def companions(location: Path) -> tuple[Path, ...]:
+    """Every file that a library opens with a slide; found without a library that decodes slides.
+
+    Raises:
+        SlideError: there is none, or a file that names others names one elsewhere.
+    """
+    files = slide_files(location)
+    for file in files:
+        if file.suffix.lower() in (".ini", ".vms", ".vmu"):
+            _refuse_paths(file)
+    if location.suffix.lower() in (".vms", ".vmu"):
+        return (*files, *(part for part in location.parent.iterdir() if part.is_file()))
+    return files
+
+
+def _refuse_paths(file: Path) -> None:
+    """Key files of MIRAX and Hamamatsu name files beside them; one that names others is hostile."""
+    if (size := file.stat().st_size) > _LARGEST_KEY_FILE:
+        raise SlideError(f"{file.name}: a key file of {size} bytes is none")
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):  # as GLib does, and at nothing else
+        key, _, value = line.partition("=")
+        names_file = key.strip().upper().startswith(_NAMING_KEYS)
+        if names_file and ("/" in value or "\\" in value or ".." in value):
+            raise SlideError(f"{file.name}: names a file in another folder")
+
+
+def _slides_in(folder: Path, below: str) -> Iterator[str]:
+    """Paths below a root; a folder of DICOM files is one slide, folders of MIRAX data are none."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        return
+    if any(entry.name.lower().endswith(".dcm") for entry in entries):
+        if below:
+            yield below
+        entries = [entry for entry in entries if not entry.name.lower().endswith(".dcm")]
+    beside_mirax = {Path(entry.name).stem for entry in entries if entry.name.lower().endswith(".mrxs")}
+    for entry in entries:
+        path = f"{below}/{entry.name}" if below else entry.name
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in beside_mirax and not entry.name.endswith(".zarr"):
+                yield from _slides_in(folder / entry.name, path)
+        elif Path(entry.name).suffix.lower() in SUFFIXES:
+            yield path
+
+
+def read_secret(data: Path) -> bytes:
+    """The key of slide ids, made once for a data folder and readable by its owner only."""
+    file = data / _SECRET_FILE
+    with FileLock(data / f"{_SECRET_FILE}.lock"):
+        if not file.exists():
+            beside = file.with_suffix(".partial")  # a server may be killed while it writes
+            beside.unlink(missing_ok=True)
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
+                made.write(secrets.token_bytes(32))
+            beside.rename(file)
+    return file.read_bytes()

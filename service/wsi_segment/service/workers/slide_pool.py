@@ -1,0 +1,232 @@
+"""Slides looked into by child processes: what they are, their tiles and thumbnails. Never in the API's own process."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from typing import Any
+
+import pebble
+
+from wsi_segment.errors import SlideError
+from wsi_segment.service.logs import form_in_use, set_up_logs
+
+TILE = 256
+THUMBNAIL = 1024
+"""Longest side of a thumbnail that may be asked for."""
+_SECONDS = 20.0
+"""A look into a slide that takes longer is ended, with its process."""
+_OUTLINE_SECONDS = 3600.0
+_MOST_CALLS, _MOST_OUTLINES = 24, 4
+"""That may wait at once, a thread of the server each; it has 40, and the others are for what needs no pixels."""
+_MOST_OPEN = 8
+_QUALITY = 85
+
+log = logging.getLogger(__name__)
+
+
+class UnsureSlideError(SlideError):
+    """A slide could not be read this time, which may be the machine's fault."""
+
+
+class BusyError(Exception):
+    """So many wait for the processes that one more would only hold up the server."""
+
+
+class PixelPool:
+    """A few processes that open slides, and one for outlines; one that crashes or hangs is replaced."""
+
+    def __init__(self, processes: int, memory: int) -> None:
+        """A pool.
+
+        Args:
+            processes: How many.
+            memory: Cap of each, bytes.
+        """
+        import multiprocessing
+
+        context = multiprocessing.get_context("spawn")
+
+        def make(count: int) -> pebble.ProcessPool:
+            return pebble.ProcessPool(
+                max_workers=count, initializer=_begin, initargs=(memory, form_in_use()), context=context
+            )
+
+        self._pool, self._outlines = make(processes), make(1)  # processes begin with the first call
+        self._calls, self._outline_calls = threading.Semaphore(_MOST_CALLS), threading.Semaphore(_MOST_OUTLINES)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of a function of this module; waits for it.
+
+        Raises:
+            SlideError: the slide is at fault.
+            UnsureSlideError: it took too long, or crashed the process.
+            BusyError: too many wait.
+        """
+        return _call(self._pool, self._calls, _SECONDS, function, *arguments)
+
+    def outline(self, folder: Path, store: Path) -> None:
+        """Write the outlines of a mask that came without; waits for it, up to an hour. See :meth:`call`."""
+        _call(self._outlines, self._outline_calls, _OUTLINE_SECONDS, outline, folder, store)
+
+    def close(self) -> None:
+        """End all processes."""
+        for pool in (self._pool, self._outlines):
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join(10)
+
+
+def _call(
+    pool: pebble.ProcessPool,
+    free: threading.Semaphore,
+    seconds: float,
+    function: Callable[..., Any],
+    *arguments: Any,
+) -> Any:
+    if not free.acquire(blocking=False):
+        raise BusyError("too many requests wait for pixels; try again in a moment")
+    try:
+        return pool.schedule(_guarded, args=(function, *arguments), timeout=seconds).result()
+    except FutureTimeoutError as error:
+        raise UnsureSlideError("the slide takes too long to be read; try again") from error
+    except pebble.ProcessExpired as error:
+        raise UnsureSlideError("the slide cannot be read: the library that decodes it crashed") from error
+    except MemoryError as error:
+        raise UnsureSlideError("the slide needs too much memory to be read") from error
+    finally:
+        free.release()
+
+
+def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> Any:
+    """What runs in a child process: decoders raise whatever they like, and a slide that failed is not kept open."""
+    try:
+        return function(location, *arguments)
+    except Exception as error:
+        _forget_all()
+        if isinstance(error, SlideError | MemoryError):
+            raise
+        log.exception("a slide cannot be read")
+        raise SlideError("the slide cannot be read: its decoder failed; is the file whole?") from error
+
+
+def describe(location: Path) -> dict[str, Any]:
+    """Size, pixel size and levels of a slide; JSON. Runs in a child process."""
+    slide = _opened(location)
+    size = slide.pixel_size
+    zooms = _zooms(slide.bounds.width, slide.bounds.height)
+    return {
+        "width": slide.bounds.width,
+        "height": slide.bounds.height,
+        "origin": [slide.bounds.x0, slide.bounds.y0],
+        "mpp": None if size is None else size.mpp,
+        "mpp_x": None if size is None else size.x,
+        "mpp_y": None if size is None else size.y,
+        "mpp_source": None if size is None else size.source,
+        "reader": slide.reader,
+        "levels": [
+            {
+                "downsample": 2**z,
+                "width": max(1, math.ceil(slide.bounds.width / 2**z)),
+                "height": max(1, math.ceil(slide.bounds.height / 2**z)),
+            }
+            for z in range(zooms)
+        ],
+    }
+
+
+def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
+    """A tile of a slide as JPEG, ``2**z`` level-0 pixels a pixel; None outside. Runs in a child process."""
+    from wsi_segment.inference.grid.box import Box
+    from wsi_segment.inference.slides.frame import mask_frame
+    from wsi_segment.inference.slides.pixels import PixelSource
+
+    slide = _opened(location)
+    if z >= _zooms(slide.bounds.width, slide.bounds.height):
+        return None
+    width, height = (max(1, math.ceil(side / 2**z)) for side in (slide.bounds.width, slide.bounds.height))
+    box = Box(x * TILE, y * TILE, x * TILE + TILE, y * TILE + TILE).intersect(Box(0, 0, width, height))
+    if box.empty:
+        return None
+    return _jpeg(PixelSource(slide, mask_frame(slide, 1.0, float(2**z))).read(box))
+
+
+def thumbnail(location: Path, longest: int) -> bytes:
+    """The whole slide as JPEG. Runs in a child process."""
+    from PIL import Image
+
+    from wsi_segment.inference.slides.frame import mask_frame
+    from wsi_segment.inference.slides.pixels import PixelSource, read_whole
+
+    slide = _opened(location)
+    side = max(slide.bounds.width, slide.bounds.height)
+    pixels = read_whole(PixelSource(slide, mask_frame(slide, 1.0, max(1.0, side / longest))))
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest, longest))
+    return _encoded(image)
+
+
+def outline(folder: Path, store: Path) -> int:
+    """Write the outlines of a mask that came without. Runs in a child process."""
+    from wsi_segment.service.workers.outline_index import has_objects, write_objects
+
+    return 0 if has_objects(folder) else write_objects(folder, store)
+
+
+_open: OrderedDict[Path, Any] = OrderedDict()
+
+
+def _begin(memory: int, form: str) -> None:
+    import os
+
+    set_up_logs(form)
+
+    from wsi_segment.service.workers.worker import cap_memory
+
+    cap_memory(memory)
+    # what takes long to load does so before the clock of a slide runs
+    from wsi_segment.inference.slides import open, pixels  # noqa: F401
+
+    if hasattr(os, "nice"):
+        os.nice(5)
+
+
+def _opened(location: Path) -> Any:
+    from wsi_segment.inference.slides.open import open_slide
+
+    stat = location.stat() if isinstance(location, Path) else None
+    key = Path(f"{location}\0{None if stat is None else (stat.st_size, stat.st_mtime_ns)}")
+    if key in _open:
+        _open.move_to_end(key)
+        return _open[key]
+    while len(_open) >= _MOST_OPEN:
+        _open.popitem(last=False)[1].close()
+    _open[key] = open_slide(location)
+    return _open[key]
+
+
+def _forget_all() -> None:
+    while _open:
+        _open.popitem()[1].close()
+
+
+def _zooms(width: int, height: int) -> int:
+    """Levels from the slide's own pixels down to a single tile."""
+    return max(1, math.ceil(math.log2(max(width, height) / TILE)) + 1)
+
+
+def _jpeg(pixels: Any) -> bytes:
+    from PIL import Image
+
+    return _encoded(Image.fromarray(pixels))
+
+
+def _encoded(image: Any) -> bytes:
+    held = io.BytesIO()
+    image.save(held, format="JPEG", quality=_QUALITY)
+    return held.getvalue()

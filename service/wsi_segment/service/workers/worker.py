@@ -1,0 +1,149 @@
+"""A worker process: claims jobs and does them, until its parent says stop or is gone.
+
+A decoder that crashes takes a worker with it and nothing else. The argument is a token by which the process is told
+from others that had its number. The configuration comes as a line of JSON on standard input; later lines are ``wake``
+(a job came) and ``stop``, and the end of the input means that the parent died.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsi_segment.service.workers.job_runner import Workshop
+
+POLL_SECONDS = 2.0
+NICE = 10
+_PR_SET_PDEATHSIG = 1
+_PLANNED_SHARE = 0.6
+"""Of a worker's memory, for the engine's plan; the rest is for what libraries keep and map."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a worker is told by its parent."""
+
+    data: str
+    database: str | None
+    roots: tuple[str, ...]
+    models: str | None
+    threads: int
+    memory: int
+    """Bytes."""
+    device: str
+    min_free: int
+    log: str
+
+    def line(self) -> bytes:
+        """As it goes through the pipe."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def main() -> int:
+    """The whole life of a worker."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent says when
+    told = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - a buffered one is locked by the thread at the end
+    config = WorkerConfig(**json.loads(told.readline()))
+    stopping, wake = threading.Event(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: _stop(stopping, wake))
+    threading.Thread(target=_listen, args=(told, stopping, wake), name="listen", daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    cap_memory(config.memory)
+    _work(config, stopping, wake)
+    return 0
+
+
+def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event) -> None:
+    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.service.jobs.database import Database
+    from wsi_segment.service.jobs.queue import Queue, owner_name
+    from wsi_segment.service.logs import set_up_logs
+    from wsi_segment.service.workers.job_runner import Workshop
+    from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots, read_secret
+    from wsi_segment.service.workers.trusted_models import TrustedModels
+
+    set_up_logs(config.log)
+    data = Path(config.data)
+    database = Database(data, config.database)
+    uploads = data / "uploads"
+    catalogue = Catalogue(database, parse_roots(config.roots, uploads if uploads.is_dir() else None), read_secret(data))
+    queue = Queue(database, owner_name(os.getpid(), sys.argv[1]))
+    run = Run(
+        workers=config.threads,
+        memory_limit=int(config.memory * _PLANNED_SHARE),
+        device=config.device,  # type: ignore[arg-type]
+    )
+    models = TrustedModels(Path(config.models) if config.models is not None else None)
+    shop = Workshop(queue, catalogue, models, data, run, stopping)
+    try:
+        while not stopping.is_set():
+            wake.clear()
+            if not _do_one(queue, shop, data, config.min_free):
+                wake.wait(POLL_SECONDS)
+    finally:
+        database.close()
+
+
+def _do_one(queue: object, shop: Workshop, data: Path, min_free: int) -> bool:
+    from wsi_segment.service.jobs.queue import Queue
+
+    assert isinstance(queue, Queue)
+    if shutil.disk_usage(data).free < min_free:
+        return False
+    try:
+        job = queue.claim()
+    except Exception:
+        log.exception("the job table cannot be reached")
+        return False
+    if job is None:
+        return False
+    log.info("begun", extra={"job": job.id})
+    shop.do(job)
+    log.info("ended", extra={"job": job.id})
+    return True
+
+
+def _listen(told: FileIO, stopping: threading.Event, wake: threading.Event) -> None:
+    for line in told:
+        if line.strip() == b"stop":
+            break
+        wake.set()
+    _stop(stopping, wake)
+
+
+def _stop(stopping: threading.Event, wake: threading.Event) -> None:
+    stopping.set()
+    wake.set()
+
+
+def _die_with_parent() -> None:
+    """Where the system can do it, a worker does not outlive its parent by a moment; elsewhere its input ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def cap_memory(limit: int) -> None:
+    """Have allocations beyond a limit (bytes of private memory) fail in this process."""
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
