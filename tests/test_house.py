@@ -47,7 +47,7 @@ def test_segmenting_never_imports_torch(tmp_path: Path) -> None:
 import sys
 import numpy as np
 from pathlib import Path
-from made import write_model, write_slide, tissue_like
+from synthetic import write_model, write_slide, tissue_like
 from wsi_segment.service.cli.main import main
 write_model(Path("model"))
 write_slide(Path("s.tiff"), tissue_like(600, 600))

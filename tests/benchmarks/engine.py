@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from made import tissue_like, write_slide
+from synthetic import tissue_like, write_slide
 from wsi_segment.inference.engine import predict
 from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.engine.onnx_network import OnnxNetwork

@@ -27,7 +27,7 @@ MASK = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from made import ChannelNetwork, make_model
+from synthetic import ChannelNetwork, make_model
 from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.engine.options import Run
 hoard = []

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from made import SLIDES, tissue_like, write_slide
+from synthetic import SLIDES, tissue_like, write_slide
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.readers.openslide import OpenSlideSlide

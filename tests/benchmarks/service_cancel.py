@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from serving import Served, write_large_slide, write_slides
+from live_server import Served, write_large_slide, write_slides
 
 
 def main() -> None:

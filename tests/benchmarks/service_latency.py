@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from serving import Served, write_large_slide, write_slides
+from live_server import Served, write_large_slide, write_slides
 
 
 async def ask(url: str, paths: list[str], rate: float, seconds: float) -> list[float]:

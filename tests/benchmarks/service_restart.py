@@ -2,7 +2,7 @@
 
 The server and its workers are killed with signal 9; the same command is started again. A region is finished when it is
 in the ledger of its job, which is told by the time of its file. Jobs are small, and the cheap model computes them. No
-audit hook slows the processes, as one does in ``tests/service/test_kill.py``.
+audit hook slows the processes, as one does in ``tests/service/workers/test_kill.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from serving import Served, write_slides
+from live_server import Served, write_slides
 
 
 def first_region(served: Served, since: float) -> float:

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from serving import Served, fresh_database, postgresql, postgresql_programs, write_slides
+from live_server import Served, fresh_database, postgresql, postgresql_programs, write_slides
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.job_table import Jobs, Wanted
 from wsi_segment.service.jobs.queue import Queue

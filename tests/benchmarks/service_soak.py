@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from serving import Served, write_slides
+from live_server import Served, write_slides
 from wsi_segment.service.client import Client
 
 SLIDES, PATIENCE_SECONDS = 4, 300

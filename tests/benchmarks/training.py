@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from made import write_dataset
+from synthetic import write_dataset
 from wsi_segment.model.data.loaders.manifest import read_dataset
 from wsi_segment.model.training.recipe import make_recipe
 from wsi_segment.model.training.train import _Trainer

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="export needs the extra [train]")
 import onnx  # noqa: E402
 
-from made import class_map, tissue_like, write_slide  # noqa: E402
+from synthetic import class_map, tissue_like, write_slide  # noqa: E402
 from wsi_segment.errors import ModelError  # noqa: E402
 from wsi_segment.export.graph import to_onnx  # noqa: E402
 from wsi_segment.export.parity import LARGEST_DIFFERENCE, check_parity  # noqa: E402

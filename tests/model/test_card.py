@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from made import make_card, write_model
+from synthetic import make_card, write_model
 from wsi_segment.errors import ModelError
 from wsi_segment.model.card import DEFAULT_MODEL, ModelCard, bundled_models, find_model, read_card, write_card
 

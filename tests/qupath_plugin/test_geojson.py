@@ -17,8 +17,8 @@ import shapely
 import zarr
 from numpy.typing import NDArray
 
-from made import ChannelNetwork, make_model, tissue_like, write_slide
-from serving import Served, write_slides
+from live_server import Served, write_slides
+from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.engine.options import Run
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson

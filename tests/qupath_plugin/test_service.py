@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from groovy_console import GroovyConsole, PluginError
-from made import class_map, tissue_like, write_slide
-from serving import Served, write_slides
+from live_server import Served, write_slides
+from synthetic import class_map, tissue_like, write_slide
 from wsi_segment.service.cli.main import main
 
 SERVICE = """

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from groovy_console import GroovyConsole, PluginError
-from made import class_map
-from serving import Served, write_slides
+from live_server import Served, write_slides
+from synthetic import class_map
 
 SQUARE = {"type": "Polygon", "coordinates": [[[200, 150], [700, 150], [700, 550], [200, 550], [200, 150]]]}
 BEGIN = """

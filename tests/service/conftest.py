@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import fresh_database, postgresql, postgresql_programs
+from live_server import fresh_database, postgresql, postgresql_programs
 from wsi_segment.service.jobs.database import Database
 
 

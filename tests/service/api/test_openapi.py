@@ -1,0 +1,74 @@
+"""The OpenAPI document against the real server: what it says, happens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from live_server import Served, job_body, write_slides
+
+EXAMPLES = int(os.environ.get("WSI_SEGMENT_EXAMPLES", "3"))
+KNOWN = """
+[parameters]
+slide_id = "{slide}"
+job_id = "{job}"
+batch_id = "{batch}"
+model_id = "channels"
+path = "zarr.json"
+"""
+"""What is there: these take the place of wrong values too, so that only right ones can be tried with them."""
+CHECKS = """
+# Bytes of an upload and rows of a manifest can be wrong in ways that no schema can tell.
+[[operations]]
+include-name = ["POST /v1/slides", "POST /v1/batches"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "5xx"]
+"""
+REUSED = """
+# Once jobs are made one after another, a key can come again with another body.
+[[operations]]
+include-name = "POST /v1/jobs"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "5xx"]
+"""
+
+
+def check(served: Served, config: str, *more: str) -> None:
+    """Let schemathesis loose on a server."""
+    file = served.folder / "schemathesis.toml"
+    file.write_text(config)
+    command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(file), "run"]
+    options = [*more, "--checks", "all", "--exclude-checks", "use_after_free"]  # DELETE cancels, and a record stays
+    options += ["--max-examples", str(EXAMPLES), "--no-color", "--seed", "1"]
+    options += ["--request-timeout", "60", f"{served.url}/openapi.json"]
+    done = subprocess.run([*command, *options], cwd=served.folder, capture_output=True, text=True, timeout=3600)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+    assert " 500 " not in served.log
+
+
+def test_all_checks_of_schemathesis_pass(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "served", count=2)
+    with Served(folder, "--workers", 1, "--upload-limit", "1MiB") as served, served.client() as client:
+        job = client.submit("slides/s0.tiff", model="channels")
+        rows = [{"slide": f"slides/s{index}.tiff", "model": "channels"} for index in (0, 1)]
+        batch = httpx.post(f"{served.url}/v1/batches", json={"jobs": rows}, timeout=60).json()
+        assert client.wait(job["id"])["status"] == "successful"
+        list(client.events("batches", batch["id"]))
+        check(served, CHECKS + REUSED)
+        known = KNOWN.format(slide=job_body(client)["slide"], job=job["id"], batch=batch["id"])
+        check(served, known + CHECKS, "--mode", "positive", "--phases", "examples,coverage,fuzzing")
+
+
+def test_every_operation_says_what_it_is_for_and_names_its_errors(served: Served) -> None:
+    document = httpx.get(f"{served.url}/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation["description"], (method, path)
+            problems = {code: answer for code, answer in operation["responses"].items() if int(code) >= 400}
+            if path.startswith("/v1"):
+                assert {"401", "403", "422", "500"} <= problems.keys(), (method, path)
+            for answer in problems.values():
+                assert list(answer["content"]) == ["application/problem+json"], (method, path)
