@@ -12,13 +12,76 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PORTIONS = ("model", "export", "inference", "service")
-MAY_IMPORT = {
-    "model": {"model"},
-    "export": {"model", "export"},
-    "inference": {"model", "inference"},
-    "service": {"model", "export", "inference", "service"},
+LAYERS = (
+    ("errors", "files"),
+    ("model",),
+    ("model.data",),
+    ("model.training",),
+    ("model.experiments",),
+    ("export",),
+    ("inference.progress",),
+    ("inference.grid",),
+    ("inference.slides",),
+    ("inference.mask",),
+    ("inference.engine",),
+    ("inference.evaluation",),
+    ("inference",),  # the front door
+    ("service",),  # settings, logs, redaction, slide_manifest, client: of no one part
+    ("service.jobs",),
+    ("service.workers",),
+    ("service.api",),
+    ("service.assemble", "service.server"),
+    ("service.cli", "service.__main__"),
+)
+"""From the bottom to the top; a module imports from its own layer and from those below it. The longest name counts."""
+NEVER = {("inference", "export"), ("export", "inference")}
+ONLY_IN = {
+    "torch": ("model.training", "model.experiments.figures", "export"),
+    "matplotlib": ("model.training.curves", "model.experiments.figures"),
+    "onnx": ("export", "service.workers.trusted_models"),
+    "onnxruntime": ("export", "inference.engine", "service.cli.commands.doctor"),
+    "fastapi": ("service.api", "service.server"),
+    "uvicorn": ("service.api.listen", "service.server"),
 }
+MOST_MODULES = 14
 SOURCES = [path for portion in PORTIONS for path in sorted((ROOT / portion).rglob("*.py"))]
+
+
+def module_of(path: Path) -> str:
+    """``model.data.splits`` for the path of that module."""
+    parts = path.relative_to(ROOT).with_suffix("").parts[2:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer_of(module: str) -> int:
+    """Index of the layer with the longest name that a module is in."""
+    matches = [
+        (len(name), index)
+        for index, names in enumerate(LAYERS)
+        for name in names
+        if module == name or module.startswith(f"{name}.")
+    ]
+    return max(matches)[1]
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of all that a file imports, in functions too, but not for type checkers alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def test_every_layer_is_there() -> None:
+    modules = {module_of(path) for path in SOURCES}
+    assert {name for names in LAYERS for name in names} <= modules
 
 
 @pytest.mark.parametrize("portion", PORTIONS)
@@ -27,19 +90,46 @@ def test_no_init_hides_the_other_portions(portion: str) -> None:
     assert (ROOT / portion / "wsi_segment" / portion / "py.typed").exists()
 
 
+def test_the_plain_modules_of_the_namespace_are_typed_for_users() -> None:
+    assert (ROOT / "model" / "wsi_segment" / "py.typed").exists()
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path: Path) -> None:
-    portion = path.relative_to(ROOT).parts[0]
-    modules = {
-        name
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [part.name for part in node.names])
-    }
-    used = {module.split(".")[1] for module in modules if module.startswith("wsi_segment.")}
-    assert used <= MAY_IMPORT[portion], path
-    if portion == "inference":
-        assert not {module.split(".")[0] for module in modules} & {"torch", "matplotlib", "onnx"}
+    module = module_of(path)
+    for used in sorted(imports_of(path)):
+        name = used.removeprefix("wsi_segment.")
+        if name == used:
+            continue
+        assert layer_of(name) <= layer_of(module), f"{module} imports {used} from a layer above"
+        assert (module.split(".")[0], name.split(".")[0]) not in NEVER, f"{module} imports {used}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_libraries_are_imported_only_where_they_belong(path: Path) -> None:
+    module = module_of(path)
+    for library in {name.split(".")[0] for name in imports_of(path)} & ONLY_IN.keys():
+        assert any(module == home or module.startswith(f"{home}.") for home in ONLY_IN[library]), (module, library)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted({path.parent for path in SOURCES}),
+    ids=lambda folder: str(folder.relative_to(ROOT)),
+)
+def test_no_folder_holds_more_than_one_can_take_in(folder: Path) -> None:
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= MOST_MODULES or folder.name == "commands"  # of which there is one file per command
+
+
+def test_no_file_name_occurs_twice_in_a_portion() -> None:
+    for portion in PORTIONS:
+        names = [
+            path.stem
+            for path in SOURCES
+            if path.relative_to(ROOT).parts[0] == portion and path.parent.name != "commands" and path.stem[0] != "_"
+        ]
+        assert not {name for name in names if names.count(name) > 1}, portion
 
 
 def test_segmenting_never_imports_torch(tmp_path: Path) -> None:

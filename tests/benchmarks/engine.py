@@ -23,7 +23,7 @@ from synthetic import tissue_like, write_slide
 from wsi_segment.inference.engine import predict
 from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.engine.onnx_network import OnnxNetwork
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.engine.stitch import RegionStitcher
 from wsi_segment.inference.grid.box import Box
@@ -44,7 +44,7 @@ def bare(model: OnnxNetwork, windows: np.ndarray, count: int, batch: int, thread
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def profile(path: Path, model: Model, out: Path, run: Run) -> None:
+def profile(path: Path, model: Model, out: Path, options: SegmentOptions) -> None:
     """CPU seconds of each stage of one run, by the threads' own clocks."""
     spent: defaultdict[str, float] = defaultdict(float)
     stages: list[tuple[Any, str, str]] = [
@@ -72,7 +72,7 @@ def profile(path: Path, model: Model, out: Path, run: Run) -> None:
     for (owner, name, original), (_, _, stage) in zip(originals, stages, strict=True):
         setattr(owner, name, timed(original, stage))
     started = time.process_time()
-    segment(path, model, out, run)
+    segment(path, model, out, options)
     total = time.process_time() - started
     for owner, name, original in originals:
         setattr(owner, name, original)
@@ -109,7 +109,7 @@ def main() -> None:
             count = lattice.rows * lattice.columns
             measured: list[tuple[float, float]] = []
             floor: list[tuple[float, float]] = []
-            run = Run(overlap=overlap, overwrite=True, device=args.device, batch_size=args.batch_size)
+            run = SegmentOptions(overlap=overlap, overwrite=True, device=args.device, batch_size=args.batch_size)
             if args.profile:
                 profile(path, model, Path(scratch) / "m.zarr", run)
                 continue

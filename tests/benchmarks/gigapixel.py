@@ -29,7 +29,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from synthetic import ChannelNetwork, make_model
 from wsi_segment.inference.engine import segment as engine
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 hoard = []
 if {leak}:
     original = engine.RegionPredictor.predict
@@ -37,7 +37,7 @@ if {leak}:
         hoard.append(bytes(2 << 20).replace(b"\\0", b"x"))
         return original(self, box)
     engine.RegionPredictor.predict = leaking
-run = Run(overlap={overlap}, workers=2, memory_limit=3 << 29)
+run = SegmentOptions(overlap={overlap}, workers=2, memory_limit=3 << 29)
 summary = engine.segment(Path(sys.argv[1]), make_model(8), Path(sys.argv[2]), run, network=ChannelNetwork())
 share = summary.tissue_mm2 / summary.slide_mm2
 print("windows", summary.windows, "regions", summary.regions, "tissue", round(share, 3))

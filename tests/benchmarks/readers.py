@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from synthetic import SLIDES, tissue_like, write_slide
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
-from wsi_segment.inference.slides.readers.openslide import OpenSlideSlide
-from wsi_segment.inference.slides.readers.tiffslide import TiffSlideSlide
+from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
+from wsi_segment.inference.slides.readers.tiffslide import TiffSlideReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
 
@@ -31,7 +31,7 @@ def by_tiles(path: Path) -> Slide:
     Raises:
         SlideError: its pixels are not OpenSlide's.
     """
-    slide = TileSlide.over(OpenSlideSlide(path), path)
+    slide = TileSlide.over(OpenSlideReader(path), path)
     if slide is None:
         raise SlideError("not identical")
     return slide
@@ -58,9 +58,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     readers: dict[str, Callable[[Path], Slide]] = {
-        "openslide": OpenSlideSlide,
+        "openslide": OpenSlideReader,
         "tifffile": by_tiles,
-        "tiffslide": TiffSlideSlide,
+        "tiffslide": TiffSlideReader,
     }
     with tempfile.TemporaryDirectory() as scratch:
         made = write_slide(Path(scratch) / "made-jpeg.tiff", tissue_like(6000, 6000), levels=3, compression="jpeg")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from live_server import Served, write_slides
 from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.model.card import SegmentClass
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes = tuple(SegmentClass(name=name, color=(9 * i, 0, 255)) for i, name in enumerate(NAMES))
     card = model.card.model_copy(update={"classes": classes})
     made = folder / "m.zarr"
-    segment(slide, type(model)(model.folder, card), made, Run(), network=ChannelNetwork())
+    segment(slide, type(model)(model.folder, card), made, SegmentOptions(), network=ChannelNetwork())
     array = zarr.open_group(made, mode="r+")["labels/segmentation/0"]
     assert isinstance(array, zarr.Array)
     array[:] = hard_map()

@@ -30,7 +30,7 @@ from wsi_segment.inference.engine import onnx_network as network
 from wsi_segment.inference.mask import partial as output
 from wsi_segment.inference.mask import pyramid_writer
 from wsi_segment.inference.engine.segment import segment
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import find_model
 
 step, number = sys.argv[1], int(sys.argv[2])
@@ -76,7 +76,8 @@ def slower(self, windows):
     return call(self, windows)
 network.OnnxNetwork.__call__ = slower
 
-segment(Path("s.tiff"), find_model("model"), Path("m.zarr"), Run(region_size=512, overlap=0.0, workers=2, **OPTIONS))
+options = SegmentOptions(region_size=512, overlap=0.0, workers=2, **OPTIONS)
+segment(Path("s.tiff"), find_model("model"), Path("m.zarr"), options)
 """
 
 STEPS = [

@@ -19,14 +19,15 @@ from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_li
 from wsi_segment.errors import Cancelled, OutputError
 from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.engine.onnx_network import OnnxNetwork
-from wsi_segment.inference.engine.options import Run
-from wsi_segment.inference.engine.plan import Region, make_budget
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.plan import make_budget
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduler import run_tasks
 from wsi_segment.inference.engine.segment import prepare, segment
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.preview import write_preview
@@ -69,7 +70,7 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
 ) -> None:
     model, network = make_model(stride, upsampling), ChannelNetwork(stride)
     opened = open_slide(slide)
-    run = Run(overlap=overlap, region_size=region_size)
+    run = SegmentOptions(overlap=overlap, region_size=region_size)
     prepared = prepare(opened, slide, model, run, network=network)
     folder = tmp_path_factory.mktemp("divided") / "store"
     MaskStore.create(folder, prepared.metadata(model, run), region_size, {})
@@ -103,7 +104,7 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
 
 def test_tiled_equals_a_direct_computation_of_the_whole_array(slide: Path, tmp_path: Path) -> None:
     network = ChannelNetwork()
-    segment(slide, make_model(), tmp_path / "m.zarr", Run(overlap=0.5, tissue="none"), network=network)
+    segment(slide, make_model(), tmp_path / "m.zarr", SegmentOptions(overlap=0.5, tissue="none"), network=network)
     pixels = np.full((1300 + 256, 1700 + 256, 3), 255, np.uint8)
     pixels[:1300, :1700] = tissue_like(1300, 1700)
     profile = np.sin(np.pi * (np.arange(16) + 0.5) / 16) ** 2
@@ -130,7 +131,7 @@ def test_the_same_point_is_the_same_tissue_at_every_level(tmp_path: Path) -> Non
     for y, x, colour in places.values():
         pixels[y - 200 : y + 200, x - 200 : x + 200] = colour
     slide = write_slide(tmp_path / "known.tiff", pixels, mpp=0.5, levels=3)
-    segment(slide, make_model(mpp=1.0), tmp_path / "m.zarr", Run(), network=ChannelNetwork())
+    segment(slide, make_model(mpp=1.0), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork())
     metadata = json.loads((tmp_path / "m.zarr" / "labels" / "segmentation" / "zarr.json").read_text())
     datasets = metadata["attributes"]["ome"]["multiscales"][0]["datasets"]
     assert len(datasets) == 3
@@ -153,7 +154,7 @@ def test_a_lossless_copy_in_another_format_gives_the_same_mask(slides: Path, tmp
     copy = write_slide(tmp_path / "copy.tiff", opened.read(0, Box(0, 0, 2220, 2967)), mpp=0.499)
     opened.close()
     for name, path in [("a", original), ("b", copy)]:
-        segment(path, make_model(), tmp_path / f"{name}.zarr", Run(mpp=0.499), network=ChannelNetwork())
+        segment(path, make_model(), tmp_path / f"{name}.zarr", SegmentOptions(mpp=0.499), network=ChannelNetwork())
     np.testing.assert_array_equal(class_map(tmp_path / "a.zarr"), class_map(tmp_path / "b.zarr"))
 
 
@@ -171,7 +172,7 @@ class Breaking(ChannelNetwork):
 
 
 def test_a_run_that_broke_continues_and_ends_with_the_same_store(slide: Path, tmp_path: Path) -> None:
-    run = Run(region_size=512, workers=1)
+    run = SegmentOptions(region_size=512, workers=1)
     undisturbed = ChannelNetwork()
     segment(slide, make_model(), tmp_path / "a.zarr", run, network=undisturbed)
     out = tmp_path / "b.zarr"
@@ -192,10 +193,10 @@ def test_a_run_that_broke_continues_and_ends_with_the_same_store(slide: Path, tm
 def test_a_begun_run_with_other_parameters_is_refused(slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.zarr"
     with pytest.raises(RuntimeError):
-        segment(slide, make_model(), out, Run(region_size=512), network=Breaking(60, RuntimeError("broken")))
+        segment(slide, make_model(), out, SegmentOptions(region_size=512), network=Breaking(60, RuntimeError("broken")))
     with pytest.raises(OutputError, match=r"parameters.overlap = 0.25, this run has 0.5"):
-        segment(slide, make_model(), out, Run(region_size=512, overlap=0.5), network=ChannelNetwork())
-    run = Run(region_size=512, overlap=0.5, overwrite=True)
+        segment(slide, make_model(), out, SegmentOptions(region_size=512, overlap=0.5), network=ChannelNetwork())
+    run = SegmentOptions(region_size=512, overlap=0.5, overwrite=True)
     segment(slide, make_model(), out, run, network=ChannelNetwork())
     assert out.exists()
 
@@ -204,7 +205,7 @@ def test_a_begun_run_keeps_its_regions_though_less_memory_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slide, out = write_slide(tmp_path / "s.tiff", tissue_like(4200, 4200)), tmp_path / "m.zarr"
-    run = Run(workers=1, tissue="none", memory_limit=8 << 30)
+    run = SegmentOptions(workers=1, tissue="none", memory_limit=8 << 30)
     with pytest.raises(RuntimeError):
         segment(slide, make_model(), out, run, network=Breaking(600, RuntimeError("broken")))
     size = json.loads((tmp_path / "m.zarr.partial" / "ledger.jsonl").read_text().split(" ", 1)[1].splitlines()[0])[
@@ -225,28 +226,28 @@ def test_a_mask_that_appears_meanwhile_keeps_its_summary(slide: Path, tmp_path: 
             return super().__call__(windows)
 
     with pytest.raises(OutputError, match="exists already"):
-        segment(slide, make_model(), out, Run(), network=Appearing())
+        segment(slide, make_model(), out, SegmentOptions(), network=Appearing())
     assert not (tmp_path / "m.summary.json").exists()
 
 
 def test_an_existing_output_is_kept_unless_told(slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.zarr"
-    segment(slide, make_model(), out, Run(), network=ChannelNetwork())
+    segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     before = files_of(out)
     with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
-        segment(slide, make_model(), out, Run(), network=ChannelNetwork())
+        segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     assert files_of(out) == before
-    segment(slide, make_model(), out, Run(overlap=0.0, overwrite=True), network=ChannelNetwork())
+    segment(slide, make_model(), out, SegmentOptions(overlap=0.0, overwrite=True), network=ChannelNetwork())
     assert files_of(out) != before
     assert not out.with_name("m.zarr.partial").exists()
 
 
 def test_an_overwriting_run_that_fails_keeps_the_old_mask(slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.zarr"
-    segment(slide, make_model(), out, Run(), network=ChannelNetwork())
+    segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     before = files_of(out)
     with pytest.raises(RuntimeError):
-        segment(slide, make_model(), out, Run(overwrite=True), network=Breaking(0, RuntimeError("broken")))
+        segment(slide, make_model(), out, SegmentOptions(overwrite=True), network=Breaking(0, RuntimeError("broken")))
     assert files_of(out) == before
 
 
@@ -259,7 +260,9 @@ def test_stopping_keeps_what_is_finished(slide: Path, tmp_path: Path) -> None:
             stop.set()
 
     with pytest.raises(Cancelled):
-        segment(slide, make_model(), tmp_path / "m.zarr", Run(region_size=512), watch, stop, ChannelNetwork())
+        segment(
+            slide, make_model(), tmp_path / "m.zarr", SegmentOptions(region_size=512), watch, stop, ChannelNetwork()
+        )
     assert not (tmp_path / "m.zarr").exists()
     assert {progress.stage for progress in seen} == {"tissue", "segment"}
 
@@ -269,7 +272,7 @@ def test_glass_is_neither_read_nor_computed(tmp_path: Path) -> None:
     pixels[100:400, 100:400] = (200, 60, 90)
     slide = write_slide(tmp_path / "s.tiff", pixels)
     network = ChannelNetwork()
-    summary = segment(slide, make_model(), tmp_path / "m.zarr", Run(), network=network)
+    summary = segment(slide, make_model(), tmp_path / "m.zarr", SegmentOptions(), network=network)
     assert network.windows <= 36
     ids = class_map(tmp_path / "m.zarr")
     assert (ids[120:380, 120:380] == 1).all()
@@ -280,14 +283,14 @@ def test_glass_is_neither_read_nor_computed(tmp_path: Path) -> None:
 
 def test_a_slide_without_tissue_ends_with_an_empty_mask_and_a_warning(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "white.tiff", np.full((600, 600, 3), 245, np.uint8))
-    summary = segment(slide, make_model(), tmp_path / "m.zarr", Run(), network=ChannelNetwork())
+    summary = segment(slide, make_model(), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork())
     assert "no tissue" in summary.warnings[0]
     assert not class_map(tmp_path / "m.zarr").any()
 
 
 def test_store_holds_neither_path_nor_name_nor_time(slide: Path, tmp_path: Path) -> None:
     for folder in ("x", "y"):
-        segment(slide, make_model(), tmp_path / folder / "m.zarr", Run(), network=ChannelNetwork())
+        segment(slide, make_model(), tmp_path / folder / "m.zarr", SegmentOptions(), network=ChannelNetwork())
     assert files_of(tmp_path / "x" / "m.zarr") == files_of(tmp_path / "y" / "m.zarr")
     assert not [name for name, content in files_of(tmp_path / "x" / "m.zarr").items() if b"made.tiff" in content]
     assert (tmp_path / "x" / "m.summary.json").exists()
@@ -298,7 +301,9 @@ def test_memory_that_cannot_suffice_is_refused_with_the_numbers(slide: Path, tmp
     from wsi_segment.errors import InputError
 
     with pytest.raises(InputError, match=r"takes about \d+ MiB, 100 MiB are allowed.*--memory-limit"):
-        segment(slide, make_model(), tmp_path / "m.zarr", Run(memory_limit=100 << 20), network=ChannelNetwork())
+        segment(
+            slide, make_model(), tmp_path / "m.zarr", SegmentOptions(memory_limit=100 << 20), network=ChannelNetwork()
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -335,7 +340,7 @@ def test_the_fullest_regions_come_first(tmp_path: Path) -> None:
     pixels = np.full((1536, 1536, 3), 245, np.uint8)
     pixels[1024:, 1024:] = pixels[1100:1200, 100:600] = (200, 60, 90)
     slide = write_slide(tmp_path / "s.tiff", pixels)
-    run = Run(region_size=512, workers=1, overlap=0.0)
+    run = SegmentOptions(region_size=512, workers=1, overlap=0.0)
     out = tmp_path / "m.zarr"
     with pytest.raises(RuntimeError):
         segment(slide, make_model(), out, run, network=Breaking(16, RuntimeError("broken")))
@@ -353,11 +358,11 @@ def test_two_runs_never_write_the_same_output(slide: Path, tmp_path: Path) -> No
         def __call__(self, windows: np.ndarray) -> np.ndarray:
             if not said:
                 with pytest.raises(OutputError, match="another run is writing it") as error:
-                    segment(slide, make_model(), out, Run(), network=ChannelNetwork())
+                    segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
                 said.append(error)
             return super().__call__(windows)
 
-    segment(slide, make_model(), out, Run(workers=1), network=Meanwhile())
+    segment(slide, make_model(), out, SegmentOptions(workers=1), network=Meanwhile())
     assert said
     assert out.exists()
 
@@ -374,7 +379,7 @@ def test_a_mask_that_appeared_meanwhile_is_not_replaced(slide: Path, tmp_path: P
             return super().__call__(windows)
 
     with pytest.raises(OutputError, match="exists already"):
-        segment(slide, make_model(), out, Run(), network=Meanwhile())
+        segment(slide, make_model(), out, SegmentOptions(), network=Meanwhile())
     assert (out / "precious").exists()
 
 
@@ -383,14 +388,14 @@ def test_overwriting_replaces_masks_only(slide: Path, tmp_path: Path) -> None:
     out.mkdir()
     (out / "holiday.jpg").touch()
     with pytest.raises(OutputError, match="is not a mask of wsi-segment"):
-        segment(slide, make_model(), out, Run(overwrite=True), network=ChannelNetwork())
+        segment(slide, make_model(), out, SegmentOptions(overwrite=True), network=ChannelNetwork())
     assert (out / "holiday.jpg").exists()
 
 
 def test_an_output_beside_the_slide_with_its_name_can_be_continued(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "s.tiff", tissue_like(1300, 1700))
     out = tmp_path / "s" / "s.zarr"
-    run = Run(workers=1)  # with more, all regions may be cut off before one is finished
+    run = SegmentOptions(workers=1)  # with more, all regions may be cut off before one is finished
     with pytest.raises(RuntimeError):
         segment(slide, make_model(), out, run, network=Breaking(80, RuntimeError("broken")))
     assert segment(slide, make_model(), out, run, network=ChannelNetwork()).regions_kept > 0
@@ -399,21 +404,21 @@ def test_an_output_beside_the_slide_with_its_name_can_be_continued(tmp_path: Pat
 def test_another_card_is_another_run(slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.zarr"
     with pytest.raises(RuntimeError):
-        segment(slide, make_model(), out, Run(), network=Breaking(60, RuntimeError("broken")))
+        segment(slide, make_model(), out, SegmentOptions(), network=Breaking(60, RuntimeError("broken")))
     with pytest.raises(OutputError, match=r"mask.classes|model.card"):
-        segment(slide, make_model(8, "bilinear"), out, Run(), network=ChannelNetwork())
+        segment(slide, make_model(8, "bilinear"), out, SegmentOptions(), network=ChannelNetwork())
 
 
 def test_a_small_memory_limit_makes_regions_smaller(tmp_path: Path) -> None:
     large = MaskFrame(0, 0, 1.0, 100_000, 80_000, 0, 0, 0, 1.0)
     lattice, card = Lattice(100_000, 80_000, 128, 96), make_model().card
-    roomy = make_budget(large, lattice, card, Run(workers=8, memory_limit=64 << 30))
+    roomy = make_budget(large, lattice, card, SegmentOptions(workers=8, memory_limit=64 << 30))
     assert (roomy.region_size, roomy.workers) == (4096, 8)
-    tight = make_budget(large, lattice, card, Run(workers=8, memory_limit=roomy.peak_bytes - (200 << 20)))
+    tight = make_budget(large, lattice, card, SegmentOptions(workers=8, memory_limit=roomy.peak_bytes - (200 << 20)))
     assert tight.region_size < 4096
     assert tight.workers == 8
     assert tight.peak_bytes <= roomy.peak_bytes - (200 << 20)
-    least = make_budget(large, lattice, card, Run(workers=8, memory_limit=800 << 20))
+    least = make_budget(large, lattice, card, SegmentOptions(workers=8, memory_limit=800 << 20))
     assert 1 <= least.workers < 8
     assert least.peak_bytes <= 800 << 20
 
@@ -423,7 +428,7 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
     pixels = tissue_like(int(1400 * ratio), int(1400 * ratio))
     path = write_slide(tmp_path / "s.tiff", pixels, mpp=1.0 / ratio)
     model, network = make_model(4, "bilinear"), ChannelNetwork(4)
-    run = Run(region_size=1024, tissue="none", batch_size=4, workers=1, probabilities=True)
+    run = SegmentOptions(region_size=1024, tissue="none", batch_size=4, workers=1, probabilities=True)
     slide = open_slide(path)
     prepared = prepare(slide, path, model, run, network=network)
     MaskStore.create(tmp_path / "m", prepared.metadata(model, run), 1024, {})
@@ -457,7 +462,7 @@ def test_slides_done_one_after_the_other_do_not_pile_up_their_networks(slide: Pa
     gc.disable()  # as if no collection came by chance
     try:
         for number in range(3):
-            segment(slide, model, tmp_path / f"{number}.zarr", Run())
+            segment(slide, model, tmp_path / f"{number}.zarr", SegmentOptions())
         after = alive()
     finally:
         gc.enable()
@@ -465,7 +470,7 @@ def test_slides_done_one_after_the_other_do_not_pile_up_their_networks(slide: Pa
 
 
 def test_run_is_a_value() -> None:
-    assert replace(Run(), overlap=0.5) == Run(overlap=0.5)
+    assert replace(SegmentOptions(), overlap=0.5) == SegmentOptions(overlap=0.5)
 
 
 def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,7 +488,7 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
     def picture(slide: Slide, store: Path, summary: Summary) -> None:
         write_preview(seen, slide, summary.mpp, store, make_model().card, summary.classes)
 
-    run = Run(tissue="none", overlap=0.0)
+    run = SegmentOptions(tissue="none", overlap=0.0)
     segment(path, make_model(), out, run, network=ChannelNetwork(), before_publishing=picture)
     ids = class_map(out)
     assert ids.shape == (600, 800)
@@ -501,7 +506,7 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
     assert reddish.min(axis=0) == pytest.approx([96, 192], abs=2)
     square = {"type": "Polygon", "coordinates": [[[0, 0], [128, 0], [128, 128], [0, 128], [0, 0]]]}
     (tmp_path / "t.geojson").write_text(json.dumps(square))
-    outlined = Run(tissue=tmp_path / "t.geojson", overlap=0.0)
+    outlined = SegmentOptions(tissue=tmp_path / "t.geojson", overlap=0.0)
     segment(path, make_model(), tmp_path / "n.zarr", outlined, network=ChannelNetwork())
     inside = class_map(tmp_path / "n.zarr")
     assert inside[:128, :128].all()

@@ -10,7 +10,7 @@ import pytest
 
 from synthetic import ChannelNetwork, class_map, make_model, tissue_like, write_slide
 from wsi_segment.errors import DatasetError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.evaluation.annotations import read_annotations
 from wsi_segment.inference.evaluation.mask_scores import evaluate_mask
@@ -195,7 +195,7 @@ def test_a_bach_slide_without_its_outlines_is_named_and_one_that_never_had_any_l
 def test_a_mask_agrees_with_its_own_outlines(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "s.tiff", tissue_like(1100, 1500), mpp=0.5)
     out = tmp_path / "m.zarr"
-    segment(slide, make_model(), out, Run(), network=ChannelNetwork())
+    segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     write_geojson(tmp_path / "m.geojson.gz", out, simplify_um=0.0)
     figures = evaluate_mask(out, tmp_path / "m.geojson.gz").as_dict(ordered=True)
     assert figures["macro_f1"] > 0.97  # outlines are of a level of 4 µm per pixel
@@ -208,7 +208,7 @@ def test_a_mask_is_compared_where_it_is_annotated_only(tmp_path: Path) -> None:
     pixels[:, 600:] = (40, 220, 40)
     slide = write_slide(tmp_path / "s.tiff", pixels, mpp=0.5)
     out = tmp_path / "m.zarr"
-    segment(slide, make_model(), out, Run(tissue="none", overlap=0.0), network=ChannelNetwork())
+    segment(slide, make_model(), out, SegmentOptions(tissue="none", overlap=0.0), network=ChannelNetwork())
     truth = write_annotations(tmp_path / "t.geojson", square(200, 200, 200, "red"), square(800, 200, 200, "blue"))
     result = evaluate_mask(out, truth)
     assert result.confusion.tolist() == [[10_000, 0, 0, 0], [0, 0, 0, 0], [0, 10_000, 0, 0]]

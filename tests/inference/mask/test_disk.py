@@ -12,7 +12,7 @@ import pytest
 
 from synthetic import ChannelNetwork, make_model, write_slide
 from wsi_segment.errors import RunError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a tmpfs is Linux")
@@ -33,7 +33,7 @@ def test_a_full_disk_is_said_and_what_is_finished_is_kept(small_disk: Path, tmp_
     # noise, so that masks do not pack well
     pixels = np.random.default_rng(0).integers(0, 256, (2560, 2560, 3), dtype=np.uint8)
     slide = write_slide(tmp_path / "s.tiff", pixels)
-    run = Run(region_size=512, tissue="none", workers=1)
+    run = SegmentOptions(region_size=512, tissue="none", workers=1)
     out = small_disk / "m.zarr"
     with pytest.raises(RunError, match=r"the disk is full; what is finished is kept"):
         segment(slide, make_model(1), out, run, network=ChannelNetwork(1))

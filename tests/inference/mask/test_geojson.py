@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.inference.mask.polygons import ClassPolygon, class_polygons, split_large
@@ -111,7 +111,7 @@ def test_long_rings_are_cut_without_losing_area() -> None:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("geojson")
     slide = write_slide(folder / "s.tiff", tissue_like(1500, 1900), mpp=1.0)
-    segment(slide, make_model(), folder / "m.zarr", Run(), network=ChannelNetwork())
+    segment(slide, make_model(), folder / "m.zarr", SegmentOptions(), network=ChannelNetwork())
     path = folder / "m.geojson"
     write_geojson(path, folder / "m.zarr", min_area_um2=200)
     return folder, json.loads(path.read_text())

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from synthetic import ChannelNetwork, make_card, make_model, write_slide
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import overlay, scale_bar_length, write_preview
 from wsi_segment.inference.slides.open import open_slide
@@ -18,7 +18,7 @@ def test_overlay_lies_on_the_tissue(tmp_path: Path, size: int) -> None:
     pixels = np.full((size, size, 3), 250, np.uint8)
     pixels[size // 3 : size // 2, size // 3 : size // 2] = (210, 90, 120)
     path = write_slide(tmp_path / "s.tiff", pixels)
-    summary = segment(path, make_model(), tmp_path / "m.zarr", Run(), network=ChannelNetwork())
+    summary = segment(path, make_model(), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork())
     slide = open_slide(path)
     write_preview(tmp_path / "p.png", slide, summary.mpp, tmp_path / "m.zarr", make_card(), summary.classes)
     slide.close()

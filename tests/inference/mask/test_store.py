@@ -14,7 +14,7 @@ import zarr
 
 from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.verify import verify
 
@@ -27,7 +27,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], P
     slide = write_slide(folder / "s.tiff", tissue_like(1100, 2300), mpp=0.7)
     made = {}
     for version, probabilities in KINDS:
-        run = Run(region_size=1024, tissue="none", ome_zarr=version, probabilities=probabilities)  # type: ignore[arg-type]
+        run = SegmentOptions(region_size=1024, tissue="none", ome_zarr=version, probabilities=probabilities)  # type: ignore[arg-type]
         out = folder / f"{version}-{probabilities}.zarr"
         segment(slide, make_model(4, "bilinear", mpp=0.7), out, run, network=ChannelNetwork(4))
         made[version, probabilities] = out

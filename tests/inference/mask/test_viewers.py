@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synthetic import ChannelNetwork, class_map, make_model, tissue_like, write_slide
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what other projects' code warns of is not ours to mend
@@ -21,7 +21,7 @@ MPP = 0.7
 def mask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("viewers")
     slide = write_slide(folder / "s.tiff", tissue_like(1100, 1500), mpp=MPP)
-    run = Run(ome_zarr=request.param)
+    run = SegmentOptions(ome_zarr=request.param)
     segment(slide, make_model(mpp=MPP), folder / "m.zarr", run, network=ChannelNetwork())
     return folder / "m.zarr"
 

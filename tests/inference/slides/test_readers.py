@@ -19,7 +19,7 @@ from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers.canvas import exact_downsample
 from wsi_segment.inference.slides.readers.icc import ColourManaged
 from wsi_segment.inference.slides.readers.image import ImageSlide
-from wsi_segment.inference.slides.readers.openslide import OpenSlideSlide
+from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import PixelSize, pixel_size_of
 from wsi_segment.inference.slides.slide_files import slide_files
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_was_not_scanned_is_white(monkeypatch: pytest.MonkeyPatch, made: Path) -> None:
-    slide = OpenSlideSlide(made)
+    slide = OpenSlideReader(made)
     sparse = Image.new("RGBA", (6, 4), (0, 0, 0, 0))
     monkeypatch.setattr(openslide.OpenSlide, "read_region", lambda self, *args: sparse)
     assert (slide.read(0, Box(0, 0, 6, 4)) == 255).all()
@@ -117,7 +117,7 @@ def test_a_folder_of_two_dicom_slides_is_refused_and_each_can_be_named(slides: P
 def test_tiles_are_read_directly_only_where_every_pixel_is_openslides(tmp_path: Path, compression: str) -> None:
     path = write_slide(tmp_path / "s.tiff", PIXELS, levels=3, compression=compression)
     slide = open_slide(path)
-    plain = OpenSlideSlide(path)
+    plain = OpenSlideReader(path)
     assert slide.reader == "tifffile"
     for index, level in enumerate(slide.levels):
         box = Box(-10, -10, level.width + 10, level.height + 10)
@@ -128,7 +128,7 @@ def test_tiles_are_read_directly_only_where_every_pixel_is_openslides(tmp_path: 
 
 def test_tiles_that_differ_are_left_to_openslide(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TileSlide, "_tile", lambda self, page, index: np.zeros((256, 256, 3), np.uint8))
-    slide = OpenSlideSlide(made)
+    slide = OpenSlideReader(made)
     assert TileSlide.over(slide, made) is None
     slide.close()
 

@@ -13,7 +13,7 @@ import zarr
 
 from synthetic import SLIDES, class_map
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
@@ -27,7 +27,7 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder, made = tmp_path_factory.mktemp("masks"), {}
     for name, mpp in ((SVS, None), (JPEG2000, 0.5), (DICOM, None)):
         made[name] = folder / f"{name}.zarr"
-        segment(SLIDES / name, find_model(DEFAULT_MODEL), made[name], Run(mpp=mpp))
+        segment(SLIDES / name, find_model(DEFAULT_MODEL), made[name], SegmentOptions(mpp=mpp))
     return made
 
 
@@ -64,7 +64,7 @@ def test_a_recompressed_copy_gives_nearly_the_same_mask(real_masks: dict[str, Pa
 def test_the_real_network_hardly_notices_how_work_is_divided(
     real_masks: dict[str, Path], slides: Path, tmp_path: Path
 ) -> None:
-    run = Run(batch_size=5, workers=3, region_size=1024)
+    run = SegmentOptions(batch_size=5, workers=3, region_size=1024)
     segment(slides / SVS, find_model(DEFAULT_MODEL), tmp_path / "m.zarr", run)
     assert (class_map(tmp_path / "m.zarr") == class_map(real_masks[SVS])).mean() >= 0.9999
 
@@ -75,5 +75,5 @@ def test_a_truncated_copy_never_becomes_a_mask(slides: Path, tmp_path: Path, ten
     path = tmp_path / "cut.svs"
     path.write_bytes(content[: len(content) * tenths // 10])
     with pytest.raises(SlideError, match=r"cut\.svs"):
-        segment(path, find_model(DEFAULT_MODEL), tmp_path / "m.zarr", Run(mpp=0.499))
+        segment(path, find_model(DEFAULT_MODEL), tmp_path / "m.zarr", SegmentOptions(mpp=0.499))
     assert not (tmp_path / "m.zarr").exists()

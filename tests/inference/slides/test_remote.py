@@ -13,7 +13,7 @@ import pytest
 
 from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
 from wsi_segment.errors import InputError, RunError, SlideError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import slide_fingerprint
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
@@ -114,14 +114,14 @@ def test_a_slide_is_the_same_slide_wherever_it_lies(address: str, local: Path, t
     location = slide_location(address)
     assert slide_fingerprint(slide_files(location)) == slide_fingerprint(slide_files(local))
     for name, path in (("remote", location), ("local", local)):
-        segment(path, make_model(), tmp_path / f"{name}.zarr", Run(), network=ChannelNetwork())
+        segment(path, make_model(), tmp_path / f"{name}.zarr", SegmentOptions(), network=ChannelNetwork())
     np.testing.assert_array_equal(class_map(tmp_path / "remote.zarr"), class_map(tmp_path / "local.zarr"))
 
 
 def test_a_lost_connection_is_said_and_the_run_goes_on_later(
     web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    location, run = slide_location(f"{web}/made.tiff"), Run(region_size=512, workers=1)
+    location, run = slide_location(f"{web}/made.tiff"), SegmentOptions(region_size=512, workers=1)
     segment(location, make_model(), tmp_path / "a.zarr", run, network=ChannelNetwork())
 
     class Cutting(ChannelNetwork):

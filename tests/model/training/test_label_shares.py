@@ -10,10 +10,8 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from wsi_segment.errors import InputError
 from wsi_segment.model.data.dataset import Item
-from wsi_segment.model.data.patches import Patch, PatchKind
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchSource
 from wsi_segment.model.training.label_shares import Setting, draw
-from wsi_segment.model.training.recipe import PatchSource
-from wsi_segment.model.training.sampling import PatchPool
 
 IMAGES = [Item(Path(f"{i}.png"), Path(f"{i}_mask.png"), 2 + i % 3, str(i), "train") for i in range(90)]
 

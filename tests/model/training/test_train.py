@@ -18,7 +18,7 @@ from synthetic import write_dataset  # noqa: E402
 from wsi_segment.errors import DatasetError, InputError, OutputError  # noqa: E402
 from wsi_segment.model.data.dataset import Dataset  # noqa: E402
 from wsi_segment.model.data.loaders.manifest import read_dataset  # noqa: E402
-from wsi_segment.model.data.patches import Patch, PatchKind, PatchReader  # noqa: E402
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchReader, make_pool  # noqa: E402  # noqa: E402
 from wsi_segment.model.training.augment import augment, colour_jitter, stain_jitter  # noqa: E402
 from wsi_segment.model.training.device import CPU, training_device  # noqa: E402
 from wsi_segment.model.training.label_shares import Setting  # noqa: E402
@@ -26,7 +26,7 @@ from wsi_segment.model.training.mosaic import mosaic  # noqa: E402
 from wsi_segment.model.training.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.training.resnet import Encoder, SegmentationNetwork, normalise  # noqa: E402
 from wsi_segment.model.training.run_folder import load_run, read_log  # noqa: E402
-from wsi_segment.model.training.sampling import PatchPool, Sampler, draw_weights, make_pool  # noqa: E402
+from wsi_segment.model.training.sampling import Sampler, draw_weights  # noqa: E402
 from wsi_segment.model.training.train import TrainingProgress, _moving_average, _Trainer, train  # noqa: E402
 
 TINY = Recipe(

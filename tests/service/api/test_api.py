@@ -21,7 +21,7 @@ from PIL import Image
 from live_server import Served, job_body
 from synthetic import class_map, files_of, tissue_like, write_slide
 from wsi_segment.errors import InputError, RunError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.inference.mask.partial import ATTRIBUTE
@@ -58,7 +58,7 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 def test_the_mask_of_a_job_is_that_of_the_command_line(served: Served, store: Path, tmp_path: Path) -> None:
     model = find_model(served.folder / "models" / "channels")
-    segment(served.folder / "slides" / "s0.tiff", model, tmp_path / "m.zarr", Run())
+    segment(served.folder / "slides" / "s0.tiff", model, tmp_path / "m.zarr", SegmentOptions())
     assert files_of(store) == files_of(tmp_path / "m.zarr")
 
 
@@ -555,7 +555,7 @@ def test_finished_masks_are_served_without_a_job(served: Served, tmp_path: Path,
     (folder / "models").mkdir()
     masks = folder / "masks"
     model = find_model(served.folder / "models" / "channels")
-    segment(served.folder / "slides" / "s0.tiff", model, masks / "a.zarr", Run())
+    segment(served.folder / "slides" / "s0.tiff", model, masks / "a.zarr", SegmentOptions())
     (masks / "other.zarr").mkdir()
     with Served(folder, "--results", masks, "--workers", 0) as running, running.client() as client:
         (job,) = client.jobs()

@@ -25,7 +25,7 @@ from sqlalchemy import delete
 from live_server import Served, job_body, write_slides
 from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.errors import InputError, ModelError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import MODEL_FILE, sha256_of
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.jobs.database import Database
@@ -37,7 +37,7 @@ from wsi_segment.service.logs import _Formatter
 from wsi_segment.service.redaction import without_paths
 from wsi_segment.service.server import _refuse_open_door
 from wsi_segment.service.settings import Settings, load_settings
-from wsi_segment.service.workers.job_runner import Workshop
+from wsi_segment.service.workers.job_runner import JobRunner
 from wsi_segment.service.workers.slide_catalogue import Catalogue, UnknownSlideError, parse_roots
 from wsi_segment.service.workers.trusted_models import TrustedModels
 
@@ -146,7 +146,7 @@ def test_a_slide_that_was_moved_while_its_job_waited_is_not_named(catalogue: Cat
     slide.location.rename(tmp_path / "elsewhere.tiff")
     claimed = queue.claim()
     assert claimed is not None
-    Workshop(queue, catalogue, TrustedModels(None), tmp_path / "data", Run(), threading.Event()).do(claimed)
+    JobRunner(queue, catalogue, TrustedModels(None), tmp_path / "data", SegmentOptions(), threading.Event()).do(claimed)
     ended = jobs.get(claimed.id)
     assert ended is not None
     assert (ended.status, ended.message) == (

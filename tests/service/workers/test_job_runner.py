@@ -13,14 +13,14 @@ import pytest
 from live_server import write_slides
 from synthetic import class_map
 from wsi_segment.errors import Cancelled
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.job_table import Job, Jobs, Wanted
 from wsi_segment.service.jobs.queue import Queue
 from wsi_segment.service.workers import job_runner as work_module
-from wsi_segment.service.workers.job_runner import Workshop
+from wsi_segment.service.workers.job_runner import JobRunner
 from wsi_segment.service.workers.outline_index import LINES_FILE, find_objects, stream_objects, write_objects
 from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots
 from wsi_segment.service.workers.trusted_models import TrustedModels
@@ -39,8 +39,8 @@ class Bench:
         catalogue.remember([self.slide])
         self.models = TrustedModels(folder / "models")
         self.stopping = threading.Event()
-        run = Run(workers=1, device="cpu")
-        self.shop = Workshop(self.queue, catalogue, self.models, self.data, run, self.stopping)
+        run = SegmentOptions(workers=1, device="cpu")
+        self.shop = JobRunner(self.queue, catalogue, self.models, self.data, run, self.stopping)
 
     def post(self) -> str:
         """Accept a job; its id."""
@@ -62,7 +62,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(tmp_path / "served")
 
 
-def leave_half_done(bench: Bench, out: Path, run: Run) -> None:
+def leave_half_done(bench: Bench, out: Path, options: SegmentOptions) -> None:
     """What a run leaves that was stopped in the middle."""
     stop = threading.Event()
 
@@ -71,14 +71,16 @@ def leave_half_done(bench: Bench, out: Path, run: Run) -> None:
             stop.set()
 
     with pytest.raises(Cancelled):
-        segment(bench.slide.location, bench.models.get("channels"), out, run, report, stop)
+        segment(bench.slide.location, bench.models.get("channels"), out, options, report, stop)
     assert out.with_name(f"{out.name}.partial").is_dir()
 
 
 def test_a_job_that_another_version_had_begun_is_done_anew(bench: Bench) -> None:
     job_id = bench.post()
     out = bench.data / "results" / job_id / "mask.zarr"
-    leave_half_done(bench, out, Run(workers=1, device="cpu", overlap=0.5))  # whatever differs, it is another provenance
+    leave_half_done(
+        bench, out, SegmentOptions(workers=1, device="cpu", overlap=0.5)
+    )  # whatever differs, it is another provenance
     job = bench.do()
     assert (job.status, job.message) == ("successful", "")
     assert class_map(out).any()

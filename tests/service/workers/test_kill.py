@@ -20,7 +20,7 @@ import pytest
 
 from live_server import Noted, Served, fresh_database, job_body, write_slides
 from synthetic import files_of
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
 from wsi_segment.service.jobs.database import Database
@@ -132,7 +132,9 @@ def test_whatever_is_killed_each_accepted_job_is_done_once_and_its_mask_is_the_s
     folder = write_slides(tmp_path / "served", SLIDES, height=1100, width=1300)
     model = find_model(folder / "models" / "channels")
     for index in range(SLIDES):
-        segment(folder / "slides" / f"s{index}.tiff", model, tmp_path / f"{index}.zarr", Run(overlap=OVERLAP))
+        segment(
+            folder / "slides" / f"s{index}.tiff", model, tmp_path / f"{index}.zarr", SegmentOptions(overlap=OVERLAP)
+        )
     expected = [files_of(tmp_path / f"{index}.zarr") for index in range(SLIDES)]
 
     flags = ["--workers", WORKERS, "--worker-threads", 1, *(["--database", url] if url else [])]

@@ -16,7 +16,7 @@ import pytest
 
 from live_server import Served, write_slides
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
 from wsi_segment.service.api.routes.slides import list_slides
@@ -150,7 +150,7 @@ def test_tiles_come_and_the_server_lives_while_outlines_of_an_adopted_mask_are_m
 ) -> None:
     folder = write_slides(tmp_path / "served")
     model = find_model(folder / "models" / "channels")
-    segment(folder / "slides" / "s0.tiff", model, folder / "masks" / "a.zarr", Run())
+    segment(folder / "slides" / "s0.tiff", model, folder / "masks" / "a.zarr", SegmentOptions())
     slow = folder / "slow"
     slow.mkdir()
     (slow / "sitecustomize.py").write_text(SLOW_OUTLINES)

@@ -9,20 +9,15 @@ from typing import Literal
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.onnx_network import Device
+from wsi_segment.inference.grid.region import REGION_SIZES
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
 
 TissueMethod = Literal["otsu", "none"] | Path
 """How tissue is found; a path is a GeoJSON file of outlines."""
 
-CHUNK = 512
-"""Side of a Zarr chunk in mask pixels; regions and shards are whole chunks."""
-
-REGION_SIZES = (4096, 2048, 1024, 512)
-"""Sides that a region can have: a power of two of chunks, so that its coarser levels are whole chunks too."""
-
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SegmentOptions:
     """How a slide is segmented."""
 
     mpp: float | None = None

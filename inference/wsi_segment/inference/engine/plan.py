@@ -9,10 +9,11 @@ import numpy as np
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.memory import default_limit
-from wsi_segment.inference.engine.options import REGION_SIZES, Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TISSUE_BYTES, TissueMask
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.grid.region import REGION_SIZES, Region
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.model.card import ModelCard
 
@@ -28,22 +29,6 @@ _BAND_SOURCE_PIXELS = 4 << 20
 """Level pixels that are read at once; also what a Ctrl-C may have to wait for."""
 _SOURCE_BYTES = 8
 """RGBA and RGB of a level pixel, and a strip that is being interpolated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """The unit of work, of writing and of resuming: whole shards of the mask."""
-
-    row: int
-    column: int
-    m_box: Box
-    windows: int
-    """Windows with tissue that touch it; 0 for a region that is never read."""
-
-    @property
-    def key(self) -> str:
-        """Name in the ledger."""
-        return f"{self.row},{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ def region_size_for(width: int, height: int) -> int:
     return REGION_SIZES[-1]
 
 
-def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, run: Run) -> Budget:
+def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions) -> Budget:
     """Add up what a run takes.
 
     Where memory is short, regions become smaller first, and then workers fewer.
@@ -91,10 +76,10 @@ def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, run: Run) -
     Raises:
         InputError: even one worker on the smallest regions does not fit.
     """
-    limit = default_limit() if run.memory_limit is None else run.memory_limit
-    largest = run.region_size or region_size_for(frame.width, frame.height)
-    sizes = [largest] if run.region_size else [size for size in REGION_SIZES if size <= largest]
-    budgets = [_budget_for(size, run.threads, frame, lattice, card, run) for size in sizes]
+    limit = default_limit() if options.memory_limit is None else options.memory_limit
+    largest = options.region_size or region_size_for(frame.width, frame.height)
+    sizes = [largest] if options.region_size else [size for size in REGION_SIZES if size <= largest]
+    budgets = [_budget_for(size, options.threads, frame, lattice, card, options) for size in sizes]
     for budget in budgets:
         if budget.peak_bytes <= limit:
             return budget
@@ -122,7 +107,9 @@ def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, budget: Bu
     return Plan(tuple(found), budget)
 
 
-def _budget_for(size: int, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, run: Run) -> Budget:
+def _budget_for(
+    size: int, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions
+) -> Budget:
     band_width = min(size, frame.width) + 2 * lattice.window
     band_rows = max(1, int(_BAND_SOURCE_PIXELS / (frame.ratio**2 * band_width * lattice.stride)))
     band_height = min(size + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
@@ -130,8 +117,8 @@ def _budget_for(size: int, workers: int, frame: MaskFrame, lattice: Lattice, car
     cells = math.ceil(size / card.output_stride) ** 2
     # sums, weights and averages on the output grid; ids, tissue, the pyramid and its encoding at full size
     stitched = cells * (8 * len(card.classes) + 16) + 8 * size * size
-    if run.probabilities:
+    if options.probabilities:
         # one class at full size as float32 three times, as uint8, halved and encoded
         stitched += 16 * size * size
-    per_worker = source + band_width * band_height * 3 + stitched + run.batch_size * _WINDOW_BYTES
+    per_worker = source + band_width * band_height * 3 + stitched + options.batch_size * _WINDOW_BYTES
     return Budget(size, band_rows, workers, per_worker)

@@ -11,7 +11,7 @@ from typing import Any
 import onnxruntime
 import openslide
 
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.location import open_bytes
@@ -43,7 +43,7 @@ def make_provenance(
     frame: MaskFrame,
     lattice: Lattice,
     model: Model,
-    run: Run,
+    options: SegmentOptions,
     provider: str,
     region_size: int,
 ) -> dict[str, Any]:
@@ -74,15 +74,15 @@ def make_provenance(
             "classes": [entry.name for entry in card.classes],
         },
         "parameters": {
-            "overlap": run.overlap,
+            "overlap": options.overlap,
             "stride": lattice.stride,
             "window": lattice.window,
-            "tissue": f"geojson {sha256_of(run.tissue)}" if isinstance(run.tissue, Path) else run.tissue,
-            "region": None if run.region is None else f"geojson {sha256_of(run.region)}",
+            "tissue": f"geojson {sha256_of(options.tissue)}" if isinstance(options.tissue, Path) else options.tissue,
+            "region": None if options.region is None else f"geojson {sha256_of(options.region)}",
             "region_size": region_size,
-            "apply_icc": run.apply_icc,
-            "ome_zarr": run.ome_zarr,
-            "probabilities": run.probabilities,
+            "apply_icc": options.apply_icc,
+            "ome_zarr": options.ome_zarr,
+            "probabilities": options.probabilities,
             "provider": provider,
         },
         "versions": versions(),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_segment.inference.engine.plan import Region
 from wsi_segment.inference.engine.predict import RegionPredictor
+from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.store import MaskStore, digest_of
 

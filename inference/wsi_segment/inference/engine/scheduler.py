@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dask.base import compute
 from dask.delayed import delayed
 
-from wsi_segment.inference.engine.plan import Region
+from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
 
 

@@ -16,7 +16,7 @@ from wsi_segment.errors import Cancelled, RunError, SlideError
 from wsi_segment.files import sync_tree
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.onnx_network import Network, OnnxNetwork
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.plan import Budget, Plan, make_budget, make_plan
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.provenance import flat, make_provenance, slide_fingerprint
@@ -58,17 +58,17 @@ class Prepared:
         """µm per mask pixel."""
         return self.size.mpp * self.frame.downsample
 
-    def metadata(self, model: Model, run: Run) -> MaskMetadata:
+    def metadata(self, model: Model, options: SegmentOptions) -> MaskMetadata:
         """The OME-Zarr metadata of the mask."""
         levels = len(level_shapes(self.frame.height, self.frame.width))
-        return MaskMetadata(run.ome_zarr, levels, self.frame, self.size, model.card.classes, run.probabilities)
+        return MaskMetadata(options.ome_zarr, levels, self.frame, self.size, model.card.classes, options.probabilities)
 
 
 def segment(
     path: Path,
     model: Model,
     out: Path,
-    run: Run,
+    options: SegmentOptions,
     report: Report = silent,
     stop: threading.Event | None = None,
     network: Network | None = None,
@@ -82,7 +82,7 @@ def segment(
         path: A slide file, a DICOM folder or one of its files.
         model: Its card says what the network needs.
         out: The store to make; its parent is made where it is missing.
-        run: Every choice.
+        options: Every choice.
         report: Told of progress, from any thread.
         stop: Set it to end the run; regions that are finished are kept.
         network: Used in place of the model's weights.
@@ -97,13 +97,13 @@ def segment(
     started = time.monotonic()
     stop = stop or threading.Event()
     return_freed_memory()
-    output = Output(out, run.overwrite)
+    output = Output(out, options.overwrite)
     slide = open_slide(path)
     try:
-        seen = ColourManaged(slide) if run.apply_icc else slide
-        prepared = prepare(seen, path, model, run, report, stop, network, output.begun())
+        seen = ColourManaged(slide) if options.apply_icc else slide
+        prepared = prepare(seen, path, model, options, report, stop, network, output.begun())
         with disk_errors(out):
-            finished, kept = _compute(prepared, model, run, output, report, stop)
+            finished, kept = _compute(prepared, model, options, output, report, stop)
             seconds = round(time.monotonic() - started, 2)
             summary = _summarise(prepared, path, out, model, finished, kept, seconds)
             before_publishing(slide, output.store, summary)
@@ -120,7 +120,7 @@ def prepare(
     slide: Slide,
     path: Path,
     model: Model,
-    run: Run,
+    options: SegmentOptions,
     report: Report = silent,
     stop: threading.Event | None = None,
     network: Network | None = None,
@@ -131,40 +131,40 @@ def prepare(
     A run that was begun keeps its regions, though less memory may be free now.
     """
     card = model.card
-    size = pixel_size_of(slide, path, run.mpp)
+    size = pixel_size_of(slide, path, options.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)
-    stride = stride_of(run.overlap, card.window, card.output_stride)
+    stride = stride_of(options.overlap, card.window, card.output_stride)
     lattice = Lattice(frame.width, frame.height, card.window, stride)
     provider = "given network"
     if network is None:
-        network = onnx = OnnxNetwork(model, run.device)
+        network = onnx = OnnxNetwork(model, options.device)
         provider = onnx.provider
-    budget = make_budget(frame, lattice, card, run)
+    budget = make_budget(frame, lattice, card, options)
     step = _stage("tissue", report, stop or threading.Event())
-    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, run.tissue, step, run.region)
+    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, options.tissue, step, options.region)
     try:
         fingerprint = slide_fingerprint(slide_files(path))
     except OSError as error:
         raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
 
     def describe(budget: Budget) -> dict[str, Any]:
-        return make_provenance(fingerprint, slide, size, frame, lattice, model, run, provider, budget.region_size)
+        return make_provenance(fingerprint, slide, size, frame, lattice, model, options, provider, budget.region_size)
 
     provenance = describe(budget)
     if begun is not None and differing_keys(begun, flat(provenance)) == {"parameters.region_size"}:
-        budget = make_budget(frame, lattice, card, replace(run, region_size=begun["parameters.region_size"]))
+        budget = make_budget(frame, lattice, card, replace(options, region_size=begun["parameters.region_size"]))
         provenance = describe(budget)
     plan = make_plan(frame, lattice, tissue, budget)
     return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
 
 
 def _compute(
-    prepared: Prepared, model: Model, run: Run, output: Output, report: Report, stop: threading.Event
+    prepared: Prepared, model: Model, options: SegmentOptions, output: Output, report: Report, stop: threading.Event
 ) -> tuple[list[FinishedRegion], int]:
     """Compute what is missing; all regions, and how many were there before."""
     plan, identity = prepared.plan, flat(prepared.provenance)
     if output.begin(identity):
-        MaskStore.create(output.store, prepared.metadata(model, run), plan.budget.region_size, prepared.provenance)
+        MaskStore.create(output.store, prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
         sync_tree(output.partial)  # regions count as finished later: what describes them must not be lost before
     with Ledger(output.partial, identity) as ledger:
         kept = list(ledger.finished.values())
@@ -174,7 +174,7 @@ def _compute(
             tissue=prepared.tissue,
             network=prepared.network,
             card=model.card,
-            batch_size=run.batch_size,
+            batch_size=options.batch_size,
             band_rows=plan.budget.band_rows,
             count=_WindowCounter(report, plan.windows, sum(region.windows for region in kept)),
             stop=stop,

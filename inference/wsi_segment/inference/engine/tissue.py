@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.engine.options import CHUNK, TissueMethod
+from wsi_segment.inference.engine.options import TissueMethod
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.region import CHUNK
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
 from wsi_segment.inference.slides.slide import Slide

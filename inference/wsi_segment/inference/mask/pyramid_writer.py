@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from wsi_segment.files import sync_file, sync_folder
-from wsi_segment.inference.engine.options import CHUNK
-from wsi_segment.inference.engine.plan import Region
+from wsi_segment.inference.grid.region import CHUNK, Region
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
 
 Reduce = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]

@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from wsi_segment.inference.engine.plan import Region
+from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask import ngff
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.partial import ATTRIBUTE

@@ -8,9 +8,9 @@ from pathlib import Path
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.slides.location import is_remote, open_bytes
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
-from wsi_segment.inference.slides.readers.openslide import OpenSlideSlide
+from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.refuse import refuse_unsupported
-from wsi_segment.inference.slides.readers.tiffslide import TiffSlideSlide, is_ome_tiff
+from wsi_segment.inference.slides.readers.tiffslide import TiffSlideReader, is_ome_tiff
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.inference.slides.slide_files import file_of
@@ -82,17 +82,17 @@ def _readers_for(file: Path) -> tuple[Callable[[Path], Slide], ...]:
     if file.suffix.lower() in SUFFIXES:
         return (ImageSlide.open,)
     if is_remote(file):
-        return (TiffSlideSlide,)
+        return (TiffSlideReader,)
     if is_ome_tiff(file):  # of which OpenSlide sees neither the levels nor the pixel size
         return (_open_with_tiffslide, _open_with_openslide)
     return (_open_with_openslide, _open_with_tiffslide)
 
 
 def _open_with_openslide(path: Path) -> Slide:
-    slide = OpenSlideSlide(path)
+    slide = OpenSlideReader(path)
     return TileSlide.over(slide, path) or slide
 
 
 def _open_with_tiffslide(path: Path) -> Slide:
-    slide = TiffSlideSlide(path)
+    slide = TiffSlideReader(path)
     return TileSlide.over(slide, path) or slide

@@ -12,16 +12,18 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import WINDOW
-from wsi_segment.model.data.dataset import UNLABELLED, Dataset, Item
-from wsi_segment.model.training.recipe import PatchSource
+from wsi_segment.model.data.dataset import UNLABELLED, Dataset, Item, Split
 
 DOMINANT_SHARE = 0.9
+
+PatchSource = Literal["tiles", "images"]
+"""Where classification patches come from: tiles of a mask, or windows of labelled images."""
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -147,3 +149,24 @@ class PatchReader:
 
 def _size(image: Pixels, mask: Pixels | None) -> int:
     return image.nbytes + (0 if mask is None else mask.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchPool:
+    """The patches of one split, by kind."""
+
+    segmentation: tuple[Patch, ...]
+    classification: tuple[Patch, ...]
+
+    def of(self, kind: PatchKind) -> tuple[Patch, ...]:
+        """The patches of one kind."""
+        return self.segmentation if kind is PatchKind.SEGMENTATION else self.classification
+
+
+def make_pool(dataset: Dataset, split: Split, source: PatchSource = "tiles") -> PatchPool:
+    """All patches of a split."""
+    patches = list(extract_patches(dataset, dataset.split(split), source))
+    return PatchPool(
+        segmentation=tuple(patch for patch in patches if patch.kind is PatchKind.SEGMENTATION),
+        classification=tuple(patch for patch in patches if patch.kind is PatchKind.CLASSIFICATION),
+    )

@@ -23,3 +23,8 @@ def training_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
         reason = "PyTorch finds no CUDA device" if torch.version.cuda else "this PyTorch is built without CUDA"
         raise InputError(f"--device cuda: {reason}; install a CUDA build of PyTorch and a driver, or use --device cpu")
     return torch.device("cuda")
+
+
+def torch_version() -> str:
+    """Return PyTorch's version, with the build that it names."""
+    return str(torch.__version__)

@@ -14,9 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from wsi_segment.errors import InputError
-from wsi_segment.model.data.patches import Patch, PatchKind
-from wsi_segment.model.training.recipe import PatchSource
-from wsi_segment.model.training.sampling import PatchPool
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchSource
 
 SettingName = Literal["S", "S+C", "S+C*", "S2+C2", "S2+C2*", "S2*+C2"]
 SETTINGS: tuple[SettingName, ...] = get_args(SettingName)

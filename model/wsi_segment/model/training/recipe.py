@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_type_hints
 
 from wsi_segment.errors import InputError
+from wsi_segment.model.data.patches import PatchSource
 
 ClassPooling = Literal["max", "mean_softmax", "log_sum_exp", "generalised_mean"]
-PatchSource = Literal["tiles", "images"]
 Supervision = Literal["pooled", "filled", "both"]
 
 

@@ -15,24 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsi_segment.model.data.dataset import Dataset, Split
-from wsi_segment.model.data.patches import Patch, PatchKind, PatchReader, Pixels, extract_patches
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchReader, Pixels
 from wsi_segment.model.training.mosaic import mosaic
-from wsi_segment.model.training.recipe import PatchSource, Recipe
+from wsi_segment.model.training.recipe import Recipe
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@dataclass(frozen=True, slots=True)
-class PatchPool:
-    """The patches of one split, by kind."""
-
-    segmentation: tuple[Patch, ...]
-    classification: tuple[Patch, ...]
-
-    def of(self, kind: PatchKind) -> tuple[Patch, ...]:
-        """The patches of one kind."""
-        return self.segmentation if kind is PatchKind.SEGMENTATION else self.classification
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +33,6 @@ class Batch:
     """Class ids (B, 128, 128) int64, 0 = unlabelled."""
     labels: Tensor
     """Class ids (B,) int64; of use for classification patches only."""
-
-
-def make_pool(dataset: Dataset, split: Split, source: PatchSource = "tiles") -> PatchPool:
-    """All patches of a split."""
-    patches = list(extract_patches(dataset, dataset.split(split), source))
-    return PatchPool(
-        segmentation=tuple(patch for patch in patches if patch.kind is PatchKind.SEGMENTATION),
-        classification=tuple(patch for patch in patches if patch.kind is PatchKind.CLASSIFICATION),
-    )
 
 
 class Sampler:

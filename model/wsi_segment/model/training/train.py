@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wsi_segment.errors import DatasetError
 from wsi_segment.model.data.dataset import Dataset
-from wsi_segment.model.data.patches import Patch, PatchKind, PatchReader
+from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchReader, make_pool
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
 from wsi_segment.model.training.augment import augment
 from wsi_segment.model.training.device import CPU
@@ -32,7 +32,7 @@ from wsi_segment.model.training.losses import classification_loss, filled_loss, 
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork, normalise
 from wsi_segment.model.training.run_folder import RunFolder
-from wsi_segment.model.training.sampling import Batch, PatchPool, Sampler, inverse_frequency, make_pool, to_tensors
+from wsi_segment.model.training.sampling import Batch, Sampler, inverse_frequency, to_tensors
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 

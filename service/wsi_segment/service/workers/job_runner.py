@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.errors import Cancelled, InputError, RunError
-from wsi_segment.inference.engine.options import Run
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview
 from wsi_segment.inference.mask.summary import ClassArea
@@ -40,7 +40,7 @@ FULL_DISK_SECONDS = 30.0
 """How long a worker begins nothing after a disk was full."""
 
 
-class Workshop:
+class JobRunner:
     """Does jobs, one at a time."""
 
     def __init__(
@@ -49,25 +49,25 @@ class Workshop:
         catalogue: Catalogue,
         models: TrustedModels,
         data: Path,
-        run: Run,
+        options: SegmentOptions,
         stopping: threading.Event,
     ) -> None:
-        """A workshop.
+        """Take what jobs need.
 
         Args:
             queue: Where jobs come from and are reported to.
             catalogue: Where slides are.
             models: What may be run.
             data: The service's folder.
-            run: Choices that jobs do not make: threads, memory, device.
+            options: Choices that jobs do not make: threads, memory, device.
             stopping: Set when the process shall end: the job at hand is given back.
         """
         self._queue, self._catalogue, self._models, self._data = queue, catalogue, models, data
-        self._run, self._stopping = run, stopping
+        self._options, self._stopping = options, stopping
 
     def do(self, job: Job) -> None:
         """Do a claimed job and record how it ended."""
-        watch = _Watch(self._queue, job, self._stopping)
+        watch = _LeaseKeeper(self._queue, job, self._stopping)
         slide: FoundSlide | None = None
         try:
             with _full_disk_told():
@@ -119,7 +119,7 @@ class Workshop:
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
 
-    def _make(self, job: Job, slide: FoundSlide, watch: _Watch) -> None:
+    def _make(self, job: Job, slide: FoundSlide, watch: _LeaseKeeper) -> None:
         """All files of a job's result; what is there already is kept."""
         model = self._models.get(job.parameters.get("model"))
         files = ResultFiles.of(self._data, job)
@@ -127,7 +127,7 @@ class Workshop:
         files.wait_for_writer(LEASE_SECONDS)
         if not files.store.exists():
             watch.stage("opening")
-            segment(slide.location, model, files.store, self._run_of(job, files), watch.report, watch.stop)
+            segment(slide.location, model, files.store, self._options_of(job, files), watch.report, watch.stop)
         files.remove_partial()
         watch.stage("outlines")
         if not has_objects(files.folder):
@@ -135,7 +135,7 @@ class Workshop:
         if not files.preview.exists():
             self._draw(slide, model, files)
 
-    def _run_of(self, job: Job, files: ResultFiles) -> Run:
+    def _options_of(self, job: Job, files: ResultFiles) -> SegmentOptions:
         from dataclasses import replace
 
         wanted = {
@@ -147,7 +147,7 @@ class Workshop:
             files.region.write_text(json.dumps(job.parameters["region"]), encoding="utf-8")
             wanted["region"] = files.region
         # what another version began is begun anew; what is finished is never replaced, see _make
-        return replace(self._run, overwrite=True, **wanted)
+        return replace(self._options, overwrite=True, **wanted)
 
     @staticmethod
     def _draw(slide: FoundSlide, model: Model, files: ResultFiles) -> None:
@@ -188,7 +188,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-class _Watch:
+class _LeaseKeeper:
     """Keeps a job's lease, tells its progress, and sets ``stop`` when it is cancelled, lost, or the process ends."""
 
     def __init__(self, queue: Queue, job: Job, stopping: threading.Event) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.service.workers.job_runner import Workshop
+    from wsi_segment.service.workers.job_runner import JobRunner
 
 POLL_SECONDS = 2.0
 NICE = 10
@@ -69,11 +69,11 @@ def main() -> int:
 
 
 def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event) -> None:
-    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.service.jobs.database import Database
     from wsi_segment.service.jobs.queue import Queue, owner_name
     from wsi_segment.service.logs import set_up_logs
-    from wsi_segment.service.workers.job_runner import Workshop
+    from wsi_segment.service.workers.job_runner import JobRunner
     from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots, read_secret
     from wsi_segment.service.workers.trusted_models import TrustedModels
 
@@ -83,13 +83,13 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
     uploads = data / "uploads"
     catalogue = Catalogue(database, parse_roots(config.roots, uploads if uploads.is_dir() else None), read_secret(data))
     queue = Queue(database, owner_name(os.getpid(), sys.argv[1]))
-    run = Run(
+    run = SegmentOptions(
         workers=config.threads,
         memory_limit=int(config.memory * _PLANNED_SHARE),
         device=config.device,  # type: ignore[arg-type]
     )
     models = TrustedModels(Path(config.models) if config.models is not None else None)
-    shop = Workshop(queue, catalogue, models, data, run, stopping)
+    shop = JobRunner(queue, catalogue, models, data, run, stopping)
     try:
         while not stopping.is_set():
             wake.clear()
@@ -99,7 +99,7 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
         database.close()
 
 
-def _do_one(queue: object, shop: Workshop, data: Path, min_free: int) -> bool:
+def _do_one(queue: object, shop: JobRunner, data: Path, min_free: int) -> bool:
     from wsi_segment.service.jobs.queue import Queue
 
     assert isinstance(queue, Queue)

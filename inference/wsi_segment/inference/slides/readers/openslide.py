@@ -17,7 +17,7 @@ _BLOCK = 256
 """Side of the blocks in which levels are read that OpenSlide interpolates, in pixels of the level."""
 
 
-class OpenSlideSlide:
+class OpenSlideReader:
     """A slide behind OpenSlide; one handle serves all threads."""
 
     reader = "openslide"

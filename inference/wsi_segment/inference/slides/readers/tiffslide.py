@@ -22,7 +22,7 @@ _MICRONS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 _MICRONS_PER_UNIT = {"INCH": 25_400.0, "CENTIMETER": 10_000.0}
 
 
-class TiffSlideSlide:
+class TiffSlideReader:
     """A TIFF behind tiffslide; reads are serialised, since its zarr view does not scale with threads."""
 
     reader = "tiffslide"

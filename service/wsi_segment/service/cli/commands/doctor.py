@@ -102,7 +102,7 @@ def _self_test() -> str:
     import numpy as np
     from PIL import Image
 
-    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.engine.segment import segment
     from wsi_segment.inference.mask.verify import verify
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
@@ -112,7 +112,7 @@ def _self_test() -> str:
         slide, out = Path(folder) / "made.png", Path(folder) / "mask.zarr"
         rng = np.random.default_rng(0)
         Image.fromarray(rng.integers(100, 220, (384, 384, 3), np.uint8)).save(slide)
-        summary = segment(slide, model, out, Run(mpp=model.card.mpp, tissue="none", overlap=0.0))
+        summary = segment(slide, model, out, SegmentOptions(mpp=model.card.mpp, tissue="none", overlap=0.0))
         if damage := verify(out).damage:
             raise RuntimeError(damage[0])
     return f"{summary.windows} windows segmented and verified in {time.monotonic() - started:.1f} s"

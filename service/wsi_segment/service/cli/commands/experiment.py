@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import tempfile
 import time
@@ -56,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     with needs_extra("train", "training and export"):
         from wsi_segment.model.experiments.figures import draw_figures
         from wsi_segment.model.experiments.result_tables import write_tables
+
+        if not args.figures_only:  # before anything is read: what trains needs PyTorch
+            importlib.import_module("wsi_segment.model.training.train")
     if args.limit is not None and args.limit < 0:
         raise InputError(f"--limit {args.limit} is too small; give 0 or more")
     args.results.parent.mkdir(parents=True, exist_ok=True)
@@ -108,10 +112,10 @@ def _train_and_measure(
     from wsi_segment.inference.engine.provenance import versions
     from wsi_segment.inference.evaluation.model_scores import evaluate
     from wsi_segment.model.card import find_model
-    from wsi_segment.model.training.device import training_device
+    from wsi_segment.model.data.patches import make_pool
+    from wsi_segment.model.training.device import torch_version, training_device
     from wsi_segment.model.training.label_shares import draw
     from wsi_segment.model.training.run_folder import read_log
-    from wsi_segment.model.training.sampling import make_pool
     from wsi_segment.model.training.train import TrainingProgress, train
     from wsi_segment.service.cli.console import make_bar
 
@@ -144,11 +148,5 @@ def _train_and_measure(
         "device": device.type,
         "seconds": round(log[-1]["seconds"], 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
-        "versions": versions() | {"torch": _torch_version()},
+        "versions": versions() | {"torch": torch_version()},
     }
-
-
-def _torch_version() -> str:
-    import torch
-
-    return str(torch.__version__)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.mask.summary import Summary
     from wsi_segment.inference.slides.slide import Slide
     from wsi_segment.service.cli.console import Display
@@ -78,7 +78,7 @@ class Extras:
 def run(args: argparse.Namespace) -> int:
     """Segment the slides one after another, all cores on each."""
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.engine.options import Run
+    from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.service.cli.console import Display
     from wsi_segment.service.slide_manifest import make_orders
 
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     _check_apart(args, orders)
     for flag in ("preview", "geojson"):
         _check_target(flag, getattr(args, flag))
-    choices = Run(
+    choices = SegmentOptions(
         overlap=args.overlap,
         tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
         region=args.region,
@@ -158,7 +158,7 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
         taken[path.resolve()] = "is written"
 
 
-def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -> Summary:
+def _segment_one(order: Order, choices: SegmentOptions, extras: Extras, display: Display) -> Summary:
     from dataclasses import replace
 
     from wsi_segment.inference.engine.segment import disk_errors, segment
@@ -195,7 +195,9 @@ def _segment_one(order: Order, choices: Run, extras: Extras, display: Display) -
     return summary
 
 
-def _segment_all(orders: list[Order], choices: Run, extras: Extras, display: Display) -> tuple[list[Summary], int]:
+def _segment_all(
+    orders: list[Order], choices: SegmentOptions, extras: Extras, display: Display
+) -> tuple[list[Summary], int]:
     """All slides; one that fails is reported and the others are done."""
     from wsi_segment.errors import Cancelled, RunError, WsiSegmentError
 
