@@ -27,3 +27,11 @@ Report = Callable[[Progress], None]
 
 def silent(progress: Progress) -> None:
     """A report for nobody."""
+
+
+Step = Callable[[int, int], None]
+"""Called with (steps done, steps in all) of one stage; may raise to stop it."""
+
+
+def no_step(done: int, total: int) -> None:
+    """Take a step that nobody watches."""

@@ -10,6 +10,7 @@ A name says its frame by its prefix:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -44,3 +45,18 @@ class Box:
     def moved(self, dx: int, dy: int) -> Box:
         """The same size elsewhere."""
         return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
+
+    def tiles(self, side: int) -> Iterator[Box]:
+        """Yield the squares of ``side`` pixels that cover the box, row by row; the last ones are cut off at its end."""
+        for y in range(self.y0, self.y1, side):
+            for x in range(self.x0, self.x1, side):
+                yield Box(x, y, x + side, y + side).intersect(self)
+
+
+def ceil_div(dividend: int, divisor: int) -> int:
+    """Divide whole numbers and round up.
+
+    >>> ceil_div(9, 4), ceil_div(8, 4)
+    (3, 2)
+    """
+    return -(-dividend // divisor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_FAILED
         if args.debug:
             raise
-        return _say(_one_line(error), getattr(error, "exit_code", EXIT_FAILED))
+        return _say(with_flags(_one_line(error), parser), getattr(error, "exit_code", EXIT_FAILED))
     return code
 
 
@@ -94,6 +95,16 @@ def _one_line(error: Exception) -> str:
         return str(error)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def with_flags(message: str, parser: argparse.ArgumentParser) -> str:
+    """Spell the fields in a message as this command's flags.
+
+    Messages of the library name fields between backticks, as Python and HTTP know them: ```batch_size```, or with a
+    value ```data mpp=1.0```. Fields that the command has no flag for lose the backticks only.
+    """
+    flags = {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}
+    return re.sub(r"`(\w+)([^`]*)`", lambda field: flags.get(field[1], field[1]) + field[2], message)
 
 
 def _nobody_reads() -> bool:
