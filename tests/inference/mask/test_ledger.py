@@ -31,6 +31,15 @@ def test_another_run_is_refused_with_the_difference_named(tmp_path: Path) -> Non
         Ledger(tmp_path, RUN | {"parameters.overlap": 0.5})
 
 
+def test_another_version_is_named_before_what_comes_of_it(tmp_path: Path) -> None:
+    old = RUN | {"versions.numpy": "1", "versions.wsi-segment": "0.1.0"}
+    with Ledger(tmp_path, old):
+        pass
+    new = RUN | {"parameters.added": True, "versions.numpy": "2", "versions.wsi-segment": "0.2.0"}
+    with pytest.raises(OutputError, match=r"versions.wsi-segment = 0.1.0, this run has 0.2.0"):
+        Ledger(tmp_path, new)
+
+
 def test_a_ledger_without_a_whole_first_line_is_no_run(tmp_path: Path) -> None:
     assert difference(tmp_path, RUN) == Difference(False, "holds no run")
     fill(tmp_path, 0)

@@ -17,6 +17,8 @@ from wsi_segment.errors import OutputError
 from wsi_segment.files import sync_folder
 
 LEDGER_FILE = "ledger.jsonl"
+_OWN_VERSION = "versions.wsi-segment"
+"""Named before all other differences, most of which follow from it: newer libraries, parameters that were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _compare(entries: list[dict[str, Any]], run: dict[str, Any]) -> Difference |
     if not entries:
         return Difference(False, "holds no run")
     before = entries[0]
-    for key in sorted(differing_keys(before, run)):
+    for key in sorted(differing_keys(before, run), key=lambda key: (key != _OWN_VERSION, key)):
         text = f"was begun with {key} = {_short(before.get(key))}, this run has {_short(run.get(key))}"
         return Difference(True, text)
     return None
