@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from wsi_segment.errors import Cancelled
 
 Stage = Literal["tissue", "segment", "pyramid", "outlines"]
 
@@ -26,7 +29,7 @@ Report = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-    """A report for nobody."""
+    """Report to nobody."""
 
 
 Step = Callable[[int, int], None]
@@ -35,3 +38,30 @@ Step = Callable[[int, int], None]
 
 def no_step(done: int, total: int) -> None:
     """Take a step that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who watches a run: whom it reports to, and what ends it."""
+
+    report: Report = silent
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set, from any thread, when the run shall end; finished regions are kept."""
+
+    def check(self) -> None:
+        """Raise where the run shall end.
+
+        Raises:
+            Cancelled: ``stop`` is set.
+        """
+        if self.stop.is_set():
+            raise Cancelled("stopped")
+
+    def step(self, stage: Stage) -> Step:
+        """Return a step function that reports a stage and, when the run shall end, ends it."""
+
+        def step(done: int, total: int) -> None:
+            self.check()
+            self.report(Progress(stage, done, total))
+
+        return step

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_model, write_slide
-from wsi_segment.errors import Cancelled, OutputError
+from wsi_segment.errors import Cancelled, InputError, OutputError
 from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.engine.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -34,6 +34,7 @@ from wsi_segment.inference.mask.preview import write_preview
 from wsi_segment.inference.mask.store import MaskStore
 from wsi_segment.inference.mask.summary import Summary
 from wsi_segment.inference.progress import Progress
+from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -71,7 +72,7 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
     model, network = make_model(stride, upsampling), ChannelNetwork(stride)
     opened = open_slide(slide)
     run = SegmentOptions(overlap=overlap, region_size=region_size)
-    prepared = prepare(opened, slide, model, run, network=network)
+    prepared = prepare(opened, path=slide, model=model, options=run, network=network)
     folder = tmp_path_factory.mktemp("divided") / "store"
     MaskStore.create(folder, prepared.metadata(model, run), region_size, {})
     store = MaskStore(folder, region_size)
@@ -284,8 +285,44 @@ def test_glass_is_neither_read_nor_computed(tmp_path: Path) -> None:
 def test_a_slide_without_tissue_ends_with_an_empty_mask_and_a_warning(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "white.tiff", np.full((600, 600, 3), 245, np.uint8))
     summary = segment(slide, make_model(), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork())
-    assert "no tissue" in summary.warnings[0]
+    assert summary.warnings[0].code == "no-tissue"
+    assert "no tissue" in summary.warnings[0].message
     assert not class_map(tmp_path / "m.zarr").any()
+
+
+def test_a_doubt_is_in_summary_and_provenance_alike(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "white.tiff", np.full((600, 600, 3), 245, np.uint8))
+    summary = segment(slide, make_model(), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork())
+    listed = json.loads((tmp_path / "m.summary.json").read_text())["warnings"]
+    assert [entry["code"] for entry in listed] == ["no-tissue"]
+    assert listed == summary.provenance["warnings"]
+    assert zarr.open_group(tmp_path / "m.zarr", mode="r").attrs["wsi_segment"]["warnings"] == listed  # type: ignore[index, call-overload]
+
+
+def test_strict_refuses_a_slide_without_tissue_before_its_network_runs(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "white.tiff", np.full((600, 600, 3), 245, np.uint8))
+    network = ChannelNetwork()
+    with pytest.raises(InputError, match=r"white\.tiff: no tissue was found.*`strict`"):
+        segment(slide, make_model(), tmp_path / "m.zarr", SegmentOptions(strict=True), network=network)
+    assert network.windows == 0
+    assert not (tmp_path / "m.zarr").exists()
+
+
+def test_strict_refuses_what_a_reader_doubts_before_pixels_are_read(tmp_path: Path) -> None:
+    class Doubted(ImageSlide):
+        doubts = (Doubt("pixel-size-differs", "two tags say 0.25 and 0.5 µm per pixel"),)
+
+        def read(self, level: int, l_box: Box) -> np.ndarray:
+            raise AssertionError("read")
+
+    with pytest.raises(InputError, match="two tags say"):
+        prepare(
+            Doubted(tissue_like(300, 300)),
+            path=tmp_path,
+            model=make_model(),
+            options=SegmentOptions(strict=True, mpp=1.0),
+            network=ChannelNetwork(),
+        )
 
 
 def test_store_holds_neither_path_nor_name_nor_time(slide: Path, tmp_path: Path) -> None:
@@ -430,7 +467,7 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
     model, network = make_model(4, "bilinear"), ChannelNetwork(4)
     run = SegmentOptions(region_size=1024, tissue="none", batch_size=4, workers=1, probabilities=True)
     slide = open_slide(path)
-    prepared = prepare(slide, path, model, run, network=network)
+    prepared = prepare(slide, path=path, model=model, options=run, network=network)
     MaskStore.create(tmp_path / "m", prepared.metadata(model, run), 1024, {})
     task = RegionTask(
         RegionPredictor(

@@ -1,4 +1,4 @@
-"""The choices of a run."""
+"""The options of a segmentation."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class SegmentOptions:
     """GeoJSON file of outlines beyond which nothing is analysed; to whole cells of tissue, about 16 µm."""
     device: Device = "auto"
     batch_size: int = 16
-    """Windows a network call."""
+    """Windows per network call."""
     workers: int = 0
-    """Threads; 0 for one a core."""
+    """Threads; 0 for one per core."""
     memory_limit: int | None = None
     """Bytes for the whole process; None for three quarters of what is free."""
     region_size: int | None = None
@@ -43,19 +43,21 @@ class SegmentOptions:
     probabilities: bool = False
     """Keep the probability of each class too, as uint8."""
     overwrite: bool = False
-    """Replace a finished output, or a begun one of another run."""
+    """Replace a finished output, or an unfinished one of another run."""
+    strict: bool = False
+    """Refuse a slide with any doubt, see :class:`wsi_segment.inference.slides.doubt.Doubt`, before its network runs."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise InputError(f"--batch-size {self.batch_size} is too small; give 1 or more")
+            raise InputError(f"`batch_size` is {self.batch_size}; give 1 or more")
         if self.workers < 0:
-            raise InputError(f"--workers {self.workers} is too small; give 1 or more")
+            raise InputError(f"`workers` is {self.workers}; give 0 for one per core, or more")
         if self.region_size is not None and self.region_size not in REGION_SIZES:
-            raise InputError(f"a region of {self.region_size} px is none of {REGION_SIZES}")
+            raise InputError(f"`region_size` is {self.region_size}; give one of {REGION_SIZES}")
 
     @property
     def threads(self) -> int:
-        """Number of worker threads."""
+        """Number of worker threads; as many as cores where none is given."""
         if self.workers:
             return self.workers
         if hasattr(os, "sched_getaffinity"):

@@ -1,9 +1,10 @@
-"""What a mask was made from: fingerprints, versions and parameters, and neither times nor names of files."""
+"""What a mask was made from: fingerprints, versions and parameters, but neither times nor names of files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import openslide
 
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.location import open_bytes
 from wsi_segment.inference.slides.slide import PixelSize, Slide
@@ -23,7 +25,7 @@ _SAMPLE_BYTES = 1 << 16
 
 
 def slide_fingerprint(files: Sequence[Path]) -> str:
-    """sha256 over the sizes of some files and 16 samples of 64 KiB of each; names do not count."""
+    """Hash the sizes of some files and 16 samples of 64 KiB of each with sha256; names do not count."""
     digests = []
     for file in files:
         with open_bytes(file) as stream:
@@ -37,6 +39,7 @@ def slide_fingerprint(files: Sequence[Path]) -> str:
 
 
 def make_provenance(
+    *,
     fingerprint: str,
     slide: Slide,
     size: PixelSize,
@@ -46,8 +49,9 @@ def make_provenance(
     options: SegmentOptions,
     provider: str,
     region_size: int,
+    doubts: Sequence[Doubt],
 ) -> dict[str, Any]:
-    """The record that goes into the store, and that a continued run must repeat; JSON."""
+    """Return the record, as JSON, that goes into the store and that a continued run must repeat."""
     card = model.card
     return {
         "model": {
@@ -86,11 +90,12 @@ def make_provenance(
             "provider": provider,
         },
         "versions": versions(),
+        "warnings": [asdict(doubt) for doubt in doubts],
     }
 
 
 def versions() -> dict[str, str]:
-    """Versions of what bears on pixels."""
+    """Return the versions of everything that bears on pixels."""
     libraries = ("wsi-segment", "numpy", "zarr", "tiffslide", "tifffile", "imagecodecs", "pillow", "scipy", "rasterio")
     return {name: version(name) for name in libraries} | {
         "onnxruntime": onnxruntime.__version__,
@@ -99,13 +104,13 @@ def versions() -> dict[str, str]:
 
 
 def _card_digest(card: ModelCard) -> str:
-    """sha256 of all of a card that bears on pixels."""
+    """Hash every field of a card that bears on pixels with sha256."""
     fields = card.model_dump_json(exclude={"metrics", "description", "limitations", "attribution", "training_data"})
     return hashlib.sha256(fields.encode()).hexdigest()
 
 
 def flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots, so that a difference can be named."""
+    """Join nested keys by dots, so that a difference can be named."""
     out: dict[str, Any] = {}
     for key, value in record.items():
         out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}

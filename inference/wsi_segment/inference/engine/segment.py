@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wsi_segment.errors import Cancelled, RunError, SlideError
+from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.files import sync_tree
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.onnx_network import Network, OnnxNetwork
@@ -30,19 +30,20 @@ from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.pyramid import level_shapes
 from wsi_segment.inference.mask.store import MaskStore
 from wsi_segment.inference.mask.summary import Summary, class_areas, write_summary
-from wsi_segment.inference.progress import Progress, Report, Stage, silent
+from wsi_segment.inference.progress import Progress, Report, Watch, silent
+from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame, mask_frame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.icc import ColourManaged
 from wsi_segment.inference.slides.slide import PixelSize, Slide, pixel_size_of
 from wsi_segment.inference.slides.slide_files import slide_files
-from wsi_segment.model.card import Model
+from wsi_segment.model.card import Model, ModelCard
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that is known of a run before its first window is read."""
+    """Everything that is settled before the first window is read."""
 
     slide: Slide
     size: PixelSize
@@ -52,6 +53,8 @@ class Prepared:
     tissue: TissueMask
     plan: Plan
     provenance: dict[str, Any]
+    doubts: tuple[Doubt, ...]
+    """Of the slide, and what its tissue gives rise to."""
 
     @property
     def mask_mpp(self) -> float:
@@ -59,7 +62,7 @@ class Prepared:
         return self.size.mpp * self.frame.downsample
 
     def metadata(self, model: Model, options: SegmentOptions) -> MaskMetadata:
-        """The OME-Zarr metadata of the mask."""
+        """Return the OME-Zarr metadata of the mask."""
         levels = len(level_shapes(self.frame.height, self.frame.width))
         return MaskMetadata(options.ome_zarr, levels, self.frame, self.size, model.card.classes, options.probabilities)
 
@@ -81,31 +84,35 @@ def segment(
     Args:
         path: A slide file, a DICOM folder or one of its files.
         model: Its card says what the network needs.
-        out: The store to make; its parent is made where it is missing.
+        out: The store to write; its parent is created where it is missing.
         options: Every choice.
         report: Told of progress, from any thread.
         stop: Set it to end the run; regions that are finished are kept.
         network: Used in place of the model's weights.
-        before_publishing: Makes what else is wanted of the slide, the complete store and the summary. The store has its
-            final name after it only, so that the same call makes it again if it was cut off.
+        before_publishing: Called with the slide, the complete store and the summary, to write whatever else is wanted.
+            The store gets its final name only after it, so that the same call writes it again if it was cut off.
 
     Raises:
-        InputError: slide, model, output or parameters are at fault.
+        InputError: slide, model, output or parameters are at fault, or ``options.strict`` and there is a doubt.
         RunError: the disk is full or fails.
         Cancelled: ``stop`` was set.
     """
     started = time.monotonic()
-    stop = stop or threading.Event()
+    watch = Watch(report, stop or threading.Event())
     return_freed_memory()
     output = Output(out, options.overwrite)
     slide = open_slide(path)
     try:
         seen = ColourManaged(slide) if options.apply_icc else slide
-        prepared = prepare(seen, path, model, options, report, stop, network, output.begun())
+        prepared = prepare(
+            seen, path=path, model=model, options=options, watch=watch, network=network, begun=output.begun()
+        )
         with disk_errors(out):
-            finished, kept = _compute(prepared, model, options, output, report, stop)
+            finished, kept = _compute(prepared, model, options, output, watch)
             seconds = round(time.monotonic() - started, 2)
-            summary = _summarise(prepared, path, out, model, finished, kept, seconds)
+            summary = _summarise(
+                prepared, path=path, out=out, card=model.card, finished=finished, kept=kept, seconds=seconds
+            )
             before_publishing(slide, output.store, summary)
             output.refuse_taken()
             write_summary(summary, out)  # before the mask: a finished mask is never without its summary
@@ -118,19 +125,33 @@ def segment(
 
 def prepare(
     slide: Slide,
+    *,
     path: Path,
     model: Model,
     options: SegmentOptions,
-    report: Report = silent,
-    stop: threading.Event | None = None,
+    watch: Watch | None = None,
     network: Network | None = None,
     begun: dict[str, Any] | None = None,
 ) -> Prepared:
-    """Scale, lattice, tissue and plan of a run; see :func:`segment`.
+    """Settle scale, lattice, tissue and plan of a run; see :func:`segment`.
 
-    A run that was begun keeps its regions, though less memory may be free now.
+    Args:
+        slide: Open; its colours may be managed already.
+        path: Where it lies.
+        model: Its card says what the network needs.
+        options: Every choice.
+        watch: Told of the rows in which tissue is looked for.
+        network: Used in place of the model's weights.
+        begun: Identity of the unfinished run in the output's place. If that is this very run it keeps its region size,
+            though another amount of memory may be free now.
+
+    Raises:
+        InputError: slide, model or parameters are at fault, or ``options.strict`` and there is a doubt.
+        Cancelled: ``watch.stop`` was set.
     """
-    card = model.card
+    card, watch = model.card, watch or Watch()
+    doubts: tuple[Doubt, ...] = tuple(getattr(slide, "doubts", ()))
+    _refuse_doubts(path, doubts, options)
     size = pixel_size_of(slide, path, options.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)
     stride = stride_of(options.overlap, card.window, card.output_stride)
@@ -140,28 +161,58 @@ def prepare(
         network = onnx = OnnxNetwork(model, options.device)
         provider = onnx.provider
     budget = make_budget(frame, lattice, card, options)
-    step = _stage("tissue", report, stop or threading.Event())
-    tissue = find_tissue(slide, frame, size.mpp * frame.downsample, options.tissue, step, options.region)
+    tissue = find_tissue(
+        slide, frame, size.mpp * frame.downsample, options.tissue, watch.step("tissue"), options.region
+    )
+    if not tissue.cells.any():
+        doubts += (Doubt("no-tissue", "no tissue was found; `tissue` none analyses everything"),)
+        _refuse_doubts(path, doubts, options)
     try:
         fingerprint = slide_fingerprint(slide_files(path))
     except OSError as error:
         raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
 
     def describe(budget: Budget) -> dict[str, Any]:
-        return make_provenance(fingerprint, slide, size, frame, lattice, model, options, provider, budget.region_size)
+        return make_provenance(
+            fingerprint=fingerprint,
+            slide=slide,
+            size=size,
+            frame=frame,
+            lattice=lattice,
+            model=model,
+            options=options,
+            provider=provider,
+            region_size=budget.region_size,
+            doubts=doubts,
+        )
 
     provenance = describe(budget)
     if begun is not None and differing_keys(begun, flat(provenance)) == {"parameters.region_size"}:
         budget = make_budget(frame, lattice, card, replace(options, region_size=begun["parameters.region_size"]))
         provenance = describe(budget)
     plan = make_plan(frame, lattice, tissue, budget)
-    return Prepared(slide, size, frame, lattice, network, tissue, plan, provenance)
+    return Prepared(
+        slide=slide,
+        size=size,
+        frame=frame,
+        lattice=lattice,
+        network=network,
+        tissue=tissue,
+        plan=plan,
+        provenance=provenance,
+        doubts=doubts,
+    )
+
+
+def _refuse_doubts(path: Path, doubts: tuple[Doubt, ...], options: SegmentOptions) -> None:
+    if options.strict and doubts:
+        raise InputError(f"{path}: {doubts[0].message} (refused, as `strict` wants it)")
 
 
 def _compute(
-    prepared: Prepared, model: Model, options: SegmentOptions, output: Output, report: Report, stop: threading.Event
+    prepared: Prepared, model: Model, options: SegmentOptions, output: Output, watch: Watch
 ) -> tuple[list[FinishedRegion], int]:
-    """Compute what is missing; all regions, and how many were there before."""
+    """Compute what is missing; return all regions, and how many of them an earlier run had finished."""
     plan, identity = prepared.plan, flat(prepared.provenance)
     if output.begin(identity):
         MaskStore.create(output.store, prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
@@ -176,23 +227,29 @@ def _compute(
             card=model.card,
             batch_size=options.batch_size,
             band_rows=plan.budget.band_rows,
-            count=_WindowCounter(report, plan.windows, sum(region.windows for region in kept)),
-            stop=stop,
+            count=_WindowCounter(watch.report, plan.windows, sum(region.windows for region in kept)),
+            stop=watch.stop,
         )
         store = MaskStore(output.store, plan.budget.region_size)
         missing = [region for region in plan.regions if region.key not in ledger.finished]
         missing.sort(key=lambda region: region.windows, reverse=True)  # at the end all workers are busy, with little
-        run_tasks(RegionTask(predictor, store), missing, plan.budget.workers, ledger.add, stop)
-        store.finish(ledger.finished.values(), _stage("pyramid", report, stop))
+        run_tasks(RegionTask(predictor, store), missing, plan.budget.workers, ledger.add, watch.stop)
+        store.finish(ledger.finished.values(), watch.step("pyramid"))
         return list(ledger.finished.values()), len(kept)
 
 
 def _summarise(
-    prepared: Prepared, path: Path, out: Path, model: Model, finished: list[FinishedRegion], kept: int, seconds: float
+    prepared: Prepared,
+    *,
+    path: Path,
+    out: Path,
+    card: ModelCard,
+    finished: list[FinishedRegion],
+    kept: int,
+    seconds: float,
 ) -> Summary:
-    size, frame, card = prepared.size, prepared.frame, model.card
+    size, frame = prepared.size, prepared.frame
     areas = class_areas(finished, card, size, frame)
-    empty = not prepared.tissue.cells.any()
     return Summary(
         slide=str(path),
         out=str(out),
@@ -212,13 +269,13 @@ def _summarise(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         device=prepared.provenance["parameters"]["provider"],
-        warnings=("no tissue was found; --tissue none analyses everything",) if empty else (),
+        warnings=prepared.doubts,
         provenance=prepared.provenance,
     )
 
 
 class _WindowCounter:
-    """Adds up windows from all threads for the report."""
+    """A sum of windows over all threads, for the report."""
 
     def __init__(self, report: Report, total: int, kept: int) -> None:
         self._report, self._total, self._kept, self._done = report, total, kept, kept
@@ -231,20 +288,9 @@ class _WindowCounter:
             self._report(Progress("segment", self._done, self._total, self._kept))
 
 
-def _stage(stage: Stage, report: Report, stop: threading.Event) -> Callable[[int, int], None]:
-    """A step function that reports and, when the run shall end, ends it."""
-
-    def step(done: int, total: int) -> None:
-        if stop.is_set():
-            raise Cancelled("stopped")
-        report(Progress(stage, done, total))
-
-    return step
-
-
 @contextmanager
 def disk_errors(out: Path) -> Iterator[None]:
-    """Failures of the disk in one line; everything that is in the ledger is kept."""
+    """Turn a failure of the disk into one line; everything that is in the ledger is kept."""
     try:
         yield
     except OSError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from wsi_segment.inference.mask.ledger import FinishedRegion
+from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.slide import PixelSize
 from wsi_segment.model.card import ModelCard
@@ -59,7 +60,8 @@ class Summary:
     seconds: float
     """That this run took."""
     device: str
-    warnings: tuple[str, ...]
+    warnings: tuple[Doubt, ...]
+    """What a reader of the result should know, and what the provenance lists too."""
     provenance: dict[str, Any]
 
 

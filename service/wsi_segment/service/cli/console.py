@@ -106,7 +106,7 @@ class Display:
         if summary.regions_skipped:
             self.line(f"{summary.regions_skipped} of {summary.regions} regions hold no tissue and were left out")
         for warning in summary.warnings:
-            self._progress.print(f"wsi-segment: warning: {warning}", soft_wrap=True)
+            self._progress.print(f"wsi-segment: warning: {warning.message}", soft_wrap=True)
 
 
 class _Bars:
