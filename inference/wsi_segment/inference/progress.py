@@ -14,7 +14,14 @@ Stage = Literal["tissue", "segment", "pyramid", "outlines"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a stage is."""
+    """How far a stage is.
+
+    >>> from wsi_segment.inference import segment
+    >>> told = []
+    >>> summary = segment("slide.tiff", out="watched.zarr", report=told.append)
+    >>> told[-1].stage
+    'pyramid'
+    """
 
     stage: Stage
     done: int

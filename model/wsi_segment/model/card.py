@@ -35,7 +35,11 @@ class _Strict(BaseModel):
 
 
 class SegmentClass(_Strict):
-    """One class of the network; its id in masks is its position in the card, counted from 1."""
+    """One class of the network; its id in masks is its position in the card, counted from 1.
+
+    >>> SegmentClass(name="polyp", color=(86, 180, 233)).name
+    'polyp'
+    """
 
     name: str = Field(min_length=1)
     color: Colour
@@ -63,6 +67,10 @@ class InputFormat(_Strict):
 
 class ModelCard(_Strict):
     """Everything about a model that is not its weights.
+
+    >>> card = find_model("colorectal-biopsy").card
+    >>> card.mpp, card.window, len(card.classes)
+    (1.0, 128, 7)
 
     The graph takes a batch of windows of 128 x 128 RGB pixels at ``mpp`` and returns logits
     ``(batch, classes, 128 / output_stride, 128 / output_stride)``, float32.
@@ -109,7 +117,11 @@ class ModelCard(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model folder whose card was read; the weights are checked when they are opened."""
+    """A model folder whose card was read; the weights are checked when they are opened.
+
+    >>> find_model("colorectal-biopsy").weights().name
+    'model.onnx'
+    """
 
     folder: Path
     card: ModelCard
@@ -146,7 +158,10 @@ def bundled_models() -> dict[str, Path]:
 
 
 def find_model(name_or_folder: str | Path) -> Model:
-    """The bundled model of that name, or the model in that folder.
+    """Return the bundled model of that name, or the model in that folder.
+
+    >>> find_model("colorectal-biopsy").card.name
+    'colorectal-biopsy'
 
     Raises:
         ModelError: neither exists, or the card is not valid.

@@ -10,7 +10,7 @@ from typing import Any
 import zarr
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.prometheus import Metrics

@@ -24,7 +24,7 @@ from wsi_segment.errors import InputError, RunError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
-from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.model.card import find_model
 from wsi_segment.service.cli.commands import submit
 from wsi_segment.service.cli.main import main

@@ -18,7 +18,11 @@ TissueMethod = Literal["otsu", "none"] | Path
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
-    """How a slide is segmented."""
+    """How a slide is segmented.
+
+    >>> SegmentOptions(overlap=0.5, probabilities=True).ome_zarr
+    '0.5'
+    """
 
     mpp: float | None = None
     """µm per level-0 pixel, in place of what the slide states."""

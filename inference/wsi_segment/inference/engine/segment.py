@@ -29,7 +29,7 @@ from wsi_segment.inference.mask.ngff import MaskMetadata
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.pyramid import level_shapes
 from wsi_segment.inference.mask.store import MaskStore
-from wsi_segment.inference.mask.summary import Summary, class_areas, write_summary
+from wsi_segment.inference.mask.summary import Summary, class_areas, pixels_per_class, write_summary
 from wsi_segment.inference.progress import Progress, Report, Watch, silent
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame, mask_frame
@@ -249,7 +249,8 @@ def _summarise(
     seconds: float,
 ) -> Summary:
     size, frame = prepared.size, prepared.frame
-    areas = class_areas(finished, card, size, frame)
+    counts = pixels_per_class(finished, len(card.classes))
+    areas = class_areas(counts, [entry.name for entry in card.classes], size, frame.downsample)
     return Summary(
         slide=str(path),
         out=str(out),

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Columns x0 to x1 and rows y0 to y1, the ends excluded."""
+    """Columns x0 to x1 and rows y0 to y1, the ends excluded.
+
+    >>> box = Box(x0=10, y0=20, x1=110, y1=70)
+    >>> box.width, box.height
+    (100, 50)
+    >>> box.intersect(Box(100, 0, 200, 200))
+    Box(x0=100, y0=20, x1=110, y1=70)
+    """
 
     x0: int
     y0: int

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.mask import ngff
-from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.polygons import class_polygons, split_large
 
 COARSEST_MPP = 4.0
@@ -123,13 +123,16 @@ def features(
 
 
 def write_geojson(
-    path: Path,
-    store: Path,
+    path: str | Path,
+    store: str | Path,
     min_area_um2: float = 0.0,
     simplify_um: float | None = None,
     step: Step = lambda done, total: None,
 ) -> int:
     """Write the annotations of a finished mask; gzip where the name ends in ``.gz``.
+
+    >>> write_geojson("outlines.geojson", "mask.zarr", min_area_um2=5000) > 0
+    True
 
     Args:
         path: The file; it appears when it is complete.
@@ -141,7 +144,8 @@ def write_geojson(
     Returns:
         The number of features.
     """
-    mask = MaskMap.open(store)
+    path = Path(path)
+    mask = MaskMap.open(Path(store))
     if simplify_um is None:
         simplify_um = mask.mpp_x * mask.downsample
     path.parent.mkdir(parents=True, exist_ok=True)

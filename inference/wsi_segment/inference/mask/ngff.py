@@ -16,6 +16,8 @@ from wsi_segment.model.card import SegmentClass
 
 OmeZarrVersion = Literal["0.4", "0.5"]
 
+ATTRIBUTE = "wsi_segment"
+"""Key of the project's own attributes in a store."""
 LABEL = "segmentation"
 LABEL_PATH = f"labels/{LABEL}"
 PROBABILITIES_04 = "probabilities"

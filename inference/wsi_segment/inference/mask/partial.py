@@ -12,10 +12,9 @@ from filelock import FileLock, Timeout
 from wsi_segment.errors import OutputError
 from wsi_segment.files import sync_folder, sync_tree
 from wsi_segment.inference.mask.ledger import begun_run, difference
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 
 _STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
-ATTRIBUTE = "wsi_segment"
-"""Key of the project's own attributes in a store."""
 
 
 class Output:

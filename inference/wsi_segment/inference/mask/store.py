@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask import ngff
 from wsi_segment.inference.mask.ledger import FinishedRegion
-from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter
 

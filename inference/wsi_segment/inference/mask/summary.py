@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +13,17 @@ from typing import IO, Any
 
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.slides.doubt import Doubt
-from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.slide import PixelSize
-from wsi_segment.model.card import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
 class ClassArea:
-    """The area of one class."""
+    """The area of one class.
+
+    >>> from wsi_segment.inference import Mask
+    >>> round(sum(area.percent_of_tissue for area in Mask.open("mask.zarr").areas()))
+    100
+    """
 
     id: int
     name: str
@@ -31,7 +34,13 @@ class ClassArea:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The result of one slide."""
+    """The result of one slide; ``NAME.summary.json`` beside a mask holds the same.
+
+    >>> from wsi_segment.inference import segment
+    >>> summary = segment("slide.tiff", out="summed.zarr", quiet=True)
+    >>> summary.width, summary.height, summary.mpp
+    (600, 600, 1.0)
+    """
 
     slide: str
     out: str
@@ -66,24 +75,36 @@ class Summary:
 
 
 def class_areas(
-    finished: Iterable[FinishedRegion], card: ModelCard, size: PixelSize, frame: MaskFrame
+    pixels: Sequence[int], names: Sequence[str], size: PixelSize, downsample: float
 ) -> tuple[ClassArea, ...]:
-    """Areas of all classes in card order, from the counts of the regions."""
-    counts = [0] * (len(card.classes) + 1)
-    for region in finished:
-        counts = [a + b for a, b in zip(counts, region.pixels, strict=True)]
-    mm2 = size.x * size.y * frame.downsample**2 / 1e6
-    tissue = sum(counts[1:])
+    """Return the areas of all classes but "not analysed".
+
+    Args:
+        pixels: Mask pixels of class 0, 1, ..., C.
+        names: Of class 1, ..., C.
+        size: Of the slide's level-0 pixels.
+        downsample: Level-0 pixels per mask pixel, along one axis.
+    """
+    mm2 = size.x * size.y * downsample**2 / 1e6
+    tissue = sum(pixels[1:])
     return tuple(
         ClassArea(
             id=class_id,
-            name=entry.name,
-            pixels=counts[class_id],
-            area_mm2=round(counts[class_id] * mm2, 6),
-            percent_of_tissue=round(100 * counts[class_id] / tissue, 3) if tissue else 0.0,
+            name=name,
+            pixels=pixels[class_id],
+            area_mm2=round(pixels[class_id] * mm2, 6),
+            percent_of_tissue=round(100 * pixels[class_id] / tissue, 3) if tissue else 0.0,
         )
-        for class_id, entry in enumerate(card.classes, start=1)
+        for class_id, name in enumerate(names, start=1)
     )
+
+
+def pixels_per_class(finished: Iterable[FinishedRegion], classes: int) -> list[int]:
+    """Return the mask pixels of class 0, 1, ..., C of some regions together, for C classes."""
+    counts = [0] * (classes + 1)
+    for region in finished:
+        counts = [a + b for a, b in zip(counts, region.pixels, strict=True)]
+    return counts
 
 
 def summary_json(summary: Summary) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.mask import ngff
-from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
 from wsi_segment.inference.mask.store import digest_of, metadata_digests, record_digest
@@ -26,7 +26,13 @@ _SIDE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found."""
+    """What was found.
+
+    >>> from wsi_segment.inference import verify
+    >>> found = verify("mask.zarr")
+    >>> found.regions, found.levels
+    (4, 2)
+    """
 
     store: Path
     regions: int
@@ -35,8 +41,11 @@ class Verification:
     """A line each; empty for a store that is whole."""
 
 
-def verify(path: Path, step: Callable[[int, int], None] = lambda done, total: None) -> Verification:
+def verify(path: str | Path, step: Callable[[int, int], None] = lambda done, total: None) -> Verification:
     """Check a store against what was noted when it was made, and against the rules of NGFF.
+
+    >>> verify("mask.zarr").damage
+    ()
 
     Args:
         path: The store.
@@ -48,6 +57,7 @@ def verify(path: Path, step: Callable[[int, int], None] = lambda done, total: No
     Memory bound:
         One region, and a few squares of a level.
     """
+    path = Path(path)
     try:
         root = zarr.open_group(path, mode="r")
         noted: Any = root[f"{ngff.LABEL_PATH}/0"].attrs[ATTRIBUTE]

@@ -10,7 +10,11 @@ DoubtCode = Literal["pixel-size-differs", "images-left-out", "no-tissue", "unlik
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One doubt; listed as ``warnings`` in summaries, provenance, jobs and ``info``."""
+    """One doubt; listed as ``warnings`` in summaries, provenance, jobs and ``info``.
+
+    >>> print(Doubt("no-tissue", "no tissue was found; `tissue none` analyses everything").code)
+    no-tissue
+    """
 
     code: DoubtCode
     """For programs."""

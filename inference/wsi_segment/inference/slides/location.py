@@ -12,26 +12,31 @@ _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""
 
 
-def slide_location(text: str) -> Path:
-    """A path, or for ``scheme://…`` an object with the interface of one (https, s3, and what else fsspec knows).
+def slide_location(place: str | Path) -> Path:
+    """Return a path, or for ``scheme://…`` an object with its interface (https, s3, and what else fsspec knows).
+
+    >>> slide_location("slides/a.svs").name, slide_location(Path("slides/a.svs")).name
+    ('a.svs', 'a.svs')
 
     Raises:
         InputError: the scheme is unknown, or what it needs is not installed.
     """
-    scheme, separator, _ = text.partition("://")
+    if not isinstance(place, str):
+        return place
+    scheme, separator, _ = place.partition("://")
     if not separator:
-        return Path(text)
+        return Path(place)
     try:
         from upath import UPath
 
-        location = UPath(text)
+        location = UPath(place)
         _ = location.fs  # imports what the scheme needs
     except ImportError as error:
         raise InputError(
-            f"{text}: reading over the network needs: pip install wsi-segment[remote] ({error})"
+            f"{place}: reading over the network needs: pip install wsi-segment[remote] ({error})"
         ) from error
     except ValueError as error:
-        raise InputError(f"{text}: addresses that start with {scheme}:// cannot be read ({error})") from error
+        raise InputError(f"{place}: addresses that start with {scheme}:// cannot be read ({error})") from error
     return cast("Path", location)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.slides.location import is_remote, open_bytes
+from wsi_segment.inference.slides.location import is_remote, open_bytes, slide_location
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.refuse import refuse_unsupported
@@ -19,8 +19,13 @@ LARGEST_SIDE = 1 << 22
 """Level-0 pixels: a metre at 0.25 µm."""
 
 
-def open_slide(path: Path) -> Slide:
+def open_slide(path: str | Path) -> Slide:
     """Open a slide file, a DICOM folder or one of its files, with the first reader that can.
+
+    >>> slide = open_slide("slide.tiff")
+    >>> slide.reader, slide.bounds.width
+    ('tifffile', 600)
+    >>> slide.close()
 
     Args:
         path: See :func:`~wsi_segment.inference.slides.location.slide_location`; remotely, TIFF kinds and pictures.
@@ -28,6 +33,7 @@ def open_slide(path: Path) -> Slide:
     Raises:
         SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
     """
+    path = slide_location(path)
     if is_remote(path):
         file = path
         _reach(path)

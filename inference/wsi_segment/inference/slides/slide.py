@@ -18,7 +18,12 @@ MPP_RANGE = (0.05, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One resolution of a slide; level 0 has downsample 1."""
+    """One resolution of a slide, where level 0 has downsample 1, or of a mask.
+
+    >>> from wsi_segment.inference import Mask
+    >>> Mask.open("mask.zarr").levels[0]
+    Level(width=600, height=600, downsample=1.0)
+    """
 
     width: int
     height: int
@@ -28,7 +33,12 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PixelSize:
-    """µm per level-0 pixel, and where that comes from."""
+    """µm per level-0 pixel, and where that comes from.
+
+    >>> from wsi_segment.inference import Mask
+    >>> Mask.open("mask.zarr").pixel_size.mpp
+    1.0
+    """
 
     x: float
     y: float
@@ -41,7 +51,14 @@ class PixelSize:
 
 
 class Slide(Protocol):
-    """An open slide. Reading is safe from several threads."""
+    """An open slide. Reading is safe from several threads.
+
+    >>> from wsi_segment.inference import Box, open_slide
+    >>> slide = open_slide("slide.tiff")
+    >>> slide.read(0, Box(0, 0, 256, 128)).shape
+    (128, 256, 3)
+    >>> slide.close()
+    """
 
     reader: str
     """Name of the library that decodes it."""

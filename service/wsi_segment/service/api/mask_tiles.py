@@ -14,7 +14,7 @@ import zarr
 from PIL import Image
 
 from wsi_segment.inference.mask import ngff
-from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.service.api.responses import MaskClass, MaskLevel, TilesOut
 
 TILE = 256

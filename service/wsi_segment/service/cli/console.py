@@ -8,58 +8,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
 from rich.table import Table
-from rich.text import Text
 
 from wsi_segment.inference.progress import Progress, Report, silent
+from wsi_segment.inference.progress_bar import STAGES, BarReport, make_bar
 
 if TYPE_CHECKING:
     from wsi_segment.inference.mask.summary import Summary
 
-_STAGES = {
-    "tissue": "finding tissue",
-    "segment": "segmenting",
-    "pyramid": "writing pyramid",
-    "outlines": "writing outlines",
-}
 LINE_SECONDS = 10.0
 """Where there is no terminal, a line of progress is printed this often."""
-
-
-class _Speed(ProgressColumn):
-    """Units a second, once there are some."""
-
-    def render(self, task: Task) -> Text:
-        """The speed as text."""
-        if not task.speed:
-            return Text("")
-        return Text(f"{task.speed:,.{0 if task.speed >= 10 else 1}f} {task.fields['unit']}/s")
-
-
-def make_bar(console: Console) -> Bar:
-    """The progress bar of every long command; tasks carry a field ``unit``."""
-    return Bar(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Speed(),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=console.quiet or not console.is_terminal,
-        speed_estimate_period=15,
-    )
 
 
 class Display:
@@ -79,7 +37,7 @@ class Display:
             yield _Lines(name, self._progress)
         else:
             with make_bar(self._progress) as bar:
-                yield _Bars(name, bar)
+                yield BarReport(name, bar)
 
     def line(self, text: str) -> None:
         """One line of result."""
@@ -109,25 +67,6 @@ class Display:
             self._progress.print(f"wsi-segment: warning: {warning.message}", soft_wrap=True)
 
 
-class _Bars:
-    """Progress as one bar a stage."""
-
-    def __init__(self, name: str, bar: Bar) -> None:
-        self._name, self._bar = name, bar
-        self._task = bar.add_task(f"{name}: opening", total=None, unit="")
-        self._stage = ""
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.stage != self._stage:
-            self._stage = progress.stage
-            unit = "windows" if progress.stage == "segment" else ""
-            self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(
-                f"{self._name}: {_STAGES[progress.stage]}", total=progress.total, completed=progress.kept, unit=unit
-            )
-        self._bar.update(self._task, completed=progress.done, total=progress.total)
-
-
 class _Lines:
     """Progress as a line now and then, for logs."""
 
@@ -147,7 +86,7 @@ class _Lines:
         unit = " windows" if progress.stage == "segment" else ""
         left = f", {(progress.total - progress.done) / speed:.0f} s left" if speed > 0 else ""
         self._console.print(
-            f"{self._name}: {_STAGES[progress.stage]}: {progress.done}/{progress.total}{unit}, {speed:.0f}/s{left}",
+            f"{self._name}: {STAGES[progress.stage]}: {progress.done}/{progress.total}{unit}, {speed:.0f}/s{left}",
             soft_wrap=True,
         )
 
@@ -173,6 +112,6 @@ class Following:
         text = event.get("stage") or event["kind"]
         if self._console.is_terminal:
             done = {"completed": event["done"], "total": event["total"] or None} if event["kind"] == "progress" else {}
-            self._bar.update(self._task, description=f"{self._name}: {_STAGES.get(text, text)}", **done)
+            self._bar.update(self._task, description=f"{self._name}: {STAGES.get(text, text)}", **done)
         elif event["kind"] != "progress":
             self._console.print(f"{event['job']}: {text} {event.get('message', '')}".rstrip(), soft_wrap=True)

@@ -9,7 +9,7 @@ import zarr
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from wsi_segment.inference.mask.partial import ATTRIBUTE
+from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.responses import FileList, FileOut, Link, TilesOut
 from wsi_segment.service.api.routes.jobs import JobId

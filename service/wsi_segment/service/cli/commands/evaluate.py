@@ -47,7 +47,7 @@ def _of_mask(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.inference.evaluation.mask_scores import evaluate_mask
-    from wsi_segment.service.cli.console import make_bar
+    from wsi_segment.inference.progress_bar import make_bar
 
     with make_bar(Console(stderr=True, quiet=args.quiet or args.json)) as bar:
         task = bar.add_task("comparing", total=None, unit="squares")
@@ -73,8 +73,8 @@ def _of_model(args: argparse.Namespace) -> int:
     from wsi_segment.inference.evaluation.contact_sheet import write_sheet
     from wsi_segment.inference.evaluation.model_scores import evaluate
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
+    from wsi_segment.inference.progress_bar import make_bar
     from wsi_segment.model.card import find_model, write_card
-    from wsi_segment.service.cli.console import make_bar
     from wsi_segment.service.cli.field_values import parse_changes
 
     model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))

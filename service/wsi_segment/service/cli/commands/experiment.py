@@ -111,13 +111,13 @@ def _train_and_measure(
     from wsi_segment.inference.engine.onnx_network import OnnxNetwork
     from wsi_segment.inference.engine.provenance import versions
     from wsi_segment.inference.evaluation.model_scores import evaluate
+    from wsi_segment.inference.progress_bar import make_bar
     from wsi_segment.model.card import find_model
     from wsi_segment.model.data.patches import make_pool
     from wsi_segment.model.training.device import torch_version, training_device
     from wsi_segment.model.training.label_shares import draw
     from wsi_segment.model.training.run_folder import read_log
     from wsi_segment.model.training.train import TrainingProgress, train
-    from wsi_segment.service.cli.console import make_bar
 
     device = training_device(device_name)
     recipe, source = planned.recipe, planned.recipe.classification_patches

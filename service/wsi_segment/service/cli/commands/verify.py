@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
     from wsi_segment.errors import OutputError
     from wsi_segment.inference.mask.verify import verify
-    from wsi_segment.service.cli.console import make_bar
+    from wsi_segment.inference.progress_bar import make_bar
 
     damaged = 0
     for store in args.stores:

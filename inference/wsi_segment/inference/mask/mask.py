@@ -1,0 +1,314 @@
+"""A finished mask, opened for reading: on this machine or over the network, made by this version or an earlier one."""
+
+from __future__ import annotations
+
+import io
+import math
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+from zarr.storage import FsspecStore
+
+from wsi_segment.errors import OutputError, RunError
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.mask import ngff
+from wsi_segment.inference.mask.polygons import class_polygons, split_large
+from wsi_segment.inference.mask.summary import ClassArea, class_areas
+from wsi_segment.inference.progress import Step, no_step
+from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.slide import Level, PixelSize
+
+OUTLINE_MPP = 4.0
+"""Outlines are taken from the coarsest level of at most this many µm per pixel."""
+
+_PICTURE_SIDE = 1024
+"""Longest side of the picture that a notebook shows, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskClass:
+    """A class of a mask.
+
+    >>> from wsi_segment.inference import Mask
+    >>> [entry.name for entry in Mask.open("mask.zarr").classes if entry.id == 0]
+    ['not analysed']
+    """
+
+    id: int
+    """What pixels of the class hold."""
+    name: str
+    color: tuple[int, int, int]
+    """sRGB, 0 to 255."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A connected piece of one class.
+
+    >>> from wsi_segment.inference import Mask
+    >>> outlines = list(Mask.open("mask.zarr").outlines(min_area_um2=1000))
+    >>> all(outline.polygon.is_valid and outline.area_um2 >= 1000 for outline in outlines)
+    True
+    """
+
+    class_id: int
+    name: str
+    """Of the class."""
+    polygon: shapely.Polygon
+    """In level-0 pixels of the slide; the shell runs counterclockwise, holes run clockwise (RFC 7946)."""
+    area_um2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A finished mask; reading is safe from several threads.
+
+    >>> from wsi_segment.inference import Box, Mask
+    >>> mask = Mask.open("mask.zarr")
+    >>> mask.levels[0].width, mask.levels[0].height, mask.mpp
+    (600, 600, 1.0)
+    >>> mask.read(0, Box(0, 0, 600, 600)).shape
+    (600, 600)
+    >>> round(sum(area.area_mm2 for area in mask.areas()), 2) > 0
+    True
+    """
+
+    path: Path
+    """Of the store, or its address."""
+    levels: tuple[Level, ...]
+    """From the finest to the coarsest; ``downsample`` is in level-0 pixels of the slide."""
+    classes: tuple[MaskClass, ...]
+    """By id: the first is "not analysed", the others are the model's in the order of its card."""
+    origin: tuple[float, float]
+    """Where the corner of the first mask pixel lies, x and y in level-0 pixels of the slide."""
+    bounds: Box
+    """The part of the slide's level 0 that was scanned, from the corner of which QuPath counts."""
+    pixel_size: PixelSize
+    """µm per level-0 pixel of the slide, as the mask was made with it."""
+    provenance: dict[str, Any]
+    """Model, slide, parameters and versions that the mask was made with; see docs/mask format."""
+    _arrays: tuple[zarr.Array[Any], ...]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Mask:
+        """Open a finished mask of OME-Zarr 0.5 or 0.4.
+
+        Args:
+            path: The store, or its address: ``https://…``, ``s3://…`` and what else fsspec reads, with the extra
+                ``remote``.
+
+        Raises:
+            OutputError: there is no mask of this project.
+            InputError: the address cannot be read with what is installed.
+            RunError: the network or the server failed.
+        """
+        location = slide_location(path)
+        try:
+            root = zarr.open_group(_store_of(location), mode="r")
+            provenance: Any = root.attrs[ngff.ATTRIBUTE]
+            group = root[ngff.LABEL_PATH]
+            assert isinstance(group, zarr.Group)
+            label: Any = group.attrs.asdict()
+            label = label.get("ome", label)
+            arrays = tuple(_array(group, entry["path"]) for entry in label["multiscales"][0]["datasets"])
+            return cls._read(location, provenance, label["image-label"], arrays)
+        except (FileNotFoundError, NotADirectoryError, KeyError, ValueError, TypeError, AssertionError) as error:
+            raise OutputError(
+                f"{location}: not a mask that wsi-segment made ({type(error).__name__}: {error})"
+            ) from error
+        except Exception as error:
+            if not is_remote(location):
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise RunError(f"{location}: cannot be read: {reason:.200}") from error
+
+    @classmethod
+    def _read(
+        cls, path: Path, provenance: dict[str, Any], image_label: dict[str, Any], arrays: tuple[zarr.Array[Any], ...]
+    ) -> Mask:
+        slide, mask = provenance["slide"], provenance["mask"]
+        colors = {entry["label-value"]: entry["rgba"] for entry in image_label["colors"]}
+        return cls(
+            path=path,
+            levels=tuple(
+                Level(width=array.shape[1], height=array.shape[0], downsample=mask["downsample"] * 2**index)
+                for index, array in enumerate(arrays)
+            ),
+            classes=tuple(
+                MaskClass(entry["label-value"], entry["name"], tuple(colors[entry["label-value"]][:3]))
+                for entry in sorted(image_label["properties"], key=lambda entry: int(entry["label-value"]))
+            ),
+            origin=(mask["origin"][0], mask["origin"][1]),
+            bounds=Box(*slide["bounds"]),
+            pixel_size=PixelSize(slide["mpp_x"], slide["mpp_y"], slide["mpp_source"]),
+            provenance=provenance,
+            _arrays=arrays,
+        )
+
+    @property
+    def mpp(self) -> float:
+        """Return µm per pixel of the finest level, the mean of both axes."""
+        return self.pixel_size.mpp * self.levels[0].downsample
+
+    def read(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """Return class ids (height, width) of a box.
+
+        Args:
+            level: Index in ``levels``.
+            box: In pixels of that level; where it reaches beyond the mask the ids are 0, since nothing was analysed.
+
+        Raises:
+            OutputError: the store is damaged.
+            RunError: it could not be fetched over the network.
+        """
+        size = self.levels[level]
+        inner = box.intersect(Box(0, 0, size.width, size.height))
+        ids = np.zeros((max(0, box.height), max(0, box.width)), np.uint8)
+        if inner.empty:
+            return ids
+        try:
+            found = self._arrays[level][inner.y0 : inner.y1, inner.x0 : inner.x1]
+        except Exception as error:  # every codec and every protocol has errors of its own
+            reason = f"{' '.join(str(error).split()) or type(error).__name__:.200}"
+            if is_remote(self.path):
+                raise RunError(f"{self.path}: cannot be read: {reason}") from error
+            raise OutputError(f"{self.path}: cannot be decoded: {reason}; `wsi-segment verify` says more") from error
+        ids[inner.y0 - box.y0 : inner.y1 - box.y0, inner.x0 - box.x0 : inner.x1 - box.x0] = np.asarray(found)
+        return ids
+
+    def at(self, x: float, y: float) -> MaskClass:
+        """Return the class of a point of the slide.
+
+        Args:
+            x: In level-0 pixels of the slide, to the right.
+            y: In level-0 pixels of the slide, downwards. Beyond the mask nothing was analysed.
+
+        Raises:
+            OutputError: the store is damaged.
+            RunError: it could not be fetched over the network.
+        """
+        column = math.floor((x - self.origin[0]) / self.levels[0].downsample)
+        row = math.floor((y - self.origin[1]) / self.levels[0].downsample)
+        return self.classes[int(self.read(0, Box(column, row, column + 1, row + 1))[0, 0])]
+
+    def areas(self) -> tuple[ClassArea, ...]:
+        """Return the areas of all classes but "not analysed", from what was counted when the mask was made."""
+        record: Any = self._arrays[0].attrs[ngff.ATTRIBUTE]
+        counts = np.zeros(len(self.classes), np.int64)
+        for region in record["regions"].values():
+            counts += np.asarray(region["pixels"], np.int64)
+        return class_areas(
+            counts.tolist(), [entry.name for entry in self.classes[1:]], self.pixel_size, self.levels[0].downsample
+        )
+
+    def level_for(self, mpp: float) -> int:
+        """Return the coarsest level of at most ``mpp`` µm per pixel; the finest where none is."""
+        fine = [i for i, level in enumerate(self.levels) if level.downsample * self.pixel_size.x <= mpp]
+        return max(fine, default=0)
+
+    def outlines(
+        self, min_area_um2: float = 0.0, simplify_um: float | None = None, level: int | None = None
+    ) -> Iterator[Outline]:
+        """Yield the connected pieces of all classes but "not analysed", in level-0 pixels of the slide.
+
+        Args:
+            min_area_um2: Leave out smaller pieces, µm².
+            simplify_um: Corners of triangles up to this side may go, µm; 0 keeps every corner, None stands for one
+                pixel of the level.
+            level: Index in ``levels``; None for the coarsest of at most 4 µm per pixel.
+
+        Raises:
+            OutputError: the store is damaged.
+            RunError: it could not be fetched over the network.
+
+        Memory bound:
+            That of :func:`wsi_segment.inference.mask.polygons.class_polygons`.
+        """
+        level = self.level_for(OUTLINE_MPP) if level is None else level
+        downsample = self.levels[level].downsample
+        for class_id, polygon, area_um2 in self.pieces(level, min_area_um2, simplify_um):
+            placed = shapely.transform(polygon, lambda points: points * downsample + self.origin)
+            yield Outline(class_id, self.classes[class_id].name, oriented(placed), area_um2)
+
+    def pieces(
+        self, level: int, min_area_um2: float, simplify_um: float | None, step: Step = no_step
+    ) -> Iterator[tuple[int, shapely.Polygon, float]]:
+        """Yield class id, polygon in pixels of a level, and area in µm² of what :meth:`outlines` yields.
+
+        ``step`` is called with (rows outlined, rows in all); the other arguments are those of :meth:`outlines`.
+        """
+        size, mpp_x = self.levels[level], self.levels[level].downsample * self.pixel_size.x
+        um2 = mpp_x * self.levels[level].downsample * self.pixel_size.y
+
+        def read(y: int, x: int, side: int) -> NDArray[np.uint8]:
+            step(y, size.height)
+            return self.read(level, Box(x, y, min(x + side, size.width), min(y + side, size.height)))
+
+        tolerance = 1.0 if simplify_um is None else simplify_um / mpp_x
+        for piece in class_polygons(read, size.height, size.width, tolerance):
+            if piece.polygon.area * um2 >= min_area_um2:
+                for part in split_large(piece.polygon):
+                    yield piece.class_id, part, part.area * um2
+
+    def picture(self) -> Image.Image:
+        """Return the mask in its colours, at most 1024 pixels wide and high; what was not analysed is transparent."""
+        level = next((i for i, size in enumerate(self.levels) if max(size.width, size.height) <= _PICTURE_SIDE), -1)
+        size = self.levels[level]
+        image = Image.fromarray(self.read(level % len(self.levels), Box(0, 0, size.width, size.height)))
+        image.putpalette([channel for entry in self.classes for channel in entry.color])
+        image.info["transparency"] = 0
+        return image
+
+    def _repr_png_(self) -> bytes:
+        """Return the picture that a notebook shows."""
+        content = io.BytesIO()
+        self.picture().save(content, format="PNG")
+        return content.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Return picture and areas, as a notebook shows them."""
+        rows = "".join(
+            f'<tr><td style="background:rgb{entry.color}">&emsp;</td><td>{escape(entry.name)}</td>'
+            f"<td>{area.area_mm2:.4f} mm²</td><td>{area.percent_of_tissue:.2f} %</td></tr>"
+            for entry, area in zip(self.classes[1:], self.areas(), strict=True)
+        )
+        finest = self.levels[0]
+        return (
+            f'<div><img style="max-width:100%;border:1px solid #ccc" '
+            f'src="data:image/png;base64,{b64encode(self._repr_png_()).decode()}">'
+            f"<table>{rows}</table><p>{finest.width} x {finest.height} px of {self.mpp:.4g} µm</p></div>"
+        )
+
+
+def oriented(polygon: shapely.Polygon) -> shapely.Polygon:
+    """Return the polygon with its shell counterclockwise and its holes clockwise, as RFC 7946 asks.
+
+    >>> oriented(shapely.Polygon([(0, 0), (0, 1), (1, 1), (1, 0)])).exterior.is_ccw
+    True
+    """
+    turned = shapely.orient_polygons(polygon, exterior_cw=False)
+    assert isinstance(turned, shapely.Polygon)
+    return turned
+
+
+def _store_of(location: Path) -> Any:
+    """Return what zarr opens a location by."""
+    if not is_remote(location):
+        return location
+    remote: Any = location
+    return FsspecStore.from_url(str(remote), storage_options=dict(remote.storage_options), read_only=True)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array

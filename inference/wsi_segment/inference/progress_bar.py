@@ -1,0 +1,170 @@
+"""Progress bars: one on a terminal for all that a process does at once, one per call in a notebook."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from wsi_segment.inference.progress import Progress, Report, silent
+
+STAGES = {
+    "tissue": "finding tissue",
+    "segment": "segmenting",
+    "pyramid": "writing pyramid",
+    "outlines": "writing outlines",
+}
+"""What people read of a stage."""
+_REDRAW_SECONDS = 0.2
+
+
+class _Speed(ProgressColumn):
+    """Units per second, as soon as there are some."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed as text."""
+        if not task.speed:
+            return Text("")
+        return Text(f"{task.speed:,.{0 if task.speed >= 10 else 1}f} {task.fields['unit']}/s")
+
+
+def make_bar(console: Console) -> Bar:
+    """Return the progress bar of every long command; its tasks carry a field ``unit``."""
+    return Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        disable=console.quiet or not console.is_terminal,
+        speed_estimate_period=15,
+    )
+
+
+class BarReport:
+    """Progress of one slide, as one task per stage of a bar that is running."""
+
+    def __init__(self, name: str, bar: Bar) -> None:
+        self._name, self._bar = name, bar
+        self._task = bar.add_task(f"{name}: opening", total=None, unit="")
+        self._stage = ""
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw; see :data:`~wsi_segment.inference.progress.Report`."""
+        if progress.stage != self._stage:
+            self._stage = progress.stage
+            unit = "windows" if progress.stage == "segment" else ""
+            self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(
+                f"{self._name}: {STAGES[progress.stage]}", total=progress.total, completed=progress.kept, unit=unit
+            )
+        self._bar.update(self._task, completed=progress.done, total=progress.total)
+
+    def close(self) -> None:
+        """Take the task off the bar."""
+        self._bar.remove_task(self._task)
+
+
+class NotebookReport:
+    """Progress of one slide as HTML that is drawn over itself; needs IPython, and no widgets."""
+
+    def __init__(self, name: str) -> None:
+        from IPython.display import display
+
+        self._name, self._progress = name, Progress("tissue", 0, 0)
+        self._drawn_at = time.monotonic()
+        self._lock = threading.Lock()
+        self._handle: Any = display(self, display_id=True)
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw now and then; see :data:`~wsi_segment.inference.progress.Report`."""
+        with self._lock:
+            news = progress.stage != self._progress.stage
+            self._progress = progress
+            if news or time.monotonic() - self._drawn_at >= _REDRAW_SECONDS:
+                self._draw()
+
+    def close(self) -> None:
+        """Draw what was told last."""
+        with self._lock:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn_at = time.monotonic()
+        self._handle.update(self)
+
+    def __repr__(self) -> str:
+        now = self._progress
+        count = f" {now.done:,} / {now.total:,}" if now.total else ""
+        return f"{self._name}: {STAGES[now.stage]}{count}"
+
+    def _repr_html_(self) -> str:
+        now = self._progress
+        share = f' max="{now.total}" value="{now.done}"' if now.total else ""
+        return f"<label><progress{share}></progress> {escape(repr(self))}</label>"
+
+
+@contextmanager
+def shown(name: str) -> Iterator[Report]:
+    """Yield a report that draws how far one slide is: in a notebook, on a terminal, and nowhere else.
+
+    Args:
+        name: Of the slide, as people read it.
+    """
+    console = Console(stderr=True, markup=False)
+    if console.is_jupyter:
+        report: NotebookReport | BarReport = NotebookReport(name)
+        try:
+            yield report
+        finally:
+            report.close()
+    elif console.is_terminal:
+        with _shared_bar(console) as bar:
+            report = BarReport(name, bar)
+            try:
+                yield report
+            finally:
+                report.close()
+    else:
+        yield silent
+
+
+_shared: list[Bar] = []
+"""The bar that runs, once per call that draws on it: two bars would draw over each other."""
+_sharing = threading.Lock()
+
+
+@contextmanager
+def _shared_bar(console: Console) -> Iterator[Bar]:
+    """Yield the bar of this process, which runs until the last call that draws on it has ended."""
+    with _sharing:
+        bar = _shared[0] if _shared else make_bar(console)
+        if not _shared:
+            bar.start()
+        _shared.append(bar)
+    try:
+        yield bar
+    finally:
+        with _sharing:
+            _shared.pop()
+            if not _shared:
+                bar.stop()

@@ -1,0 +1,40 @@
+"""Run the examples in docstrings, in a folder that holds ``slide.tiff`` and, made of it, ``mask.zarr``."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import shutil
+from pathlib import Path
+
+import pytest
+
+import wsi_segment.inference as door
+from synthetic import tissue_like, write_slide
+from test_house import SOURCES, module_of
+
+MODULES = [module_of(path) for path in SOURCES if ">>> " in path.read_text(encoding="utf-8")]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    write_slide(folder / "slide.tiff", tissue_like(600, 600))
+    door.segment(folder / "slide.tiff", out=folder / "mask.zarr", quiet=True)
+    return folder
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_do_what_they_say(module: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    loaded = importlib.import_module(f"wsi_segment.{module}")
+    found = doctest.testmod(loaded, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert found.attempted
+    assert not found.failed
+
+
+def test_every_name_of_the_front_door_has_an_example() -> None:
+    without = [name for name in door.__all__ if ">>> " not in (inspect.getdoc(getattr(door, name)) or "")]
+    assert not without
