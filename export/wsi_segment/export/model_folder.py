@@ -66,7 +66,7 @@ def export_run(
         description=description,
         mpp=described["mpp"],
         mpp_source=described["mpp_source"],
-        output_stride=trained.network.output_stride,  # type: ignore[arg-type]  # one of the card's
+        output_stride=trained.network.output_stride,
         upsampling=trained.network.upsampling,
         classes=trained.classes,
         files={MODEL_FILE: sha256_of(out / MODEL_FILE)},

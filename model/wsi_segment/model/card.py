@@ -20,7 +20,11 @@ MODEL_FILE = "model.onnx"
 RUN_FILE = "run.json"
 """A training run has it, of which no model was made yet."""
 WINDOW: Literal[128] = 128
-"""Side of the square window a network sees, in pixels at the model's mpp."""
+"""Side of the square patch that this project trains networks on, in pixels at the model's mpp."""
+LARGEST_WINDOW = 4096
+"""Side of the largest window that a card may ask for; one takes gigabytes inside a network."""
+_BILINEAR_STRIDES = (1, 2, 4, 8, 16, 32)
+"""Interpolation ends at multiples of 512 mask pixels, which must be whole output cells."""
 
 _BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT_MODEL = "colorectal-biopsy"
@@ -49,12 +53,12 @@ class SegmentClass(_Strict):
 class InputFormat(_Strict):
     """How pixels enter the graph.
 
-    ``uint8`` graphs normalise inside. For ``float32`` graphs the engine computes
-    ``(pixel / 255 - mean) / std`` per channel.
+    ``uint8`` graphs normalise inside. For the others the engine computes ``(pixel / 255 - mean) / std`` per channel,
+    in float32, and rounds it to float16 where the graph takes that.
     """
 
     layout: Literal["NHWC", "NCHW"] = "NHWC"
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8", "float32", "float16"] = "uint8"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
@@ -65,6 +69,31 @@ class InputFormat(_Strict):
         return self
 
 
+Activation = Literal["logits", "softmax", "sigmoid", "argmax"]
+"""What a graph gives: logits, probabilities that sum to 1, independent ones, or the number of the class from 0."""
+
+
+class OutputFormat(_Strict):
+    """How the classes leave the graph."""
+
+    name: str | None = Field(default=None, min_length=1)
+    """Of the graph's output to use; needed where several outputs could be meant."""
+    layout: Literal["NCHW", "NHWC", "NHW", "NC"] | None = None
+    """Order of the axes: ``NHW`` has no channels, ``NC`` is one vector per window; None to tell from the shape."""
+    margin: int = Field(default=0, ge=0)
+    """Pixels of the window on each side for which there is no output, as convolutions without padding leave them."""
+
+
+class Variant(_Strict):
+    """One file of the same network in another precision."""
+
+    file: str = Field(min_length=1)
+    """Its name in the folder; one of the card's ``files``."""
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    metrics: dict[str, Any] = {}
+    """Its own measured figures, as the card's ``metrics``."""
+
+
 class ModelCard(_Strict):
     """Everything about a model that is not its weights.
 
@@ -72,8 +101,9 @@ class ModelCard(_Strict):
     >>> card.mpp, card.window, len(card.classes)
     (1.0, 128, 7)
 
-    The graph takes a batch of windows of 128 x 128 RGB pixels at ``mpp`` and returns logits
-    ``(batch, classes, 128 / output_stride, 128 / output_stride)``, float32.
+    The graph takes a batch of windows of ``window`` x ``window`` RGB pixels at ``mpp`` and returns scores
+    ``(batch, classes, cells, cells)`` where ``cells = (window - 2 * output.margin) / output_stride``. A graph with one
+    channel, for a card of two classes, tells the second class from the first.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -83,13 +113,27 @@ class ModelCard(_Strict):
     """Pixel size the network was trained at, in µm."""
     mpp_source: str = ""
     """Where that pixel size comes from; an estimate is called one."""
-    window: Literal[128] = WINDOW
-    output_stride: Literal[1, 2, 4, 8, 16, 32]
-    """Input pixels per output cell, along one axis."""
+    window: int = Field(default=WINDOW, ge=1, le=LARGEST_WINDOW)
+    """Side of the square window that the network is given, in pixels at ``mpp``."""
+    output_stride: int = Field(ge=1, le=LARGEST_WINDOW)
+    """Input pixels per output cell, along one axis; as many as the window has where there is one vector per window."""
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     """How the output is brought to full size, as it was during training."""
     classes: tuple[SegmentClass, ...] = Field(min_length=1, max_length=254)
     input: InputFormat = InputFormat()
+    output: OutputFormat | None = None
+    activation: Activation | None = None
+    """What the output is; None where the card does not say, and it is measured when the network is loaded."""
+    trained_window: int | None = Field(default=None, ge=1)
+    """Side of the patches that the network learnt from, pixels."""
+    checked_window: int | None = Field(default=None, ge=1)
+    """Side of the largest window on which the network was found to compute the same as on ``window``, pixels."""
+    smoothing_um: float | None = Field(default=None, ge=0)
+    """Radius in µm within which the kinds of lesion are smoothed, as it was chosen on ``val``."""
+    variants: tuple[Variant, ...] | None = None
+    """Other files of the same network; ``metrics`` are those of the default one, ``model.onnx``."""
+    applicability: dict[str, Any] | None = None
+    """What the training images look like, in figures, so that a slide unlike them can be told."""
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(min_length=1)
     """File name of each variant and the sha256 of its bytes."""
     license: str = Field(min_length=1)
@@ -105,6 +149,38 @@ class ModelCard(_Strict):
         names = [c.name for c in self.classes]
         if len(set(names)) != len(names):
             raise ValueError(f"class names repeat: {names}")
+        return self
+
+    @property
+    def margin(self) -> int:
+        """Pixels on each side of a window without output."""
+        return 0 if self.output is None else self.output.margin
+
+    @property
+    def cells(self) -> int:
+        """Output cells of a window, along one axis."""
+        return (self.window - 2 * self.margin) // self.output_stride
+
+    @model_validator(mode="after")
+    def _cells_are_whole(self) -> ModelCard:
+        seen = self.window - 2 * self.margin
+        if seen < self.output_stride or seen % self.output_stride:
+            raise ValueError(
+                f"window {self.window} without its margin of {self.margin} on each side is {seen} px, which is no "
+                f"multiple of the output_stride {self.output_stride}"
+            )
+        if self.upsampling == "bilinear" and self.output_stride not in _BILINEAR_STRIDES:
+            raise ValueError(
+                f"upsampling bilinear needs an output_stride of {', '.join(map(str, _BILINEAR_STRIDES))}, "
+                f"not {self.output_stride}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _variants_are_files(self) -> ModelCard:
+        for variant in self.variants or ():
+            if variant.file not in self.files:
+                raise ValueError(f"variant {variant.file!r} is not one of the files {sorted(self.files)}")
         return self
 
     @model_validator(mode="after")
@@ -181,18 +257,22 @@ def read_card(path: Path) -> ModelCard:
     """Read and validate a card.
 
     Raises:
-        ModelError: the file is not JSON, or a field is wrong (the first one is named).
+        ModelError: the file is not JSON, or a field is wrong or unknown (the first one is named).
     """
     try:
         return ModelCard.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
+        if first["type"] == "extra_forbidden":
+            raise ModelError(
+                f"{path}: the field {field} is unknown; it is misspelt, or a newer wsi-segment wrote the card: update"
+            ) from error
         raise ModelError(f"{path}: {field}: {first['msg']}; correct the card or export the model again") from error
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:
     """Write ``card.json`` into a model folder."""
     path = folder / CARD_FILE
-    path.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    path.write_text(card.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
     return path

@@ -10,7 +10,8 @@ import pytest
 from synthetic import ChannelNetwork, tissue_like, write_model
 from wsi_segment.errors import InputError, ModelError
 from wsi_segment.inference.engine import onnx_network as network
-from wsi_segment.inference.engine.onnx_network import OnnxNetwork, as_input, choose_provider
+from wsi_segment.inference.engine.graphs.conversion import as_input
+from wsi_segment.inference.engine.onnx_network import OnnxNetwork, choose_provider
 from wsi_segment.model.card import DEFAULT_MODEL, InputFormat, find_model, sha256_of, write_card
 
 WINDOWS = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)

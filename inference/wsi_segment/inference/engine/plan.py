@@ -101,7 +101,7 @@ def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, budget: Bu
         for column, x in enumerate(range(0, frame.width, size)):
             m_box = Box(x, y, x + size, y + size).intersect(frame.box)
             tops, lefts = lattice.corners(*lattice.touching(m_box))
-            windows = int(np.count_nonzero(tissue.windows_with_tissue(tops, lefts, lattice.window)))
+            windows = int(np.count_nonzero(tissue.windows_with_tissue(tops, lefts, lattice.core)))
             # a window may hold tissue beyond the region only; then the region itself has nothing to show
             found.append(Region(row, column, m_box, windows if tissue.touches(m_box) else 0))
     return Plan(tuple(found), budget)

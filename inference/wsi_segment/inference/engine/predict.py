@@ -1,4 +1,4 @@
-"""Class ids of a box of the mask: read, cut, predict, stitch."""
+"""From a box of the mask to its class ids: read, cut, predict, stitch."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class RegionPrediction:
     _stop: threading.Event | None
 
     def class_ids(self) -> NDArray[np.uint8]:
-        """Class ids (height, width)."""
+        """Return class ids (height, width)."""
         ids = self._stitcher.class_ids(self._upsampling)
         ids[~self._tissue] = 0
         return ids
 
     def probability_planes(self) -> Iterator[NDArray[np.uint8]]:
-        """Probability * 255 (height, width) of each class in card order."""
+        """Yield probability * 255 (height, width) of each class in card order."""
         for plane in self._stitcher.probability_planes(self._upsampling):
             if self._stop is not None and self._stop.is_set():
                 raise Cancelled("stopped")
@@ -71,14 +71,14 @@ class RegionPredictor:
             Cancelled: the run was stopped.
             SlideError: pixels cannot be read.
         """
-        card, overlapping = self.card, self.lattice.stride < self.lattice.window
-        weight = window_weight(card.window // card.output_stride, overlapping)
+        card, lattice = self.card, self.lattice
+        weight = window_weight(card.cells, overlapping=lattice.stride < lattice.core)
         stitcher = RegionStitcher(m_region, len(card.classes), card.output_stride, weight)
         bands = read_bands(self.source, self.lattice, self.tissue, m_region, self.band_rows)
         for batch in cut_batches(bands, self.batch_size):
             if self.stop is not None and self.stop.is_set():
                 raise Cancelled("stopped")
             for m_window, probabilities in zip(batch.windows, softmax(self.network(batch.pixels)), strict=True):
-                stitcher.add(m_window, probabilities)
+                stitcher.add(m_window.moved(lattice.margin, lattice.margin), probabilities)
             self.count(len(batch.windows))
         return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region), self.stop)

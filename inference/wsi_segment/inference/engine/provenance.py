@@ -105,7 +105,9 @@ def versions() -> dict[str, str]:
 
 def _card_digest(card: ModelCard) -> str:
     """Hash every field of a card that bears on pixels with sha256."""
-    fields = card.model_dump_json(exclude={"metrics", "description", "limitations", "attribution", "training_data"})
+    # None is left out, so that cards without the fields of later versions keep their sum
+    prose = {"description", "limitations", "attribution", "training_data", "applicability"}
+    fields = card.model_dump_json(exclude=prose | {"metrics", "variants"}, exclude_none=True)
     return hashlib.sha256(fields.encode()).hexdigest()
 
 

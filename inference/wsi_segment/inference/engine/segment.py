@@ -23,7 +23,8 @@ from wsi_segment.inference.engine.provenance import flat, make_provenance, slide
 from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduler import run_tasks
 from wsi_segment.inference.engine.tissue import TissueMask, find_tissue
-from wsi_segment.inference.grid.lattice import Lattice, stride_of
+from wsi_segment.inference.engine.windows import lattice_of
+from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, differing_keys
 from wsi_segment.inference.mask.ngff import MaskMetadata
 from wsi_segment.inference.mask.partial import Output
@@ -154,8 +155,7 @@ def prepare(
     _refuse_doubts(path, doubts, options)
     size = pixel_size_of(slide, path, options.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)
-    stride = stride_of(options.overlap, card.window, card.output_stride)
-    lattice = Lattice(frame.width, frame.height, card.window, stride)
+    lattice = lattice_of(frame, card, options.overlap)
     provider = "given network"
     if network is None:
         network = onnx = OnnxNetwork(model, options.device)

@@ -1,6 +1,6 @@
 """From overlapping window predictions to class ids.
 
-Probabilities are averaged with a Hann weight on the network's own output grid, one cell an output stride;
+Probabilities are averaged with a Hann weight on the network's own output grid, one cell per output stride;
 only the class ids are brought to full size. Where a cell and its neighbours agree on the class, every
 convex combination of them does too, so interpolating cells on class borders alone gives the
 same ids as interpolating everything.
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 
 Upsampling = Literal["nearest", "bilinear"]
 
@@ -44,22 +44,29 @@ class RegionStitcher:
     """Accumulates the windows of one region. They must come in lattice order.
 
     Memory bound:
-        (classes + 1) x 4 bytes a cell of the region; class ids of the region once more at full size.
+        (classes + 1) x 4 bytes per cell of the region; class ids of the region once more at full size.
         Windows come in lattice order, so the order of every cell's additions, and with it the last bit of
         its sum, is the same for all regions.
     """
 
     def __init__(self, m_region: Box, classes: int, output_stride: int, weight: NDArray[np.float32]) -> None:
-        """Stitch ``m_region``, which must start on a whole cell."""
+        """Stitch ``m_region``; where cells are to be interpolated it must start on a whole one."""
         self._region, self._stride, self._weight = m_region, output_stride, weight
-        rows, columns = -(-m_region.height // output_stride), -(-m_region.width // output_stride)
+        self._row, self._column = m_region.y0 // output_stride, m_region.x0 // output_stride
+        rows = ceil_div(m_region.y1, output_stride) - self._row
+        columns = ceil_div(m_region.x1, output_stride) - self._column
         self._sums = np.zeros((classes, rows, columns), np.float32)
         self._weights = np.zeros((rows, columns), np.float32)
 
-    def add(self, m_window: Box, probabilities: NDArray[np.float32]) -> None:
-        """Add one window's probabilities (C, h, w); the part outside the region is left out."""
-        y = (m_window.y0 - self._region.y0) // self._stride
-        x = (m_window.x0 - self._region.x0) // self._stride
+    def add(self, m_core: Box, probabilities: NDArray[np.float32]) -> None:
+        """Add the probabilities (C, h, w) of one window's core; the part outside the region is left out.
+
+        Args:
+            m_core: Starts on a whole cell of the mask; only its corner counts.
+            probabilities: One cell per output stride.
+        """
+        y = m_core.y0 // self._stride - self._row
+        x = m_core.x0 // self._stride - self._column
         rows, columns = self._weights.shape
         side = self._weight.shape[0]
         src_rows = slice(max(0, -y), min(side, rows - y))
@@ -71,24 +78,30 @@ class RegionStitcher:
         self._weights[dst_rows, dst_columns] += weight
 
     def probabilities(self) -> NDArray[np.float32]:
-        """Averages (C, rows, columns), one cell an output stride; all 0 where no window came."""
+        """Average all windows (C, rows, columns), one cell per output stride; all 0 where no window came."""
         covered = np.broadcast_to(self._weights > 0, self._sums.shape)
         return np.divide(self._sums, self._weights, out=np.zeros_like(self._sums), where=covered)
 
     def probability_planes(self, upsampling: Upsampling) -> Iterator[NDArray[np.uint8]]:
-        """Probability * 255 of each class, (height, width), in card order; one plane at a time."""
+        """Yield probability * 255 of each class, (height, width), in card order; one plane at a time."""
         for plane in self.probabilities():
-            full = enlarge(plane, self._stride, upsampling)[: self._region.height, : self._region.width]
+            full = enlarge(plane, self._stride, upsampling)[self._inside]
             yield np.rint(full * np.float32(255)).astype(np.uint8)
 
     def class_ids(self, upsampling: Upsampling) -> NDArray[np.uint8]:
-        """Class ids (height, width) from 1 at full size; 0 where no window came."""
+        """Return class ids (height, width) from 1 at full size; 0 where no window came."""
         probabilities = self.probabilities()
         ids = class_of(probabilities)
         full = ids.repeat(self._stride, axis=0).repeat(self._stride, axis=1)
         if upsampling == "bilinear" and self._stride > 1:
             refine_borders(full, probabilities, ids, self._stride)
-        return full[: self._region.height, : self._region.width]
+        return full[self._inside]
+
+    @property
+    def _inside(self) -> tuple[slice, slice]:
+        """The region's rows and columns among the pixels of its cells."""
+        y, x = self._region.y0 - self._row * self._stride, self._region.x0 - self._column * self._stride
+        return slice(y, y + self._region.height), slice(x, x + self._region.width)
 
 
 def class_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The windows of a region, read in bands and handed on in batches, in lattice order."""
+"""The windows of a mask: their lattice, and those of a region in bands and batches, in lattice order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,21 @@ from numpy.typing import NDArray
 
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.grid.box import Box
-from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.grid.lattice import Lattice, stride_of
+from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.model.card import ModelCard
+
+
+def lattice_of(frame: MaskFrame, card: ModelCard, overlap: float) -> Lattice:
+    """Return the lattice of a mask for a model.
+
+    Raises:
+        InputError: the overlap is out of range.
+    """
+    core = card.window - 2 * card.margin
+    stride = stride_of(overlap, core, card.output_stride)
+    return Lattice(frame.width, frame.height, card.window, stride, card.margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +50,14 @@ class Batch:
 def read_bands(
     source: PixelSource, lattice: Lattice, tissue: TissueMask, m_region: Box, band_rows: int
 ) -> Iterator[Band]:
-    """Bands of the windows that touch a region and hold tissue.
+    """Read the windows that touch a region and hold tissue, in bands.
 
     Memory bound:
         One band of ``band_rows`` window rows; rows that neighbouring bands share are read twice.
     """
     rows, columns = lattice.touching(m_region)
     tops, lefts = lattice.corners(rows, columns)
-    wanted = tissue.windows_with_tissue(tops, lefts, lattice.window)
+    wanted = tissue.windows_with_tissue(tops, lefts, lattice.core)
     for start in range(0, len(rows), band_rows):
         y, x = np.nonzero(wanted[start : start + band_rows])
         if not len(y):
@@ -55,7 +68,7 @@ def read_bands(
 
 
 def cut_batches(bands: Iterator[Band], size: int) -> Iterator[Batch]:
-    """The windows of all bands in batches of ``size``; the last one of a band may be smaller."""
+    """Cut the windows of all bands into batches of ``size``; the last one of a band may be smaller."""
     for band in bands:
         for start in range(0, len(band.windows), size):
             windows = band.windows[start : start + size]

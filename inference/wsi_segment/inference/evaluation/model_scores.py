@@ -13,7 +13,7 @@ from wsi_segment.errors import DatasetError
 from wsi_segment.inference.engine.onnx_network import Network
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.tissue import find_tissue
-from wsi_segment.inference.grid.lattice import Lattice, stride_of
+from wsi_segment.inference.engine.windows import lattice_of
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.image import ImageSlide
@@ -221,7 +221,7 @@ def predict_image(
     """
     slide = ImageSlide(pixels)
     frame = mask_frame(slide, mpp, card.mpp)
-    lattice = Lattice(frame.width, frame.height, card.window, stride_of(overlap, card.window, card.output_stride))
+    lattice = lattice_of(frame, card, overlap)
     everything = find_tissue(slide, frame, card.mpp, "none", lambda done, total: None)
     predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
     prediction = predictor.predict(frame.box)

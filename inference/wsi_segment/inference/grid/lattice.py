@@ -1,7 +1,8 @@
 """The one lattice of windows that a whole mask is computed on.
 
-Window (row, column) covers mask pixels ``stride * row`` to ``stride * row + window``, likewise in x. Regions take
-the windows that touch them, so what a pixel is made of does not depend on how the mask was divided.
+A window is read whole, and the network gives its core: all of it but a margin on each side, which is 0 for networks
+that pad their input. The core of window (row, column) starts at mask pixel ``stride * row``, likewise in x. Regions
+take the windows whose cores touch them, so what a pixel is made of does not depend on how the mask was divided.
 """
 
 from __future__ import annotations
@@ -18,16 +19,25 @@ from wsi_segment.inference.grid.box import Box
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """Windows over a mask of ``width`` x ``height``; the last ones may reach over its edge."""
+    """Windows over a mask of ``width`` x ``height``; margins and the last windows may reach over its edge."""
 
     width: int
     height: int
     window: int
+    """Side of a window, pixels."""
     stride: int
+    """Distance of neighbouring windows, pixels."""
+    margin: int = 0
+    """Pixels on each side of a window that the network sees and gives nothing for."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.stride <= self.window:
-            raise ValueError(f"stride {self.stride} must be between 1 and the window of {self.window}")
+        if not 0 < self.stride <= self.core:
+            raise ValueError(f"stride {self.stride} must be between 1 and the window's core of {self.core}")
+
+    @property
+    def core(self) -> int:
+        """Side of the part of a window that the network gives classes for, pixels."""
+        return self.window - 2 * self.margin
 
     @property
     def rows(self) -> int:
@@ -41,22 +51,22 @@ class Lattice:
 
     def box(self, row: int, column: int) -> Box:
         """The pixels of a window, in the mask's frame."""
-        x0, y0 = column * self.stride, row * self.stride
+        x0, y0 = column * self.stride - self.margin, row * self.stride - self.margin
         return Box(x0, y0, x0 + self.window, y0 + self.window)
 
     def touching(self, m_box: Box) -> tuple[range, range]:
-        """Rows and columns of the windows that share a pixel with a box."""
+        """Rows and columns of the windows whose cores share a pixel with a box."""
         return self._touching(m_box.y0, m_box.y1, self.rows), self._touching(m_box.x0, m_box.x1, self.columns)
 
     def corners(self, rows: range, columns: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First pixel row of each window row and first pixel column of each window column."""
+        """First pixel row of each row of cores and first pixel column of each column of cores."""
         return np.asarray(rows, np.int64) * self.stride, np.asarray(columns, np.int64) * self.stride
 
     def _count(self, extent: int) -> int:
-        return max(0, math.ceil((extent - self.window) / self.stride)) + 1
+        return max(0, math.ceil((extent - self.core) / self.stride)) + 1
 
     def _touching(self, start: int, stop: int, count: int) -> range:
-        first = max(0, (start - self.window) // self.stride + 1)
+        first = max(0, (start - self.core) // self.stride + 1)
         last = min(count, math.ceil(stop / self.stride))
         return range(first, last)
 
@@ -65,8 +75,8 @@ def stride_of(overlap: float, window: int, output_stride: int) -> int:
     """Distance of windows for an overlap, rounded to whole output cells.
 
     Args:
-        overlap: Share of a window that its neighbour covers too, 0 up to 0.9.
-        window: Side of a window, pixels.
+        overlap: Share of a window's core that its neighbour's core covers too, 0 up to 0.9.
+        window: Side of a window's core, pixels.
         output_stride: Pixels per output cell; windows must start on a cell.
 
     Raises:

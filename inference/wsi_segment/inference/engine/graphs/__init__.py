@@ -1,0 +1,1 @@
+"""ONNX graphs as others make them: how pixels go in, what comes out, and a card for them."""

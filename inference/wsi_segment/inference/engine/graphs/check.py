@@ -1,0 +1,234 @@
+"""What a graph does, found by running it on windows of every kind, beside what its card says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import ModelError
+from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, as_input, channels_first
+from wsi_segment.inference.grid.box import ceil_div
+from wsi_segment.model.card import Activation, InputFormat, ModelCard
+
+VARIED = 4
+"""Windows that a graph is tried on."""
+
+_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+_SUM_TOLERANCE = {np.dtype(np.float16): 1e-2}
+"""Distance from 1 of the sum of a softmax; 2e-3 for other types."""
+
+Outputs = dict[str, NDArray[Any]]
+
+
+def varied_windows(count: int, side: int) -> NDArray[np.uint8]:
+    """Make windows (count, side, side, 3) of many colours and structures of many sizes; the same ones every time."""
+    random, windows = np.random.default_rng(20), []
+    for index in range(count):
+        picture = np.zeros((side, side, 3), np.float32)
+        for cells, weight in ((2, 1.0), (7, 0.8), (31, 0.6), (side, 0.3)):
+            coarse = random.random((cells, cells, 3), np.float32)
+            rows = np.minimum(np.arange(side) * cells // side, cells - 1)
+            picture += weight * coarse[np.ix_(rows, rows)]
+        low, high = picture.min(), picture.max()
+        picture = (picture - low) / (high - low)
+        if index % 2:
+            picture[side // 2 :] = picture[side // 2 :] * 0.04 + 0.94  # glass
+        windows.append(np.rint(picture * 255).astype(np.uint8))
+    return np.stack(windows)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the whole text of an error of onnxruntime on one line, without its code."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text) or type(error).__name__
+
+
+def run_graph(session: Any, windows: NDArray[np.uint8], form: InputFormat, batch: int | None) -> Outputs:
+    """Run windows (B, h, w, 3) in calls of ``batch``, the last one padded with its last window.
+
+    Returns:
+        The outputs that have one entry per window, by name.
+    """
+    size, names = batch or len(windows), [output.name for output in session.get_outputs()]
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    pixels = session.get_inputs()[0].name
+    for start in range(0, len(windows), size):
+        part = as_input(padded(windows[start : start + size], size), form)
+        for name, raw in zip(names, session.run(names, {pixels: part}), strict=True):
+            if isinstance(raw, np.ndarray) and raw.ndim and len(raw) == size:
+                parts[name].append(raw)
+    calls = ceil_div(len(windows), size)
+    return {name: np.concatenate(found)[: len(windows)] for name, found in parts.items() if len(found) == calls}
+
+
+def padded(windows: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Repeat the last window until there are ``size``."""
+    if len(windows) == size:
+        return windows
+    return np.concatenate([windows, np.repeat(windows[-1:], size - len(windows), axis=0)])
+
+
+def find_form(session: Any, path: Path, card: ModelCard) -> GraphForm:
+    """Run a graph on varied windows and find out how it is called and what it gives.
+
+    Args:
+        session: An onnxruntime session.
+        path: The graph's file, for messages.
+        card: What it says must be what is found; what it leaves open is found.
+
+    Raises:
+        ModelError: the graph is not what its card says, or cannot be run by the engine; the line says what it has and
+            what would be needed.
+    """
+    batch = _check_input(session, path, card)
+    windows = varied_windows(VARIED, card.window)
+    try:
+        outputs = run_graph(session, windows, card.input, batch)
+    except Exception as error:  # onnxruntime's errors have no common type of their own
+        try:
+            # the batch may be dynamic in name only: some exporters leave reshapes to a batch of 1 inside
+            outputs, batch = run_graph(session, windows, card.input, 1), 1
+        except Exception:
+            raise ModelError(
+                f"{path}: does not take two windows as its card describes them: {reason_of(error)}"
+            ) from error
+    name, layout = _choose_output(session, outputs, path, card)
+    raw = channels_first(outputs[name], layout)
+    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+        raise ModelError(f"{path}: output {name} holds values that are no numbers; export it in float32")
+    alone = run_graph(session, np.repeat(windows[:1], 2, axis=0), card.input, batch)[name][:1]
+    _check_independent(raw[:1], channels_first(alone, layout), path)
+    activation = _agreed_activation(raw, path, card)
+    return GraphForm(session.get_inputs()[0].name, batch, name, layout, raw.shape[1], activation)
+
+
+def _check_input(session: Any, path: Path, card: ModelCard) -> int | None:
+    """Compare a graph's input with its card; return the number of windows that it takes, None for any."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(one.name for one in inputs)
+        raise ModelError(f"{path}: has {len(inputs)} inputs ({names}); a segmentation model has one, of pixels")
+    shape, dtype = list(inputs[0].shape), _TYPES.get(inputs[0].type, inputs[0].type)
+    sides, channels = (shape[2:4], shape[1]) if card.input.layout == "NCHW" else (shape[1:3], shape[-1])
+    fits = (
+        len(shape) == 4
+        and dtype == card.input.dtype
+        and (not isinstance(channels, int) or channels == 3)
+        and all(not isinstance(side, int) or side == card.window for side in sides)
+    )
+    if not fits:
+        raise ModelError(
+            f"{path}: does not take two windows as its card describes them: its input is {described(dtype, shape)}, "
+            f"the card says {card.input.dtype} {card.input.layout} and windows of {card.window} px; correct the card, "
+            "or have import-model write one"
+        )
+    return shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+
+
+def described(dtype: str, shape: list[Any]) -> str:
+    """Return a type and shape such as ``float32 [batch, 3, 256, 256]``."""
+    return f"{dtype} [{', '.join('?' if side is None else str(side) for side in shape)}]"
+
+
+def layout_of(shape: tuple[int, ...], kind: str, cells: int, channels: set[int]) -> Layout | None:
+    """Return the order of the axes of an output (B, ...), or None where it cannot be the one that is looked for.
+
+    Args:
+        shape: Of the output.
+        kind: Of its type: ``f`` float, ``i``, ``u`` or ``b`` else, which are numbers of classes and have one channel.
+        cells: Of a window, along one axis.
+        channels: How many there may be.
+    """
+    wanted = channels if kind == "f" else {1}
+    if len(shape) == 4 and shape[2:] == (cells, cells) and shape[1] in wanted:
+        return "NCHW"
+    if len(shape) == 4 and shape[1:3] == (cells, cells) and shape[3] in wanted:
+        return "NHWC"
+    if len(shape) == 3 and shape[1:] == (cells, cells) and 1 in wanted:
+        return "NHW"
+    if len(shape) <= 2 and cells == 1 and int(np.prod(shape[1:])) in wanted:
+        return "NC"
+    return None
+
+
+def _choose_output(session: Any, outputs: Outputs, path: Path, card: ModelCard) -> tuple[str, Layout]:
+    stated, classes = card.output, len(card.classes)
+    there = [output.name for output in session.get_outputs()]
+    if stated is not None and stated.name is not None:
+        if stated.name not in there:
+            raise ModelError(f"{path}: has no output {stated.name!r}; its outputs are {', '.join(there)}")
+        outputs = {name: raw for name, raw in outputs.items() if name == stated.name}
+    fitting: dict[str, Layout] = {}
+    for name, raw in outputs.items():
+        layout = layout_of(raw.shape, raw.dtype.kind, card.cells, {1, classes - 1, classes})
+        if layout is not None and (stated is None or stated.layout in (None, layout)):
+            fitting[name] = layout
+    if len(fitting) > 1:
+        raise ModelError(
+            f"{path}: has several outputs that could be its classes ({', '.join(fitting)}); name one in its card, "
+            "output.name"
+        )
+    if not fitting:
+        raise ModelError(f"{path}: {_misfit(outputs, card)}; correct the card, or have import-model write one")
+    name, layout = next(iter(fitting.items()))
+    if classes == 1:
+        only = card.classes[0].name
+        raise ModelError(
+            f"{path}: its one output channel tells a class from everything else, and its card lists one class; "
+            f"list two classes: what is not {only}, and {only}"
+        )
+    return name, layout
+
+
+def _misfit(outputs: Outputs, card: ModelCard) -> str:
+    found = ", ".join(f"{raw.dtype} {(2, *raw.shape[1:])}" for raw in outputs.values()) or "nothing per window"
+    return f"gives {found}, its card promises float32 {(2, len(card.classes), card.cells, card.cells)}"
+
+
+def _check_independent(together: NDArray[Any], alone: NDArray[Any], path: Path) -> None:
+    """Compare a window's output beside others with that beside itself."""
+    first, second = together.astype(np.float32), alone.astype(np.float32)
+    largest = max(float(np.abs(first).max()), 1e-3)
+    if (np.abs(first - second) > 0.02 * largest).mean() > 0.001:
+        raise ModelError(
+            f"{path}: what it gives for a window depends on the other windows of the batch, or on chance, as batch "
+            "normalisation and dropout do while a network is trained; export it in evaluation mode"
+        )
+
+
+def measured_activation(raw: NDArray[Any]) -> Activation:
+    """Tell what outputs (B, C, h, w) for varied windows are."""
+    if raw.dtype.kind != "f":
+        return "argmax"
+    values = raw.astype(np.float32)
+    channels = values.shape[1]
+    if channels == 1 and np.array_equal(values, np.rint(values)) and values.min() >= 0 and values.max() <= 254:
+        return "argmax"
+    if values.min() < 0 or values.max() > 1.001:
+        return "logits"
+    if channels == 1:
+        return "sigmoid"
+    tolerance = _SUM_TOLERANCE.get(raw.dtype, 2e-3)
+    return "softmax" if np.abs(values.sum(axis=1) - 1).max() <= tolerance else "sigmoid"
+
+
+def _agreed_activation(raw: NDArray[Any], path: Path, card: ModelCard) -> Activation:
+    measured, classes, channels = measured_activation(raw), len(card.classes), raw.shape[1]
+    if card.activation is not None and card.activation != measured:
+        raise ModelError(
+            f"{path}: gives {measured} on varied windows (from {raw.min():.3g} to {raw.max():.3g}), its card says "
+            f"{card.activation}; correct its activation"
+        )
+    if measured == "argmax" and raw.max() >= classes:
+        raise ModelError(f"{path}: gives class number {int(raw.max())}, its card lists {classes}, counted from 0")
+    if channels == classes - 1 and channels > 1 and measured != "sigmoid":
+        raise ModelError(
+            f"{path}: gives {channels} channels of {measured}, its card lists {classes} classes; list one per channel"
+        )
+    if channels == 1 and measured != "argmax" and classes > 2:
+        raise ModelError(f"{path}: has one output channel, which tells two classes apart; its card lists {classes}")
+    return measured
