@@ -7,17 +7,20 @@ import sqlite3
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import shapely
 from shapely.geometry import shape
 
 from live_server import Served
-from synthetic import files_of
+from synthetic import CLASSES, class_map, files_of
+from wsi_segment.inference import Box, Mask
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.inference.mask.verify import verify
 from wsi_segment.service.cli.main import main
@@ -62,7 +65,7 @@ def result(running: Served, job: str, name: str) -> bytes:
     return answer.content
 
 
-def outlines(text: str | bytes) -> dict[str, tuple[object, ...]]:
+def outlines(text: str | bytes) -> dict[str, tuple[Any, ...]]:
     """Class, colour, area and shape of each outline by its id, however its rings wind."""
     return {
         feature["id"]: (
@@ -74,7 +77,7 @@ def outlines(text: str | bytes) -> dict[str, tuple[object, ...]]:
     }
 
 
-def outlines_of_0_1_0(folder: Path) -> dict[str, tuple[object, ...]]:
+def outlines_of_0_1_0(folder: Path) -> dict[str, tuple[Any, ...]]:
     found = outlines((folder / "masks" / "outlines.geojson").read_bytes())
     assert len(found) == 54
     return found
@@ -116,6 +119,38 @@ def test_verify_notices_a_flipped_bit(made: Path, capsys: pytest.CaptureFixture[
 def test_outlines_are_those_that_0_1_0_wrote(store: Path, made: Path, tmp_path: Path) -> None:
     write_geojson(tmp_path / "again.geojson", store)
     assert outlines((tmp_path / "again.geojson").read_bytes()) == outlines_of_0_1_0(made)
+
+
+def test_a_mask_opens_with_its_levels_classes_areas_and_provenance(store: Path) -> None:
+    mask = Mask.open(store)
+    assert [(level.width, level.height, level.downsample) for level in mask.levels] == [(960, 576, 2), (480, 288, 4)]
+    named = [(entry.id, entry.name, entry.color) for entry in mask.classes]
+    assert named == [(0, "not analysed", (0, 0, 0)), *((i, c.name, c.color) for i, c in enumerate(CLASSES, start=1))]
+    assert (mask.origin, mask.bounds, mask.mpp) == ((0, 0), Box(0, 0, 1920, 1152), 1.0)
+    assert mask.provenance["versions"]["wsi-segment"] == "0.1.0"
+    summary = json.loads(store.with_name(f"{store.stem}.summary.json").read_bytes())
+    assert [asdict(area) for area in mask.areas()] == summary["classes"]
+
+
+def test_a_mask_gives_the_pixels_that_were_written(store: Path) -> None:
+    mask = Mask.open(store)
+    for index, level in enumerate(mask.levels):
+        ids = mask.read(index, Box(0, 0, level.width, level.height))
+        assert np.array_equal(ids, class_map(store, index))
+    row = class_map(store)[250]
+    edges = np.flatnonzero(np.diff(row)) + 1
+    assert len(edges) > 5
+    for edge in edges.tolist():  # the last and the first pixel on both sides, in level-0 pixels of half the size
+        assert (mask.at(2 * edge - 0.5, 500).id, mask.at(2 * edge, 501.5).id) == (row[edge - 1], row[edge])
+
+
+def test_a_mask_gives_the_outlines_that_0_1_0_wrote(store: Path, made: Path) -> None:
+    found = [
+        (outline.name, round(outline.area_um2, 2), shapely.normalize(outline.polygon).wkt)
+        for outline in Mask.open(store).outlines()
+    ]
+    expected = [(entry[0]["name"], *entry[1:]) for entry in outlines_of_0_1_0(made).values()]
+    assert sorted(found) == sorted(expected)
 
 
 def test_the_database_is_brought_up_to_date_and_the_old_one_kept(running: Served) -> None:
