@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -41,22 +41,8 @@ def make_app(service: Service) -> Guard:
         await feeding
         service.pool.close()
 
-    app = FastAPI(
-        title="wsi-segment",
-        version=version("wsi-segment"),
-        description=_DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-    )
+    app = _application(lifespan)
     app.state.service = service
-    for module in (slide_routes, job_routes, batch_routes, result_routes):
-        app.include_router(module.router)
-    for router in (system_routes.models, system_routes.system, system_routes.pages):
-        app.include_router(router)
-    problems.install(app)
-    _describe(app)
     hosts = [*service.settings.allowed_host, service.settings.host]
     return Guard(
         app,
@@ -68,6 +54,31 @@ def make_app(service: Service) -> Guard:
         max_body=service.settings.max_body,
         upload_limit=service.settings.upload_limit,
     )
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document of the interface, for which no service needs to run."""
+    return _application(None).openapi()
+
+
+def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None) -> FastAPI:
+    """Return an application with all routes, and no service behind them yet."""
+    app = FastAPI(
+        title="wsi-segment",
+        version=version("wsi-segment"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    for module in (slide_routes, job_routes, batch_routes, result_routes):
+        app.include_router(module.router)
+    for router in (system_routes.models, system_routes.system, system_routes.pages):
+        app.include_router(router)
+    problems.install(app)
+    _describe(app)
+    return app
 
 
 def _describe(app: FastAPI) -> None:
