@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from hypothesis import settings
 
 from live_server import Served, write_slides
@@ -13,6 +14,16 @@ from synthetic import SHARED, SLIDES
 
 settings.register_profile("house", deadline=None, max_examples=25)
 settings.load_profile("house")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """End with how many tests were skipped, and the one command that brings most of them."""
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    if skipped:
+        terminalreporter.write_line(
+            f"{skipped} tests were skipped, for the reasons above. `make tools` installs what most of them need "
+            "(PostgreSQL, Java, Groovy, curl, jq); the others need a GPU, real slides, or the extra [viewers]."
+        )
 
 
 @pytest.fixture
