@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PORTIONS = ("model", "export", "inference", "service")
 LAYERS = (
-    ("errors", "files"),
+    ("errors", "files", "csv_table"),
     ("model",),
     ("model.data",),
     ("model.training",),

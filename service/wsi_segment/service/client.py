@@ -18,11 +18,36 @@ from typing import Any, Literal, Self
 import httpx
 
 from wsi_segment.errors import InputError, RunError
+from wsi_segment.service.slide_manifest import read_manifest
 
 ENDED = ("successful", "failed", "dismissed")
 _SECONDS = 60.0
 _TRIES = 8
 _PAUSE = 0.5
+
+
+def read_outlines(path: Path) -> dict[str, Any]:
+    """Read the polygons of a GeoJSON file as one geometry, as ``region`` and ``tissue`` of a job have it.
+
+    Raises:
+        InputError: the file cannot be read, or has no polygon.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        polygons: list[Any] = []
+        for feature in found.get("features", [found]):
+            geometry = feature.get("geometry", feature)
+            more = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+            if geometry["type"] not in ("Polygon", "MultiPolygon"):
+                raise ValueError(f"a {geometry['type']}")  # noqa: TRY301
+            polygons += more
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not GeoJSON with polygons ({error})") from error
+    if not polygons:
+        raise InputError(f"{path}: not GeoJSON with polygons (there is none)")
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
 
 
 class Client:
@@ -56,10 +81,36 @@ class Client:
         body = {"slide": self.find_slide(slide)["id"]} | choices
         return self._call("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
 
-    def submit_batch(self, manifest: Path) -> dict[str, Any]:
-        """Post a CSV manifest with the columns ``slide,mpp,model``; the batch."""
-        headers = {"Content-Type": "text/csv", "Idempotency-Key": uuid.uuid4().hex}
-        return self._call("POST", "/v1/batches", content=manifest.read_bytes(), headers=headers)
+    def submit_batch(self, manifest: Path, name: str = "") -> dict[str, Any]:
+        """Post the slides of a manifest and return the batch.
+
+        Args:
+            manifest: CSV with the columns of :data:`wsi_segment.service.slide_manifest.COLUMNS`. Slides are ids or
+                paths as the server sees them; files of outlines lie on this machine, beside the manifest.
+            name: Of the batch.
+
+        Raises:
+            InputError: the manifest is wrong, here or in the eyes of the server; nothing was accepted.
+        """
+        read = read_manifest(manifest, self._has_slide)
+        if not read.rows:
+            raise InputError(f"{manifest}: 0 rows; name some slides")
+        jobs = []
+        for row in read.rows:
+            choices: dict[str, Any] = dict(row.choices)
+            for key in {"region", "tissue"} & choices.keys():
+                if (key, choices[key]) not in (("tissue", "otsu"), ("tissue", "none")):
+                    choices[key] = read_outlines(manifest.parent / choices[key])
+            jobs.append({"slide": row.slide} | choices)
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._call("POST", "/v1/batches", json={"name": name, "jobs": jobs}, headers=headers)
+
+    def _has_slide(self, slide: str) -> bool:
+        try:
+            self.find_slide(slide)
+        except InputError:
+            return False
+        return True
 
     def job(self, job_id: str) -> dict[str, Any]:
         """A job."""
@@ -212,9 +263,13 @@ class Client:
             problem = answer.json()
             detail = str(problem["detail"])
             detail += "".join(
-                f"; row {row['row']}: {row['detail']}" for row in problem.get("errors", [])[1:10] if "row" in row
+                f"; {_place(row)}: {row['detail']}" for row in problem.get("errors", [])[1:10] if "row" in row
             )
         except (ValueError, KeyError, TypeError):
             detail = f"answered {answer.status_code}"
         kind = InputError if answer.status_code < 500 else RunError
         raise kind(f"{self._url}: {detail}")
+
+
+def _place(error: dict[str, Any]) -> str:
+    return f"line {error['line']}" if "line" in error else f"row {error['row']}"

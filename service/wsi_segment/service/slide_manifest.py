@@ -1,133 +1,144 @@
-"""Which slides are to be segmented, with which pixel size and model, and into which store."""
+"""Tables of slides: which to segment, each with choices of its own. Read alike for ``--manifest`` and over HTTP."""
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from wsi_segment.csv_table import Row, parse_number, read_table
 from wsi_segment.errors import InputError
-from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.location import slide_location
 
-COLUMNS = ("slide", "mpp", "model")
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One slide to segment."""
-
-    slide: Path
-    out: Path
-    mpp: float | None
-    """µm per level-0 pixel, None for the slide's own."""
-    model: str | None
-    """Name or folder, None for the default."""
+TRUE = frozenset({"true", "yes", "1", "wahr", "vrai", "verdadero", "vero", "waar", "prawda"})
+FALSE = frozenset({"false", "no", "0", "falsch", "faux", "falso", "onwaar", "fałsz"})
+"""Excel writes these in the language of its user."""
 
 
-def make_orders(
-    slides: Sequence[str], manifest: Path | None, out: Path, mpp: float | None, model: str | None
-) -> list[Order]:
-    """The orders of a command line; a row of the manifest overrides ``mpp`` and ``model``.
-
-    Raises:
-        InputError: no slides, a bad manifest (all its errors in one line), or two slides with the same store.
-    """
-    if "://" in str(out).replace(":/", "://", 1) and not out.is_absolute():
-        raise InputError(f"--out {out}: masks are written to folders of this machine; give a path")
-    wanted = [(slide_location(slide), mpp, model) for slide in slides]
-    if manifest is not None:
-        wanted += [
-            (slide, mpp if own_mpp is None else own_mpp, own or model)
-            for slide, own_mpp, own in read_manifest(manifest)
-        ]
-    if not wanted:
-        raise InputError("no slides were given; name some, or give --manifest CSV")
-    if len(wanted) == 1 and out.suffix == ".zarr":
-        return [Order(wanted[0][0], out, wanted[0][1], wanted[0][2])]
-    stems = [_stem(slide) for slide, _, _ in wanted]
-    twice = [stem for stem, count in Counter(stems).items() if count > 1]
-    if twice:
-        raise InputError(f"two slides are called {twice[0]}, both would become {out / twice[0]}.zarr; run them apart")
-    return [Order(row[0], out / f"{stem}.zarr", row[1], row[2]) for row, stem in zip(wanted, stems, strict=True)]
+def _parse_whole(text: str) -> int:
+    number = parse_number(text)
+    if number != int(number):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(number)
 
 
-def read_manifest(path: Path) -> list[tuple[Path, float | None, str | None]]:
-    """Rows of a CSV with the columns ``slide,mpp,model``, the last two optional.
+def _parse_yes_no(text: str) -> bool:
+    if text.lower() not in TRUE | FALSE:
+        raise ValueError(f"{text!r} is not yes or no")
+    return text.lower() in TRUE
 
-    Relative paths of slides start at the manifest's folder; addresses (``https://…``, ``s3://…``) stand for themselves.
 
-    Raises:
-        InputError: the file is missing, or rows are wrong.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such manifest; it is a CSV with the columns {','.join(COLUMNS)}")
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        try:
-            rows, errors = parse_rows(file)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-    if errors:
-        raise InputError(f"{path}: {'; '.join(f'line {number + 1}: {text}' for number, text in errors.items())}")
-    return [
-        (slide_location(row.slide) if "://" in row.slide else path.parent / row.slide, row.mpp, row.model)
-        for row in rows.values()
-    ]
+def _parse_version(text: str) -> str:
+    return re.sub(",", ".", text)  # a spreadsheet takes 0.4 for a number, and may write it with a comma
+
+
+_CHOICES: dict[str, Callable[[str], Any]] = {
+    "mpp": parse_number,
+    "model": str,
+    "overlap": parse_number,
+    "tissue": str,
+    "region": str,
+    "apply_icc": _parse_yes_no,
+    "ome_zarr": _parse_version,
+    "probabilities": _parse_yes_no,
+}
+COLUMNS = ("slide", *_CHOICES)
+"""All but ``slide`` are optional; they are called as the flags and the fields of ``POST /v1/jobs`` are."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """A row of a manifest, as it stands there."""
+    """A row of a manifest."""
 
+    line: int
+    """Of the file, from 1."""
     slide: str
-    mpp: float | None
-    model: str | None
-
-    @classmethod
-    def of(cls, cells: dict[str, str]) -> ManifestRow:
-        """The row of some cells.
-
-        Raises:
-            InputError: one is wrong.
-        """
-        text = cells.get("mpp", "")
-        try:
-            mpp = float(text) if text else None
-        except ValueError:
-            raise InputError(f"mpp {text!r} is no number") from None
-        if not cells["slide"]:
-            raise InputError("no slide")
-        return cls(cells["slide"], mpp, cells.get("model") or None)
+    """As it stands there."""
+    choices: dict[str, Any]
+    """Those that the row makes, by column; outlines are still text."""
+    problem: str
+    """What is wrong with the row: column, value and remedy; empty for a sound one."""
 
 
-def parse_rows(lines: Iterable[str]) -> tuple[dict[int, ManifestRow], dict[int, str]]:
-    """The rows of a manifest, and what is wrong with those that are none, by their numbers from 1.
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The rows of a manifest, wrong ones too."""
+
+    rows: tuple[ManifestRow, ...]
+    hint: str
+    """What to add to a message that a slide is missing; see :attr:`wsi_segment.csv_table.Table.hint`."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, a text per row that is."""
+        return [f"line {row.line}{row.problem}" for row in self.rows if row.problem]
+
+
+def parse_manifest(content: bytes, exists: Callable[[str], bool]) -> Manifest:
+    """Read a manifest from the bytes of its file.
+
+    Args:
+        content: CSV with a column ``slide``; see :mod:`wsi_segment.csv_table` for what is understood.
+        exists: Returns whether a slide of that name is there. It tells apart encodings that the file does not name.
 
     Raises:
-        InputError: it is no CSV, or its columns are not those that there are.
+        InputError: it is not CSV, or its columns are not those of :data:`COLUMNS`. The message does not name the file.
     """
-    rows: dict[int, ManifestRow] = {}
-    errors: dict[int, str] = {}
+    table = read_table(content, COLUMNS, lambda cells: exists(_unquoted(cells.get("slide", ""))))
+    known = ",".join(COLUMNS)
+    if "slide" not in table.columns:
+        found = f", only {', '.join(table.columns)}" if table.columns else ""
+        raise InputError(f"column 'slide' is missing{found}; the columns are {known}")
+    if unknown := [name for name in table.columns if name not in COLUMNS]:
+        raise InputError(f"column {unknown[0]!r} is unknown; the columns are {known}")
+    return Manifest(tuple(_parse_row(row) for row in table.rows), table.hint)
+
+
+def read_manifest(path: Path, exists: Callable[[str], bool] | None = None) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        path: The file.
+        exists: See :func:`parse_manifest`; by default whether the slide lies beside the manifest or at a whole path.
+
+    Raises:
+        InputError: the file is missing or not a manifest, or rows are wrong: all of them in one line.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest; it is a CSV with the columns {','.join(COLUMNS)}")
     try:
-        reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-        if "slide" not in reader.fieldnames:
-            raise InputError(f"column 'slide' is missing; the columns are {','.join(COLUMNS)}")
-        if unknown := [name for name in reader.fieldnames if name not in COLUMNS]:
-            raise InputError(f"column {unknown[0]!r} is unknown; the columns are {','.join(COLUMNS)}")
-        for number, cells in enumerate(reader, start=1):
-            if None in cells:
-                errors[number] = "more cells than columns"
-                continue
+        manifest = parse_manifest(
+            path.read_bytes(), exists or (lambda slide: "://" not in slide and (path.parent / slide).exists())
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if manifest.problems:
+        raise InputError(f"{path}: {'; '.join(manifest.problems)}")
+    return manifest
+
+
+def locate(slide: str, folder: Path) -> Path:
+    """Return the location of a slide or file that a manifest in ``folder`` names."""
+    return slide_location(slide) if "://" in slide else folder / slide
+
+
+def _parse_row(row: Row) -> ManifestRow:
+    choices: dict[str, Any] = {}
+    problem = f": {row.problem}" if row.problem else ""
+    slide = _unquoted(row.cells["slide"])
+    if not slide and not problem:
+        problem = ", column slide: the cell is empty"
+    for name, parse in _CHOICES.items():
+        if text := row.cells.get(name, ""):
             try:
-                rows[number] = ManifestRow.of({name: (value or "").strip() for name, value in cells.items()})
-            except InputError as error:
-                errors[number] = str(error)
-    except csv.Error as error:
-        raise InputError(f"not CSV ({error}); the columns are {','.join(COLUMNS)}") from error
-    return rows, errors
+                choices[name] = parse(text)
+            except ValueError as error:
+                problem = problem or f", column {name}: {error}"
+    return ManifestRow(row.line, slide, choices, problem)
 
 
-def _stem(slide: Path) -> str:
-    return slide.resolve().name if not is_remote(slide) and slide.is_dir() else slide.stem
+def _unquoted(name: str) -> str:
+    """Remove the quotes that Windows puts around a path that is copied."""
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name

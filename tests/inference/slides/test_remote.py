@@ -21,7 +21,7 @@ from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.service.cli.main import main
-from wsi_segment.service.slide_manifest import make_orders
+from wsi_segment.service.cli.slide_list import make_orders
 
 pytest.importorskip("upath", reason="slides over the network need the extra [remote]")
 
@@ -143,7 +143,8 @@ def test_a_lost_connection_is_said_and_the_run_goes_on_later(
 def test_many_slides_of_a_manifest_may_lie_anywhere(bucket: str, web: str, local: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "slides.csv"
     manifest.write_text(f"slide,mpp\n{bucket}/case 1/made.tiff,1.0\n")
-    orders = make_orders([f"{web}/other.tiff", str(local.with_name("third.tiff"))], manifest, tmp_path, None, None)
+    slides = [f"{web}/other.tiff", str(local.with_name("third.tiff"))]
+    orders = make_orders(slides, manifest, tmp_path, SegmentOptions(), None)
     assert [order.out.name for order in orders] == ["other.zarr", "third.zarr", "made.zarr"]
     assert str(orders[2].slide) == f"{bucket}/case 1/made.tiff"
 

@@ -17,9 +17,10 @@ import tifffile
 
 from synthetic import SLIDES, class_map, tissue_like, write_model, write_slide
 from wsi_segment.errors import InputError, SlideError
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import write_card
 from wsi_segment.service.cli.main import COMMANDS, main, make_parser
-from wsi_segment.service.slide_manifest import make_orders
+from wsi_segment.service.cli.slide_list import make_orders
 
 ROOT = Path(__file__).parents[3]
 
@@ -98,7 +99,7 @@ def test_quiet_prints_nothing(slide: Path, model: Path, tmp_path: Path, capsys: 
 
 def test_a_clash_of_stems_is_an_error() -> None:
     with pytest.raises(InputError, match="two slides are called a"):
-        make_orders(["x/a.svs", "y/a.tiff"], None, Path("out"), None, None)
+        make_orders(["x/a.svs", "y/a.tiff"], None, Path("out"), SegmentOptions(), None)
 
 
 def test_a_manifest_brings_slides_with_pixel_sizes_and_models(
@@ -118,8 +119,11 @@ def test_a_manifest_brings_slides_with_pixel_sizes_and_models(
     ("text", "message"),
     [
         ("file,mpp\na,1\n", "column 'slide' is missing"),
-        ("slide,mpp\na.svs,x\n,1\nb.svs,y\n", "line 2: mpp 'x' is no number; line 3: no slide; line 4"),
-        ("Slide, MPP\na.svs, x\n", "line 2: mpp 'x' is no number"),
+        (
+            "slide,mpp\na.svs,x\n,1\nb.svs,y\n",
+            "line 2, column mpp: 'x' is not a number; line 3, column slide: the cell is empty; line 4",
+        ),
+        ("Slide, MPP\na.svs, x\n", "line 2, column mpp: 'x' is not a number"),
         ("slide,magnification\na.svs,20\n", "column 'magnification' is unknown"),
         ("slide,mpp\na.svs,1,2\n", "line 2: more cells than columns"),
     ],

@@ -55,10 +55,27 @@ class Choices(_In):
     overlap: (
         Annotated[float, Field(ge=0, le=0.9, description="share of a window that its neighbour covers too")] | None
     ) = None
-    tissue: Literal["otsu", "none"] | None = None
-    probabilities: bool = False
+    tissue: (
+        Annotated[
+            Literal["otsu", "none"] | Polygon | MultiPolygon,
+            Field(description="how tissue is found, or its outlines in level-0 pixels"),
+        ]
+        | None
+    ) = None
+    region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | Box | None = None
+    apply_icc: Annotated[bool, Field(description="bring colours from the slide's ICC profile to sRGB first")] = False
+    probabilities: Annotated[bool, Field(description="keep the probability of each class too")] = False
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     priority: Annotated[int, Field(ge=-10, le=10, description="jobs with larger ones come first"), _Whole] = 0
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the choices as the job keeps them: a region as GeoJSON, whichever way it was given."""
+        made = self.model_dump(exclude_defaults=True, exclude={"slide", "priority", "width", "height"})
+        if isinstance(self.region, list):
+            x0, y0, x1, y1 = self.region
+            ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+            made["region"] = {"type": "Polygon", "coordinates": [ring]}
+        return made
 
 
 class JobRequest(Choices):
@@ -76,18 +93,8 @@ class JobRequest(Choices):
     )
 
     slide: Id
-    region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | Box | None = None
     width: _Pixels | None = None
     height: _Pixels | None = None
-
-    def parameters(self) -> dict[str, Any]:
-        """As the job keeps them: a region as GeoJSON, whichever way it was given."""
-        made = self.model_dump(exclude_defaults=True, exclude={"slide", "priority", "width", "height"})
-        if isinstance(self.region, list):
-            x0, y0, x1, y1 = self.region
-            ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
-            made["region"] = {"type": "Polygon", "coordinates": [ring]}
-        return made
 
 
 class BatchRow(Choices):

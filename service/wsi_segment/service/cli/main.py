@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import NoReturn
+
+from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED, interruptible
+from wsi_segment.service.cli.streams import nobody_reads, print_anything
 
 COMMANDS = (
     "models", "info", "verify", "train", "evaluate", "export", "experiment",
@@ -18,12 +18,21 @@ COMMANDS = (
 )  # fmt: skip
 """Commands with a name; without one, slides are segmented."""
 
-EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_INPUT = 1, 2
+_INTERRUPTED = "interrupted; what is finished is kept, the same command goes on"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 done, 2 input at fault, 1 anything else, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    print_anything()
+    try:
+        with interruptible(f"wsi-segment: {_INTERRUPTED}"):
+            return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return _say(_INTERRUPTED, EXIT_INTERRUPTED)
+
+
+def _run(arguments: list[str]) -> int:
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "segment"
     command = importlib.import_module(f"wsi_segment.service.cli.commands.{name}")
     parser = make_parser(name)
@@ -31,15 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return EXIT_INPUT
     args = parser.parse_args(arguments)
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         code = int(command.run(args))
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _say("interrupted; what is finished is kept, the same command goes on", EXIT_INTERRUPTED)
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
+    except Exception as error:  # the boundary: every error leaves as one line and an exit code
+        if isinstance(error, BrokenPipeError) and nobody_reads():
             return EXIT_FAILED
         if args.debug:
             raise
@@ -86,10 +91,6 @@ def _version() -> str:
     return f"wsi-segment {version('wsi-segment')}"
 
 
-def _as_interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _one_line(error: Exception) -> str:
     if hasattr(error, "exit_code"):
         return str(error)
@@ -105,16 +106,6 @@ def with_flags(message: str, parser: argparse.ArgumentParser) -> str:
     """
     flags = {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}
     return re.sub(r"`(\w+)([^`]*)`", lambda field: flags.get(field[1], field[1]) + field[2], message)
-
-
-def _nobody_reads() -> bool:
-    """Whether what reads standard output, such as ``head``, had enough and ended, which is no error."""
-    try:
-        print(flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        return True
-    return False
 
 
 def _say(message: str, code: int) -> int:

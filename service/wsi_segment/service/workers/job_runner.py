@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.errors import Cancelled, InputError, RunError
+from wsi_segment.files import replacing
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
 """How often a running job looks whether it was cancelled."""
 PROGRESS_SECONDS = 1.0
+OPTIONS = frozenset(field.name for field in fields(SegmentOptions))
+"""Parameters of a job that are the engine's; others are the service's, such as ``model``."""
 FULL_DISK_SECONDS = 30.0
 """How long a worker begins nothing after a disk was full."""
 
@@ -136,18 +140,16 @@ class JobRunner:
             self._draw(slide, model, files)
 
     def _options_of(self, job: Job, files: ResultFiles) -> SegmentOptions:
-        from dataclasses import replace
-
-        wanted = {
-            key: job.parameters[key]
-            for key in ("mpp", "overlap", "tissue", "probabilities", "ome_zarr")
-            if job.parameters.get(key) is not None
+        chosen: dict[str, Any] = {
+            key: value for key, value in job.parameters.items() if key in OPTIONS and value is not None
         }
-        if job.parameters.get("region") is not None:
-            files.region.write_text(json.dumps(job.parameters["region"]), encoding="utf-8")
-            wanted["region"] = files.region
-        # what another version began is begun anew; what is finished is never replaced, see _make
-        return replace(self._options, overwrite=True, **wanted)
+        for key, file in (("region", files.region), ("tissue", files.tissue)):
+            if isinstance(chosen.get(key), dict):  # outlines, which the engine reads from a file
+                with replacing(file, text=True) as opened:
+                    json.dump(chosen[key], opened)
+                chosen[key] = file
+        # what another version began starts again; what is finished is never replaced, see _make
+        return replace(self._options, overwrite=True, **chosen)
 
     @staticmethod
     def _draw(slide: FoundSlide, model: Model, files: ResultFiles) -> None:

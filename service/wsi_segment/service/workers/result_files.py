@@ -42,6 +42,11 @@ class ResultFiles:
         """The outlines that a job was limited to."""
         return self.folder / "region.geojson"
 
+    @property
+    def tissue(self) -> Path:
+        """The outlines of tissue that a job was given."""
+        return self.folder / "tissue.geojson"
+
     def wait_for_writer(self, seconds: float) -> None:
         """Wait until no process writes the store: a worker that lost the job may do so for a moment yet.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class FoundSlide:
     id: str
     root: str
     path: str
-    """Below the root, with ``/``."""
+    """Below the root, with ``/``; bytes that are not UTF-8 are written as in ``M\\xfcller.svs``."""
     location: Path
     files: tuple[Path, ...]
     """All that a library opens with it; none of a remote slide are known."""
@@ -154,7 +155,7 @@ class Catalogue:
         """All slides of a folder root whose path below it begins with ``prefix``, in the order of their paths."""
         if is_remote(root.location):
             return
-        for path in _slides_in(root.location, ""):
+        for path in map(_without_bytes, _slides_in(root.location, "")):
             if path.startswith(prefix):
                 try:
                     yield self._checked(root, path)
@@ -178,10 +179,11 @@ class Catalogue:
 
     def _checked(self, root: Root, path: str) -> FoundSlide:
         """A slide of which every file lies under the root after symbolic links."""
+        real = _with_bytes(path)
         parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in path:
+        if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in real:
             raise UnknownSlideError(f"{path!r} is not a path below a root")
-        location = root.location.joinpath(*parts)
+        location = root.location.joinpath(*PurePosixPath(real).parts)
         normal = "/".join(parts)
         files: tuple[Path, ...] = ()
         if not is_remote(location):
@@ -243,6 +245,22 @@ def _slides_in(folder: Path, below: str) -> Iterator[str]:
                 yield from _slides_in(folder / entry.name, path)
         elif Path(entry.name).suffix.lower() in SUFFIXES:
             yield path
+
+
+def _without_bytes(path: str) -> str:
+    r"""Write the bytes of a path that are not UTF-8, which Python keeps as surrogates, as text: ``\\xfc``.
+
+    Names have no backslash otherwise, see :meth:`Catalogue._checked`, so that :func:`_with_bytes` undoes it.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace") if not path.isascii() else path
+
+
+def _with_bytes(path: str) -> str:
+    """Return the path that was written by :func:`_without_bytes`; any other with a backslash stays as it is."""
+    if "\\x" not in path:
+        return path
+    real = re.sub(r"\\x([89a-f][0-9a-f])", lambda code: chr(0xDC00 + int(code[1], 16)), path)
+    return real if _without_bytes(real) == path else path
 
 
 def read_secret(data: Path) -> bytes:

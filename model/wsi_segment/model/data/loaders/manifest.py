@@ -12,7 +12,6 @@ whole slide, and its mask the annotations that QuPath exports as GeoJSON: their 
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from wsi_segment.errors import DatasetError
+from wsi_segment.csv_table import Table, read_table
+from wsi_segment.errors import DatasetError, InputError
 from wsi_segment.model.card import SegmentClass
 from wsi_segment.model.data.dataset import SPLITS, Dataset, Item, Split
 from wsi_segment.model.data.loaders import bach, digestpath2019, ebhi_seg, gleason2019
@@ -54,21 +54,30 @@ def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset
     OptionReader("a manifest", options).done()
     if not manifest.is_file():
         raise DatasetError(f"{path}: no manifest there; give a CSV file with the columns {','.join(COLUMNS)}")
-    with manifest.open(newline="", encoding="utf-8-sig") as file:  # Excel begins its UTF-8 with a byte-order mark
-        reader = csv.DictReader(file)
-        header = tuple(reader.fieldnames or ())
-        rows = list(reader)
-    if header[: len(ebhi_seg.COLUMNS)] == ebhi_seg.COLUMNS:
-        dataset = ebhi_seg.adapt(manifest.parent, rows)
+    table = _read_table(manifest)
+    if table.columns[: len(ebhi_seg.COLUMNS)] == ebhi_seg.COLUMNS:
+        dataset = ebhi_seg.adapt(manifest.parent, [row.cells for row in table.rows])
     else:
-        missing = [column for column in COLUMNS if column not in header]
+        missing = [column for column in COLUMNS if column not in table.columns]
         if missing:
             raise DatasetError(
-                f"{manifest}: column {missing[0]!r} is missing; its first line must be {','.join(COLUMNS)}, with commas"
+                f"{manifest}: column {missing[0]!r} is missing; its first line must be {','.join(COLUMNS)}"
             )
-        dataset = _from_manifest(manifest, rows)
+        dataset = _from_manifest(manifest, table)
     _check_groups(manifest, dataset.items)
     return dataset
+
+
+def _read_table(manifest: Path) -> Table:
+    try:
+        table = read_table(
+            manifest.read_bytes(), COLUMNS, lambda cells: (manifest.parent / cells.get("image", "")).is_file()
+        )
+    except InputError as error:
+        raise DatasetError(f"{manifest}: {error}") from error
+    if wrong := next((row for row in table.rows if row.problem), None):
+        raise DatasetError(f"{manifest}, line {wrong.line}: {wrong.problem}")
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +125,7 @@ def read_classes(path: Path) -> Description:
         raise DatasetError(f"{path}: {error}; {_NEEDED}") from error
 
 
-def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
+def _from_manifest(manifest: Path, table: Table) -> Dataset:
     folder = manifest.parent
     described = read_classes(folder / CLASSES_FILE)
     ids = {entry.name: index for index, entry in enumerate(described.classes, start=1)}
@@ -133,7 +142,7 @@ def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
         paths = [folder / row["image"]] + ([folder / row["mask"]] if row["mask"] else [])
         for path in paths:
             if not path.is_file():
-                raise DatasetError(f"{where}: {path} does not exist")
+                raise DatasetError(f"{where}: {path} does not exist{table.hint}")
         return Item(
             image=paths[0],
             mask=paths[1] if row["mask"] else None,
@@ -147,7 +156,7 @@ def _from_manifest(manifest: Path, rows: list[dict[str, str]]) -> Dataset:
         classes=described.classes,
         mpp=described.mpp,
         mpp_source=described.mpp_source,
-        items=tuple(item(line, row) for line, row in enumerate(rows, start=2)),
+        items=tuple(item(row.line, row.cells) for row in table.rows),
         attribution=described.attribution,
         license=described.license,
         ordered=described.ordered,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -25,7 +24,7 @@ from wsi_segment.service.api.routes.jobs import IdempotencyKey, LastEventId, ans
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.jobs.events import LAST_KINDS, read_events
 from wsi_segment.service.jobs.job_table import Accepted, Batch, Reply, Wanted
-from wsi_segment.service.slide_manifest import COLUMNS, parse_rows
+from wsi_segment.service.slide_manifest import COLUMNS, parse_manifest
 from wsi_segment.service.workers.slide_catalogue import FoundSlide, UnknownSlideError
 from wsi_segment.service.workers.trusted_models import UnknownModelError
 
@@ -55,6 +54,10 @@ class _Posted:
     name: str
     rows: dict[int, BatchRow]
     errors: dict[int, str]
+    lines: dict[int, int]
+    """Lines of the file that rows of CSV start at, by the numbers of the rows."""
+    hint: str = ""
+    """What to add to a message that a slide is missing."""
 
     def add(self, number: int, row: Any) -> None:
         """Take up a row of JSON, right or wrong."""
@@ -87,7 +90,7 @@ async def post_batch(service: Here, request: Request, idempotency_key: Idempoten
         raise ProblemError(415, "unsupported-media-type", f"a batch is application/json or {_CSV}")
 
     def handle() -> Response:
-        posted = _from_csv(content) if kind == _CSV else _from_json(content)
+        posted = _from_csv(service, content) if kind == _CSV else _from_json(content)
 
         def accept(reply: Callable[[Accepted], Reply] | None) -> Accepted:
             return service.jobs.accept(_checked(service, posted), posted.name, reply)
@@ -110,28 +113,46 @@ def _from_json(content: bytes) -> _Posted:
         if any(one["loc"][:1] != ("jobs",) or len(one["loc"]) == 1 for one in errors):
             raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in errors]) from error
     else:
-        return _Posted(request.name, dict(enumerate(request.jobs, start=1)), {})
-    posted = _Posted("", {}, {})  # only rows are wrong: what is right of them is looked at too
+        return _Posted(request.name, dict(enumerate(request.jobs, start=1)), {}, {})
+    posted = _Posted("", {}, {}, {})  # only rows are wrong: what is right of them is looked at too
     for number, row in enumerate(from_json(content)["jobs"], start=1):
         posted.add(number, row)
     return posted
 
 
-def _from_csv(content: bytes) -> _Posted:
+def _from_csv(service: Service, content: bytes) -> _Posted:
+    """Read rows of CSV, numbered from 1 without empty ones; outlines in a cell are GeoJSON, or a box in brackets."""
     try:
-        rows, errors = parse_rows(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    except UnicodeDecodeError as error:
-        raise ProblemError(422, "invalid-manifest", f"not CSV in UTF-8 ({error})") from error
+        manifest = parse_manifest(content, lambda slide: _is_served(service, slide))
     except InputError as error:
         raise ProblemError(422, "invalid-manifest", str(error)) from error
-    if not 0 < len(rows) + len(errors) <= MOST_ROWS:
-        detail = f"the manifest has {len(rows) + len(errors)} rows; give 1 to {MOST_ROWS}, and the rest in another"
+    if not 0 < len(manifest.rows) <= MOST_ROWS:
+        detail = f"the manifest has {len(manifest.rows)} rows; give 1 to {MOST_ROWS}, and the rest in another"
         raise ProblemError(422, "invalid-manifest", detail)
-    posted = _Posted("", {}, errors)
-    for number, row in rows.items():
-        given = {name: value for name, value in asdict(row).items() if value is not None}
-        posted.add(number, given)
+    lines = {number: row.line for number, row in enumerate(manifest.rows, start=1)}
+    posted = _Posted("", {}, {}, lines, manifest.hint)
+    for number, row in enumerate(manifest.rows, start=1):
+        given = dict(row.choices)
+        problem = row.problem.lstrip(":, ")
+        for name in ("region", "tissue"):
+            if given.get(name, "")[:1] in ("{", "["):
+                try:
+                    given[name] = from_json(given[name])
+                except ValueError as error:
+                    problem = problem or f"column {name}: not GeoJSON ({error})"
+        if problem:
+            posted.errors[number] = problem
+        else:
+            posted.add(number, {"slide": row.slide, **given})
     return posted
+
+
+def _is_served(service: Service, slide: str) -> bool:
+    try:
+        service.catalogue.by_path(slide)
+    except UnknownSlideError:
+        return False
+    return True
 
 
 def _checked(service: Service, posted: _Posted) -> list[Wanted]:
@@ -142,14 +163,19 @@ def _checked(service: Service, posted: _Posted) -> list[Wanted]:
             slide = _find(service, row.slide)
             service.models.get(row.model)
         except (UnknownSlideError, UnknownModelError) as error:
-            unknown[number] = str(error)
+            unknown[number] = str(error) + ("" if row.slide.isascii() else posted.hint)
             continue
         found.append(slide)
-        parameters = row.model_dump(exclude_defaults=True, exclude={"slide", "priority"})
-        wanted.append(Wanted(slide.id, parameters, row.priority))
+        wanted.append(Wanted(slide.id, row.parameters(), row.priority))
     if errors := posted.errors | unknown:
-        listed = [{"row": number, "detail": errors[number]} for number in sorted(errors)]
-        detail = f"{len(listed)} rows are wrong, nothing was accepted; row {listed[0]['row']}: {listed[0]['detail']}"
+        listed = [
+            {"row": number, "detail": errors[number]}
+            | ({"line": posted.lines[number]} if number in posted.lines else {})
+            for number in sorted(errors)
+        ]
+        first = listed[0]
+        place = f"line {first['line']}" if "line" in first else f"row {first['row']}"
+        detail = f"{len(listed)} rows are wrong, nothing was accepted; {place}: {first['detail']}"
         status, kind = (422, "invalid-manifest") if posted.errors else (404, "unknown-rows")
         raise ProblemError(status, kind, detail, errors=listed[:_MOST_ERRORS])
     service.catalogue.remember(found)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.mask.summary import Summary
     from wsi_segment.inference.slides.slide import Slide
     from wsi_segment.service.cli.console import Display
-    from wsi_segment.service.slide_manifest import Order
+    from wsi_segment.service.cli.slide_list import Order
 
 HELP = "Segment whole-slide images into OME-Zarr masks."
 
@@ -80,18 +79,10 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.service.cli.console import Display
-    from wsi_segment.service.slide_manifest import make_orders
+    from wsi_segment.service.cli.slide_list import make_orders
 
-    orders = make_orders(args.slides, args.manifest, args.out, args.mpp, args.model)
-    single = len(orders) == 1
-    extras = Extras(args.preview, args.geojson, args.min_area, args.simplify)
-    for flag in ("preview", "geojson"):
-        if not single and getattr(args, flag) is not None:
-            raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
-    _check_apart(args, orders)
-    for flag in ("preview", "geojson"):
-        _check_target(flag, getattr(args, flag))
     choices = SegmentOptions(
+        mpp=args.mpp,
         overlap=args.overlap,
         tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
         region=args.region,
@@ -104,11 +95,20 @@ def run(args: argparse.Namespace) -> int:
         apply_icc=args.apply_icc,
         overwrite=args.overwrite,
     )
+    orders = make_orders(args.slides, args.manifest, args.out, choices, args.model)
+    single = len(orders) == 1
+    extras = Extras(args.preview, args.geojson, args.min_area, args.simplify)
+    for flag in ("preview", "geojson"):
+        if not single and getattr(args, flag) is not None:
+            raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
+    _check_apart(args, orders)
+    for flag in ("preview", "geojson"):
+        _check_target(flag, getattr(args, flag))
     display = Display(quiet=args.quiet or args.json)
     if single:
-        summaries, failed = [_segment_one(orders[0], choices, extras, display)], 0
+        summaries, failed = [_segment_one(orders[0], extras, display)], 0
     else:
-        summaries, failed = _segment_all(orders, choices, extras, display)
+        summaries, failed = _segment_all(orders, extras, display)
     if args.json:
         _print_json(summaries, single)
     return 1 if failed else 0
@@ -137,9 +137,9 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     from wsi_segment.inference.slides.location import is_remote
     from wsi_segment.inference.slides.slide_files import slide_files
 
-    named = [args.manifest, args.region, None if args.tissue in ("otsu", "none") else Path(args.tissue)]
-    inputs = [path for path in named if path is not None]
+    inputs = [args.manifest] if args.manifest is not None else []
     for order in orders:
+        inputs += [one for one in (order.options.region, order.options.tissue) if isinstance(one, Path)]
         if not is_remote(order.slide) and order.slide.exists():
             inputs += [order.slide, *slide_files(order.slide)]
     taken = {path.resolve(): "is read" for path in inputs}
@@ -158,9 +158,7 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
         taken[path.resolve()] = "is written"
 
 
-def _segment_one(order: Order, choices: SegmentOptions, extras: Extras, display: Display) -> Summary:
-    from dataclasses import replace
-
+def _segment_one(order: Order, extras: Extras, display: Display) -> Summary:
     from wsi_segment.inference.engine.segment import disk_errors, segment
     from wsi_segment.inference.mask.geojson import write_geojson
     from wsi_segment.inference.mask.preview import write_preview
@@ -187,28 +185,25 @@ def _segment_one(order: Order, choices: SegmentOptions, extras: Extras, display:
                         lambda done, total: report(Progress("outlines", done, total)),
                     )
 
-        own = replace(choices, mpp=order.mpp)
-        summary = segment(order.slide, model, order.out, own, report, before_publishing=make_extras)
+        summary = segment(order.slide, model, order.out, order.options, report, before_publishing=make_extras)
     display.result(summary)
     if extras.geojson is not None:
         display.line(f"{extras.geojson}: {outlines} outlines")
     return summary
 
 
-def _segment_all(
-    orders: list[Order], choices: SegmentOptions, extras: Extras, display: Display
-) -> tuple[list[Summary], int]:
+def _segment_all(orders: list[Order], extras: Extras, display: Display) -> tuple[list[Summary], int]:
     """All slides; one that fails is reported and the others are done."""
     from wsi_segment.errors import Cancelled, RunError, WsiSegmentError
 
     summaries, failed, skipped = [], 0, 0
     for order in orders:
-        if order.out.exists() and not choices.overwrite:
+        if order.out.exists() and not order.options.overwrite:
             skipped += 1
             display.line(f"{order.out}: exists already, skipped")
             continue
         try:
-            summaries.append(_segment_one(order, choices, extras, display))
+            summaries.append(_segment_one(order, extras, display))
         except Cancelled:
             raise
         except WsiSegmentError as error:

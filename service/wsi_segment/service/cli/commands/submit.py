@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wsi_segment.service.client import Client
 
+CHOICES = ("model", "mpp", "overlap", "tissue", "region", "apply_icc", "ome_zarr", "probabilities", "priority")
+"""Flags that go to the server as fields of the job."""
+
 HELP = "Post slides to a service; with --wait, follow them to the end."
 
 
@@ -17,13 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of ``wsi-segment submit``."""
     add = parser.add_argument
     add("slides", nargs="*", metavar="SLIDE", help="id, or path as the server sees it (ROOT/below.svs)")
-    add("--manifest", type=Path, metavar="CSV", help="a batch: columns slide,mpp,model (the last two optional)")
+    add("--manifest", type=Path, metavar="CSV", help="a batch: column slide; optional: as the flags are called")
     add("--model", metavar="NAME", help="of the server (default: its default)")
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none")
     add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour")
-    add("--region", type=Path, metavar="GEOJSON", help="segment only inside one polygon")
+    add("--tissue", metavar="HOW", help="otsu, none (everything), or a GeoJSON file")
+    add("--region", type=Path, metavar="GEOJSON", help="segment only inside these outlines")
+    add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
+    add("--ome-zarr", choices=("0.5", "0.4"), help="0.4 for QuPath, Bio-Formats and OMERO")
     add("--probabilities", action="store_true", help="keep the probability of each class too")
-    add("--priority", type=int, default=0, metavar="N", help="-10 to 10; larger ones come first (default: 0)")
+    add("--priority", type=int, metavar="N", help="-10 to 10; larger ones come first (default: 0)")
     add("--wait", action="store_true", help="until all have ended")
     add_server(parser)
 
@@ -49,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.manifest is not None:
         if choices:
             raise InputError(
-                f"--{next(iter(choices))} is not for rows of --manifest, which have their own mpp and model; "
+                f"`{next(iter(choices))}` is not for rows of --manifest, which have columns of their own for it; "
                 "leave it out, or post the slides without a manifest"
             )
         if not args.manifest.is_file():
@@ -72,7 +78,7 @@ def _interrupted(posted: list[tuple[str, str]]) -> int:
     """Say what became of what was posted: the same command would post it once more."""
     import sys
 
-    from wsi_segment.service.cli.main import EXIT_INTERRUPTED
+    from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED
 
     if posted:
         name = posted[-1][1]
@@ -83,26 +89,13 @@ def _interrupted(posted: list[tuple[str, str]]) -> int:
 
 
 def _choices(args: argparse.Namespace) -> dict[str, Any]:
-    wanted = {name: getattr(args, name) for name in ("model", "mpp", "overlap") if getattr(args, name) is not None}
-    if args.probabilities:
-        wanted["probabilities"] = True
-    if args.region is not None:
-        wanted["region"] = _polygon(args.region)
-    return wanted | ({"priority": args.priority} if args.priority else {})
+    from wsi_segment.service.client import read_outlines
 
-
-def _polygon(path: Path) -> dict[str, Any]:
-    import json
-
-    from wsi_segment.errors import InputError
-
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        features = found.get("features", [found])
-        (geometry,) = [feature.get("geometry", feature) for feature in features]
-        return {"type": geometry["type"], "coordinates": geometry["coordinates"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"--region {path}: not GeoJSON with one polygon ({error})") from error
+    chosen = {name: value for name in CHOICES if (value := getattr(args, name)) is not None and value is not False}
+    for name in {"region", "tissue"} & chosen.keys():
+        if chosen[name] not in ("otsu", "none"):
+            chosen[name] = read_outlines(Path(chosen[name]))
+    return chosen
 
 
 def _wait(client: Client, posted: list[tuple[str, str]]) -> int:

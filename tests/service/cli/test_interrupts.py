@@ -1,0 +1,89 @@
+"""Signals: the first ends a command in order, the second at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
+
+PROGRAM = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without it
+from wsi_segment.service.cli import main as cli
+from wsi_segment.service.cli.commands import doctor
+def run(args):
+    print("running", flush=True)
+    try:
+        time.sleep(30)
+    finally:
+        print("stopping", flush=True)
+        time.sleep({stopping})
+    return 0
+doctor.run = run
+code = cli.main(["doctor"])
+print("ending", flush=True)
+time.sleep({ending})  # as threads of libraries may keep a process for a while
+sys.exit(code)
+"""
+
+
+def signalled(stopping: float, ending: float, signals: dict[str, signal.Signals]) -> tuple[int, str, float]:
+    """Exit code, last line of errors, and seconds since the last of the signals, each sent after a line of output."""
+    code = PROGRAM.format(stopping=stopping, ending=ending)
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if number := signals.pop(line.strip(), None):
+                time.sleep(0.3)
+                process.send_signal(number)
+            if not signals:
+                break
+        started = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        return process.returncode, err.splitlines()[-1], time.monotonic() - started
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("phase", ["stopping", "ending"])
+def test_a_second_signal_ends_at_once_with_130_as_the_first(
+    first: signal.Signals, second: signal.Signals, phase: str
+) -> None:
+    stopping, ending = (30, 0) if phase == "stopping" else (0, 30)
+    code, said, seconds = signalled(stopping, ending, {"running": first, phase: second})
+    assert code == 130
+    assert said == "wsi-segment: interrupted; what is finished is kept, the same command goes on"
+    assert seconds < 5
+
+
+def test_what_comes_within_a_moment_of_the_first_is_the_same_signal() -> None:
+    code = PROGRAM.format(stopping=1, ending=0).replace("time.sleep(1)", "time.sleep(1); print('in order', flush=True)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "running\n"
+        one.send_signal(signal.SIGTERM)
+        one.send_signal(signal.SIGINT)
+        out, _ = one.communicate(timeout=60)
+    assert one.returncode == 130
+    assert "in order" in out
+
+
+def test_background_jobs_of_a_shell_go_on_ignoring_ctrl_c() -> None:
+    code = PROGRAM.format(stopping=0, ending=0).replace("signal.default_int_handler", "signal.SIG_IGN")
+    code = code.replace("time.sleep(30)", "time.sleep(2)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "running\n"
+        one.send_signal(signal.SIGINT)
+        one.communicate(timeout=60)
+    assert one.returncode == 0
