@@ -80,4 +80,4 @@ def _adopt(folder: Path, jobs: Jobs) -> None:
             kind = type(error).__name__
             log.warning("a store in the results folder is no mask of wsi-segment (%s); it is left out", kind)
             continue
-        jobs.adopt(slide, str(store), parameters)
+        jobs.adopt(slide, str(store), parameters, provenance.get("warnings", []))

@@ -43,6 +43,7 @@ _CHOICES: dict[str, Callable[[str], Any]] = {
     "apply_icc": _parse_yes_no,
     "ome_zarr": _parse_version,
     "probabilities": _parse_yes_no,
+    "strict": _parse_yes_no,
 }
 COLUMNS = ("slide", *_CHOICES)
 """All but ``slide`` are optional; they are called as the flags and the fields of ``POST /v1/jobs`` are."""

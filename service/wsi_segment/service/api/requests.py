@@ -66,6 +66,7 @@ class Choices(_In):
     apply_icc: Annotated[bool, Field(description="bring colours from the slide's ICC profile to sRGB first")] = False
     probabilities: Annotated[bool, Field(description="keep the probability of each class too")] = False
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
+    strict: Annotated[bool, Field(description="fail rather than end with warnings")] = False
     priority: Annotated[int, Field(ge=-10, le=10, description="jobs with larger ones come first"), _Whole] = 0
 
     def parameters(self) -> dict[str, Any]:

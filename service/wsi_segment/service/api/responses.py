@@ -20,6 +20,13 @@ class Link(BaseModel):
     type: str
 
 
+class JobWarning(BaseModel):
+    """A doubt about a result that was reached all the same."""
+
+    code: str = Field(description="for programs, such as pixel-size-differs")
+    message: str = Field(description="for people")
+
+
 class JobOut(BaseModel):
     """A job; names of states as in OGC API - Processes."""
 
@@ -36,6 +43,7 @@ class JobOut(BaseModel):
     started: datetime | None
     finished: datetime | None
     message: str
+    warnings: list[JobWarning] = Field(description="doubts about the result; with strict the job fails instead")
     links: list[Link]
 
 
@@ -183,6 +191,7 @@ def job_out(job: Job, slide_name: str | None) -> JobOut:
         started=None if job.started is None else moment(job.started),
         finished=None if job.finished is None else moment(job.finished),
         message=job.message,
+        warnings=[JobWarning.model_validate(one) for one in job.warnings],
         links=links,
     )
 

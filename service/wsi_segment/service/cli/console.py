@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,16 @@ LINE_SECONDS = 10.0
 
 
 class Display:
-    """Progress goes to standard error, results to standard output; ``quiet`` prints neither."""
+    """Print progress to standard error, results to standard output; ``quiet`` prints neither."""
 
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
+    def __init__(self, quiet: bool, spell: Callable[[str], str]) -> None:
+        """Set up both streams.
+
+        Args:
+            quiet: Print errors only.
+            spell: Writes a message of the library as this command's users know its fields.
+        """
+        self._quiet, self._spell = quiet, spell
         self._out = Console(highlight=False, markup=False)
         self._progress = Console(stderr=True, markup=False)
 
@@ -43,6 +50,10 @@ class Display:
         """One line of result."""
         if not self._quiet:
             self._out.print(text, soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        """Print what went wrong with one of several slides."""
+        print(f"wsi-segment: {self._spell(text)}", file=sys.stderr)
 
     def result(self, summary: Summary) -> None:
         """The table of a finished slide."""
@@ -64,7 +75,7 @@ class Display:
         if summary.regions_skipped:
             self.line(f"{summary.regions_skipped} of {summary.regions} regions hold no tissue and were left out")
         for warning in summary.warnings:
-            self._progress.print(f"wsi-segment: warning: {warning.message}", soft_wrap=True)
+            self._progress.print(f"wsi-segment: warning: {self._spell(warning.message)}", soft_wrap=True)
 
 
 class _Lines:

@@ -44,6 +44,8 @@ class Job:
     total: int
     stage: str
     message: str
+    warnings: list[dict[str, str]]
+    """Doubts about the result: ``code`` and ``message`` each."""
     store: str | None
     removed: float | None
 
@@ -143,7 +145,9 @@ class Jobs:
             row = connection.execute(select(replies).where(replies.c.key == key)).first()
         return None if row is None else Reply(**row._mapping)
 
-    def adopt(self, slide: str, store: str, parameters: dict[str, Any]) -> None:
+    def adopt(
+        self, slide: str, store: str, parameters: dict[str, Any], warnings: Sequence[dict[str, str]] = ()
+    ) -> None:
         """Have a finished store that nobody posted among the jobs, as a successful one; once."""
         now = time.time()
         with self._database.write() as connection:
@@ -151,6 +155,7 @@ class Jobs:
                 return
             row = _new_row(Wanted(slide, parameters), next_numbers(connection, "jobs"), 0, None, now)
             row |= {"status": "successful", "store": store, "started": now, "finished": now}
+            row["warnings"] = list(warnings)
             connection.execute(insert(jobs).values(row))
             append_events(connection, "successful", [(row["id"], None, {})])
 
@@ -241,6 +246,7 @@ class Jobs:
                     finished=None,
                     removed=None,
                     message="",
+                    warnings=[],
                 ),
                 [{"job": row.id, "next": turn} for row, turn in zip(again, turns, strict=True)],
             )
@@ -301,6 +307,7 @@ def _new_row(wanted: Wanted, number: int, turn: int, batch: str | None, now: flo
         "total": 0,
         "stage": "",
         "message": "",
+        "warnings": [],
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,12 +112,23 @@ class Queue:
             row |= {"kept": kept, "crashes": case((further, 1), else_=jobs.c.crashes)}
         self._write(job, "progress", data, **row)
 
-    def end(self, job: Job, status: Status, message: str = "") -> None:
-        """Record a job's end; see :meth:`renew`."""
-        data = {"message": message} if message else {}
+    def end(self, job: Job, status: Status, message: str = "", *, warnings: Sequence[dict[str, str]] = ()) -> None:
+        """Record a job's end, with the doubts about its result; see :meth:`renew`."""
+        data: dict[str, Any] = {"message": message} if message else {}
+        if warnings:
+            data["warnings"] = list(warnings)
         kind: Kind = status
         self._write(
-            job, kind, data, status=status, message=message, owner=None, lease=None, finished=time.time(), stage=""
+            job,
+            kind,
+            data,
+            status=status,
+            message=message,
+            warnings=list(warnings),
+            owner=None,
+            lease=None,
+            finished=time.time(),
+            stage="",
         )
 
     def release(self, job: Job, message: str, crashed: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-VERSION = "0002"
+VERSION = "0003"
 """Of the tables as this file has them: the last step in ``migrations/versions``."""
 
 metadata = MetaData(
@@ -60,6 +60,7 @@ jobs = Table(
     Column("total", Integer, nullable=False),
     Column("stage", String(16), nullable=False),
     Column("message", Text, nullable=False),
+    Column("warnings", JSON, nullable=False),  # doubts about the result: [{"code", "message"}]
     Column("store", Text),  # of a mask that was there before; else it lies in the data folder under the job's id
     Column("removed", Float),  # when its results were
     Index(None, "status", "priority", "turn", "number"),

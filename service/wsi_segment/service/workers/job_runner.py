@@ -77,8 +77,11 @@ class JobRunner:
             with _full_disk_told():
                 slide = self._catalogue.by_id(job.slide)
                 with watch.running():
-                    self._make(job, slide, watch)
-                self._queue.end(job, "successful")
+                    files = self._make(job, slide, watch)
+                warnings = [
+                    {**one, "message": self._for_clients(one["message"], slide)} for one in files.read_warnings()
+                ]
+                self._queue.end(job, "successful", warnings=warnings)
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
         except Cancelled:
@@ -89,11 +92,11 @@ class JobRunner:
         except _DiskFullError:
             self._wait_for_space(job)
         except InputError as error:
-            self._try_to_end(job, "failed", self._for_clients(error, slide))
+            self._try_to_end(job, "failed", self._for_clients(str(error), slide))
         except MemoryError:
             self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see --worker-memory")
         except RunError as error:
-            self._queue.release(job, self._for_clients(error, slide), crashed=True)
+            self._queue.release(job, self._for_clients(str(error), slide), crashed=True)
         except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's
             raise
         except Exception as error:
@@ -113,9 +116,9 @@ class JobRunner:
             if self._stopping.wait(FULL_DISK_SECONDS):
                 return
 
-    def _for_clients(self, error: Exception, slide: FoundSlide | None) -> str:
+    def _for_clients(self, message: str, slide: FoundSlide | None) -> str:
         folders = [self._data.resolve(), *self._catalogue.folders, *self._models.folders]
-        return without_paths(str(error), folders, None if slide is None else slide.location)
+        return without_paths(message, folders, None if slide is None else slide.location)
 
     def _try_to_end(self, job: Job, status: Any, message: str) -> None:
         try:
@@ -123,8 +126,8 @@ class JobRunner:
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
 
-    def _make(self, job: Job, slide: FoundSlide, watch: _LeaseKeeper) -> None:
-        """All files of a job's result; what is there already is kept."""
+    def _make(self, job: Job, slide: FoundSlide, watch: _LeaseKeeper) -> ResultFiles:
+        """Write all files of a job's result; what is there already is kept."""
         model = self._models.get(job.parameters.get("model"))
         files = ResultFiles.of(self._data, job)
         files.folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +141,7 @@ class JobRunner:
             write_objects(files.folder, files.store, watch.raise_if_stopped)
         if not files.preview.exists():
             self._draw(slide, model, files)
+        return files
 
     def _options_of(self, job: Job, files: ResultFiles) -> SegmentOptions:
         chosen: dict[str, Any] = {

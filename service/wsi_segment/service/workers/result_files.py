@@ -71,6 +71,11 @@ class ResultFiles:
     def _partial(self) -> Path:
         return self.store.with_name(f"{self.store.name}.partial")
 
+    def read_warnings(self) -> list[dict[str, str]]:
+        """Return the doubts that the summary lists, with a code and a message each."""
+        listed = self.read_summary().get("warnings", [])
+        return [one if isinstance(one, dict) else {"code": "no-tissue", "message": one} for one in listed]
+
     def read_summary(self) -> dict[str, Any]:
         """The summary; empty where there is none."""
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ome-zarr", choices=("0.5", "0.4"), default="0.5", help="0.4 for QuPath, Bio-Formats and OMERO (default: 0.5)"
     )
     add("--probabilities", action="store_true", help="keep the probability of each class too")
+    add("--strict", action="store_true", help="refuse a slide rather than end with warnings about its result")
     add("--overwrite", action="store_true", help="replace a mask that exists")
     add("--preview", type=Path, metavar="PNG", help="also draw the mask over the slide (one slide)")
     add("--geojson", type=Path, metavar="FILE", help="also write outlines for QuPath, packed if .gz (one slide)")
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.service.cli.console import Display
+    from wsi_segment.service.cli.main import make_parser, with_flags
     from wsi_segment.service.cli.slide_list import make_orders
 
     choices = SegmentOptions(
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         probabilities=args.probabilities,
         apply_icc=args.apply_icc,
         overwrite=args.overwrite,
+        strict=args.strict,
     )
     orders = make_orders(args.slides, args.manifest, args.out, choices, args.model)
     single = len(orders) == 1
@@ -104,7 +106,8 @@ def run(args: argparse.Namespace) -> int:
     _check_apart(args, orders)
     for flag in ("preview", "geojson"):
         _check_target(flag, getattr(args, flag))
-    display = Display(quiet=args.quiet or args.json)
+    parser = make_parser("segment")
+    display = Display(quiet=args.quiet or args.json, spell=lambda text: with_flags(text, parser))
     if single:
         summaries, failed = [_segment_one(orders[0], extras, display)], 0
     else:
@@ -194,7 +197,7 @@ def _segment_one(order: Order, extras: Extras, display: Display) -> Summary:
 
 def _segment_all(orders: list[Order], extras: Extras, display: Display) -> tuple[list[Summary], int]:
     """All slides; one that fails is reported and the others are done."""
-    from wsi_segment.errors import Cancelled, RunError, WsiSegmentError
+    from wsi_segment.errors import Cancelled, WsiSegmentError
 
     summaries, failed, skipped = [], 0, 0
     for order in orders:
@@ -209,11 +212,10 @@ def _segment_all(orders: list[Order], extras: Extras, display: Display) -> tuple
         except WsiSegmentError as error:
             failed += 1
             place = "" if str(order.slide) in str(error) else f"{order.slide}: "
-            print(f"wsi-segment: {place}{error}", file=sys.stderr)
+            display.error(f"{place}{error}")
         except Exception as error:
             failed += 1
-            unexpected = RunError(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
-            print(f"wsi-segment: {unexpected}", file=sys.stderr)
+            display.error(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
     display.line(f"{len(summaries)} segmented, {skipped} skipped, {failed} failed")
     return summaries, failed
 

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wsi_segment.service.client import Client
 
-CHOICES = ("model", "mpp", "overlap", "tissue", "region", "apply_icc", "ome_zarr", "probabilities", "priority")
+CHOICES = (
+    "model",
+    "mpp",
+    "overlap",
+    "tissue",
+    "region",
+    "apply_icc",
+    "ome_zarr",
+    "probabilities",
+    "strict",
+    "priority",
+)
 """Flags that go to the server as fields of the job."""
 
 HELP = "Post slides to a service; with --wait, follow them to the end."
@@ -29,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
     add("--ome-zarr", choices=("0.5", "0.4"), help="0.4 for QuPath, Bio-Formats and OMERO")
     add("--probabilities", action="store_true", help="keep the probability of each class too")
+    add("--strict", action="store_true", help="have the job fail rather than end with warnings")
     add("--priority", type=int, metavar="N", help="-10 to 10; larger ones come first (default: 0)")
     add("--wait", action="store_true", help="until all have ended")
     add_server(parser)
@@ -100,6 +112,7 @@ def _choices(args: argparse.Namespace) -> dict[str, Any]:
 
 def _wait(client: Client, posted: list[tuple[str, str]]) -> int:
     from wsi_segment.service.cli.console import Following
+    from wsi_segment.service.cli.main import make_parser, with_flags
 
     failed = False
     for kind, name in posted:
@@ -108,5 +121,7 @@ def _wait(client: Client, posted: list[tuple[str, str]]) -> int:
                 following.show(event)
         ended = client.job(name) if kind == "jobs" else client.batch(name)
         print(f"{name}: {ended['status']}{': ' + ended['message'] if ended.get('message') else ''}")
+        for warning in ended.get("warnings", []):
+            print(f"{name}: warning: {with_flags(warning['message'], make_parser('submit'))}")
         failed = failed or ended["status"] != "successful"
     return 1 if failed else 0
