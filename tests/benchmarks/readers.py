@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from synthetic import SLIDES, tissue_like, write_slide
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.candidate import Candidate
+from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
-from wsi_segment.inference.slides.readers.tiffslide import TiffSlideReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
 
@@ -31,7 +32,7 @@ def by_tiles(path: Path) -> Slide:
     Raises:
         SlideError: its pixels are not OpenSlide's.
     """
-    slide = TileSlide.over(OpenSlideReader(path), path)
+    slide = TileSlide.over(OpenSlideReader(path), Candidate.look(path))
     if slide is None:
         raise SlideError("not identical")
     return slide
@@ -60,7 +61,7 @@ def main() -> None:
     readers: dict[str, Callable[[Path], Slide]] = {
         "openslide": OpenSlideReader,
         "tifffile": by_tiles,
-        "tiffslide": TiffSlideReader,
+        "open_slide": open_slide,
     }
     with tempfile.TemporaryDirectory() as scratch:
         made = write_slide(Path(scratch) / "made-jpeg.tiff", tissue_like(6000, 6000), levels=3, compression="jpeg")

@@ -15,11 +15,13 @@ from PIL import Image, ImageCms
 from synthetic import tissue_like, write_ome_tiff, write_slide
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.candidate import Candidate
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers.canvas import exact_downsample
 from wsi_segment.inference.slides.readers.icc import ColourManaged
 from wsi_segment.inference.slides.readers.image import ImageSlide
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
+from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import PixelSize, pixel_size_of
 from wsi_segment.inference.slides.slide_files import slide_files
@@ -51,9 +53,9 @@ def test_an_ordinary_picture_opens(tmp_path: Path) -> None:
     slide = open_slide(path)
     assert slide.reader == "pillow"
     np.testing.assert_array_equal(slide.read(0, Box(0, 0, 900, 700)), PIXELS)
-    with pytest.raises(SlideError, match="--mpp"):
+    with pytest.raises(SlideError, match="`mpp`"):
         pixel_size_of(slide, path, None)
-    assert pixel_size_of(slide, path, 0.5) == PixelSize(0.5, 0.5, "--mpp")
+    assert pixel_size_of(slide, path, 0.5) == PixelSize(0.5, 0.5, "given by the user")
 
 
 def write_tiff(path: Path, pixels: np.ndarray, **options: object) -> Path:
@@ -82,9 +84,9 @@ def test_other_kinds_of_image_are_refused(
 @pytest.mark.parametrize(("x", "y", "message"), [(352.78, 352.78, "implausible"), (0.5, 0.6, "not square")])
 def test_unusable_pixel_sizes_are_refused_with_the_values(x: float, y: float, message: str) -> None:
     slide = ImageSlide(PIXELS, PixelSize(x, y, "test"))
-    with pytest.raises(SlideError, match=rf"{message}.*--mpp"):
+    with pytest.raises(SlideError, match=rf"{message}.*`mpp`"):
         pixel_size_of(slide, Path("s.tiff"), None)
-    assert pixel_size_of(slide, Path("s.tiff"), 0.5).source == "--mpp"
+    assert pixel_size_of(slide, Path("s.tiff"), 0.5).source == "given by the user"
 
 
 def test_a_dicom_folder_is_all_of_its_files(slides: Path) -> None:
@@ -127,9 +129,11 @@ def test_tiles_are_read_directly_only_where_every_pixel_is_openslides(tmp_path: 
 
 
 def test_tiles_that_differ_are_left_to_openslide(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TileSlide, "_tile", lambda self, page, index: np.zeros((256, 256, 3), np.uint8))
+    monkeypatch.setattr(PageReader, "_decode", lambda self, index, box: np.zeros((256, 256, 3), np.uint8))
     slide = OpenSlideReader(made)
-    assert TileSlide.over(slide, made) is None
+    candidate = Candidate.look(made)
+    assert TileSlide.over(slide, candidate) is None
+    candidate.close()
     slide.close()
 
 
@@ -139,7 +143,7 @@ def test_a_tile_that_cannot_be_decoded_is_named(slides: Path, tmp_path: Path) ->
     path.write_bytes(content)
     slide = open_slide(path)
     assert isinstance(slide, TileSlide)
-    page = slide._pages[0]
+    page = slide.readers[0].page
     at = page.dataoffsets[30]
     content[at : at + 40] = b"\0" * 40
     path.write_bytes(content)

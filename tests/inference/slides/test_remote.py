@@ -98,7 +98,8 @@ def address(request: pytest.FixtureRequest) -> str:
 
 def test_pixels_over_the_network_are_those_of_the_file(address: str, local: Path) -> None:
     remote, here = open_slide(slide_location(address)), open_slide(local)
-    assert remote.reader == "tiffslide"
+    assert remote.reader == here.reader == "tifffile"
+    assert remote.pixel_size == here.pixel_size
     assert remote.levels == here.levels
     assert remote.pixel_size is not None
     assert here.pixel_size is not None

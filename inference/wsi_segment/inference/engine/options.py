@@ -26,6 +26,8 @@ class SegmentOptions:
 
     mpp: float | None = None
     """µm per level-0 pixel, in place of what the slide states."""
+    image: int | None = None
+    """Which image of the file is segmented, counted from 0 as ``info`` lists them; None for the slide."""
     overlap: float = 0.25
     """Share of a window that its neighbour covers too."""
     apply_icc: bool = False

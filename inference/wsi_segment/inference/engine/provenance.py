@@ -69,6 +69,7 @@ def make_provenance(
             "mpp_source": size.source,
             "level": frame.level,
             "bounds": [slide.bounds.x0, slide.bounds.y0, slide.bounds.x1, slide.bounds.y1],
+            **({} if options.image is None else {"image": options.image}),
         },
         "mask": {
             "downsample": frame.downsample,
@@ -96,7 +97,7 @@ def make_provenance(
 
 def versions() -> dict[str, str]:
     """Return the versions of everything that bears on pixels."""
-    libraries = ("wsi-segment", "numpy", "zarr", "tiffslide", "tifffile", "imagecodecs", "pillow", "scipy", "rasterio")
+    libraries = ("wsi-segment", "numpy", "zarr", "tifffile", "imagecodecs", "pillow", "scipy", "rasterio")
     return {name: version(name) for name in libraries} | {
         "onnxruntime": onnxruntime.__version__,
         "openslide": openslide.__library_version__,

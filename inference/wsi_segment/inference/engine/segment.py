@@ -102,7 +102,7 @@ def segment(
     watch = Watch(report, stop or threading.Event())
     return_freed_memory()
     output = Output(out, options.overwrite)
-    slide = open_slide(path)
+    slide = open_slide(path, options.image)
     try:
         seen = ColourManaged(slide) if options.apply_icc else slide
         prepared = prepare(

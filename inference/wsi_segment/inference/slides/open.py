@@ -1,26 +1,38 @@
-"""Opening a slide: which reader."""
+"""Opening a slide: which image, and which reader."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.slides.location import is_remote, open_bytes, slide_location
+from wsi_segment.inference.slides.candidate import GENERIC, Candidate, SlideImage
+from wsi_segment.inference.slides.doubt import Doubt
+from wsi_segment.inference.slides.location import is_remote, slide_location
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
+from wsi_segment.inference.slides.readers.levels import shows_the_same
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
-from wsi_segment.inference.slides.readers.refuse import refuse_unsupported
-from wsi_segment.inference.slides.readers.tiffslide import TiffSlideReader, is_ome_tiff
+from wsi_segment.inference.slides.readers.refuse import (
+    problem_of,
+    refuse_cut_off,
+    refuse_disguised,
+    refuse_fluorescence,
+)
+from wsi_segment.inference.slides.readers.tiff import find_images, has_proportions_of, refuse_parts
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
-from wsi_segment.inference.slides.slide_files import file_of
 
 LARGEST_SIDE = 1 << 22
 """Level-0 pixels: a metre at 0.25 µm."""
 
+_SMALL = 0.01
+"""A picture of less than this share of the slide's pixels is no second slide: a label, an icon."""
 
-def open_slide(path: str | Path) -> Slide:
-    """Open a slide file, a DICOM folder or one of its files, with the first reader that can.
+
+def open_slide(path: str | Path, image: int | None = None) -> Slide:
+    """Open a slide file, a DICOM folder or one of its files.
+
+    A vendor's format is OpenSlide's alone: what it recognises and refuses is refused. Of a TIFF of no vendor the
+    largest image is the slide.
 
     >>> slide = open_slide("slide.tiff")
     >>> slide.reader, slide.bounds.width
@@ -29,76 +41,177 @@ def open_slide(path: str | Path) -> Slide:
 
     Args:
         path: See :func:`~wsi_segment.inference.slides.location.slide_location`; remotely, TIFF kinds and pictures.
+        image: Which image of the file is meant, counted from 0; None for the slide.
 
     Raises:
         SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
     """
-    path = slide_location(path)
-    if is_remote(path):
-        file = path
-        _reach(path)
-    else:
-        if not path.exists():
-            raise SlideError(f"{path}: no such file")
-        file = file_of(path)
-        if not file.is_file():
-            raise SlideError(f"{path}: not a file; give a slide file, or the folder of one DICOM slide")
+    location = slide_location(path)
+    candidate = Candidate.look(location)
+    try:
+        slide = _open(candidate, image)
+    finally:
+        candidate.close()
+    _refuse_endless(slide, location)
+    return slide
+
+
+def _open(candidate: Candidate, image: int | None) -> Slide:
+    file, tiff = candidate.file, candidate.tiff
+    if file.suffix.lower() in SUFFIXES:
+        _refuse_other_images(candidate, image)
         try:
-            with file.open("rb") as content:
-                empty = not content.read(1)
-        except OSError as error:
-            raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
-        if empty:
-            raise SlideError(f"{path}: the file is empty; copy it again")
-    refuse_unsupported(file)
-    reasons: list[str] = []
-    for attempt in _readers_for(file):
-        try:
-            slide = attempt(file)
+            return ImageSlide.open(file)
         except SlideError as error:
-            reasons.append(str(error))
-            continue
-        _refuse_endless(slide, path)
-        return slide
-    raise SlideError(f"{path}: not a slide that can be read ({'; '.join(reasons)}); convert it to a pyramidal TIFF")
+            raise _unreadable(candidate, str(error)) from error
+    if not is_remote(file):
+        refuse_disguised(file)
+        if file.suffix.lower() == ".mrxs":
+            refuse_fluorescence(file)
+    if tiff is not None:
+        refuse_cut_off(candidate.path, tiff)
+        refuse_parts(candidate.path, tiff)
+    if tiff is None or candidate.vendor not in (None, GENERIC):
+        if not is_remote(file):
+            _refuse_other_images(candidate, image)
+            return _open_with_openslide(candidate)
+        if candidate.vendor != "aperio":
+            raise _unreachable(candidate)
+    return _open_tiff(candidate, image)
+
+
+def _open_with_openslide(candidate: Candidate) -> Slide:
+    """Open a vendor's slide, its tiles directly where their pixels are the same."""
+    try:
+        slide = OpenSlideReader(candidate.file)
+    except SlideError as error:
+        raise _unreadable(candidate, f"{candidate.vendor or 'no known format'}, {error}") from error
+    try:
+        _refuse_pictures(candidate)
+        return TileSlide.over(slide, candidate) or slide
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _refuse_pictures(candidate: Candidate) -> None:
+    """Refuse a vendor's TIFF whose largest picture is not 8-bit RGB; OpenSlide turns some such into RGB."""
+    if candidate.tiff is None or candidate.tiff.is_ndpi:  # whose single strip is a JPEG with marks to begin at
+        return
+    try:
+        pictures = find_images(candidate.tiff)
+    except Exception:  # a directory that only OpenSlide can read
+        return
+    largest = max(pictures, key=lambda picture: picture.width * picture.height, default=None)
+    if largest is not None and (problem := problem_of(largest)):
+        raise SlideError(f"{candidate.path}: {problem}")
+
+
+def _open_tiff(candidate: Candidate, image: int | None) -> Slide:
+    """Open an image of a TIFF of no vendor, the same way wherever it lies."""
+    try:
+        images = candidate.images
+    except SlideError:
+        raise
+    except Exception as error:  # tifffile lets errors of every kind through where a directory is damaged
+        raise _unreadable(candidate, f"tifffile: {error}") from error
+    if not images:
+        raise _unreadable(candidate, "the TIFF holds no image")
+    chosen, doubts = _choose(candidate, images, image)
+    if candidate.vendor == "aperio" and any(reader.left_out for reader in chosen.readers):
+        raise SlideError(
+            f"{candidate.path}: leaves out tiles, which only OpenSlide fills as Aperio does; copy it first"
+        )
+    slide = TileSlide.of_image(chosen, candidate, doubts)
+    if candidate.vendor == GENERIC and not is_remote(candidate.path) and _is_other_in_openslide(slide, candidate):
+        slide.close()
+        raise SlideError(f"{candidate.path}: tifffile and OpenSlide see other colours in it; convert it to plain RGB")
+    return slide
+
+
+def _is_other_in_openslide(slide: TileSlide, candidate: Candidate) -> bool:
+    """Return whether OpenSlide sees the same levels and other pixels: one library is wrong, and which is not known.
+
+    Alpha is laid on white by whole numbers in one of them, by rounded ones in the other.
+    """
+    if slide.readers[0].page.samplesperpixel != 3:
+        return False
+    try:
+        other = OpenSlideReader(candidate.file)
+    except SlideError:  # a compression or a layout that it does not know
+        return False
+    try:
+        return other.levels == slide.levels and not slide.reads_like(other)
+    except SlideError:  # damaged: said when it is read
+        return False
+    finally:
+        other.close()
+
+
+def _choose(
+    candidate: Candidate, images: tuple[SlideImage, ...], wanted: int | None
+) -> tuple[SlideImage, tuple[Doubt, ...]]:
+    """Return the image that is meant, or the largest, with a doubt where another could be the slide."""
+    listed = ", ".join(f"{index}: {one.picture}" for index, one in enumerate(images))
+    if wanted is not None:
+        if not 0 <= wanted < len(images):
+            raise SlideError(f"{candidate.path}: `image` is {wanted}, the file holds {listed}")
+        chosen = images[wanted]
+    else:
+        own = [one for one in images if not one.is_associated] or list(images)
+        chosen = max(own, key=_area)
+    if chosen.problem is not None:
+        hint = f"; it holds images {listed}" if len(images) > 1 else ""
+        raise SlideError(f"{candidate.path}: {chosen.problem}{hint}")
+    if wanted is not None:
+        return chosen, ()
+    others = [
+        one for one in own if one is not chosen and _area(one) >= _SMALL * _area(chosen) and not _is_copy(chosen, one)
+    ]
+    if any(_area(one) == _area(chosen) for one in others):
+        raise SlideError(f"{candidate.path}: holds several images of the same size ({listed}); choose one as `image`")
+    if not others:
+        return chosen, ()
+    number = images.index(chosen)
+    message = f"image {number}, the largest, is the slide; the file holds {listed}; choose another as `image`"
+    return chosen, (Doubt("images-left-out", message),)
+
+
+def _is_copy(chosen: SlideImage, other: SlideImage) -> bool:
+    """Return whether another image is a smaller version of the slide, such as an unnamed thumbnail."""
+    if not other.readers or not has_proportions_of(chosen.readers[0].page, other.readers[0].page):
+        return False
+    finer = [reader for reader in chosen.readers if reader.width > other.readers[0].width]
+    return bool(finer) and shows_the_same(finer[-1], other.readers[0])
+
+
+def _area(image: SlideImage) -> int:
+    return image.picture.width * image.picture.height
+
+
+def _refuse_other_images(candidate: Candidate, image: int | None) -> None:
+    if image not in (None, 0):
+        raise SlideError(f"{candidate.path}: `image` is {image}, but a file of this format is one slide; leave it out")
+
+
+def _unreadable(candidate: Candidate, reason: str) -> SlideError:
+    return SlideError(f"{candidate.path}: not a slide that can be read ({reason}); convert it to a pyramidal TIFF")
+
+
+def _unreachable(candidate: Candidate) -> SlideError:
+    if candidate.tiff is None:
+        return _unreadable(candidate, "over the network TIFF and pictures are read")
+    return SlideError(
+        f"{candidate.path}: the geometry of {candidate.vendor} slides is known to OpenSlide alone, which reads "
+        "local files; copy it first"
+    )
 
 
 def _refuse_endless(slide: Slide, path: Path) -> None:
-    """A few wrong bytes can claim a size that would keep a run busy for days."""
+    """Refuse a size that a few wrong bytes can claim, and that would keep a run busy for days."""
     width, height = slide.bounds.width, slide.bounds.height
     if max(width, height) > LARGEST_SIDE:
         slide.close()
         raise SlideError(
             f"{path}: claims to be {width} x {height} px, no slide is wider than {LARGEST_SIDE}; copy it again"
         )
-
-
-def _reach(address: Path) -> None:
-    """Find out in words of our own why an address cannot be read; every protocol has errors of its own."""
-    try:
-        with open_bytes(address) as file:
-            file.read(1)
-    except Exception as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        raise SlideError(f"{address}: cannot be read: {reason or type(error).__name__:.200}") from error
-
-
-def _readers_for(file: Path) -> tuple[Callable[[Path], Slide], ...]:
-    """What to try, in this order."""
-    if file.suffix.lower() in SUFFIXES:
-        return (ImageSlide.open,)
-    if is_remote(file):
-        return (TiffSlideReader,)
-    if is_ome_tiff(file):  # of which OpenSlide sees neither the levels nor the pixel size
-        return (_open_with_tiffslide, _open_with_openslide)
-    return (_open_with_openslide, _open_with_tiffslide)
-
-
-def _open_with_openslide(path: Path) -> Slide:
-    slide = OpenSlideReader(path)
-    return TileSlide.over(slide, path) or slide
-
-
-def _open_with_tiffslide(path: Path) -> Slide:
-    slide = TiffSlideReader(path)
-    return TileSlide.over(slide, path) or slide

@@ -1,4 +1,4 @@
-"""What a slide is to the engine."""
+"""The interface of an open slide, and its pixel size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.doubt import Doubt
 
 MPP_RANGE = (0.05, 100.0)
 """Pixel sizes in µm that a slide can have; a 72-dpi tag says 352.78."""
@@ -50,6 +51,12 @@ class PixelSize:
         return (self.x + self.y) / 2
 
 
+def is_plausible(size: PixelSize) -> bool:
+    """Return whether a slide can have pixels of this size."""
+    low, high = MPP_RANGE
+    return low <= size.x <= high and low <= size.y <= high
+
+
 class Slide(Protocol):
     """An open slide. Reading is safe from several threads.
 
@@ -69,9 +76,11 @@ class Slide(Protocol):
     """As the file states it; None where it does not."""
     icc_profile: bytes | None
     """As the file holds it; pixels are not changed by it."""
+    doubts: tuple[Doubt, ...]
+    """What a user should know of this slide although it can be read."""
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
-        """RGB (height, width, 3) of a box of one level; white wherever nothing was scanned.
+        """Return RGB (height, width, 3) of a box of one level; white wherever nothing was scanned.
 
         Raises:
             SlideError: the pixels cannot be decoded.
@@ -83,7 +92,7 @@ class Slide(Protocol):
 
 
 def pixel_size_of(slide: Slide, path: Path, mpp: float | None) -> PixelSize:
-    """The pixel size to use: the one given, else the slide's own.
+    """Choose the pixel size to use: the one given, else the slide's own.
 
     Args:
         slide: Whose ``pixel_size`` counts where none is given.
@@ -93,18 +102,18 @@ def pixel_size_of(slide: Slide, path: Path, mpp: float | None) -> PixelSize:
     Raises:
         SlideError: there is none, or it is implausible.
     """
-    size = slide.pixel_size if mpp is None else PixelSize(mpp, mpp, "--mpp")
+    size = slide.pixel_size if mpp is None else PixelSize(mpp, mpp, "given by the user")
     if size is None:
-        raise SlideError(f"{path}: the slide does not state its pixel size; give it with --mpp (µm per pixel)")
-    low, high = MPP_RANGE
-    if not (low <= size.x <= high and low <= size.y <= high):
+        raise SlideError(f"{path}: the slide does not state its pixel size; give it as `mpp` (µm per pixel)")
+    if not is_plausible(size):
+        low, high = MPP_RANGE
         raise SlideError(
             f"{path}: {size.mpp:.5g} µm per pixel (from {size.source}) is implausible; give the true one, "
-            f"between {low} and {high:.0f}, with --mpp"
+            f"between {low} and {high:.0f}, as `mpp`"
         )
     if abs(size.x - size.y) > 0.02 * size.mpp:
         raise SlideError(
             f"{path}: pixels are {size.x:.5g} x {size.y:.5g} µm (from {size.source}), not square; "
-            "resample the slide, or give one size with --mpp"
+            "resample the slide, or give one size as `mpp`"
         )
     return size

@@ -23,10 +23,10 @@ class ColourManaged:
             SlideError: it has none, or one that cannot be applied.
         """
         if slide.icc_profile is None:
-            raise SlideError("the slide holds no ICC profile; leave --apply-icc out")
+            raise SlideError("the slide holds no ICC profile; leave `apply_icc` out")
         self.reader = slide.reader
         self.levels, self.bounds = slide.levels, slide.bounds
-        self.pixel_size = slide.pixel_size
+        self.pixel_size, self.doubts = slide.pixel_size, slide.doubts
         self.icc_profile: bytes | None = slide.icc_profile
         self._slide = slide
         try:
@@ -38,7 +38,7 @@ class ColourManaged:
                 renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             )
         except (ImageCms.PyCMSError, OSError) as error:
-            raise SlideError(f"the slide's ICC profile cannot be applied: {error}; leave --apply-icc out") from error
+            raise SlideError(f"the slide's ICC profile cannot be applied: {error}; leave `apply_icc` out") from error
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import open_bytes
 from wsi_segment.inference.slides.readers.canvas import on_white, read_on_white
 from wsi_segment.inference.slides.slide import Level, PixelSize
@@ -18,6 +19,9 @@ from wsi_segment.inference.slides.slide import Level, PixelSize
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")
 """What a file may be, whatever its name: some of the formats that Pillow knows have programs run, such as EPS."""
+
+_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA")
+"""Pillow's names of 8-bit colour, grey and palette, with and without alpha."""
 
 _LARGEST_PIXELS = 80_000_000
 """A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
@@ -42,22 +46,28 @@ class ImageSlide:
         self.bounds = Box(0, 0, width, height)
         self.pixel_size = pixel_size
         self.icc_profile = icc_profile
+        self.doubts: tuple[Doubt, ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Decode a picture; it never states its pixel size.
+        """Decode a picture, upright as its EXIF says and every viewer shows it; it never states its pixel size.
 
         Raises:
-            SlideError: it is not an 8-bit grey or colour picture, or too large to be held.
+            SlideError: it is not an 8-bit grey or colour picture, or too large to be held, or moves.
         """
         try:
             with open_bytes(path) as file, Image.open(file, formats=_FORMATS) as image:
-                if image.mode not in ("RGB", "RGBA", "L", "P"):
-                    raise SlideError(f"pixels are of mode {image.mode}, not 8-bit RGB")
+                bits = _stored_bits(file, image)
+                if bits != 8 or image.mode not in _MODES:
+                    kind = f"of mode {image.mode}" if bits == 8 else f"{bits}-bit"
+                    raise SlideError(f"pixels are {kind}, not 8-bit RGB")
                 if image.width * image.height > _LARGEST_PIXELS:
                     raise SlideError(f"{image.width} x {image.height} px is too large to be decoded whole")
-                pixels = on_white(*_whole(image.width, image.height), np.asarray(image.convert("RGBA")))
-                return cls(pixels, None, image.info.get("icc_profile"))
+                if (frames := getattr(image, "n_frames", 1)) > 1:
+                    raise SlideError(f"holds {frames} pictures of an animation; save the one that is meant")
+                profile = image.info.get("icc_profile")
+                upright = ImageOps.exif_transpose(image.convert("RGBA"))
+                return cls(on_white(*_whole(upright.width, upright.height), np.asarray(upright)), None, profile)
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
             raise SlideError(f"Pillow: {error}") from error
 
@@ -69,6 +79,20 @@ class ImageSlide:
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+
+
+def _stored_bits(file: BinaryIO, image: Image.Image) -> int:
+    """Return the bits per channel that the file holds; Pillow shows 16-bit colour as 8-bit and drops the lower byte.
+
+    Bits of a palette's indices do not count: its colours have 8.
+    """
+    if image.format == "PNG" and image.mode != "P":
+        place = file.tell()
+        file.seek(24)  # of IHDR, which is the first chunk: signature, length, name, width and height are before it
+        bits = file.read(1)[0]
+        file.seek(place)
+        return bits
+    return 8  # Pillow reads neither JPEG of 12 bits nor WebP of other than 8
 
 
 def _whole(width: int, height: int) -> tuple[Box, Box]:

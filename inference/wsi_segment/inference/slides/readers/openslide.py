@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
+from wsi_segment.inference.slides.readers.pixel_size import decide, from_power, number
 from wsi_segment.inference.slides.slide import Level, PixelSize
 
 _BLOCK = 256
@@ -50,12 +51,13 @@ class OpenSlideReader:
         )
         profile = self._slide.color_profile
         self.icc_profile: bytes | None = None if profile is None else profile.tobytes()
-        self.pixel_size: PixelSize | None = None
-        stated = properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y)
-        if stated[0] is not None and stated[1] is not None:
-            self.pixel_size = PixelSize(float(stated[0]), float(stated[1]), "openslide.mpp-x/y")
-        elif (power := float(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 0))) > 0:
-            self.pixel_size = PixelSize(10 / power, 10 / power, "10 / objective power (approximate)")
+        x, y = (
+            number(properties.get(openslide.PROPERTY_NAME_MPP_X)),
+            number(properties.get(openslide.PROPERTY_NAME_MPP_Y)),
+        )
+        stated = [] if x is None or y is None else [PixelSize(x, y, "openslide.mpp-x/y")]
+        power = from_power(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+        self.pixel_size, self.doubts = decide(stated if power is None else [*stated, power])
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""

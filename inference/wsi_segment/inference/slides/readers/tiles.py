@@ -1,32 +1,31 @@
-"""Tiled TIFF and SVS read directly: positioned reads, and the codecs that tifffile uses.
+"""Slides whose TIFF segments are read directly: by position, with the codecs that tifffile uses.
 
-Another reader (OpenSlide, or tiffslide for what OpenSlide refuses) stays in charge of what the slide is. Tiles are
-decoded here only where a comparison at opening, of the tiles of each level that hold most, finds the very same pixels
-as that reader's; it is faster and scales with threads.
+A TIFF of no vendor is read so on its own account, wherever it lies. In a vendor's format OpenSlide stays in charge of
+what the slide is; its tiles are decoded here only where a comparison at opening, of the tiles of each level that hold
+most, finds the very same pixels; it is faster and scales with threads.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from pathlib import Path
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
-from wsi_segment.inference.slides.readers.canvas import read_on_white
-from wsi_segment.inference.slides.readers.tiff import open_tiff
-from wsi_segment.inference.slides.slide import Level, Slide
+from wsi_segment.inference.slides.doubt import Doubt
+from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
+from wsi_segment.inference.slides.readers.pixel_size import decide
+from wsi_segment.inference.slides.readers.segments import PageReader
+from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.slides.candidate import Candidate, SlideImage
 
 _CODECS = {"JPEG", "APERIO_JP2000_RGB", "APERIO_JP2000_YCBC", "JPEG2000", "DEFLATE", "ADOBE_DEFLATE"}
 _ENCODING = ("compression", "photometric", "subsampling")
 _ORIGIN = 256
-_LARGEST_TILE = 64 << 20
-"""Bytes; a damaged file can promise any number."""
 
 
 class Reference(Slide, Protocol):
@@ -37,116 +36,126 @@ class Reference(Slide, Protocol):
 
 
 class TileSlide:
-    """A tiled TIFF whose tiles are decoded directly; everything else is another reader's.
+    """A TIFF whose tiles or strips are decoded directly.
 
     Memory bound:
-        What is asked for, and one tile a thread.
+        What is asked for, and one segment per thread.
     """
 
-    def __init__(self, slide: Reference, path: Path, tiff: tifffile.TiffFile, pages: list[Any]) -> None:
-        """Use :meth:`over`, which checks whether this is possible."""
-        self.reader = "tifffile"
-        self.levels: tuple[Level, ...] = slide.levels
-        self.bounds, self.pixel_size, self.icc_profile = slide.bounds, slide.pixel_size, slide.icc_profile
-        self._slide, self._path, self._tiff, self._pages = slide, path, tiff, pages
-        self._file = tiff.filehandle
-        self._lock = threading.Lock()
+    reader = "tifffile"
+
+    def __init__(
+        self,
+        readers: Sequence[PageReader],
+        *,
+        levels: tuple[Level, ...],
+        bounds: Box,
+        pixel_size: PixelSize | None,
+        icc_profile: bytes | None,
+        doubts: tuple[Doubt, ...],
+        close: Callable[[], None],
+    ) -> None:
+        """Use :meth:`of_image` or :meth:`over`."""
+        self.levels, self.bounds = levels, bounds
+        self.pixel_size, self.icc_profile, self.doubts = pixel_size, icc_profile, doubts
+        self.readers = tuple(readers)
+        self._close = close
 
     @classmethod
-    def over(cls, slide: Reference, path: Path) -> Self | None:
-        """The same slide read by tiles, or None where that is impossible or gives other pixels."""
-        try:
-            tiff = open_tiff(path)
-        except (tifffile.TiffFileError, OSError):
+    def of_image(cls, image: SlideImage, candidate: Candidate, doubts: tuple[Doubt, ...] = ()) -> Self:
+        """Open one image of a TIFF; what its own directories state counts, nothing else.
+
+        Args:
+            image: One that can be read.
+            candidate: Its file, which the slide closes.
+            doubts: What is known of the choice already.
+        """
+        first = image.readers[0]
+        pixel_size, about_size = decide(image.picture.stated_sizes)
+        slide = cls(
+            image.readers,
+            levels=tuple(_level(first, reader) for reader in image.readers),
+            bounds=first.whole,
+            pixel_size=pixel_size,
+            icc_profile=first.page.tags.valueof("InterColorProfile"),
+            doubts=doubts + about_size,
+            close=candidate.release,
+        )
+        candidate.take()
+        return slide
+
+    @classmethod
+    def over(cls, slide: Reference, candidate: Candidate) -> Self | None:
+        """Read another reader's slide by tiles; None where that is impossible or gives other pixels."""
+        pages = [_page_of(candidate.tiff, level) for level in slide.levels]
+        if None in pages:
             return None
+
+        def close() -> None:
+            candidate.release()
+            slide.close()
+
         try:
-            pages = [_page_of(tiff, level) for level in slide.levels]
-            if None not in pages:
-                tiled = cls(slide, path, tiff, pages)
-                if all(tiled._is_identical(index) for index in range(len(slide.levels))):
-                    return tiled
-        except Exception:
-            pass
-        tiff.close()
-        return None
+            tiled = cls(
+                [PageReader(page, candidate.path, candidate.lock) for page in pages],
+                levels=slide.levels,
+                bounds=slide.bounds,
+                pixel_size=slide.pixel_size,
+                icc_profile=slide.icc_profile,
+                doubts=slide.doubts,
+                close=close,
+            )
+            if any(reader.left_out for reader in tiled.readers) or not tiled.reads_like(slide):
+                return None  # each format makes up what it leaves out in its own way, Aperio's from a coarser level
+        except Exception:  # every codec has errors of its own; the other reader says what is wrong
+            return None
+        candidate.take()
+        return tiled
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
-        return read_on_white(l_box, self.levels[level], lambda inside: self._assemble(self._pages[level], inside))
+        return read_on_white(l_box, self.levels[level], self.readers[level].read)
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
-        self._tiff.close()
-        self._slide.close()
+        self._close()
 
-    def _assemble(self, page: Any, inside: Box) -> NDArray[np.uint8]:
-        """RGB of a box that lies in a page, from all tiles that it touches."""
-        pixels = np.empty((inside.height, inside.width, 3), np.uint8)
-        columns = -(-page.imagewidth // page.tilewidth)
-        for row in range(inside.y0 // page.tilelength, -(-inside.y1 // page.tilelength)):
-            for column in range(inside.x0 // page.tilewidth, -(-inside.x1 // page.tilewidth)):
-                x0, y0 = column * page.tilewidth, row * page.tilelength
-                part = Box(x0, y0, x0 + page.tilewidth, y0 + page.tilelength).intersect(inside)
-                tile = self._tile(page, row * columns + column)
-                dst_rows = slice(part.y0 - inside.y0, part.y1 - inside.y0)
-                dst_columns = slice(part.x0 - inside.x0, part.x1 - inside.x0)
-                pixels[dst_rows, dst_columns] = tile[part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]
-        return pixels
+    def reads_like(self, other: Reference) -> bool:
+        """Return whether every level has the pixels that another reader gives."""
+        return all(self._is_identical(index, other) for index in range(len(self.levels)))
 
-    def _tile(self, page: Any, index: int) -> NDArray[np.uint8]:
-        """RGB of a tile.
+    def _is_identical(self, level: int, other: Reference) -> bool:
+        """Compare the tiles that hold most, and the level's corners.
 
-        Raises:
-            SlideError: it cannot be decoded.
+        Of a level that the other reader interpolates only its origin can be compared; its encoding must be that of
+        level 0.
         """
-        count = page.databytecounts[index]
-        if count > _LARGEST_TILE:
-            raise SlideError(f"{self._path}: tile {index} claims {count} bytes; the file is damaged")
-        try:
-            encoded = self._bytes(page.dataoffsets[index], count)
-            decoded: NDArray[np.uint8] = page.decode(encoded, index, jpegtables=page.jpegtables)[0]
-        except Exception as error:  # every codec has errors of its own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SlideError(
-                f"{self._path}: tile {index} cannot be decoded: {reason:.200}; the file seems damaged, copy it again"
-            ) from error
-        return decoded.reshape(decoded.shape[-3:])
-
-    def _bytes(self, offset: int, count: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), count, offset)
-        with self._lock:
-            self._file.seek(offset)
-            content: bytes = self._file.read(count)
-            return content
-
-    def _is_identical(self, level: int) -> bool:
-        """Whether the tiles that hold most, and the level's corners, are what the other reader reads.
-
-        Tiles that the file leaves out are made up by each library in its own way, so there must be none. Of a level
-        that the other reader interpolates only its origin can be compared; its encoding must be that of level 0.
-        """
-        info, page = self.levels[level], self._pages[level]
-        counts = np.asarray(page.databytecounts)
-        if not counts.all():
-            return False
-        if not self._slide.exact[level]:
-            origin = Box(0, 0, min(_ORIGIN, info.width), min(_ORIGIN, info.height))
-            alike = all(getattr(page.keyframe, name) == getattr(self._pages[0].keyframe, name) for name in _ENCODING)
-            return alike and np.array_equal(self.read(level, origin), self._slide.read(level, origin))
-        columns = -(-page.imagewidth // page.tilewidth)
-        chosen = {0, len(counts) - 1, *np.argsort(counts)[-3:].tolist()}
-        for index in chosen:
-            x, y = index % columns * page.tilewidth, index // columns * page.tilelength
-            reach = Box(x - 16, y - 16, x + page.tilewidth + 16, y + page.tilelength + 16)
-            l_box = reach.intersect(Box(0, 0, info.width, info.height))
-            if not np.array_equal(self.read(level, l_box), self._slide.read(level, l_box)):
+        info, reader = self.levels[level], self.readers[level]
+        whole = Box(0, 0, info.width, info.height)
+        if not other.exact[level]:
+            origin = Box(0, 0, _ORIGIN, _ORIGIN).intersect(whole)
+            alike = all(
+                getattr(reader.page.keyframe, name) == getattr(self.readers[0].page.keyframe, name)
+                for name in _ENCODING
+            )
+            return alike and np.array_equal(self.read(level, origin), other.read(level, origin))
+        for index in {0, reader.segments - 1, *reader.fullest(3)}:
+            box = reader.segment(index)
+            l_box = Box(box.x0 - 16, box.y0 - 16, box.x1 + 16, box.y1 + 16).intersect(whole)
+            if not np.array_equal(self.read(level, l_box), other.read(level, l_box)):
                 return False
         return True
 
 
-def _page_of(tiff: tifffile.TiffFile, level: Level) -> Any:
-    """The page that holds a level, if its tiles are of a kind that is known here."""
+def _level(first: PageReader, reader: PageReader) -> Level:
+    downsample = (first.width / reader.width + first.height / reader.height) / 2
+    return Level(reader.width, reader.height, exact_downsample(downsample, reader.width))
+
+
+def _page_of(tiff: Any, level: Level) -> Any:
+    """Find the page that holds a level, if its tiles are of a kind that is known here."""
+    if tiff is None:
+        return None
     candidates = list(tiff.pages)
     candidates += [page for first in tiff.pages for page in (first.pages or ())]
     for page in candidates:

@@ -1,0 +1,162 @@
+"""A file that may be a slide, looked at once: for refusing it, choosing reader and image, and reading its tiles."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import openslide
+import tifffile
+
+from wsi_segment.errors import SlideError
+from wsi_segment.inference.slides.location import is_remote, open_bytes
+from wsi_segment.inference.slides.readers.levels import shows_the_same
+from wsi_segment.inference.slides.readers.refuse import problem_of
+from wsi_segment.inference.slides.readers.segments import PageReader
+from wsi_segment.inference.slides.readers.tiff import TiffImage, could_be_level, find_images, open_tiff
+from wsi_segment.inference.slides.slide_files import file_of
+
+GENERIC = "generic-tiff"
+"""OpenSlide's name for a tiled TIFF of no vendor that it knows."""
+
+_FLAGS = {"is_svs": "aperio", "is_scn": "leica", "is_bif": "ventana", "is_ndpi": "hamamatsu", "is_philips": "philips"}
+"""tifffile's names for what OpenSlide's vendors write, for files that OpenSlide cannot reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideImage:
+    """One picture of a file, as ``image`` counts them."""
+
+    picture: TiffImage
+    readers: tuple[PageReader, ...]
+    """Of its levels, finest first, each of which shows the same; empty where the picture cannot be read."""
+    problem: str | None
+    """Why it cannot be segmented, or None."""
+    is_associated: bool
+    """Whether it is a label, a macro or a thumbnail."""
+
+
+class Candidate:
+    """One file and what it says of itself.
+
+    The parsed TIFF belongs to the candidate until a reader takes it over: :meth:`close` closes what nobody took.
+    """
+
+    def __init__(self, path: Path, file: Path, tiff: tifffile.TiffFile | None, content: Any) -> None:
+        """Use :meth:`look`."""
+        self.path, self.file, self.tiff = path, file, tiff
+        self._content = content
+        self._taken = False
+        self.lock = threading.Lock()
+
+    @classmethod
+    def look(cls, path: Path) -> Self:
+        """Look at a slide file, or at the first file of a DICOM folder.
+
+        Raises:
+            SlideError: there is nothing to look at.
+        """
+        file = path if is_remote(path) else _existing(path)
+        content = _reach(path) if is_remote(path) else None
+        try:
+            tiff = open_tiff(file if content is None else content)
+        except Exception:  # no TIFF, or a damaged one, in any of the ways that there are
+            tiff = None
+        return cls(path, file, tiff, content)
+
+    @cached_property
+    def vendor(self) -> str | None:
+        """The format as OpenSlide names it, from tifffile's marks where OpenSlide cannot reach the file."""
+        if not is_remote(self.path):
+            found: str | None = openslide.OpenSlide.detect_format(self.file)
+            return found
+        if self.tiff is None:
+            return None
+        if str(self.tiff.pages.first.tags.valueof("Software", "")).startswith("MedScan"):
+            return "trestle"
+        return next((vendor for flag, vendor in _FLAGS.items() if getattr(self.tiff, flag)), GENERIC)
+
+    @cached_property
+    def images(self) -> tuple[SlideImage, ...]:
+        """Every picture of a TIFF in the order of its directories (of OME-XML's images); empty for other files.
+
+        A directory is a level of a larger one where both show the same picture, which their pixels decide.
+        """
+        pictures = () if self.tiff is None else find_images(self.tiff)
+        by_size = sorted(range(len(pictures)), key=lambda index: -pictures[index].width * pictures[index].height)
+        found: dict[int, SlideImage] = {}
+        levels: set[int] = set()
+        for index in by_size:
+            if index in levels:
+                continue
+            picture = pictures[index]
+            problem = problem_of(picture)
+            if problem is not None:
+                found[index] = SlideImage(picture, (), problem, picture.is_associated)
+                continue
+            readers = [PageReader(picture.pages[0], self.path, self.lock)]
+            below: list[tuple[int | None, Any]] = [(None, page) for page in picture.pages[1:]]
+            below += [(other, pictures[other].pages[0]) for other in by_size if self._may_hold(pictures, index, other)]
+            for other, page in sorted(below, key=lambda level: -level[1].imagewidth * level[1].imagelength):
+                if other in levels or not could_be_level(readers[-1].page, page):
+                    continue
+                coarser = PageReader(page, self.path, self.lock)
+                if shows_the_same(readers[-1], coarser):
+                    readers.append(coarser)
+                    levels |= set() if other is None else {other}
+            found[index] = SlideImage(picture, tuple(readers), None, picture.is_associated)
+        return tuple(found[index] for index in sorted(found))
+
+    @staticmethod
+    def _may_hold(pictures: tuple[TiffImage, ...], index: int, other: int) -> bool:
+        """Whether one directory can be a level of another; images of OME-XML are never levels of each other."""
+        fine, coarse = pictures[index], pictures[other]
+        return other != index and fine.ome is None and could_be_level(fine.pages[0], coarse.pages[0])
+
+    def take(self) -> tifffile.TiffFile | None:
+        """Hand the parsed TIFF to a reader, which closes it by :meth:`release`."""
+        self._taken = True
+        return self.tiff
+
+    def close(self) -> None:
+        """Close the file unless a reader has taken it."""
+        if not self._taken:
+            self.release()
+
+    def release(self) -> None:
+        """Close the file."""
+        for one in (self.tiff, self._content):
+            if one is not None:
+                one.close()
+
+
+def _existing(path: Path) -> Path:
+    """Return the file of a local path, which must have something in it."""
+    if not path.exists():
+        raise SlideError(f"{path}: no such file")
+    file = file_of(path)
+    if not file.is_file():
+        raise SlideError(f"{path}: not a file; give a slide file, or the folder of one DICOM slide")
+    try:
+        with file.open("rb") as content:
+            empty = not content.read(1)
+    except OSError as error:
+        raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
+    if empty:
+        raise SlideError(f"{path}: the file is empty; copy it again")
+    return file
+
+
+def _reach(address: Path) -> Any:
+    """Open an address, or say in words of our own why it cannot be read; every protocol has errors of its own."""
+    try:
+        file = open_bytes(address)
+        file.read(1)
+        file.seek(0)
+    except Exception as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+        raise SlideError(f"{address}: cannot be read: {reason or type(error).__name__:.200}") from error
+    return file

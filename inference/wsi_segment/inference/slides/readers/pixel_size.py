@@ -1,0 +1,132 @@
+"""Pixel sizes as files state them: units, the order of statements, and where two of them differ.
+
+A statement is a :class:`~wsi_segment.inference.slides.slide.PixelSize`: µm per level-0 pixel and who says so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from wsi_segment.inference.slides.doubt import Doubt
+from wsi_segment.inference.slides.slide import PixelSize, is_plausible
+
+MICRONS = {
+    "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
+    "nm": 1e-3, "Å": 1e-4, "pm": 1e-6, "in": 25_400.0, "inch": 25_400.0, "inches": 25_400.0, "ft": 304_800.0,
+    "thou": 25.4, "pt": 25_400 / 72, "li": 25_400 / 12,
+}  # fmt: skip
+"""µm per unit of OME-XML's ``UnitsLength`` (2016-06 schema) and of ImageJ's ``unit``."""
+
+_RESOLUTION_UNITS = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
+"""µm per TIFF ResolutionUnit: inch and centimetre of TIFF 6.0, millimetre and micrometre as tifffile writes them."""
+
+_SAID, _DOUBTED = 0.02, 0.10
+"""From what relative difference on two statements are both named, and doubted."""
+_POWER_DOUBTED = 0.4
+"""The same for an objective power, which fits a pixel size only roughly: 20x scanners have 0.45 to 0.55 µm."""
+
+POWER = "10 / objective power (approximate)"
+
+
+def number(text: object) -> float | None:
+    """Read a positive finite number, with a decimal comma too, as OpenSlide does; None for anything else.
+
+    >>> number("0,2527"), number("0.5"), number("wide"), number("-1")
+    (0.2527, 0.5, None, None)
+    """
+    try:
+        value = float(str(text).strip().replace(",", "."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def microns(value: object, unit: str) -> float | None:
+    """Convert a length to µm; None where the value or the unit is not known.
+
+    Both code points of µ (U+00B5, U+03BC) and of Å (U+00C5, U+212B) mean the same.
+
+    >>> microns("500", "nm"), microns("0.5", "\u03bcm"), microns("1", "pixel")
+    (0.5, 0.5, None)
+    """
+    plain = unit.strip().replace("\\u00B5", "µ").replace("\u03bc", "µ").replace("\u212b", "\u00c5")
+    scale = MICRONS.get(plain.lower() if len(plain) > 2 else plain)  # Mm and Pm are not mm and pm
+    length = number(value)
+    return None if scale is None or length is None else length * scale
+
+
+def from_power(power: object) -> PixelSize | None:
+    """Estimate the pixel size from the objective: 0.5 µm at 20x."""
+    value = number(power)
+    return None if value is None else PixelSize(10 / value, 10 / value, POWER)
+
+
+def from_ome(pixels: Any) -> PixelSize | None:
+    """Read PhysicalSizeX and Y of a ``Pixels`` element of OME-XML; the unit is µm where none is stated."""
+    sizes = [
+        microns(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in ("X", "Y")
+    ]
+    if sizes[0] is None or sizes[1] is None:
+        return None
+    return PixelSize(sizes[0], sizes[1], "OME-XML PhysicalSize")
+
+
+def from_aperio(description: str) -> list[PixelSize]:
+    """Read ``MPP`` and ``AppMag`` of the description that Aperio's scanners write."""
+    if not description.startswith("Aperio"):
+        return []
+    fields = dict(re.findall(r"\|\s*(\w+)\s*=\s*([^|]*)", description))
+    mpp = number(fields.get("MPP"))
+    stated = None if mpp is None else PixelSize(mpp, mpp, "aperio.MPP")
+    return [size for size in (stated, from_power(fields.get("AppMag"))) if size is not None]
+
+
+def from_tags(page: Any, description: str) -> PixelSize | None:
+    """Read the resolution tags of a TIFF page; ImageJ keeps their unit in the description."""
+    ratios = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
+    try:
+        across, down = (float(Fraction(*ratio)) for ratio in ratios)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    if not (across > 0 and down > 0):
+        return None
+    source, scale = "TIFF resolution", _RESOLUTION_UNITS.get(int(page.tags.valueof("ResolutionUnit", 2)))
+    if description.startswith("ImageJ=") and (unit := re.search(r"^unit=(.*)$", description, re.MULTILINE)):
+        source, scale = "ImageJ resolution", microns(1, unit[1])
+    return None if scale is None else PixelSize(scale / across, scale / down, source)
+
+
+def decide(statements: Sequence[PixelSize]) -> tuple[PixelSize | None, tuple[Doubt, ...]]:
+    """Take the first statement, and name those that say something else.
+
+    Args:
+        statements: In the order in which they count.
+
+    Returns:
+        The first one, whose source names others that differ by more than 2 %; and a doubt for each that differs by
+        more than 10 %. Implausible ones after the first (a 72-dpi tag) state nothing.
+    """
+    if not statements:
+        return None, ()
+    first, differing, doubts = statements[0], [], []
+    for other in statements[1:]:
+        apart = max(abs(other.x / first.x - 1), abs(other.y / first.y - 1))
+        is_rough = other.source == POWER
+        if not is_plausible(other) or apart <= (_POWER_DOUBTED if is_rough else _SAID):
+            continue
+        said = f"{other.source}: {other.mpp:.4g} µm"
+        differing.append(said)
+        if apart > (_POWER_DOUBTED if is_rough else _DOUBTED):
+            doubts.append(
+                Doubt(
+                    "pixel-size-differs",
+                    f"{first.mpp:.4g} µm per pixel is used (from {first.source}), {other.source} says "
+                    f"{other.mpp:.4g}; where that is right give it as `mpp`",
+                )
+            )
+    source = f"{first.source} (differs from {', '.join(differing)})" if differing else first.source
+    return PixelSize(first.x, first.y, source), tuple(doubts)

@@ -1,0 +1,141 @@
+"""Tiles and strips of one TIFF directory: positioned reads, and the codecs that tifffile uses."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import RunError, SlideError
+from wsi_segment.inference.grid.box import Box, ceil_div
+from wsi_segment.inference.slides.location import is_remote
+from wsi_segment.inference.slides.readers.canvas import WHITE
+
+_LARGEST_SEGMENT = 64 << 20
+"""Bytes as they are stored; a damaged file can promise any number."""
+
+_ASSOCIATED_ALPHA = 1
+"""TIFF's ExtraSamples: colours are already multiplied by alpha."""
+
+
+class PageReader:
+    """One directory of a TIFF as an 8-bit RGB picture. Reading is safe from several threads.
+
+    Segments that the file leaves out (no bytes: nothing was scanned there) are white.
+    """
+
+    def __init__(self, page: Any, path: Path, lock: threading.Lock) -> None:
+        """Prepare to read.
+
+        Args:
+            page: A ``tifffile.TiffPage`` of 8-bit RGB or RGBA.
+            path: For messages.
+            lock: Shared by all that read the file where it has no positioned reads.
+        """
+        self.page, self._path, self._lock = page, path, lock
+        self.width, self.height = int(page.imagewidth), int(page.imagelength)
+        self._file = page.parent.filehandle
+        self._side_x = int(page.tilewidth if page.is_tiled else page.imagewidth)
+        self._side_y = int(page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength))
+        self._columns = ceil_div(self.width, self._side_x)
+        self._per_plane = self._columns * ceil_div(self.height, self._side_y)
+        self._planes = int(page.samplesperpixel) if page.planarconfig == 2 else 1
+        self._samples = int(page.samplesperpixel)
+        self._positioned = hasattr(os, "pread") and not is_remote(path)
+        page.init_decode()  # which is not safe to happen in several threads at once
+
+    @property
+    def whole(self) -> Box:
+        """All of the directory."""
+        return Box(0, 0, self.width, self.height)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether some segment has no bytes."""
+        return (
+            not np.asarray(self.page.databytecounts).all()
+            or len(self.page.databytecounts) < self._per_plane * self._planes
+        )
+
+    @property
+    def segments(self) -> int:
+        """Number of tiles or strips of one plane."""
+        return self._per_plane
+
+    def fullest(self, count: int) -> list[int]:
+        """Return the segments (of the first plane) that hold most bytes; they come last."""
+        counts = np.asarray(self.page.databytecounts[: self._per_plane])
+        return [int(index) for index in np.argsort(counts, kind="stable")[-count:]]
+
+    def segment(self, index: int) -> Box:
+        """Pixels that a segment of the first plane covers; at the edges they reach over the picture."""
+        x, y = index % self._columns * self._side_x, index // self._columns * self._side_y
+        return Box(x, y, x + self._side_x, y + self._side_y)
+
+    def read(self, inside: Box) -> NDArray[np.uint8]:
+        """Return RGB (height, width, 3) of a box that lies in the picture, from all segments that it touches.
+
+        Raises:
+            SlideError: a segment cannot be decoded.
+            RunError: it could not be fetched over the network.
+        """
+        pixels = np.full((inside.height, inside.width, self._samples), WHITE, np.uint8)
+        for row in range(inside.y0 // self._side_y, ceil_div(inside.y1, self._side_y)):
+            for column in range(inside.x0 // self._side_x, ceil_div(inside.x1, self._side_x)):
+                index = row * self._columns + column
+                box = self.segment(index)
+                part = box.intersect(inside)
+                rows = slice(part.y0 - inside.y0, part.y1 - inside.y0)
+                columns = slice(part.x0 - inside.x0, part.x1 - inside.x0)
+                cut = slice(part.y0 - box.y0, part.y1 - box.y0), slice(part.x0 - box.x0, part.x1 - box.x0)
+                for plane in range(self._planes):
+                    decoded = self._decode(index + plane * self._per_plane, box)
+                    if decoded is not None:
+                        samples = slice(None) if self._planes == 1 else slice(plane, plane + 1)
+                        pixels[rows, columns, samples] = decoded[cut]
+        return pixels if self._samples == 3 else self._on_white(pixels)
+
+    def _on_white(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Lay RGBA on white."""
+        colour, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
+        if int(self.page.extrasamples[0]) != _ASSOCIATED_ALPHA:
+            colour = (colour * alpha + WHITE // 2) // WHITE
+        laid: NDArray[np.uint8] = np.minimum(colour + (WHITE - alpha), WHITE).astype(np.uint8)
+        return laid
+
+    def _decode(self, index: int, box: Box) -> NDArray[np.uint8] | None:
+        """Return the samples (height, width, samples) of a segment; None where it is left out."""
+        page = self.page
+        if index >= len(page.databytecounts) or not (count := page.databytecounts[index]):
+            return None
+        if count > _LARGEST_SEGMENT:
+            raise SlideError(f"{self._path}: tile {index} claims {count} bytes; the file is damaged")
+        try:
+            encoded = self._bytes(page.dataoffsets[index], count)
+        except Exception as error:  # every protocol has errors of its own
+            if not is_remote(self._path):
+                raise SlideError(f"{self._path}: tile {index} cannot be read: {error}; copy the file again") from error
+            raise RunError(
+                f"{self._path}: pixels at ({box.x0}, {box.y0}) could not be fetched: {' '.join(str(error).split())}; "
+                "what is finished is kept, run the same command again"
+            ) from error
+        try:
+            decoded: NDArray[np.uint8] = page.decode(encoded, index, jpegtables=page.jpegtables)[0]
+        except Exception as error:  # every codec has errors of its own
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SlideError(
+                f"{self._path}: tile {index} cannot be decoded: {reason:.200}; the file seems damaged, copy it again"
+            ) from error
+        return decoded.reshape(decoded.shape[-3:])
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        if self._positioned:
+            return os.pread(self._file.fileno(), count, offset)
+        with self._lock:
+            self._file.seek(offset)
+            content: bytes = self._file.read(count)
+            return content
