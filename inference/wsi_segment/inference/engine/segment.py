@@ -151,7 +151,7 @@ def prepare(
         Cancelled: ``watch.stop`` was set.
     """
     card, watch = model.card, watch or Watch()
-    doubts: tuple[Doubt, ...] = tuple(getattr(slide, "doubts", ()))
+    doubts = slide.doubts
     _refuse_doubts(path, doubts, options)
     size = pixel_size_of(slide, path, options.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)

@@ -35,6 +35,7 @@ class ImageSlide:
     """
 
     reader = "pillow"
+    doubts: tuple[Doubt, ...] = ()
 
     def __init__(
         self, pixels: NDArray[np.uint8], pixel_size: PixelSize | None = None, icc_profile: bytes | None = None
@@ -46,7 +47,6 @@ class ImageSlide:
         self.bounds = Box(0, 0, width, height)
         self.pixel_size = pixel_size
         self.icc_profile = icc_profile
-        self.doubts: tuple[Doubt, ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> Self:
