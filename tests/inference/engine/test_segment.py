@@ -310,7 +310,7 @@ def test_strict_refuses_a_slide_without_tissue_before_its_network_runs(tmp_path:
 
 def test_strict_refuses_what_a_reader_doubts_before_pixels_are_read(tmp_path: Path) -> None:
     class Doubted(ImageSlide):
-        doubts = (Doubt("pixel-size-differs", "two tags say 0.25 and 0.5 µm per pixel"),)
+        doubts: tuple[Doubt, ...] = (Doubt("pixel-size-differs", "two tags say 0.25 and 0.5 µm per pixel"),)
 
         def read(self, level: int, l_box: Box) -> np.ndarray:
             raise AssertionError("read")
