@@ -21,6 +21,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide, pixel_size_of
+from wsi_segment.inference.slides.slide_files import slide_files
 
 LOSSLESS = 0.0
 LOSSY = 4.0
@@ -46,6 +47,8 @@ class Expected:
     """Whether a refusal would be a defect too: the everyday files."""
     below: NDArray[np.uint8] | None = None
     """RGB like ``pixels``, of which the coarser levels were made where tiles are left out or moved in level 0 alone."""
+    files: frozenset[Path] = frozenset()
+    """All files of the slide and no other, where that is to be compared."""
     doubts: frozenset[str] = frozenset()
     """Codes of the warnings that must be given if it is opened."""
 
@@ -104,7 +107,12 @@ def judge(path: Path | str, expected: Expected, open_it: Callable[[Path], Slide]
     try:
         if slide.pixel_size is not None or expected.mpp is not None:  # one that is missed is asked for, which is a line
             pixel_size_of(slide, Path("made"), None)
-        wrong = _wrong_pixel_size(slide, expected) or _wrong_pixels(slide, expected) or _missing_doubt(slide, expected)
+        wrong = (
+            _wrong_pixel_size(slide, expected)
+            or _wrong_pixels(slide, expected)
+            or _missing_doubt(slide, expected)
+            or _wrong_files(path, expected)
+        )
     except WsiSegmentError as error:
         return _refusal(error, expected)
     finally:
@@ -145,6 +153,11 @@ def _wrong_pixels(slide: Slide, expected: Expected) -> str:
         if off > limit:
             return f"level {index} differs by {off:.1f}, {limit} allowed"
     return ""
+
+
+def _wrong_files(path: Path | str, expected: Expected) -> str:
+    found = frozenset(slide_files(Path(path))) if expected.files else frozenset()
+    return "" if found == expected.files else f"made of {sorted(file.name for file in found)}"
 
 
 def _missing_doubt(slide: Slide, expected: Expected) -> str:

@@ -2,55 +2,76 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from wsi_segment.errors import SlideError
+from wsi_segment.inference.slides.dicom import (
+    DicomFile,
+    dicom_files,
+    is_dicom,
+    read_header,
+    refuse_mixed,
+    slides_of,
+)
 from wsi_segment.inference.slides.location import is_remote
-
-_SERIES = b"\x20\x00\x0e\x00UI"
-"""Tag and kind of a DICOM file's SeriesInstanceUID: the files of one slide share it."""
 
 
 def slide_files(path: Path) -> tuple[Path, ...]:
-    """The files whose bytes make the slide: the file, all of its DICOM series, or a MIRAX file and its folder."""
+    """Return the files whose bytes make the slide.
+
+    That is the file itself; of DICOM all images of the slide, and none of what else lies in its folder; of MIRAX the
+    file and its folder.
+
+    Raises:
+        SlideError: a folder or DICOM file is no slide, or several.
+    """
     if is_remote(path):
         return (path,)
-    file = file_of(path)
-    if _is_dicom(file):
-        series = _series_of(file)
-        return tuple(sorted(p for p in file.parent.iterdir() if _is_dicom(p) and _series_of(p) == series))
-    if file.suffix.lower() == ".mrxs":
-        return (file, *sorted(part for part in file.with_suffix("").rglob("*") if part.is_file()))
-    return (file,)
+    if path.is_dir() or is_dicom(path):
+        return tuple(sorted(image.path for image in _dicom_slide(path)))
+    if path.suffix.lower() == ".mrxs":
+        return (path, *sorted(part for part in path.with_suffix("").rglob("*") if part.is_file()))
+    return (path,)
 
 
 def file_of(path: Path) -> Path:
-    """The file that a reader is given: of a folder, its first DICOM file."""
-    if not path.is_dir():
-        return path
-    instances = sorted(part for part in path.iterdir() if _is_dicom(part))
-    if not instances:
-        raise SlideError(f"{path}: a folder without DICOM files; give a slide file, or the folder of one DICOM slide")
-    if (count := len({_series_of(part) for part in instances})) > 1:
-        raise SlideError(f"{path}: holds {count} DICOM slides; give a file of the one that is meant")
-    return instances[0]
+    """Return the file that a reader is given: of a DICOM slide one of its VOLUME images.
+
+    Raises:
+        SlideError: a folder or DICOM file is no slide, or several.
+    """
+    return _dicom_slide(path)[0].path if path.is_dir() or is_dicom(path) else path
 
 
-def _series_of(path: Path) -> bytes:
-    """The series of a DICOM file; empty where it is not found."""
-    with path.open("rb") as file:
-        head = file.read(1 << 16)
-    start = head.find(_SERIES) + len(_SERIES)
-    if start < len(_SERIES):
-        return b""
-    stop = start + 2 + int.from_bytes(head[start : start + 2], "little")
-    return head[start + 2 : stop].rstrip(b"\0")
+def _dicom_slide(path: Path) -> tuple[DicomFile, ...]:
+    """Return the images of the one DICOM slide that a folder holds, or that a file belongs to."""
+    if path.is_dir():
+        files = dicom_files(path)
+        slides = slides_of(files)
+        if not files:
+            raise SlideError(
+                f"{path}: a folder without DICOM files; give a slide file, or the folder of one DICOM slide"
+            )
+        if not slides:
+            raise SlideError(f"{path}: holds no DICOM slide (VOLUME image), but {_listed(files)}; give a slide")
+        if len(slides) > 1:
+            raise SlideError(f"{path}: holds {len(slides)} DICOM slides; give a file of the one that is meant")
+        images = slides[0]
+    else:
+        header = read_header(path)
+        if not header.kind:
+            raise SlideError(f"{path}: not a slide but a DICOM file of another kind: {header.name}; give the slide")
+        mine = [images for images in slides_of(dicom_files(path.parent)) if images[0].series == header.series]
+        if not mine:
+            raise SlideError(f"{path}: the {header.name} without a VOLUME image beside it; give the slide")
+        images = mine[0]
+    refuse_mixed(images)
+    return images
 
 
-def _is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM Part 10 says, whatever its name."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def _listed(files: Sequence[DicomFile]) -> str:
+    """Return what files are, with their numbers."""
+    counts = Counter(file.name for file in files).most_common(5)
+    return ", ".join(f"{count} {name}" for name, count in counts)
