@@ -75,11 +75,12 @@ class DicomFile:
     @property
     def name(self) -> str:
         """What people call such a file, such as ``SEG (Segmentation Storage)`` or ``LABEL image of a slide``."""
+        from pydicom.config import IGNORE
         from pydicom.uid import UID
 
         if self.sop_class == WHOLE_SLIDE:
             return f"{self.kind or '/'.join(self.image_type) or 'untyped'} image of a slide"
-        stated = UID(self.sop_class).name if self.sop_class else "DICOM file that does not say what it is"
+        stated = UID(self.sop_class, IGNORE).name if self.sop_class else "DICOM file that does not say what it is"
         if "Directory" in stated:
             return f"DICOMDIR ({stated})"
         return f"{self.modality} ({stated})" if self.modality else stated
