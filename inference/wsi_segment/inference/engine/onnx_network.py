@@ -47,7 +47,7 @@ class OnnxNetwork:
         """
         self._card = model.card
         path = model.weights()
-        if _EXTERNAL in path.read_bytes():
+        if keeps_weights_elsewhere(path):
             raise ModelError(
                 f"{path}: keeps weights in other files, which its card does not vouch for; export it whole"
             )
@@ -77,6 +77,11 @@ class OnnxNetwork:
         self._session.run_with_iobinding(binding)
         raw: NDArray[Any] = binding.copy_outputs_to_cpu()[0]
         return raw
+
+
+def keeps_weights_elsewhere(path: Path) -> bool:
+    """Return whether an ONNX file names others that hold its weights."""
+    return _EXTERNAL in path.read_bytes()
 
 
 def load_session(path: Path, device: Device) -> Any:

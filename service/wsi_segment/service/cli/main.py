@@ -7,13 +7,14 @@ import importlib
 import re
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED, interruptible
 from wsi_segment.service.cli.streams import nobody_reads, print_anything
 
 COMMANDS = (
-    "models", "info", "verify", "train", "evaluate", "export", "experiment",
+    "models", "info", "verify", "train", "evaluate", "export", "import-model", "experiment",
     "serve", "submit", "status", "fetch", "keys", "doctor", "qupath",
 )  # fmt: skip
 """Commands with a name; without one, slides are segmented."""
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "segment"
-    command = importlib.import_module(f"wsi_segment.service.cli.commands.{name}")
+    command = command_module(name)
     parser = make_parser(name)
     if name == "segment" and not arguments:
         parser.print_help()
@@ -52,6 +53,11 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
+def command_module(name: str) -> ModuleType:
+    """Import the module of a command."""
+    return importlib.import_module(f"wsi_segment.service.cli.commands.{name.replace('-', '_')}")
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all others."""
 
@@ -62,7 +68,7 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one command; ``segment`` is the one without a name."""
-    command = importlib.import_module(f"wsi_segment.service.cli.commands.{name}")
+    command = command_module(name)
     default = name == "segment"
     parser = _Parser(
         prog="wsi-segment" if default else f"wsi-segment {name}",
@@ -80,8 +86,8 @@ def make_parser(name: str) -> argparse.ArgumentParser:
 def _command_list() -> str:
     lines = ["other commands (each has its own --help):"]
     for name in COMMANDS:
-        text = importlib.import_module(f"wsi_segment.service.cli.commands.{name}").HELP.splitlines()[0]
-        lines.append(f"  wsi-segment {name:<10} {text}")
+        text = command_module(name).HELP.splitlines()[0]
+        lines.append(f"  wsi-segment {name:<12} {text}")
     return "\n".join(lines)
 
 

@@ -17,7 +17,8 @@ from wsi_segment.model.card import Activation, InputFormat, ModelCard
 VARIED = 4
 """Windows that a graph is tried on."""
 
-_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+"""Types of an input that can be filled, as onnxruntime and as a card spell them."""
 _SUM_TOLERANCE = {np.dtype(np.float16): 1e-2}
 """Distance from 1 of the sum of a softmax; 2e-3 for other types."""
 
@@ -112,7 +113,7 @@ def _check_input(session: Any, path: Path, card: ModelCard) -> int | None:
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs)
         raise ModelError(f"{path}: has {len(inputs)} inputs ({names}); a segmentation model has one, of pixels")
-    shape, dtype = list(inputs[0].shape), _TYPES.get(inputs[0].type, inputs[0].type)
+    shape, dtype = list(inputs[0].shape), TYPES.get(inputs[0].type, inputs[0].type)
     sides, channels = (shape[2:4], shape[1]) if card.input.layout == "NCHW" else (shape[1:3], shape[-1])
     fits = (
         len(shape) == 4
@@ -200,14 +201,17 @@ def _check_independent(together: NDArray[Any], alone: NDArray[Any], path: Path) 
         )
 
 
+def are_class_numbers(raw: NDArray[Any]) -> bool:
+    """Return whether outputs for varied windows are whole numbers, as argmax gives, perhaps of a type for fractions."""
+    return raw.dtype.kind != "f" or bool((raw == np.rint(raw)).all() and raw.min() >= 0 and raw.max() < 255)
+
+
 def measured_activation(raw: NDArray[Any]) -> Activation:
     """Tell what outputs (B, C, h, w) for varied windows are."""
-    if raw.dtype.kind != "f":
+    channels = raw.shape[1]
+    if raw.dtype.kind != "f" or (channels == 1 and are_class_numbers(raw)):
         return "argmax"
     values = raw.astype(np.float32)
-    channels = values.shape[1]
-    if channels == 1 and np.array_equal(values, np.rint(values)) and values.min() >= 0 and values.max() <= 254:
-        return "argmax"
     if values.min() < 0 or values.max() > 1.001:
         return "logits"
     if channels == 1:

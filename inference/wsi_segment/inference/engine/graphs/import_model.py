@@ -1,0 +1,247 @@
+"""A model folder for a graph that was made elsewhere: its card is written after the graph was run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from wsi_segment.errors import ModelError, OutputError
+from wsi_segment.inference.engine.graphs.check import (
+    TYPES,
+    VARIED,
+    Outputs,
+    are_class_numbers,
+    described,
+    find_form,
+    reason_of,
+    run_graph,
+    varied_windows,
+)
+from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, channels_first
+from wsi_segment.inference.engine.graphs.geometry import find_geometry
+from wsi_segment.inference.engine.onnx_network import load_session
+from wsi_segment.model.card import (
+    CARD_FILE,
+    MODEL_FILE,
+    InputFormat,
+    ModelCard,
+    OutputFormat,
+    SegmentClass,
+    sha256_of,
+    write_card,
+)
+
+DEFAULT_SIDE = 256
+"""Window of a graph that takes any size where none is given."""
+
+_PALETTE = (
+    (170, 170, 170), (213, 94, 0), (0, 114, 178), (0, 158, 115), (230, 159, 0), (86, 180, 233), (204, 121, 167),
+    (240, 228, 66), (120, 60, 20), (90, 90, 90),
+)  # fmt: skip
+"""Colours of classes: grey for the first, then those of Okabe and Ito, which most people can tell apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a person says of a graph; what is None is found by running it."""
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    """In the order of the graph's channels. One name, for a graph with one channel, gets its opposite before it."""
+    mpp: float
+    mpp_source: str
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    layout: Literal["NHWC", "NCHW"] | None = None
+    """Of the input, where its shape does not show it."""
+    window: int | None = None
+    """Pixels; for graphs that take any size."""
+    output: str | None = None
+    """Name of the output, where there are several."""
+    output_stride: int | None = None
+    margin: int | None = None
+    step: int | None = None
+    """For one vector per window: side in pixels of what a window paints, in its middle; None for the whole window."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    description: str = ""
+    license: str = "not stated"
+    training_data: str = "not stated"
+    attribution: str = ""
+    limitations: str = "Not stated by its makers. Validate it on your own slides before you rely on anything it says."
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A model folder that was made."""
+
+    folder: Path
+    card: ModelCard
+    form: GraphForm
+
+
+def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False) -> Imported:
+    """Find out what a graph does, and make a model folder of it.
+
+    Args:
+        source: The ONNX file, with its weights inside.
+        out: The folder to make.
+        told: What running the graph cannot show.
+        overwrite: Replace a model that is there.
+
+    Raises:
+        OutputError: the folder holds a model already.
+        ModelError: the graph cannot be run by the engine, or contradicts what was told; the line says what it has and
+            what would be needed.
+    """
+    if (out / CARD_FILE).exists() and not overwrite:
+        raise OutputError(f"{out}: holds a model already; choose another folder for `out`, or `overwrite`")
+    session = load_session(source, "cpu")
+    form, window, batch = _input_of(session, source, told)
+    outputs, batch = _tried(session, source, form, window, batch)
+    output, layout, classes = _output_of(session, source, outputs, told)
+
+    def respond(windows: NDArray[np.uint8]) -> NDArray[Any]:
+        return channels_first(run_graph(session, windows, form, batch)[output], layout)
+
+    stride, margin = _geometry(source, respond, window, layout, told)
+    digest = sha256_of(source)
+    try:
+        card = ModelCard(
+            name=told.name,
+            version=told.version,
+            description=told.description,
+            mpp=told.mpp,
+            mpp_source=told.mpp_source,
+            window=window,
+            output_stride=stride,
+            upsampling=told.upsampling,
+            classes=tuple(
+                SegmentClass(name=name, color=_PALETTE[index % len(_PALETTE)]) for index, name in enumerate(classes)
+            ),
+            input=form,
+            output=OutputFormat(name=output, layout=layout, margin=margin),
+            files={MODEL_FILE: digest},
+            license=told.license,
+            training_data=told.training_data,
+            attribution=told.attribution,
+            intended_use="Research only. Not a medical device: not for diagnosis, prognosis or treatment of patients.",
+            limitations=told.limitations,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "its card"
+        raise ModelError(f"{source}: {field}: {first['msg']}") from error
+    found = find_form(session, source, card)
+    card = card.model_copy(update={"activation": found.activation})
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, out / MODEL_FILE)
+    write_card(card, out)
+    return Imported(out, card, found)
+
+
+def _input_of(session: Any, source: Path, told: Told) -> tuple[InputFormat, int, int | None]:
+    """Return how pixels enter a graph, the side of its window, and its fixed batch if it has one."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(one.name for one in inputs)
+        raise ModelError(f"{source}: has {len(inputs)} inputs ({names}); a segmentation model has one, of pixels")
+    shape, dtype = list(inputs[0].shape), TYPES.get(inputs[0].type)
+    there = described(dtype or inputs[0].type, shape)
+    if dtype is None or len(shape) != 4:
+        raise ModelError(f"{source}: its input is {there}; four axes are needed, as {', '.join(TYPES.values())}")
+    layout = told.layout or ("NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW")
+    channels, sides = (shape[1], shape[2:]) if layout == "NCHW" else (shape[3], shape[1:3])
+    if isinstance(channels, int) and channels != 3:
+        raise ModelError(f"{source}: its input is {there}; three channels, red, green and blue, are needed")
+    fixed = {side for side in sides if isinstance(side, int)}
+    window = told.window or next(iter(fixed), DEFAULT_SIDE)
+    if fixed - {window}:
+        wanted = "a square window" if told.window is None else f"`window` is {window}"
+        raise ModelError(f"{source}: its input is {there}, and {wanted}; export it for square windows")
+    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    form = InputFormat.model_validate({"layout": layout, "dtype": dtype, "mean": told.mean, "std": told.std})
+    return form, window, batch
+
+
+def _tried(session: Any, source: Path, form: InputFormat, window: int, batch: int | None) -> tuple[Outputs, int | None]:
+    """Return what a graph gives for varied windows, and the number of windows that each of its calls takes."""
+    windows = varied_windows(VARIED, window)
+    try:
+        return run_graph(session, windows, form, batch), batch
+    except Exception as error:  # onnxruntime's errors have no common type of their own
+        try:
+            return run_graph(session, windows, form, 1), 1
+        except Exception:
+            raise ModelError(
+                f"{source}: does not run on windows of {window} px, {form.dtype} {form.layout}; give another `window` "
+                f"or `layout`: {reason_of(error)}"
+            ) from error
+
+
+def _output_of(session: Any, source: Path, outputs: Outputs, told: Told) -> tuple[str, Layout, tuple[str, ...]]:
+    """Return the output to use, the order of its axes, and the names of all classes."""
+    names = [output.name for output in session.get_outputs()]
+    if told.output is not None and told.output not in names:
+        raise ModelError(f"{source}: has no output {told.output!r}; its outputs are {', '.join(names)}")
+    count, found = len(told.classes), {}
+    for name, raw in outputs.items():
+        if told.output in (None, name) and (layout := _layout_by_channels(raw, count)) is not None:
+            found[name] = layout
+    if any(layout != "NC" for layout in found.values()):
+        found = {name: layout for name, layout in found.items() if layout != "NC"}  # features beside a map
+    if len(found) > 1:
+        raise ModelError(f"{source}: several outputs could be its classes: {', '.join(found)}; name one with `output`")
+    if not found:
+        there = ", ".join(f"{name} {described(str(raw.dtype), ['n', *raw.shape[1:]])}" for name, raw in outputs.items())
+        raise ModelError(
+            f"{source}: gives {there or 'nothing per window'}; `classes` names {count}, and one channel for each is "
+            "needed, in two axes of cells or as one vector"
+        )
+    name, layout = next(iter(found.items()))
+    return name, layout, told.classes if count > 1 else (f"not {told.classes[0]}", told.classes[0])
+
+
+def _layout_by_channels(raw: NDArray[Any], classes: int) -> Layout | None:
+    """Return the order of the axes of an output for varied windows, or None where it cannot be classes.
+
+    Channels are as many as classes, one less for sigmoids beside a background, or one for two classes.
+    """
+    counts = {classes, classes - 1} if classes > 2 else {1, classes}
+    if are_class_numbers(raw):
+        counts = {1}
+    shape = raw.shape[1:]
+    if len(shape) == 3 and shape[0] in counts and shape[1] == shape[2]:
+        return "NCHW"
+    if len(shape) == 3 and shape[2] in counts and shape[0] == shape[1]:
+        return "NHWC"
+    if len(shape) == 2 and 1 in counts and shape[0] == shape[1]:
+        return "NHW"
+    if len(shape) < 2 and int(np.prod(shape)) in counts:
+        return "NC"
+    return None
+
+
+def _geometry(source: Path, respond: Any, window: int, layout: Layout, told: Told) -> tuple[int, int]:
+    """Return output stride and margin: those that were told, else measured."""
+    cells = respond(varied_windows(1, window)).shape[2]
+    if layout == "NC" or cells == 1:
+        step = told.step or window
+        if step > window or (window - step) % 2:
+            raise ModelError(f"{source}: `step` is {step}; give one of {window} px or less, less by an even number")
+        return step, (window - step) // 2
+    if told.step is not None:
+        raise ModelError(f"{source}: gives {cells} x {cells} cells for a window; `step` is for one vector per window")
+    if told.output_stride is not None:
+        margin = told.margin if told.margin is not None else (window - cells * told.output_stride) // 2
+        return told.output_stride, margin
+    try:
+        return find_geometry(respond, window)
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from error

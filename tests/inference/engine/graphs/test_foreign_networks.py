@@ -1,0 +1,239 @@
+"""Networks as others export them: each gives the mask that PyTorch gives on the same windows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synthetic import class_map, tissue_like, write_slide
+from wsi_segment.inference.engine.graphs.import_model import Imported, Told, import_model
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.model.card import Model, find_model
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+from torch import nn  # noqa: E402
+
+from wsi_segment.export.whole import save_whole  # noqa: E402
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HEIGHT, WIDTH = 200, 330
+
+
+class Segmenter(nn.Module):
+    """A small encoder and decoder whose classes are about as frequent as one another on ``tissue_like``."""
+
+    def __init__(self, channels: int, padding: int = 1) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.first = nn.Conv2d(3, 8, 3, padding=padding)
+        self.down = nn.Conv2d(8, 16, 2, stride=2)
+        self.deep = nn.Conv2d(16, 16, 3, padding=padding)
+        self.up = nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.head = nn.Conv2d(8, channels, 1)
+        self.eval()
+        with torch.no_grad():
+            scores = self(as_input(tissue_like(256, 256)[None]))
+            self.head.bias -= scores.mean(dim=(0, 2, 3))
+            self.head.weight *= 3
+            self.head.bias *= 3
+
+    def forward(self, x: Any) -> Any:
+        x = torch.relu(self.first(x))
+        x = torch.relu(self.deep(torch.relu(self.down(x))))
+        return self.head(torch.relu(self.up(x)))
+
+
+class Then(nn.Module):
+    """A network, and what is done to its output."""
+
+    def __init__(self, network: nn.Module, after: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.network, self.after = network, after
+
+    def forward(self, x: Any) -> Any:
+        return self.after(self.network(x))
+
+
+class ChannelsLast(nn.Module):
+    """NHWC in and out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        return self.network(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Bytes(nn.Module):
+    """uint8 pixels in, normalised inside."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        return self.network((x.float() / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
+
+
+def as_input(windows: np.ndarray) -> Any:
+    """Normalised NCHW float32, written independently of the engine."""
+    x = torch.from_numpy(windows.copy()).permute(0, 3, 1, 2).float() / 255
+    return (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network as it is exported, and the class numbers (B, h, w) from 0 that it means."""
+
+    exported: Callable[[], nn.Module]
+    means: Callable[[Any], Any]
+    """Of normalised NCHW windows."""
+    activation: str
+    classes: tuple[str, ...] = ("glass", "stroma", "gland")
+    window: int = 128
+    margin: int = 0
+    layout: str = "NCHW"
+    dtype: Any = torch.float32
+    example: tuple[int, ...] = (1, 3, 128, 128)
+    dynamic: dict[int, str] = field(default_factory=lambda: {0: "batch"})
+    dynamo: bool = False
+    told: dict[str, Any] = field(default_factory=dict)
+    least: float = 0.999
+
+
+def one() -> nn.Module:
+    return Segmenter(1)
+
+
+def three() -> nn.Module:
+    return Segmenter(3)
+
+
+def largest(x: Any) -> Any:
+    return three()(x).argmax(dim=1)
+
+
+def above(x: Any) -> Any:
+    return (one()(x)[:, 0] > 0).long()
+
+
+BINARY = ("rest", "gland")
+KINDS = {
+    "plain": Kind(three, largest, "logits"),
+    "one-channel": Kind(one, above, "logits", BINARY),
+    "sigmoid": Kind(lambda: Then(one(), torch.sigmoid), above, "sigmoid", BINARY),
+    "sigmoid-one-name": Kind(lambda: Then(one(), torch.sigmoid), above, "sigmoid", ("gland",)),
+    "sigmoid-without-channels": Kind(lambda: Then(one(), lambda y: y[:, 0].sigmoid()), above, "sigmoid", BINARY),
+    "softmax": Kind(lambda: Then(three(), lambda y: y.softmax(dim=1)), largest, "softmax"),
+    "log-softmax": Kind(lambda: Then(three(), lambda y: y.log_softmax(dim=1)), largest, "logits"),
+    "sigmoids": Kind(lambda: Then(three(), torch.sigmoid), largest, "sigmoid"),
+    "sigmoids-and-rest": Kind(
+        lambda: Then(three(), torch.sigmoid),
+        lambda x: torch.cat([torch.zeros(len(x), 1, 128, 128), three()(x)], dim=1).argmax(dim=1),
+        "sigmoid",
+        ("rest", "a", "b", "c"),
+    ),
+    "valid": Kind(lambda: Segmenter(3, 0), lambda x: Segmenter(3, 0)(x).argmax(dim=1), "logits", margin=3),
+    "valid-256": Kind(
+        lambda: Segmenter(3, 0),
+        lambda x: Segmenter(3, 0)(x).argmax(dim=1),
+        "logits",
+        window=256,
+        margin=3,
+        example=(1, 3, 256, 256),
+    ),
+    "nhwc": Kind(lambda: ChannelsLast(three()), largest, "logits", layout="NHWC", example=(1, 128, 128, 3)),
+    "fp16": Kind(lambda: three().half(), largest, "logits", dtype=torch.float16, least=0.998),
+    "uint8": Kind(lambda: Bytes(three()), largest, "logits", dtype=torch.uint8),
+    "batch-1": Kind(three, largest, "logits", dynamic={}),
+    "batch-4": Kind(three, largest, "logits", dynamic={}, example=(4, 3, 128, 128)),
+    "batch-7": Kind(three, largest, "logits", dynamic={}, example=(7, 3, 128, 128)),
+    "two-outputs": Kind(lambda: Then(three(), lambda y: (y * -1, y)), largest, "logits", told={"output": "out1"}),
+    "features-beside": Kind(
+        lambda: Then(three(), lambda y: (y.mean(dim=(2, 3)), y, y.repeat(1, 2, 1, 1))), largest, "logits"
+    ),
+    "argmax": Kind(lambda: Then(three(), lambda y: y.argmax(dim=1)), largest, "argmax"),
+    "argmax-kept": Kind(lambda: Then(three(), lambda y: y.argmax(dim=1, keepdim=True)), largest, "argmax"),
+    "argmax-as-float": Kind(lambda: Then(three(), lambda y: y.argmax(dim=1).float()), largest, "argmax"),
+    "threshold": Kind(lambda: Then(one(), lambda y: y[:, 0] > 0), above, "argmax", BINARY),
+    "dynamic-sides": Kind(
+        three, largest, "logits", dynamic={0: "batch", 2: "height", 3: "width"}, told={"window": 192}, window=192
+    ),
+    "dynamic-sides-default": Kind(three, largest, "logits", dynamic={0: "batch", 2: "height", 3: "width"}, window=256),
+    "dynamo": Kind(three, largest, "logits", dynamic={}, dynamo=True),
+    "stride-4": Kind(
+        lambda: Then(three(), lambda y: nn.functional.avg_pool2d(y, 4)),
+        lambda x: nn.functional.avg_pool2d(three()(x), 4).argmax(dim=1).repeat_interleave(4, 1).repeat_interleave(4, 2),
+        "logits",
+    ),
+}
+"""The eleven kinds that are met most, and neighbours of each."""
+
+
+def export(kind: Kind, path: Path) -> None:
+    """Export as others do, with the older exporter unless the kind says otherwise."""
+    network = kind.exported().eval()
+    count = len(network(torch.zeros(kind.example).to(kind.dtype))) if kind.told.get("output") else 1
+    names = [f"out{index}" for index in range(count)] if count == 2 else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates the exporter that most files were made with
+        torch.onnx.export(
+            network,
+            (torch.zeros(kind.example).to(kind.dtype),),
+            str(path),
+            dynamo=kind.dynamo,
+            input_names=["pixels"],
+            output_names=names,
+            dynamic_axes=None if kind.dynamo or not kind.dynamic else {"pixels": kind.dynamic},
+        )
+
+
+def truth(pixels: np.ndarray, kind: Kind) -> np.ndarray:
+    """Class ids from 1, from PyTorch in float32 on windows side by side."""
+    core = kind.window - 2 * kind.margin
+    rows, columns = -(-HEIGHT // core), -(-WIDTH // core)
+    white = np.full((rows * core + 2 * kind.margin, columns * core + 2 * kind.margin, 3), 255, np.uint8)
+    white[kind.margin : kind.margin + HEIGHT, kind.margin : kind.margin + WIDTH] = pixels
+    ids = np.zeros((rows * core, columns * core), np.uint8)
+    with torch.inference_mode():
+        for y in range(0, rows * core, core):
+            for x in range(0, columns * core, core):
+                window = white[None, y : y + kind.window, x : x + kind.window]
+                ids[y : y + core, x : x + core] = kind.means(as_input(window))[0].numpy() + 1
+    return ids[:HEIGHT, :WIDTH]
+
+
+def imported(kind: Kind, folder: Path) -> Imported:
+    path = folder / "foreign.onnx"
+    export(kind, path)
+    if kind.dynamo:
+        save_whole(path, folder / "whole.onnx")
+        path = folder / "whole.onnx"
+    normalised: dict[str, Any] = {} if kind.dtype == torch.uint8 else {"mean": MEAN, "std": STD}
+    told = Told("foreign", "1", kind.classes, 1.0, "made", **normalised, **kind.told)
+    return import_model(path, folder / "model", told)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_foreign_network_gives_the_mask_of_pytorch(name: str, tmp_path: Path) -> None:
+    kind, pixels = KINDS[name], tissue_like(HEIGHT, WIDTH)
+    made = imported(kind, tmp_path)
+    assert (made.card.window, made.card.margin) == (kind.window, kind.margin)
+    assert (made.card.activation, made.card.input.layout) == (kind.activation, kind.layout)
+    assert find_model(made.folder).card == made.card
+    slide = write_slide(tmp_path / "slide.tiff", pixels)
+    options = SegmentOptions(overlap=0, tissue="none", workers=1, batch_size=5)
+    segment(slide, Model(made.folder, made.card), tmp_path / "m.zarr", options)
+    found, expected = class_map(tmp_path / "m.zarr"), truth(pixels, kind)
+    shares = np.bincount(expected.ravel(), minlength=len(made.card.classes) + 1)[1:] / expected.size
+    assert np.sort(shares)[-2] > 0.02, shares  # a mask of one class would prove nothing
+    assert (found == expected).mean() >= kind.least
