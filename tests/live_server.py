@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class FileEvent:
     """What a process of a server did to a file, as ``spy/sitecustomize.py`` notes it."""
 
     time: float
@@ -75,10 +75,10 @@ class Served:
         """All that it wrote."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
-    def noted(self) -> list[Noted]:
+    def noted(self) -> list[FileEvent]:
         """What its processes opened and renamed."""
         with (self.folder / "noted").open(encoding="utf-8") as file:
-            return [Noted(*json.loads(line)) for line in file]
+            return [FileEvent(*json.loads(line)) for line in file]
 
     def start(self, wait: bool = True) -> None:
         """Start it, and wait until it answers."""

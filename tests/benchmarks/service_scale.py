@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from live_server import Served, fresh_database, postgresql, postgresql_programs, write_slides
 from wsi_segment.service.jobs.database import Database
-from wsi_segment.service.jobs.job_table import Jobs, Wanted
+from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
 
 ROWS = 10_000
@@ -41,7 +41,7 @@ def fill(database: Database, jobs: int) -> str:
     """Put jobs into the table, some of which have ended; the id of the last batch."""
     table, batch = Jobs(database), ""
     for _ in range(jobs // 5000):
-        accepted = table.accept([Wanted("0" * 24, {"model": "channels"})] * 5000, "filler").batch
+        accepted = table.accept([NewJob("0" * 24, {"model": "channels"})] * 5000, "filler").batch
         assert accepted is not None
         batch = accepted.id
     queue = Queue(database, "elsewhere/1/a")

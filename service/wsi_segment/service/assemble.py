@@ -1,4 +1,4 @@
-"""The parts of a service, made from its settings."""
+"""The parts of a service, assembled from its settings."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 
 def make_service(settings: Settings, database: Database, roots: Sequence[Root], supervisor: Supervisor) -> Service:
-    """All parts together.
+    """Assemble a service.
 
     Args:
         settings: With an absolute data folder.
-        database: Brought up to date.
-        roots: Where slides are.
-        supervisor: Of the workers.
+        database: With tables of this version.
+        roots: Folders and addresses of slides.
+        supervisor: Supervisor of the workers.
 
     Raises:
         InputError: a setting cannot be used.
@@ -65,9 +65,9 @@ def make_service(settings: Settings, database: Database, roots: Sequence[Root], 
 
 
 def _adopt(folder: Path, jobs: Jobs) -> None:
-    """Have the finished masks of a folder among the jobs."""
+    """List the finished masks of a folder among the jobs."""
     if not folder.is_dir():
-        raise InputError(f"--results {folder}: no such folder")
+        raise InputError(f"`results` {folder}: no such folder")
     for store in sorted(folder.resolve().glob("*.zarr")):
         try:
             provenance: Any = zarr.open_group(store, mode="r").attrs[ATTRIBUTE]

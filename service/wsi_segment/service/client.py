@@ -1,4 +1,4 @@
-"""A client of the service for Python programs: post slides, wait, fetch masks.
+"""A client of the service for Python programs: posts slides, waits, and fetches masks.
 
 with Client("http://127.0.0.1:8000") as client:
     job = client.submit("slides/a.svs")
@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 import httpx
 
 from wsi_segment.errors import InputError, RunError
+from wsi_segment.files import replacing
 from wsi_segment.service.slide_manifest import read_manifest
 
 ENDED = ("successful", "failed", "dismissed")
@@ -51,7 +52,7 @@ def read_outlines(path: Path) -> dict[str, Any]:
 
 
 class Client:
-    """A connection to one server, and a context that closes it; a request that finds no connection is repeated."""
+    """A connection to one server, as a context manager; a request that finds no connection is repeated."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -65,18 +66,18 @@ class Client:
         self._http.close()
 
     def find_slide(self, path_or_id: str) -> dict[str, Any]:
-        """The slide of an id, or of a path as the server sees it (``ROOT/below.svs``, or the whole path there)."""
+        """Find a slide by its id, or by its path at the server: ``ROOT/below.svs``, or the whole path."""
         if len(path_or_id) == 24 and set(path_or_id) <= set("0123456789abcdef"):
             return self._call("GET", f"/v1/slides/{path_or_id}")
         found: dict[str, Any] = self._call("GET", "/v1/slides", params={"path": path_or_id})["slides"][0]
         return found
 
     def submit(self, slide: str, **choices: Any) -> dict[str, Any]:
-        """Post a job; the job. Safe to be repeated by itself: no second job comes of it.
+        """Post a job and return it. The request is repeated safely: never does a second job come of it.
 
         Args:
             slide: Id or path, see :meth:`find_slide`.
-            choices: Further members of the request, such as ``model``, ``mpp``, ``region``.
+            choices: Further fields of the request, such as ``model``, ``mpp``, ``region``.
         """
         body = {"slide": self.find_slide(slide)["id"]} | choices
         return self._call("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
@@ -113,15 +114,15 @@ class Client:
         return True
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """A job."""
+        """Return a job."""
         return self._call("GET", f"/v1/jobs/{job_id}")
 
     def batch(self, batch_id: str) -> dict[str, Any]:
-        """A batch."""
+        """Return a batch."""
         return self._call("GET", f"/v1/batches/{batch_id}")
 
     def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """All jobs, the newest first; ``status`` and ``batch`` filter."""
+        """Iterate over all jobs, the newest first; ``status`` and ``batch`` filter."""
         token = ""
         while True:
             page = self._call("GET", "/v1/jobs", params={**filters, "page_size": 200, "page_token": token})
@@ -131,18 +132,18 @@ class Client:
                 return
 
     def cancel(self, job_id: str) -> dict[str, Any]:
-        """Ask for a job's end; the job."""
+        """Cancel a job and return it."""
         return self._call("DELETE", f"/v1/jobs/{job_id}")
 
     def retry(self, job_id: str) -> dict[str, Any]:
-        """Try a failed or dismissed job again; the job."""
+        """Try a failed or dismissed job again and return it."""
         return self._call("POST", f"/v1/jobs/{job_id}/retry")
 
     def look(self, name: str, action: Literal["cancel", "retry"] | None = None) -> dict[str, Any]:
-        """The job or batch of an id, after something was asked of it.
+        """Return the job or batch with an id, after an action on it.
 
         Raises:
-            InputError: there is neither.
+            InputError: neither has that id.
         """
         kinds: tuple[str, ...] = ("jobs", "batches")
         for kind in kinds:
@@ -157,7 +158,7 @@ class Client:
         raise AssertionError
 
     def events(self, kind: str, name: str, after: int = 0) -> Iterator[dict[str, Any]]:
-        """What happens to one of the ``jobs`` or ``batches`` until it ends; a lost connection is taken up again."""
+        """Iterate over the events of one of the ``jobs`` or ``batches`` until it ends; reconnect if needed."""
         failures = 0
         while True:
             try:
@@ -175,64 +176,62 @@ class Client:
             time.sleep(_PAUSE)  # the server ended the stream, as it does when it stops
 
     def wait(self, job_id: str, report: Callable[[dict[str, Any]], None] = lambda event: None) -> dict[str, Any]:
-        """Wait until a job ends; the job.
+        """Wait until a job ends, and return it.
 
         Args:
-            job_id: Of the job.
-            report: Told of each event.
+            job_id: Id of the job.
+            report: Called with each event.
         """
         for event in self.events("jobs", job_id):
             report(event)
         return self.job(job_id)
 
     def fetch(self, job_id: str, out: Path) -> int:
-        """Copy a job's mask into a folder that does not exist yet; the number of files.
+        """Copy a job's mask into a folder that does not exist yet; return the number of files.
 
         Raises:
             InputError: the folder exists, or the job has no results.
         """
         if out.exists():
-            raise InputError(f"{out}: exists already; choose another name")
+            raise InputError(f"{out}: already exists; choose another name")
         names = self._call("GET", f"/v1/jobs/{job_id}/results/files.json")["files"]
-        beside = out.with_name(f"{out.name}.{job_id}.partial")  # of another job, nothing is taken over
+        partial = out.with_name(f"{out.name}.{job_id}.partial")  # files of another job must not be taken over
         for entry in names:
-            target = beside.joinpath(*self._parts(entry["path"]))
+            target = partial.joinpath(*self._parts(entry["path"]))
             if target.exists() and target.stat().st_size == entry["size"]:
                 continue  # fetched before it was cut off
             target.parent.mkdir(parents=True, exist_ok=True)
             self.download(f"/v1/jobs/{job_id}/results/zarr/{entry['path']}", target)
-        beside.rename(out)
+        partial.rename(out)
         return len(names)
 
     def _parts(self, path: str) -> list[str]:
-        """The names in a path that the server gave, none of which leads out of a folder."""
+        """Split a path that the server gave into names; refuse one that leads out of the folder."""
         parts = path.split("/")
         if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
             raise RunError(f"{self._url}: names a file {path!r} outside of the mask; is it a wsi-segment server?")
         return parts
 
     def download(self, path: str, target: Path) -> None:
-        """Write the answer of a GET to a file."""
-        held = target.with_name(f"{target.name}.download")
+        """Write the answer of a GET to a file, which appears when it is complete."""
         with self._http.stream("GET", path) as answer:
             self._check(answer)
-            with held.open("wb") as file:
+            with replacing(target) as file:
                 for piece in answer.iter_bytes():
                     file.write(piece)
-        held.replace(target)
 
     def _stream(self, path: str, after: int) -> Iterator[tuple[int, dict[str, Any]]]:
         headers = {"Last-Event-ID": str(after)} if after else {}
         with self._http.stream("GET", path, headers=headers) as answer:
             self._check(answer)
-            held: dict[str, str] = {}
+            event: dict[str, str] = {}
             for line in answer.iter_lines():
                 name, separator, value = line.partition(": ")
                 if separator and name:
-                    held[name] = value
-                elif not line and "data" in held:
-                    yield int(held["id"]), json.loads(held["data"])
-                    held = {}
+                    event[name] = value
+                elif not line and "data" in event:
+                    yield int(event["id"]), json.loads(event["data"])
+                    event = {}
 
     def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         for attempt in range(_TRIES):
@@ -244,7 +243,7 @@ class Client:
                         f"{self._url}: no server answers ({error}); is wsi-segment serve running?"
                     ) from error
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-                raise InputError(f"--server {self._url}: not an address such as http://127.0.0.1:8000") from error
+                raise InputError(f"`server` {self._url}: not an address such as http://127.0.0.1:8000") from error
             except httpx.TransportError as error:
                 if attempt + 1 == _TRIES:
                     raise RunError(f"{self._url}: the connection was lost ({error})") from error

@@ -1,4 +1,4 @@
-"""Logs on standard error: a line an entry, with the ids of the request and the job; as text or as JSON."""
+"""Logs on standard error: one line per entry, with the ids of request and job; as text or as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the request that is being handled."""
+"""Id of the request that is being handled."""
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -21,7 +21,7 @@ class _Formatter(logging.Formatter):
         self.form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever the message holds."""
+        """Format an entry as one line, whatever the message holds."""
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -37,7 +37,7 @@ class _Formatter(logging.Formatter):
             return json.dumps(entry)
         ids = "".join(f" {name}={entry[name]}" for name in ("request", "job") if name in entry)
         text = f"{entry['time']} {entry['level']:<7} {entry['message']}{ids}".translate(_CONTROL)
-        if "exception" in entry:  # set in, so that no line of it can be taken for an entry
+        if "exception" in entry:  # indented, so that no line of it can be taken for an entry
             text += "".join(f"\n    {line.translate(_CONTROL)}" for line in entry["exception"].splitlines())
         return text
 
@@ -52,6 +52,6 @@ def set_up_logs(form: str) -> None:
 
 
 def form_in_use() -> str:
-    """The form of this process's log, for its children."""
+    """Return the format of this process's log, for its children."""
     formatters = [handler.formatter for handler in logging.getLogger().handlers]
     return next((one.form for one in formatters if isinstance(one, _Formatter)), "text")

@@ -1,4 +1,4 @@
-"""Messages for clients, without paths and names of files: they can be names of patients."""
+"""Messages for clients, without paths and names of files, which can be names of patients."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _SLIDE, _FILE = "the slide", "a file of the server's"
 
 
 def without_paths(message: str, folders: Iterable[Path], slide: Path | None = None) -> str:
-    """A message in which no path under a folder is left, and no name of the slide.
+    """Remove the paths under some folders, and the name of the slide, from a message.
 
     Args:
         message: Of an error.
-        folders: Whatever begins like one of them is left out, up to a colon, a quote or a bracket.
-        slide: Where the slide is, if that is known.
+        folders: What starts like one of them is removed, up to a colon, a quote or a bracket.
+        slide: Location of the slide, if known.
     """
     if slide is not None:
         for known in (str(slide), slide.name):

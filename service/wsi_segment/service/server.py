@@ -1,6 +1,6 @@
 """A server from its settings, run until a signal comes.
 
-Workers are started before the rest is loaded: they take as long for it as the server does, and work goes on the sooner.
+Workers start before the rest is loaded: they take as long to load as the server does, so that work resumes sooner.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from wsi_segment.service.workers.supervisor import Supervisor
 from wsi_segment.service.workers.worker import WorkerConfig
 
 _LEAST_MEMORY = 1 << 30
-"""What a worker needs to run at all."""
+"""Bytes that a worker needs to run at all."""
 
 log = logging.getLogger(__name__)
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; workers give their jobs back then.
+    """Serve until SIGTERM or Ctrl-C, when workers give their jobs back.
 
     Raises:
         InputError: a setting cannot be used.
@@ -61,11 +61,11 @@ def run_server(settings: Settings) -> None:
 
 
 def worker_config(settings: Settings) -> WorkerConfig:
-    """What workers are told: cores and memory are divided among them."""
+    """Return the configuration of each worker: cores and memory are divided among them."""
     workers = max(1, settings.workers)
     memory = settings.worker_memory or max(_LEAST_MEMORY, default_limit() // workers)
     if memory < _LEAST_MEMORY:
-        raise InputError(f"--worker-memory {memory >> 20} MiB is too little; a worker needs {_LEAST_MEMORY >> 20} MiB")
+        raise InputError(f"`worker_memory` {memory >> 20} MiB is too little; a worker needs {_LEAST_MEMORY >> 20} MiB")
     cores = (
         len(psutil.Process().cpu_affinity() or [1]) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
     )
@@ -92,7 +92,7 @@ def _refuse_taken_port(settings: Settings) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(
-            f"--port {settings.port}: cannot listen on {settings.host} ({reason}); choose another"
+            f"`port` {settings.port}: cannot listen on {settings.host} ({reason}); choose another"
         ) from error
 
 

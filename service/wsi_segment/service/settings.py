@@ -14,11 +14,11 @@ from wsi_segment.errors import InputError
 
 PREFIX = "WSI_SEGMENT_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Hosts that only programs of the same machine reach."""
+"""Hosts that only programs on the same machine can reach."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs of the same machine reach an address."""
+    """Return whether only programs on the same machine can reach an address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -26,7 +26,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _listed(value: Any) -> Any:
-    """A list, or a text with commas, as environment variables have it."""
+    """Split a text with commas, as environment variables have it; return a list as it is."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -34,37 +34,41 @@ Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
-    """Every choice of a server; ``docs/service.md`` says the same for users."""
+    """Every setting of a server; ``docs/service.md`` describes them for users."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    root: Texts = Field((), description="folder of slides, as PATH or NAME=PATH, or an address that is allowed; repeat")
+    root: Texts = Field((), description="folder of slides, as PATH or NAME=PATH, or the start of addresses; repeatable")
     data: Path = Field(Path("wsi-data"), description="folder for the database, results and uploads")
-    results: Texts = Field((), description="folder of finished masks to be served too; repeat")
-    models: Path | None = Field(None, description="folder of model folders, beside the bundled models")
-    database: str | None = Field(None, description="URL of a PostgreSQL database; SQLite in the data folder without")
+    results: Texts = Field((), description="folder of finished masks to serve too; repeatable")
+    models: Path | None = Field(None, description="folder of model folders, in addition to the bundled models")
+    database: str | None = Field(None, description="URL of a PostgreSQL database; default: SQLite in data")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    workers: int = Field(1, ge=0, le=256, description="worker processes, a job each")
-    worker_threads: int = Field(0, ge=0, description="threads a worker; 0 divides the cores among the workers")
+    workers: int = Field(1, ge=0, le=256, description="worker processes, one job each")
+    worker_threads: int = Field(0, ge=0, description="threads per worker; 0 divides the cores among the workers")
     worker_memory: ByteSize | None = Field(
-        None, description="cap of a worker's memory, such as 4GiB; else by what is free"
+        None, description="memory limit per worker, such as 4GiB; without it, by what is free"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
-    allowed_host: Texts = Field((), description="host name that clients may use, beside those of this machine; repeat")
-    allowed_origin: Texts = Field((), description="origin of web pages that may call, such as https://lab.org; repeat")
+    allowed_host: Texts = Field(
+        (), description="host name that clients may use, in addition to this machine's; repeatable"
+    )
+    allowed_origin: Texts = Field(
+        (), description="origin of web pages that may call, such as https://lab.org; repeatable"
+    )
     trusted_proxy: Texts = Field(
-        (), description="address of a reverse proxy whose X-Forwarded-For and -Proto count; repeat"
+        (), description="address of a reverse proxy whose X-Forwarded-For and -Proto count; repeatable"
     )
     max_body: ByteSize = Field(ByteSize(16 << 20), description="largest request body")
     upload_limit: ByteSize = Field(ByteSize(0), description="largest slide that may be uploaded; 0 refuses uploads")
-    keep_days: float | None = Field(None, gt=0, description="days after which results are removed; for ever without")
-    min_free: ByteSize = Field(ByteSize(1 << 30), description="free disk space below which no job is begun")
-    log: Literal["text", "json"] = Field("text", description="form of the log on standard error")
+    keep_days: float | None = Field(None, gt=0, description="days after which results are removed; without it, never")
+    min_free: ByteSize = Field(ByteSize(1 << 30), description="free disk space below which no job is started")
+    log: Literal["text", "json"] = Field("text", description="format of the log on standard error")
 
     @property
     def door(self) -> str | None:
-        """The setting by which people elsewhere reach the server, as it is written; None where nobody does."""
+        """The setting that lets other machines reach the server, as a flag; None where they cannot."""
         if not is_loopback(self.host):
             return f"--host {self.host}"
         for flag, values in (("--allowed-host", self.allowed_host), ("--trusted-proxy", self.trusted_proxy)):
@@ -81,15 +85,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags before the environment; the file comes in below them, see :func:`load_settings`."""
+        """Put flags before the environment; the file comes in below them, see :func:`load_settings`."""
         return init_settings, env_settings
 
 
 def load_settings(flags: dict[str, Any], config: Path | None) -> Settings:
-    """The settings from flags, environment and file.
+    """Read the settings from flags, environment and file.
 
     Args:
-        flags: Those that were given.
+        flags: The ones that were given, by field.
         config: A TOML file whose keys are the fields, or None.
 
     Raises:
@@ -98,16 +102,15 @@ def load_settings(flags: dict[str, Any], config: Path | None) -> Settings:
     try:
         from_file = tomllib.loads(config.read_text(encoding="utf-8")) if config is not None else {}
     except OSError as error:
-        raise InputError(f"--config {config}: cannot be read: {error.strerror}") from error
+        raise InputError(f"`config` {config}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"--config {config}: not TOML: {error}") from error
+        raise InputError(f"`config` {config}: not TOML: {error}") from error
     unknown = sorted(from_file.keys() - Settings.model_fields.keys())
     if unknown:
-        raise InputError(f"--config {config}: unknown key {unknown[0]!r}; keys are: {', '.join(Settings.model_fields)}")
+        raise InputError(f"`config` {config}: unknown key {unknown[0]!r}; keys are: {', '.join(Settings.model_fields)}")
     try:
         from_environment = Settings(**flags).model_dump(exclude_unset=True)
         return Settings(**from_file | from_environment)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise InputError(f"--{name.replace('_', '-')} {first.get('input')}: {first['msg']}") from error
+        raise InputError(f"`{first['loc'][0]} {first['input']}`: {first['msg']}") from error

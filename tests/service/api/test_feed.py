@@ -11,7 +11,7 @@ from wsi_segment.service.api import feed as feed_module
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import last_number
-from wsi_segment.service.jobs.job_table import Jobs, Wanted
+from wsi_segment.service.jobs.job_table import Jobs, NewJob
 
 
 def test_a_database_that_is_away_at_the_start_costs_listeners_no_event(
@@ -32,7 +32,7 @@ def test_a_database_that_is_away_at_the_start_costs_listeners_no_event(
     async def listen() -> list[str]:
         feed = Feed(database)
         running = asyncio.create_task(feed.run())
-        job = Jobs(database).accept([Wanted("0" * 24, {})]).jobs[0]
+        job = Jobs(database).accept([NewJob("0" * 24, {})]).jobs[0]
         kinds: list[str] = []
         with feed.listening(job=job.id) as listener:
             async for event in feed.follow(listener, 0):

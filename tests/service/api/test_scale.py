@@ -14,7 +14,7 @@ import httpx
 from live_server import Served, write_slides
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import read_events
-from wsi_segment.service.jobs.job_table import Jobs, Wanted
+from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
 
 LISTENERS, JOBS, ROWS = 100, 20, 10_000
@@ -60,7 +60,7 @@ def test_a_hundred_listeners_that_hang_up_and_come_again_miss_nothing(tmp_path: 
     folder = write_slides(tmp_path / "served")
     with Served(folder, "--workers", 0) as served:
         database = Database(served.data)
-        batch = Jobs(database).accept([Wanted("0" * 24, {})] * JOBS, "many").batch
+        batch = Jobs(database).accept([NewJob("0" * 24, {})] * JOBS, "many").batch
         assert batch is not None
 
         def work() -> None:

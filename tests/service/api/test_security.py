@@ -29,7 +29,7 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import MODEL_FILE, sha256_of
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.jobs.database import Database
-from wsi_segment.service.jobs.job_table import Jobs, Wanted
+from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.keys import Keys
 from wsi_segment.service.jobs.queue import Queue
 from wsi_segment.service.jobs.tables import keys as key_table
@@ -142,7 +142,7 @@ def test_a_slide_that_was_moved_while_its_job_waited_is_not_named(catalogue: Cat
     catalogue.remember([slide])
     database = catalogue._database
     jobs, queue = Jobs(database), Queue(database, "me")
-    jobs.accept([Wanted(slide.id, {})])
+    jobs.accept([NewJob(slide.id, {})])
     slide.location.rename(tmp_path / "elsewhere.tiff")
     claimed = queue.claim()
     assert claimed is not None

@@ -21,14 +21,14 @@ from wsi_segment.service.jobs import queue as queue_module
 from wsi_segment.service.jobs.database import SQLITE_FILE, Database
 from wsi_segment.service.jobs.events import read_events
 from wsi_segment.service.jobs.housekeeping import Housekeeping
-from wsi_segment.service.jobs.job_table import Job, Jobs, Wanted
+from wsi_segment.service.jobs.job_table import Job, Jobs, NewJob
 from wsi_segment.service.jobs.queue import LostJobError, Queue, free_dead_owners, free_owners, owner_name
 from wsi_segment.service.jobs.tables import VERSION, events, metadata
 from wsi_segment.service.jobs.tables import jobs as table
 
 
-def wanted(count: int, priority: int = 0) -> list[Wanted]:
-    return [Wanted("0" * 24, {"index": index}, priority) for index in range(count)]
+def wanted(count: int, priority: int = 0) -> list[NewJob]:
+    return [NewJob("0" * 24, {"index": index}, priority) for index in range(count)]
 
 
 def accept(database: Database, count: int = 1, priority: int = 0, batch: str | None = None) -> list[str]:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from hostile_slides import LEADING_AWAY, TAGS, with_tag, write_hostile, write_ndtiff
-from live_server import ROOT, Noted, Served, write_slides
+from live_server import ROOT, FileEvent, Served, write_slides
 from synthetic import tissue_like, write_slide
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.slides.open import open_slide
@@ -71,7 +71,7 @@ class Watched:
                     self.largest_other = max(self.largest_other, size)
 
 
-def opened_elsewhere(noted: list[Noted], folder: Path) -> set[str]:
+def opened_elsewhere(noted: list[FileEvent], folder: Path) -> set[str]:
     """Files that are neither the server's nor the system's."""
     allowed = (*(str(folder / name) for name in ("slides", "models", "data")), *SYSTEM)
     paths = {os.path.normpath(one.path) for one in noted if Path(one.path).is_absolute()}

@@ -17,7 +17,7 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
 from wsi_segment.service.jobs.database import Database
-from wsi_segment.service.jobs.job_table import Job, Jobs, Wanted
+from wsi_segment.service.jobs.job_table import Job, Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
 from wsi_segment.service.workers import job_runner as work_module
 from wsi_segment.service.workers.job_runner import JobRunner
@@ -44,7 +44,7 @@ class Bench:
 
     def post(self) -> str:
         """Accept a job; its id."""
-        return self.jobs.accept([Wanted(self.slide.id, {"model": "channels"})]).jobs[0].id
+        return self.jobs.accept([NewJob(self.slide.id, {"model": "channels"})]).jobs[0].id
 
     def do(self) -> Job:
         """Do the next job; how it is then."""

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from live_server import Noted, Served, fresh_database, job_body, write_slides
+from live_server import FileEvent, Served, fresh_database, job_body, write_slides
 from synthetic import files_of
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
@@ -117,7 +117,7 @@ def wait_for_all(running: Served, table: Jobs, jobs: set[str]) -> int:
     raise AssertionError({one: states[one].status for one in jobs if states[one].status != "successful"})
 
 
-def times_computed(noted: list[Noted], job: Job) -> Counter[str]:
+def times_computed(noted: list[FileEvent], job: Job) -> Counter[str]:
     """How often each region of a job was written at full size."""
     mine = [one.path for one in noted if one.kind == "rename" and f"/{job.id}/" in one.path]
     return Counter(path for path in mine if "/labels/segmentation/0/c/" in path)

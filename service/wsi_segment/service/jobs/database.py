@@ -1,4 +1,4 @@
-"""The database: SQLite in the data folder, or PostgreSQL by URL; brought up to date when it is opened."""
+"""The database: SQLite in the data folder, or PostgreSQL by URL."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is committed at the end.
+        """Open a transaction that is committed at the end.
 
         Writers take their turns, on PostgreSQL too: no deadlocks, and numbers become visible in their order.
         """
@@ -61,7 +61,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
+        """Open a transaction that only reads."""
         with self._engine.connect().execution_options(reads=True) as connection:
             yield connection
 
@@ -74,7 +74,7 @@ class Database:
         try:
             before = self.version()
         except OperationalError as error:
-            raise InputError(f"the database cannot be reached: {_first_line(error)}; see --database") from error
+            raise InputError(f"the database cannot be reached: {_first_line(error)}; see `database`") from error
         if before == VERSION:
             return
         from alembic import command  # takes half a second to load, which most starts are spared
@@ -93,14 +93,14 @@ class Database:
             command.upgrade(config, "head")
 
     def version(self) -> str | None:
-        """Of the tables; None where there are none yet."""
+        """Return the version of the tables, or None where none exist yet."""
         with self.read() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
     def state(self) -> str:
-        """What it is and of which version its tables are, for people."""
+        """Return the kind of database and the version of its tables, for people."""
         version = self.version()
         return f"{self._engine.dialect.name}, " + (f"tables of version {version}" if version else "no tables yet")
 
@@ -115,13 +115,13 @@ class Database:
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:
-    connection.isolation_level = None  # transactions are begun below, not by the driver
+    connection.isolation_level = None  # transactions start below, not in the driver
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the lock at once: one that had read first could not wait for it."""
+    """Take the write lock at once where a transaction writes: one that had read first could not wait for it."""
     reads = connection.get_execution_options().get("reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
@@ -138,18 +138,18 @@ def _prepare(data: Path) -> None:
         probe.touch()
         probe.unlink(missing_ok=True)  # another process may have done the same at this moment
     except OSError as error:
-        raise InputError(f"--data {data}: cannot be written to ({error.strerror}); choose another folder") from error
+        raise InputError(f"`data` {data}: cannot be written to ({error.strerror}); choose another folder") from error
 
 
 def _refuse_network(data: Path) -> None:
     if (kind := file_system_of(data)) in _NETWORK_FILES:
         raise InputError(
-            f"--data {data}: lies on {kind}, where SQLite loses data; choose a local folder, or --database postgresql://…"
+            f"`data` {data}: lies on {kind}, where SQLite loses data; choose a local folder, or `database` postgresql://…"
         )
 
 
 def file_system_of(path: Path) -> str:
-    """The kind of file system that a folder lies on; empty where the machine does not tell."""
+    """Return the kind of file system that a folder lies on; empty where the machine does not tell."""
     if sys.platform == "win32":
         return ""
     mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
@@ -161,15 +161,15 @@ def _postgresql(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise InputError("--database: not a URL; it looks like postgresql://user:password@host/name") from error
+        raise InputError("`database`: not a URL; it looks like postgresql://user:password@host/name") from error
     if parsed.get_backend_name() != "postgresql":
         raise InputError(
-            f"--database: {parsed.get_backend_name()} is not supported; use postgresql://…, or none for SQLite"
+            f"`database`: {parsed.get_backend_name()} is not supported; use postgresql://…, or none for SQLite"
         )
     try:
         return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10)
     except ModuleNotFoundError as error:
-        raise InputError("--database: PostgreSQL needs: pip install wsi-segment[postgresql]") from error
+        raise InputError("`database`: PostgreSQL needs: pip install wsi-segment[postgresql]") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""What happened to jobs, in one order: written with the change itself, read again by whoever was away.
+"""What happened to jobs, in one order: written with the change itself, and read again by those who were away.
 
-Writers take their turns, so that numbers become visible in their order: who has seen number n has seen all before it.
+Writers take turns, so that numbers become visible in order: whoever has seen number n has seen all before it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wsi_segment.service.jobs.tables import counters, events
 
 Kind = Literal["accepted", "running", "progress", "paused", "successful", "failed", "dismissed", "removed"]
 LAST_KINDS = frozenset({"successful", "failed", "dismissed", "removed"})
-"""After which it may be that nothing more comes."""
+"""Events that may be the last of a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Event:
 
 
 def next_numbers(connection: Connection, name: str, count: int = 1) -> int:
-    """The first of some consecutive numbers."""
+    """Reserve ``count`` consecutive numbers and return the first."""
     last = connection.execute(
         update(counters)
         .where(counters.c.name == name)
@@ -46,7 +46,7 @@ def next_numbers(connection: Connection, name: str, count: int = 1) -> int:
 def append_events(
     connection: Connection, kind: Kind, happened: Sequence[tuple[str, str | None, dict[str, Any]]]
 ) -> None:
-    """Note that something happened to jobs: (job, batch, data) each."""
+    """Record that something happened to jobs, as (job, batch, data) each."""
     if not happened:
         return
     first, now = next_numbers(connection, "events", len(happened)), time.time()
@@ -60,7 +60,7 @@ def append_events(
 def read_events(
     database: Database, after: int, job: str | None = None, batch: str | None = None, limit: int = 1000
 ) -> list[Event]:
-    """Events with larger numbers, in their order: of a job, of a batch, or of all."""
+    """Return the events after a number, in order: of a job, of a batch, or of all."""
     query = select(events).where(events.c.number > after).order_by(events.c.number).limit(limit)
     if job is not None:
         query = query.where(events.c.job == job)
@@ -71,6 +71,6 @@ def read_events(
 
 
 def last_number(database: Database) -> int:
-    """The largest number there is; 0 for none."""
+    """Return the largest event number, or 0 where there is no event."""
     with database.read() as connection:
         return connection.execute(select(func.max(events.c.number))).scalar() or 0

@@ -1,4 +1,4 @@
-"""What must be done now and then: old results and old news removed, disk space watched."""
+"""Remove old results and old events, and watch the disk space."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from wsi_segment.service.jobs.tables import events, jobs, replies
 LOOK_SECONDS = 60.0
 _REPLY_DAYS = 7.0
 _PROGRESS_DAYS = 1.0
-"""For so long can it be replayed how far a job was at which moment; what became of it, for ever."""
+"""Progress can be replayed for this long; how a job ended, for ever."""
 _MOST_EVENTS = 10_000
-"""Removed in one transaction, for which others wait."""
+"""Removed per transaction, since others wait for it."""
 _DAY = 86400.0
 _REMOVED = ".removed"
-"""Follows the name of a folder whose results are being removed."""
+"""Suffix of a folder whose results are being removed."""
 
 log = logging.getLogger(__name__)
 
 
 class Housekeeping:
-    """A thread of the server."""
+    """A thread of the server that removes what is too old, once a minute."""
 
     def __init__(self, database: Database, data: Path, keep_days: float | None, min_free: int) -> None:
         self._database, self._data, self._keep_days, self._min_free = database, data, keep_days, min_free
@@ -37,17 +37,17 @@ class Housekeeping:
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the thread, and wait up to 10 s for it."""
         self._over.set()
         self._thread.join(10)
 
     @property
     def disk_low(self) -> str | None:
-        """Why no job is begun at present, or None."""
+        """Why no job is started at present, or None."""
         free = shutil.disk_usage(self._data).free
         if free >= self._min_free:
             return None
@@ -56,8 +56,8 @@ class Housekeeping:
     def remove_results(self, job_id: str) -> None:
         """Remove the files of an ended job; the job itself stays.
 
-        They are put aside in the transaction: a retry finds a free folder, and whatever is killed, :meth:`tidy` sees
-        by the folder's name that it is to go.
+        The transaction renames them: a retry finds a free folder, and if the process is killed, :meth:`tidy` sees by
+        the folder's name that it should go.
         """
         folder = self._data / "results" / job_id
         aside = folder.with_name(f"{job_id}{_REMOVED}")
@@ -75,7 +75,7 @@ class Housekeeping:
         shutil.rmtree(aside, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove what is older than it may become."""
+        """Remove replies, progress and results that are too old."""
         now = time.time()
         with self._database.write() as connection:
             connection.execute(delete(replies).where(replies.c.created < now - _REPLY_DAYS * _DAY))
@@ -101,6 +101,6 @@ class Housekeeping:
         while not self._over.is_set():
             try:
                 self.tidy()
-            except Exception:
+            except Exception:  # the thread outlives a database that is away or a disk that fails
                 log.exception("housekeeping failed; it is tried again")
             self._over.wait(LOOK_SECONDS)

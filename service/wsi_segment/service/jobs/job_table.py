@@ -60,12 +60,12 @@ class Batch:
     created: float
     jobs: int
     counts: dict[Status, int]
-    """Jobs of each status; those without any are left out."""
+    """Number of jobs by status; a status without jobs is left out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A job to be accepted."""
+class NewJob:
+    """A job before it is accepted."""
 
     slide: str
     parameters: dict[str, Any]
@@ -74,7 +74,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What was put into the queue."""
+    """What came into the queue."""
 
     jobs: tuple[Job, ...]
     batch: Batch | None
@@ -82,7 +82,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that is given again when the same request comes again; see the table."""
+    """An answer that is kept for the same request coming again; see the table."""
 
     key: str
     request: str
@@ -93,23 +93,26 @@ class Reply:
 
 
 class Jobs:
-    """The client's side of the job table."""
+    """The job table as clients see it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def accept(
-        self, wanted: Sequence[Wanted], batch_name: str | None = None, reply: Callable[[Accepted], Reply] | None = None
+        self,
+        new: Sequence[NewJob],
+        batch_name: str | None = None,
+        make_reply: Callable[[Accepted], Reply] | None = None,
     ) -> Accepted:
         """Put jobs into the queue, all or none.
 
         Args:
-            wanted: At least one.
-            batch_name: With a name, even an empty one, they become a batch.
-            reply: Makes the answer that is kept for the same request coming again, in the same transaction.
+            new: At least one.
+            batch_name: With a name, even an empty one, the jobs become a batch.
+            make_reply: Builds the response that is stored with them, for the same request coming again.
 
         Raises:
-            IntegrityError: an answer was kept for that request meanwhile.
+            IntegrityError: another call stored a response for that request in the meantime.
         """
         now = time.time()
         with self._database.write() as connection:
@@ -120,27 +123,27 @@ class Jobs:
                     next_numbers(connection, "batches"),
                     batch_name,
                     now,
-                    len(wanted),
-                    {"accepted": len(wanted)},
+                    len(new),
+                    {"accepted": len(new)},
                 )
                 row = {name: getattr(batch, name) for name in ("id", "number", "name", "created", "jobs")}
                 connection.execute(insert(batches).values(row))
-            first = next_numbers(connection, "jobs", len(wanted))
-            turns = _turns(connection, [one.priority for one in wanted])
+            first = next_numbers(connection, "jobs", len(new))
+            turns = _turns(connection, [one.priority for one in new])
             batch_id = None if batch is None else batch.id
             rows = [
                 _new_row(one, first + i, turn, batch_id, now)
-                for i, (one, turn) in enumerate(zip(wanted, turns, strict=True))
+                for i, (one, turn) in enumerate(zip(new, turns, strict=True))
             ]
             connection.execute(insert(jobs), rows)
             append_events(connection, "accepted", [(row["id"], batch_id, {}) for row in rows])
             accepted = Accepted(tuple(Job(**row) for row in rows), batch)
-            if reply is not None:
-                connection.execute(insert(replies).values(asdict(reply(accepted))))
+            if make_reply is not None:
+                connection.execute(insert(replies).values(asdict(make_reply(accepted))))
         return accepted
 
     def reply_to(self, key: str) -> Reply | None:
-        """The answer that was kept for a request."""
+        """Return the response that is stored for a request."""
         with self._database.read() as connection:
             row = connection.execute(select(replies).where(replies.c.key == key)).first()
         return None if row is None else Reply(**row._mapping)
@@ -148,19 +151,19 @@ class Jobs:
     def adopt(
         self, slide: str, store: str, parameters: dict[str, Any], warnings: Sequence[dict[str, str]] = ()
     ) -> None:
-        """Have a finished store that nobody posted among the jobs, as a successful one; once."""
+        """List a finished store that nobody posted as a successful job; once."""
         now = time.time()
         with self._database.write() as connection:
             if connection.execute(select(jobs.c.id).where(jobs.c.store == store)).first() is not None:
                 return
-            row = _new_row(Wanted(slide, parameters), next_numbers(connection, "jobs"), 0, None, now)
+            row = _new_row(NewJob(slide, parameters), next_numbers(connection, "jobs"), 0, None, now)
             row |= {"status": "successful", "store": store, "started": now, "finished": now}
             row["warnings"] = list(warnings)
             connection.execute(insert(jobs).values(row))
             append_events(connection, "successful", [(row["id"], None, {})])
 
     def get(self, job_id: str) -> Job | None:
-        """The job of an id."""
+        """Return the job with an id."""
         with self._database.read() as connection:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
         return None if row is None else _job(row)
@@ -168,7 +171,7 @@ class Jobs:
     def listed(
         self, before: int | None, limit: int, status: Status | None = None, batch: str | None = None
     ) -> list[Job]:
-        """Jobs with numbers under ``before``, the newest first."""
+        """Return jobs with numbers below ``before``, the newest first."""
         query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.number < before)
@@ -180,31 +183,31 @@ class Jobs:
             return [_job(row) for row in connection.execute(query)]
 
     def batch(self, batch_id: str) -> Batch | None:
-        """The batch of an id."""
+        """Return the batch with an id."""
         return next(iter(self._batches(batches.c.id == batch_id, None, 1)), None)
 
     def listed_batches(self, before: int | None, limit: int) -> list[Batch]:
-        """Batches with numbers under ``before``, the newest first."""
+        """Return batches with numbers below ``before``, the newest first."""
         return self._batches(None, before, limit)
 
     def cancel(self, job_id: str) -> bool:
-        """Ask for a job's end: one that waits is dismissed at once; False where it had ended before."""
+        """Cancel a job: one that waits is dismissed at once. Return False where it had already ended."""
         return self._cancel(jobs.c.id == job_id) > 0
 
     def cancel_batch(self, batch_id: str) -> int:
-        """Ask for the end of all jobs of a batch; how many that were."""
+        """Cancel all jobs of a batch; return how many."""
         return self._cancel(jobs.c.batch == batch_id)
 
     def retry(self, job_id: str) -> bool:
-        """Put a failed or dismissed job into the queue again; False for any other."""
+        """Put a failed or dismissed job into the queue again; return False for any other."""
         return self._retry(jobs.c.id == job_id) > 0
 
     def retry_batch(self, batch_id: str) -> int:
-        """Try again what failed or was dismissed in a batch; how many that were."""
+        """Try again what failed or was dismissed in a batch; return how many."""
         return self._retry(jobs.c.batch == batch_id)
 
     def counts(self) -> dict[Status, int]:
-        """Jobs of each status."""
+        """Return the number of jobs by status."""
         with self._database.read() as connection:
             rows = connection.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status)).all()
         return dict(tuple(row) for row in rows)
@@ -272,13 +275,18 @@ class Jobs:
 
 
 def _turns(connection: Connection, priorities: Sequence[int]) -> list[int]:
-    """Turns for jobs that come into the queue now (start-time fair queueing, Goyal et al. 1996).
+    """Return a turn for each job that comes into the queue now (start-time fair queueing, Goyal et al. 1996).
 
-    They take one turn each, from the one that is up among jobs of their priority, so that a job posted later comes
-    after those whose turn it is, and not after the whole of a large batch.
+    The jobs take consecutive turns, starting at the turn that is up among the waiting jobs of their priority. A job
+    that is posted later then comes after those whose turn it is, and not after the whole of a large batch. For example,
+    a batch of three jobs (A1, A2, A3) waits when two single jobs (B, then C) are posted::
+
+        turn    0          1     2
+        jobs    A1 B C     A2    A3      claimed by turn, and within a turn by number: A1 B C A2 A3
     """
     taken: Counter[int] = Counter()
     for priority in set(priorities):
+        # the smallest waiting turn is the virtual time of the queue: jobs that were claimed before it count no more
         waiting = select(func.min(jobs.c.turn)).where(jobs.c.status == "accepted", jobs.c.priority == priority)
         taken[priority] = connection.execute(waiting).scalar() or 0
     turns = []
@@ -288,16 +296,16 @@ def _turns(connection: Connection, priorities: Sequence[int]) -> list[int]:
     return turns
 
 
-def _new_row(wanted: Wanted, number: int, turn: int, batch: str | None, now: float) -> dict[str, Any]:
+def _new_row(new: NewJob, number: int, turn: int, batch: str | None, now: float) -> dict[str, Any]:
     empty = dict.fromkeys(("owner", "lease", "cancel", "started", "finished", "store", "removed"))
     return empty | {
         "id": _new_id(),
         "number": number,
         "batch": batch,
-        "slide": wanted.slide,
-        "parameters": wanted.parameters,
+        "slide": new.slide,
+        "parameters": new.parameters,
         "status": "accepted",
-        "priority": wanted.priority,
+        "priority": new.priority,
         "turn": turn,
         "fence": 0,
         "crashes": 0,

@@ -1,4 +1,4 @@
-"""API keys: 256-bit tokens of which only the hash is kept, with scopes and an end."""
+"""API keys: 256-bit tokens of which only the hash is kept, with scopes and an expiry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key without its token, which nobody can tell again."""
+    """A key without its token, which is shown once and not stored."""
 
     name: str
     scopes: tuple[Scope, ...]
@@ -34,7 +34,7 @@ class Key:
     revoked: float | None
 
     def is_valid(self, now: float) -> bool:
-        """Whether it may be used."""
+        """Return whether the key may be used at a time."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
 
@@ -45,7 +45,7 @@ class Keys:
         self._database = database
 
     def create(self, name: str, scopes: Sequence[Scope], days: float | None) -> str:
-        """A new key's token, told this once.
+        """Create a key and return its token, which is not shown again.
 
         Raises:
             InputError: the name is taken.
@@ -68,10 +68,10 @@ class Keys:
         return token
 
     def revoke(self, name: str) -> None:
-        """End a key at once.
+        """Revoke a key at once.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: no key has that name.
         """
         with self._database.write() as connection:
             found = connection.execute(update(keys).where(keys.c.name == name).values(revoked=time.time())).rowcount
@@ -79,7 +79,7 @@ class Keys:
             raise InputError(f"no key is called {name!r}; see: wsi-segment keys list")
 
     def listed(self) -> list[Key]:
-        """All keys, the oldest first."""
+        """Return all keys, the oldest first."""
         query = select(keys.c.name, keys.c.scopes, keys.c.created, keys.c.expires, keys.c.revoked).order_by(
             keys.c.created
         )
@@ -87,17 +87,17 @@ class Keys:
             return [_key(row) for row in connection.execute(query)]
 
     def any_made(self) -> bool:
-        """Whether there ever was a key: the end of the last one must not open what they were made to close."""
+        """Return whether a key was ever created; revoking the last one must not reopen the server."""
         with self._database.read() as connection:
             return connection.execute(select(keys.c.name).limit(1)).first() is not None
 
     def any_valid(self) -> bool:
-        """Whether there is a key that may be used."""
+        """Return whether any key may be used now."""
         now = time.time()
         return any(key.is_valid(now) for key in self.listed())
 
     def check(self, token: str) -> Key | None:
-        """The key of a token, if it may be used."""
+        """Return the key of a token, or None unless it may be used."""
         query = select(keys.c.name, keys.c.scopes, keys.c.created, keys.c.expires, keys.c.revoked)
         with self._database.read() as connection:
             row = connection.execute(query.where(keys.c.sha256 == _hash(token))).first()

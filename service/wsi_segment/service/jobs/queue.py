@@ -1,7 +1,7 @@
-"""The worker's side of the job table: claims with a lease, and writes that only the owner can make.
+"""The job table as workers see it: claims with a lease, and writes that only the owner can make.
 
-A claim raises the job's fence. Every write of a worker names the fence that it got; where the job was given to another
-meanwhile nothing is written, and the worker stops.
+A claim raises the job's fence. Every write of a worker names the fence that it got; if the job has gone to another
+worker since then, nothing is written, and the worker stops.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from wsi_segment.service.jobs.tables import jobs
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 MOST_CRASHES = 3
-"""So often in a row may workers end while they work on a job, with nothing more of it finished; then it is to blame."""
+"""A job fails when this many workers in a row ended while at work on it and none of them finished more of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What a worker knows of its claim."""
+    """The state of a worker's claim."""
 
     held: bool
-    """False: the job was given to another, or ended."""
+    """False where the job has gone to another worker, or ended."""
     cancelled: bool
 
 
@@ -40,18 +40,18 @@ class LostJobError(Exception):
 
 
 def owner_name(pid: int, token: str) -> str:
-    """Host, process and the token that the process was started with: no two processes ever share it."""
+    """Name a process by its host, its number and the token that it was started with; no two ever share a name."""
     return f"{socket.gethostname()}/{pid}/{token}"
 
 
 class Queue:
-    """Claims jobs for one worker, and records what became of them."""
+    """The queue for one worker: claims jobs, and records how they ended."""
 
     def __init__(self, database: Database, owner: str) -> None:
         self._database, self._owner = database, owner
 
     def claim(self) -> Job | None:
-        """The next job by priority and turn, or None; it is the caller's for ``LEASE_SECONDS``."""
+        """Claim the next job by priority and turn for ``LEASE_SECONDS``; return None where none waits."""
         now = time.time()
         with self._database.write() as connection:
             free(connection, jobs.c.lease < now, "its host was lost")
@@ -80,30 +80,30 @@ class Queue:
         return Job(**row._mapping)
 
     def look(self, job: Job) -> Ownership:
-        """Whether a claimed job is still the caller's, and wanted."""
+        """Return whether a claimed job is still the caller's, and whether it was cancelled."""
         with self._database.read() as connection:
             row = connection.execute(select(jobs.c.cancel).where(self._mine(job))).first()
         return Ownership(row is not None, row is not None and row.cancel is not None)
 
     def renew(self, job: Job) -> None:
-        """Keep a job for another ``LEASE_SECONDS``.
+        """Renew the lease of a job for another ``LEASE_SECONDS``.
 
         Raises:
-            LostJobError: it is another's.
+            LostJobError: the job has gone to another worker.
         """
         self._write(job, None, {}, lease=time.time() + LEASE_SECONDS)
 
     def progress(self, job: Job, stage: str, done: int, total: int, kept: int | None = None) -> None:
-        """Tell how far a job is; see :meth:`renew`.
+        """Report the progress of a job, and renew its lease; see :meth:`renew`.
 
         Args:
-            job: That was claimed.
-            stage: Of the engine, or of what follows it.
-            done: Of that stage.
-            total: Of that stage.
-            kept: Windows that this run found finished, where that is known by now. If they are more than the last run
-                had found, a crash between the two was the first of its row: a long job outlives many a power cut, while
-                one that takes its host along gets no further, and is given up.
+            job: A claimed one.
+            stage: A stage of the engine, or of what follows it.
+            done: Units of the stage that are done.
+            total: Units of the stage.
+            kept: Windows that this run found finished, once that is known. If the last run had found fewer, it got
+                further before it crashed, and the count of crashes starts at 1 again: a long job outlives many power
+                cuts, while one that takes its host down gets no further, and is given up.
         """
         data = {"stage": stage, "done": done, "total": total}
         row: dict[str, Any] = {**data, "lease": time.time() + LEASE_SECONDS}
@@ -132,7 +132,7 @@ class Queue:
         )
 
     def release(self, job: Job, message: str, crashed: bool = False) -> None:
-        """Give a job back unfinished; what is done of it is kept by the engine."""
+        """Give a job back unfinished; the engine keeps what is done of it."""
         with self._database.write() as connection:
             if crashed:
                 free(connection, self._mine(job), message)
@@ -151,11 +151,11 @@ class Queue:
 
 
 def free(connection: Connection, which: ColumnElement[bool], reason: str, crashed: bool = True) -> None:
-    """Take running jobs from workers that ended: again into the queue, or to an end that was due.
+    """Take running jobs from workers that ended, and queue them again or end them.
 
     Args:
-        connection: In a transaction that writes.
-        which: The jobs.
+        connection: Inside a transaction that writes.
+        which: Selects the jobs.
         reason: Why the worker ended, for the job's message.
         crashed: Whether the job may be to blame.
     """
@@ -164,14 +164,14 @@ def free(connection: Connection, which: ColumnElement[bool], reason: str, crashe
     if not crashed:
         _requeue(connection, running, reason, 0)
         return
-    # the count begins anew where more was finished meanwhile, see Queue.progress
+    # the count starts again where more was finished between crashes, see Queue.progress
     spent = f"the worker ended {MOST_CRASHES} times while it was at work on this slide: {reason}"
     _finish(connection, running & (jobs.c.crashes >= MOST_CRASHES - 1), "failed", spent)
     _requeue(connection, running, reason, 1)
 
 
 def free_dead_owners(database: Database) -> int:
-    """Free the jobs whose owners were processes of this host and are no more; how many that were."""
+    """Free the jobs whose owners were processes of this host and have ended; return how many."""
     with database.read() as connection:
         owners = {row.owner for row in connection.execute(select(jobs.c.owner).where(jobs.c.status == "running"))}
     dead = [owner for owner in owners if owner is not None and not _is_alive(owner)]
@@ -179,13 +179,13 @@ def free_dead_owners(database: Database) -> int:
 
 
 def free_owners(database: Database, owners: Iterable[str], reason: str, crashed: bool = True) -> int:
-    """Free the jobs of owners that ended; how many that were.
+    """Free the jobs of owners that ended; return how many.
 
     Args:
-        database: Of the jobs.
-        owners: That ended.
-        reason: Why, for the jobs' messages.
-        crashed: False where the service ended them itself, for which no job is to blame.
+        database: Where the jobs are.
+        owners: Names of processes, see :func:`owner_name`.
+        reason: Why they ended, for the jobs' messages.
+        crashed: False where the service ended them itself, so that no job is to blame.
     """
     which = jobs.c.owner.in_(list(owners))
     with database.write() as connection:
@@ -196,7 +196,7 @@ def free_owners(database: Database, owners: Iterable[str], reason: str, crashed:
 
 
 def _is_alive(owner: str) -> bool:
-    """False only for processes of this host that ended."""
+    """Return False only for a process of this host that has ended."""
     host, pid, token = owner.rsplit("/", 2)
     if host != socket.gethostname():
         return True

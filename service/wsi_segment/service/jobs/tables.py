@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 VERSION = "0003"
-"""Of the tables as this file has them: the last step in ``migrations/versions``."""
+"""Version of the tables below: the last step in ``migrations/versions``."""
 
 metadata = MetaData(
     naming_convention={
@@ -22,7 +22,7 @@ slides = Table(
     Column("id", String(32), primary_key=True),
     Column("root", String(200), nullable=False),
     Column("path", Text, nullable=False),  # below the root
-    Column("stamp", String(64)),  # of its files when it was described, see api/state.py
+    Column("stamp", String(64)),  # of its files when it was described, see api/service.py
     Column("description", JSON),
 )
 
@@ -50,9 +50,9 @@ jobs = Table(
     Column("fence", Integer, nullable=False),  # grows with every claim; a worker's writes name the one it got
     Column("owner", String(200)),
     Column("lease", Float),  # until when it is the owner's
-    Column("crashes", Integer, nullable=False),  # of its workers, in a row, with nothing more finished between them
+    Column("crashes", Integer, nullable=False),  # of its workers in a row, with no progress between them
     Column("kept", Integer, nullable=False),  # windows that its last run found finished
-    Column("cancel", Float),  # when it was asked for
+    Column("cancel", Float),  # when it was requested
     Column("created", Float, nullable=False),
     Column("started", Float),
     Column("finished", Float),
@@ -61,8 +61,8 @@ jobs = Table(
     Column("stage", String(16), nullable=False),
     Column("message", Text, nullable=False),
     Column("warnings", JSON, nullable=False),  # doubts about the result: [{"code", "message"}]
-    Column("store", Text),  # of a mask that was there before; else it lies in the data folder under the job's id
-    Column("removed", Float),  # when its results were
+    Column("store", Text),  # of an adopted mask; any other lies in the data folder under the job's id
+    Column("removed", Float),  # when its results were removed
     Index(None, "status", "priority", "turn", "number"),
     Index(None, "batch", "status", "number"),
     Index(None, "status", "number"),

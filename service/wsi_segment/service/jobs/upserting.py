@@ -10,6 +10,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
-    """Insert those rows whose key is not there yet; how many that were, where there is one row."""
+    """Insert the rows whose keys are missing, and return how many those are (for a single row)."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows)).rowcount

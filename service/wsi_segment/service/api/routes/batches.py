@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,16 +14,17 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from wsi_segment.errors import InputError
+from wsi_segment.errors import InputError, first_problem
+from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
+from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
 from wsi_segment.service.api.requests import MOST_ROWS, BatchRequest, BatchRow, Id
 from wsi_segment.service.api.responses import BatchList, BatchOut, batch_out
-from wsi_segment.service.api.routes.jobs import IdempotencyKey, LastEventId, answer_once, as_sent
 from wsi_segment.service.api.service import Here, Service
-from wsi_segment.service.jobs.events import LAST_KINDS, read_events
-from wsi_segment.service.jobs.job_table import Accepted, Batch, Reply, Wanted
+from wsi_segment.service.jobs.events import read_events
+from wsi_segment.service.jobs.job_table import Accepted, Batch, NewJob
 from wsi_segment.service.slide_manifest import COLUMNS, parse_manifest
 from wsi_segment.service.workers.slide_catalogue import FoundSlide, UnknownSlideError
 from wsi_segment.service.workers.trusted_models import UnknownModelError
@@ -39,7 +40,7 @@ _BODY = {
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/BatchRequest"}},
             _CSV: {
-                "schema": {"type": "string", "description": f"columns {','.join(COLUMNS)}, the last two optional"},
+                "schema": {"type": "string", "description": f"columns {','.join(COLUMNS)}, all but the first optional"},
                 "example": "slide,mpp,model\nslides/a.svs,,\n",
             },
         },
@@ -49,7 +50,7 @@ _BODY = {
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """A batch as it came: its rows, and what is wrong with the others, by their numbers from 1."""
+    """A batch as it came: sound rows, and what is wrong with the others, by their numbers from 1."""
 
     name: str
     rows: dict[int, BatchRow]
@@ -60,12 +61,11 @@ class _Posted:
     """What to add to a message that a slide is missing."""
 
     def add(self, number: int, row: Any) -> None:
-        """Take up a row of JSON, right or wrong."""
+        """Add a row of JSON, sound or not."""
         try:
             self.rows[number] = BatchRow.model_validate_json(to_json(row, inf_nan_mode="constants"))
         except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            self.errors[number] = f"{'.'.join(map(str, first['loc'])) or 'row'}: {first['msg']}"
+            self.errors[number] = first_problem(error, "row")
 
 
 @router.post(
@@ -90,19 +90,18 @@ async def post_batch(service: Here, request: Request, idempotency_key: Idempoten
         raise ProblemError(415, "unsupported-media-type", f"a batch is application/json or {_CSV}")
 
     def handle() -> Response:
+        post = JobPost(service, request, idempotency_key, content)
+        if (answer := post.stored_answer()) is not None:
+            return answer
         posted = _from_csv(service, content) if kind == _CSV else _from_json(content)
-
-        def accept(reply: Callable[[Accepted], Reply] | None) -> Accepted:
-            return service.jobs.accept(_checked(service, posted), posted.name, reply)
-
-        return answer_once(service, request, idempotency_key, content, accept, _body)
+        return post.accept(_checked(service, posted), _render, posted.name)
 
     return await anyio.to_thread.run_sync(handle)
 
 
-def _body(accepted: Accepted) -> tuple[str, bytes]:
+def _render(accepted: Accepted) -> tuple[str, str]:
     assert accepted.batch is not None
-    return f"/v1/batches/{accepted.batch.id}", batch_out(accepted.batch).model_dump_json().encode()
+    return f"/v1/batches/{accepted.batch.id}", batch_out(accepted.batch).model_dump_json()
 
 
 def _from_json(content: bytes) -> _Posted:
@@ -114,7 +113,7 @@ def _from_json(content: bytes) -> _Posted:
             raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in errors]) from error
     else:
         return _Posted(request.name, dict(enumerate(request.jobs, start=1)), {}, {})
-    posted = _Posted("", {}, {}, {})  # only rows are wrong: what is right of them is looked at too
+    posted = _Posted("", {}, {}, {})  # only rows are wrong: the sound ones are checked too
     for number, row in enumerate(from_json(content)["jobs"], start=1):
         posted.add(number, row)
     return posted
@@ -155,9 +154,9 @@ def _is_served(service: Service, slide: str) -> bool:
     return True
 
 
-def _checked(service: Service, posted: _Posted) -> list[Wanted]:
-    """Every row against roots and models; slides are not opened, which their workers do."""
-    wanted, found, unknown = [], [], {}
+def _checked(service: Service, posted: _Posted) -> list[NewJob]:
+    """Check every row against roots and models; slides are not opened, which is for the workers."""
+    new, found, unknown = [], [], {}
     for number, row in posted.rows.items():
         try:
             slide = _find(service, row.slide)
@@ -166,7 +165,7 @@ def _checked(service: Service, posted: _Posted) -> list[Wanted]:
             unknown[number] = str(error) + ("" if row.slide.isascii() else posted.hint)
             continue
         found.append(slide)
-        wanted.append(Wanted(slide.id, row.parameters(), row.priority))
+        new.append(NewJob(slide.id, row.parameters(), row.priority))
     if errors := posted.errors | unknown:
         listed = [
             {"row": number, "detail": errors[number]}
@@ -179,7 +178,7 @@ def _checked(service: Service, posted: _Posted) -> list[Wanted]:
         status, kind = (422, "invalid-manifest") if posted.errors else (404, "unknown-rows")
         raise ProblemError(status, kind, detail, errors=listed[:_MOST_ERRORS])
     service.catalogue.remember(found)
-    return wanted
+    return new
 
 
 def _find(service: Service, text: str) -> FoundSlide:
@@ -189,7 +188,7 @@ def _find(service: Service, text: str) -> FoundSlide:
 
 @router.get("/batches", response_model=BatchList)
 def list_batches(service: Here, page_size: PageSize = 50, page_token: PageToken = "") -> BatchList:
-    """Batches, the newest first."""
+    """List batches, the newest first."""
     found = service.jobs.listed_batches(token_of(page_token), page_size + 1)
     page = found[:page_size]
     token = str(page[-1].number) if len(found) > page_size else ""
@@ -198,7 +197,7 @@ def list_batches(service: Here, page_size: PageSize = 50, page_token: PageToken 
 
 @router.get("/batches/{batch_id}", response_model=BatchOut, responses=documented(404))
 def get_batch(service: Here, batch_id: BatchId) -> BatchOut:
-    """A batch; its jobs are at ``/v1/jobs?batch=``."""
+    """Return a batch; its jobs are at ``/v1/jobs?batch=``."""
     return batch_out(_batch(service, batch_id))
 
 
@@ -220,7 +219,7 @@ def retry_batch(service: Here, batch_id: BatchId) -> BatchOut:
 
 
 async def batch_listener(service: Here, batch_id: BatchId) -> AsyncIterator[Listener]:
-    """A listener to a batch that there is."""
+    """Listen to a batch, or answer 404."""
     await anyio.to_thread.run_sync(_batch, service, batch_id)
     with service.feed.listening(batch=batch_id) as listener:
         yield listener
@@ -233,20 +232,15 @@ async def follow_batch(
     listener: Annotated[Listener, Depends(batch_listener)],
     last_event_id: LastEventId = "",
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to the jobs of a batch, from its beginning or after ``Last-Event-ID``; ends with the last one."""
-    after = int(last_event_id or 0)
-    if await anyio.to_thread.run_sync(_is_over, service, batch_id, after):
-        return
-    async for event in service.feed.follow(listener, after):
-        yield as_sent(event)
-        if event.kind in LAST_KINDS and await anyio.to_thread.run_sync(_is_over, service, batch_id, event.number):
-            return
+    """Follow the jobs of a batch from the start, or from after ``Last-Event-ID``, to the end of the last one."""
 
+    def is_over(seen: int) -> bool:
+        counts = _batch(service, batch_id).counts
+        ended = not counts.get("accepted") and not counts.get("running")
+        return ended and not read_events(service.database, seen, batch=batch_id, limit=1)
 
-def _is_over(service: Service, batch_id: str, seen: int) -> bool:
-    counts = _batch(service, batch_id).counts
-    over = not counts.get("accepted") and not counts.get("running")
-    return over and not read_events(service.database, seen, batch=batch_id, limit=1)
+    async for event in stream_events(service.feed, listener, last_event_id, is_over):
+        yield event
 
 
 def _batch(service: Service, batch_id: str) -> Batch:

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from sqlalchemy.exc import IntegrityError
 
+from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
+from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
 from wsi_segment.service.api.requests import Id, JobRequest
 from wsi_segment.service.api.responses import JobList, JobOut, job_out
 from wsi_segment.service.api.service import Here, Service
-from wsi_segment.service.jobs.events import LAST_KINDS, Event, read_events
-from wsi_segment.service.jobs.job_table import ENDED, Accepted, Job, Reply, Status, Wanted
-from wsi_segment.service.workers.slide_catalogue import FoundSlide
+from wsi_segment.service.jobs.events import read_events
+from wsi_segment.service.jobs.job_table import ENDED, Accepted, Job, NewJob, Status
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=documented())
 
 JobId = Annotated[Id, Path(alias="job_id")]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=200,
-        pattern=r"^[!-~]+$",
-        description="the same key with the same body gives the first answer again, and no second job",
-    ),
-]
-LastEventId = Annotated[
-    str, Header(pattern=r"^[0-9]{0,15}$", description="number of the last event that was seen; empty for none")
-]
 
 
 @router.post(
@@ -57,62 +42,18 @@ LastEventId = Annotated[
 )
 def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_key: IdempotencyKey = None) -> Response:
     """Have a slide segmented."""
-    found: list[FoundSlide] = []
+    post = JobPost(service, request, idempotency_key, wanted.model_dump_json().encode())
+    if (answer := post.stored_answer()) is not None:
+        return answer
+    slide = service.catalogue.by_id(wanted.slide)
+    service.models.get(wanted.model)
+    _check_size(wanted, service.describe(slide))
 
-    def accept(reply: Callable[[Accepted], Reply] | None) -> Accepted:
-        slide = service.catalogue.by_id(wanted.slide)
-        found.append(slide)
-        service.models.get(wanted.model)
-        described = service.describe(slide)
-        _check_size(wanted, described)
-        return service.jobs.accept([Wanted(slide.id, wanted.parameters(), wanted.priority)], reply=reply)
-
-    def body(accepted: Accepted) -> tuple[str, bytes]:
+    def render(accepted: Accepted) -> tuple[str, str]:
         job = accepted.jobs[0]
-        return f"/v1/jobs/{job.id}", job_out(job, found[-1].name).model_dump_json().encode()
+        return f"/v1/jobs/{job.id}", job_out(job, slide.name).model_dump_json()
 
-    return answer_once(service, request, idempotency_key, wanted.model_dump_json().encode(), accept, body)
-
-
-def answer_once(
-    service: Service,
-    request: Request,
-    key: str | None,
-    content: bytes,
-    accept: Callable[[Callable[[Accepted], Reply] | None], Accepted],
-    body: Callable[[Accepted], tuple[str, bytes]],
-) -> Response:
-    """Accept jobs and answer 201; a request with a key that was answered gets that answer again.
-
-    Args:
-        service: Of the route.
-        request: Whose client and path the key belongs to.
-        key: The Idempotency-Key, or None.
-        content: What must be the same for the same key.
-        accept: Puts jobs into the queue, together with the reply that it is given a maker of.
-        body: Location and body of the answer.
-    """
-    name = None if key is None else f"{request.state.client} {request.url.path} {key}"
-    digest = hashlib.sha256(content).hexdigest()
-
-    def reply(accepted: Accepted) -> Reply:
-        location, made = body(accepted)
-        return Reply(name or "", digest, time.time(), 201, {"Location": location}, made)
-
-    known = None if name is None else service.jobs.reply_to(name)
-    if known is None:
-        try:
-            accepted = accept(None if name is None else reply)
-            service.supervisor.wake()
-            made = reply(accepted)
-            return Response(made.body, 201, made.headers, "application/json")
-        except IntegrityError:
-            known = None if name is None else service.jobs.reply_to(name)
-            if known is None:
-                raise
-    if known.request != digest:
-        raise ProblemError(422, "key-reused", "this Idempotency-Key was used with another body; choose a new one")
-    return Response(known.body, known.status, known.headers, "application/json")
+    return post.accept([NewJob(slide.id, wanted.parameters(), wanted.priority)], render)
 
 
 def _check_size(wanted: JobRequest, described: dict[str, Any]) -> None:
@@ -137,7 +78,7 @@ def list_jobs(
     status: Annotated[Status | None, Query(description="only those")] = None,
     batch: Annotated[Id | None, Query(description="only those of a batch")] = None,
 ) -> JobList:
-    """Jobs, the newest first."""
+    """List jobs, the newest first."""
     found = service.jobs.listed(token_of(page_token), page_size + 1, status, batch)
     page = found[:page_size]
     token = str(page[-1].number) if len(found) > page_size else ""
@@ -146,7 +87,7 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", response_model=JobOut, responses=documented(404))
 def get_job(service: Here, job_id: JobId) -> JobOut:
-    """A job."""
+    """Return a job."""
     return _shown(service, [service.job(job_id)])[0]
 
 
@@ -174,7 +115,7 @@ def _shown(service: Service, found: Sequence[Job]) -> list[JobOut]:
 
 
 async def job_listener(service: Here, job_id: JobId) -> AsyncIterator[Listener]:
-    """A listener to a job that there is."""
+    """Listen to a job, or answer 404."""
     await anyio.to_thread.run_sync(service.job, job_id)
     with service.feed.listening(job=job_id) as listener:
         yield listener
@@ -187,22 +128,11 @@ async def follow_job(
     listener: Annotated[Listener, Depends(job_listener)],
     last_event_id: LastEventId = "",
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to a job, from its beginning or after ``Last-Event-ID``; ends with the job."""
-    after = int(last_event_id or 0)
-    if await anyio.to_thread.run_sync(_is_over, service, job_id, after):
-        return
-    async for event in service.feed.follow(listener, after):
-        yield as_sent(event)
-        if event.kind in LAST_KINDS and await anyio.to_thread.run_sync(_is_over, service, job_id, event.number):
-            return
+    """Follow a job from its start, or from after ``Last-Event-ID``, to its end."""
 
+    def is_over(seen: int) -> bool:
+        ended = service.job(job_id).status in ENDED
+        return ended and not read_events(service.database, seen, job=job_id, limit=1)
 
-def _is_over(service: Service, job_id: str, seen: int) -> bool:
-    """Whether a job has ended and all its events were seen."""
-    return service.job(job_id).status in ENDED and not read_events(service.database, seen, job=job_id, limit=1)
-
-
-def as_sent(event: Event) -> ServerSentEvent:
-    """An event on the wire."""
-    data = {"job": event.job, "batch": event.batch, "time": event.time, "kind": event.kind, **event.data}
-    return ServerSentEvent(raw_data=json.dumps(data), event=event.kind, id=str(event.number))
+    async for event in stream_events(service.feed, listener, last_event_id, is_over):
+        yield event

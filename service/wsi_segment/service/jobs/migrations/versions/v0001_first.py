@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make all tables; counters begin at 0."""
+    """Create all tables; counters start at 0."""
     op.create_table(
         "batches",
         sa.Column("id", sa.String(length=32), nullable=False),

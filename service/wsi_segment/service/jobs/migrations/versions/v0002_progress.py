@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Jobs that were interrupted before count their crashes from where they are."""
+    """Add the column; jobs that were interrupted before count their crashes from where they are."""
     op.add_column("jobs", sa.Column("kept", sa.Integer(), nullable=False, server_default="0"))
     op.drop_index(op.f("ix_jobs_status_turn"), "jobs")
     progress = sa.text("kind = 'progress'")
