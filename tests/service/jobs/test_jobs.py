@@ -401,7 +401,7 @@ def test_two_processes_may_begin_in_one_folder_at_once(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://a@b/c"])
 def test_other_databases_are_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(InputError, match="--database"):
+    with pytest.raises(InputError, match="`database`"):
         Database(tmp_path, url)
 
 

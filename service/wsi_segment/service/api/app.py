@@ -29,7 +29,7 @@ For research only, not for diagnosis. Errors are problem documents (RFC 9457). W
 
 
 def make_app(service: Service) -> Guard:
-    """The application over the parts of a service; the feed and the housekeeping run as long as it does."""
+    """Build the application over the parts of a service; feed and housekeeping run as long as it does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +82,7 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
 
 
 def _describe(app: FastAPI) -> None:
-    """Schemas that no route names by itself, and keys, into the OpenAPI document."""
+    """Add schemas that no route names by itself, and keys, to the OpenAPI document."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Events to many listeners: the table is read once for all, and by each only for what it missed."""
+"""Events for many listeners: the table is read once for all of them, and by each only for what it missed."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from wsi_segment.service.jobs.events import Event, last_number, read_events
 
 POLL_SECONDS = 0.25
 _MOST_WAITING = 10_000
-"""A listener so far behind is cut off; it comes again with the number of its last event."""
+"""A listener this far behind is cut off; it reconnects with the number of its last event."""
 _PAGE = 1000
 
 log = logging.getLogger(__name__)
 
 
 class Listener:
-    """One stream: what it is about, and the events that wait for it."""
+    """One stream: its job or batch, and the events that wait for it."""
 
     def __init__(self, job: str | None, batch: str | None) -> None:
         self.job, self.batch = job, batch
         self.events: asyncio.Queue[Event | None] = asyncio.Queue(_MOST_WAITING)
 
     def wants(self, event: Event) -> bool:
-        """Whether an event is about that."""
+        """Return whether an event is about that job or batch."""
         return (self.job is None or event.job == self.job) and (self.batch is None or event.batch == self.batch)
 
     def put(self, event: Event | None) -> bool:
-        """Have an event wait, or None for the end; False where too many wait."""
+        """Queue an event, or None for the end; return False where too many wait."""
         try:
             self.events.put_nowait(event)
         except asyncio.QueueFull:
@@ -39,17 +39,17 @@ class Listener:
 
 
 class Feed:
-    """Passes new events of the table on; lives in the server's event loop."""
+    """Passes on new events of the table; lives in the server's event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: set[Listener] = set()
         self._closed = False
-        self._begun = asyncio.Event()
+        self._started = asyncio.Event()
 
     @property
     def listeners(self) -> int:
-        """How many listen."""
+        """Number of open streams."""
         return len(self._listeners)
 
     async def run(self) -> None:
@@ -59,10 +59,10 @@ class Feed:
             try:
                 if last is None:
                     last = await asyncio.to_thread(last_number, self._database)
-                    self._begun.set()
+                    self._started.set()
                 await asyncio.sleep(POLL_SECONDS)
                 found = await asyncio.to_thread(read_events, self._database, last)
-            except Exception:
+            except Exception:  # the feed outlives a database that is away
                 log.exception("events cannot be read; it is tried again")
                 await asyncio.sleep(POLL_SECONDS)
                 continue
@@ -75,13 +75,13 @@ class Feed:
     def close(self) -> None:
         """End all streams; safe from a signal handler of the event loop."""
         self._closed = True
-        self._begun.set()
+        self._started.set()
         for listener in list(self._listeners):
             listener.put(None)
 
     async def follow(self, listener: Listener, after: int) -> AsyncIterator[Event]:
-        """All events with larger numbers, those of the past first; ends when the server ends."""
-        await self._begun.wait()  # what comes from here on is passed on
+        """Iterate over all events after a number, those of the past first, until the server ends."""
+        await self._started.wait()  # events from here on are passed on
         job, batch = listener.job, listener.batch
         while page := await asyncio.to_thread(read_events, self._database, after, job, batch, _PAGE):
             for event in page:
@@ -91,14 +91,14 @@ class Feed:
             event_or_end = await listener.events.get()
             if event_or_end is None:
                 return
-            if event_or_end.number > after:  # what came between listening and reading is known already
+            if event_or_end.number > after:  # what came between listening and reading was sent already
                 yield event_or_end
 
     @contextmanager
     def listening(self, job: str | None = None, batch: str | None = None) -> Iterator[Listener]:
-        """A listener for as long as this lasts: a route has it as a dependency, which ends with the request.
+        """Listen for as long as the context lasts: a route has it as a dependency, which ends with the request.
 
-        The generator of :meth:`follow` may not end with it: one that is suspended lives on until it is collected.
+        The generator of :meth:`follow` would not do: when suspended, it lives on until it is collected.
         """
         listener = Listener(job, batch)
         self._listeners.add(listener)

@@ -1,4 +1,4 @@
-"""What every request passes first: its id, the host and origin it names, its key; and what every answer carries."""
+"""Checks that every request passes first (host, origin, key), and headers that every answer carries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wsi_segment.service.logs import request_id
 from wsi_segment.service.settings import LOOPBACK
 
 _OPEN = ("/health/",)
-"""Paths that need no key: they tell that the server lives, and what keeps it from work, without a figure or a name."""
+"""Paths that need no key: they say whether the server works, and if not, why, without figures or names."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -39,6 +39,7 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
+        *,
         keys: Keys,
         always_key: bool,
         metrics: Metrics,
@@ -47,15 +48,15 @@ class Guard:
         max_body: int,
         upload_limit: int,
     ) -> None:
-        """A guard.
+        """Guard an application.
 
         Args:
-            app: What it guards.
-            keys: Once one was made, every request needs one.
+            app: The application.
+            keys: Once one was created, every request needs one.
             always_key: Whether a request needs one even before.
-            metrics: Told of each request.
-            hosts: Names that clients may use for this server, beside those of the loopback.
-            origins: Origins of pages that may call, beside the server's own.
+            metrics: Counts requests.
+            hosts: Names that clients may use for this server, in addition to those of the loopback.
+            origins: Origins of pages that may call, in addition to the server's own.
             max_body: Bytes that a request may have, counted as they come.
             upload_limit: The same for the upload of a slide.
         """
@@ -69,15 +70,15 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, begun = time.perf_counter(), 500, False
+        started, status, answering = time.perf_counter(), 500, False
         token = request_id.set(secrets.token_hex(8))
         headers = Headers(scope=scope)
         origin = headers.get("origin", "")
 
         async def sending(message: Message) -> None:
-            nonlocal status, begun
+            nonlocal status, answering
             if message["type"] == "http.response.start":
-                begun, status = True, message["status"]
+                answering, status = True, message["status"]
                 answer = MutableHeaders(scope=message)
                 answer["x-request-id"] = request_id.get()
                 for name, value in _HEADERS.items():
@@ -109,9 +110,9 @@ class Guard:
             await self._app(scope, receiving, sending)
         except ProblemError as error:
             await error.response()(scope, receive, sending)
-        except Exception:  # of a route: the client was told already, without a word of the reason
+        except Exception:  # the boundary: a failed request is logged, and answered without the reason
             log.exception("the request failed")
-            if not begun:
+            if not answering:
                 await internal_error().response()(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
@@ -121,7 +122,7 @@ class Guard:
             request_id.reset(token)
 
     def _check_host(self, headers: Headers) -> None:
-        """Against DNS rebinding and pages of others: for every method, with a key or without."""
+        """Refuse DNS rebinding and foreign pages, for every method, with a key or without."""
         host = _host_of(f"//{headers.get('host', '')}")
         if host not in self._hosts:
             raise ProblemError(400, "unknown-host", "this host name is not served; see --allowed-host")

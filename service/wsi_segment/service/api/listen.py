@@ -18,7 +18,7 @@ _REQUEST_HEAD_BYTES = 128 * 1024
 
 
 def serve(service: Service) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; raises the signal again when all is done."""
+    """Answer requests until SIGTERM or Ctrl-C, and raise the signal again when all is done."""
     settings = service.settings
     config = uvicorn.Config(
         make_app(service),

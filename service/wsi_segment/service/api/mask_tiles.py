@@ -30,14 +30,14 @@ class OpenMask:
 
 
 class MaskTiles:
-    """Finished masks, the last few of them held open; safe to use from several threads."""
+    """Finished masks; the last few are kept open. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, OpenMask] = OrderedDict()
         self._lock = threading.Lock()
 
     def opened(self, store: Path) -> OpenMask:
-        """The mask of a store."""
+        """Return the mask of a store, opened before or now."""
         with self._lock:
             if store in self._open:
                 self._open.move_to_end(store)
@@ -50,7 +50,7 @@ class MaskTiles:
         return mask
 
     def tile(self, store: Path, z: int, x: int, y: int) -> bytes | None:
-        """Class ids as a grey PNG, at most 256 x 256 (less on the mask's edge); None outside of the mask."""
+        """Return class ids as a grey PNG, at most 256 x 256 (less on the mask's edge); None outside of the mask."""
         levels = self.opened(store).levels
         if z >= len(levels):
             return None
@@ -58,9 +58,9 @@ class MaskTiles:
         if x * TILE >= width or y * TILE >= height:
             return None
         ids = np.asarray(levels[z][y * TILE : (y + 1) * TILE, x * TILE : (x + 1) * TILE], np.uint8)
-        held = io.BytesIO()
-        Image.fromarray(ids).save(held, format="PNG", compress_level=1)
-        return held.getvalue()
+        buffer = io.BytesIO()
+        Image.fromarray(ids).save(buffer, format="PNG", compress_level=1)
+        return buffer.getvalue()
 
 
 def _open_mask(store: Path) -> OpenMask:

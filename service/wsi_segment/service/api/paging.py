@@ -1,4 +1,4 @@
-"""Pages of lists, after AIP-158: a token says where the next one begins, and is empty at the end."""
+"""Pages of lists, after AIP-158: a token says where the next page starts, and is empty at the end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Query
 
-PageSize = Annotated[int, Query(ge=1, le=1000, description="entries a page, at most")]
+PageSize = Annotated[int, Query(ge=1, le=1000, description="most entries per page")]
 PageToken = Annotated[
     str, Query(pattern=r"^([0-9]{1,15})?$", description="next_page_token of the page before; empty for the first")
 ]
 
 
 def token_of(text: str) -> int | None:
-    """The number in a token; None for the first page."""
+    """Return the number in a token, or None for the first page."""
     return int(text) if text else None

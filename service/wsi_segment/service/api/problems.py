@@ -1,4 +1,4 @@
-"""Every error as a problem document (RFC 9457), and nothing internal in any of them."""
+"""Every error as a problem document (RFC 9457), without anything internal."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ class Problem(BaseModel):
 
 
 class ProblemError(Exception):
-    """An answer that is an error."""
+    """An error that is answered as a problem."""
 
     def __init__(self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
-        """A problem.
+        """Describe a problem.
 
         Args:
-            status: Of the answer.
+            status: HTTP status.
             kind: Stable name for programs, such as ``unknown-job``.
             detail: One sentence for people, with the remedy.
-            headers: Of the answer.
+            headers: Further headers of the answer.
             more: Further members of the document.
         """
         super().__init__(detail)
         self.status, self.kind, self.detail, self.headers, self.more = status, kind, detail, headers, more
 
     def response(self) -> Response:
-        """The answer."""
+        """Return the problem as an HTTP answer."""
         document = {
             "type": f"urn:wsi-segment:problem:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
@@ -65,37 +65,37 @@ class ProblemError(Exception):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route, for OpenAPI: these, and those that every route can give."""
+    """Return the ``responses`` of a route, for OpenAPI: these, and those that every route can give."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     every = {400, 401, 403, 405, 413, 422, 500, *statuses}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(every)}
 
 
 def answers(media_types: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route whose answer is no JSON of a model, of a type or several with commas between."""
+    """Return the ``responses`` of a route that answers with other media types, separated by commas, than JSON."""
     content: dict[str, Any] = {one.strip(): {} for one in media_types.split(",")}
     return {200: {"content": content, "description": "OK"}} | documented(*statuses)
 
 
 def created(*statuses: int, **links: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that makes something and says where; see :func:`documented` and :func:`link`."""
-    location = {"description": "of what was made", "schema": {"type": "string"}}
+    """Return the ``responses`` of a route that creates something; see :func:`documented` and :func:`link`."""
+    location = {"description": "of what was created", "schema": {"type": "string"}}
     made = {"description": "Created", "headers": {"Location": location}, "links": links}
     return {201: made} | documented(*statuses)
 
 
 def linked(links: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that tells where to go on; see :func:`documented` and :func:`link`."""
+    """Return the ``responses`` of a route whose answer links to others; see :func:`documented` and :func:`link`."""
     return {200: {"description": "OK", "links": links}} | documented(*statuses)
 
 
 def link(method: str, path: str, source: str = "id") -> dict[str, Any]:
-    """Where to go on from an answer, for OpenAPI.
+    """Return a link from an answer to the next request, for OpenAPI.
 
     Args:
-        method: Of the next request.
-        path: Of its route, with one parameter.
-        source: Where the answer has that parameter, as a JSON pointer.
+        method: Method of the next request.
+        path: Path of its route, with one parameter.
+        source: JSON pointer to that parameter in the answer.
     """
     name = path.partition("{")[2].partition("}")[0]
     reference = f"#/paths/{path.replace('/', '~1')}/{method}"
@@ -103,7 +103,7 @@ def link(method: str, path: str, source: str = "id") -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """Have an application answer all its errors as problems."""
+    """Answer all errors of an application as problems."""
 
     @app.exception_handler(ProblemError)
     async def on_problem(request: Request, error: ProblemError) -> Response:
@@ -150,12 +150,12 @@ def install(app: FastAPI) -> None:
 
 
 def internal_error() -> ProblemError:
-    """The answer to what nobody foresaw."""
+    """Return the answer to an unexpected error."""
     return ProblemError(500, "internal-error", "the server failed; its log says more, by the request id")
 
 
 def _methods(request: Request) -> list[str]:
-    """All that a path can be asked for: each of its methods is a route of its own."""
+    """Return all methods of a path: each of them is a route of its own."""
     found: set[str] = set()
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:

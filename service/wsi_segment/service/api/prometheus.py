@@ -1,4 +1,4 @@
-"""Figures for Prometheus; no label holds a name of a slide or a file."""
+"""Metrics for Prometheus; no label holds the name of a slide or a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
-    """The figures of one server."""
+    """The metrics of one server."""
 
     def __init__(self, jobs: Jobs, supervisor: Supervisor) -> None:
         self._registry = CollectorRegistry()
@@ -36,22 +36,22 @@ class Metrics:
         self._seconds.labels(known, route, str(status)).observe(seconds)
 
     def text(self) -> bytes:
-        """All figures, as Prometheus reads them."""
+        """Write all metrics as Prometheus reads them."""
         return generate_latest(self._registry)
 
 
 class _Counted(Collector):
-    """Asked for when somebody looks."""
+    """Metrics that are read from the job table when Prometheus asks."""
 
     def __init__(self, jobs: Jobs, supervisor: Supervisor) -> None:
         self._jobs, self._supervisor = jobs, supervisor
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Nothing is to be looked up when it is registered."""
+        """Describe nothing, so that registering reads nothing."""
         return []
 
     def collect(self) -> list[GaugeMetricFamily]:
-        """Jobs by status, and workers."""
+        """Count jobs by status, and workers."""
         counts = self._jobs.counts()
         by_status = GaugeMetricFamily("wsi_segment_jobs", "Jobs by status", labels=["status"])
         for status in ("accepted", "running", *ENDED):

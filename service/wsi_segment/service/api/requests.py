@@ -10,7 +10,7 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b
 
 
 def _whole(value: Any) -> Any:
-    """``3.0`` is an integer in JSON Schema."""
+    """Convert ``3.0``, which is an integer in JSON Schema."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -46,11 +46,15 @@ Box = Annotated[
 
 
 class Choices(_In):
-    """How a slide is segmented; what is left out is the model's or the engine's default."""
+    """How a slide is segmented; a field that is left out has the default of model or engine."""
 
     model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
     mpp: (
-        Annotated[float, Field(ge=0.05, le=100, description="µm per level-0 pixel, where the slide tells none")] | None
+        Annotated[
+            float,
+            Field(ge=0.05, le=100, description="µm per level-0 pixel, where the slide states none"),
+        ]
+        | None
     ) = None
     overlap: (
         Annotated[float, Field(ge=0, le=0.9, description="share of a window that its neighbour covers too")] | None
@@ -67,7 +71,7 @@ class Choices(_In):
     probabilities: Annotated[bool, Field(description="keep the probability of each class too")] = False
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     strict: Annotated[bool, Field(description="fail rather than end with warnings")] = False
-    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with larger ones come first"), _Whole] = 0
+    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with a larger one come first"), _Whole] = 0
 
     def parameters(self) -> dict[str, Any]:
         """Return the choices as the job keeps them: a region as GeoJSON, whichever way it was given."""
@@ -105,7 +109,7 @@ class BatchRow(Choices):
 
 
 MOST_ROWS = 50_000
-"""Of a batch."""
+"""Largest number of rows in a batch."""
 
 
 class BatchRequest(_In):

@@ -1,4 +1,4 @@
-"""What clients get as JSON."""
+"""What clients receive as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsi_segment.service.jobs.job_table import Batch, Job, Status
 
 
 class Link(BaseModel):
-    """Where to go on."""
+    """A link to a related resource."""
 
     rel: str
     href: str
@@ -35,7 +35,7 @@ class JobOut(BaseModel):
     progress: Annotated[int, Field(ge=0, le=100)]
     stage: str
     slide: Id
-    slide_name: str | None = Field(description="its file name; null where it lies under no root any longer")
+    slide_name: str | None = Field(description="its file name; null where it no longer lies under a root")
     model: str
     batch: Id | None
     priority: int
@@ -75,7 +75,7 @@ class BatchList(BaseModel):
 
 
 class SlideOut(BaseModel):
-    """A slide; ``error`` where it cannot be opened, and then nothing is known of it."""
+    """A slide; ``error`` says why it cannot be opened, and then nothing else is known."""
 
     id: Id
     name: str
@@ -149,7 +149,7 @@ class MaskClass(BaseModel):
 
 
 class TilesOut(BaseModel):
-    """What a viewer must know of the tiles of class ids."""
+    """What a viewer needs to know of the tiles of class ids."""
 
     tile_size: int
     levels: list[MaskLevel]
@@ -160,7 +160,7 @@ class TilesOut(BaseModel):
 
 
 def job_out(job: Job, slide_name: str | None) -> JobOut:
-    """A job as clients see it."""
+    """Describe a job for clients."""
     at = f"/v1/jobs/{job.id}"
     links = [_link("self", at), _link("monitor", f"{at}/events", "text/event-stream")]
     if job.status == "successful" and job.removed is None:
@@ -197,7 +197,7 @@ def job_out(job: Job, slide_name: str | None) -> JobOut:
 
 
 def batch_out(batch: Batch) -> BatchOut:
-    """A batch as clients see it: running until all its jobs have ended, then as good as the worst of them."""
+    """Describe a batch for clients: running until all its jobs have ended, then as good as the worst of them."""
     counts = batch.counts
     ended = sum(counts.get(status, 0) for status in ("successful", "failed", "dismissed"))
     status: Status = "running" if counts.get("running") or ended else "accepted"
@@ -222,7 +222,7 @@ def batch_out(batch: Batch) -> BatchOut:
 
 
 def moment(seconds: float) -> datetime:
-    """A time of the tables."""
+    """Convert a time of the tables."""
     return datetime.fromtimestamp(seconds, UTC)
 
 

@@ -32,12 +32,12 @@ from wsi_segment.service.workers.supervisor import Supervisor
 from wsi_segment.service.workers.trusted_models import TrustedModels
 
 _ERROR_SECONDS = 10.0
-"""How long a slide counts as unreadable without another look: its other files may be on their way, or be mended."""
+"""How long a slide counts as unreadable before another try: its files may still be on their way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """All that routes need."""
+    """Everything that routes need."""
 
     settings: Settings
     database: Database
@@ -58,14 +58,14 @@ class Service:
         return self.settings.data
 
     def job(self, job_id: str) -> Job:
-        """A job, or the answer 404."""
+        """Return a job, or answer 404."""
         job = self.jobs.get(job_id)
         if job is None:
-            raise ProblemError(404, "unknown-job", f"job {job_id} is unknown; GET /v1/jobs lists those there are")
+            raise ProblemError(404, "unknown-job", f"job {job_id} is unknown; GET /v1/jobs lists all")
         return job
 
     def result(self, job_id: str) -> tuple[Job, ResultFiles]:
-        """A job with the files of its result, or the answer 404 where there are none."""
+        """Return a job with the files of its result, or answer 404 where it has none."""
         job = self.job(job_id)
         if job.status != "successful":
             why = f": {job.message}" if job.message else ""
@@ -74,15 +74,15 @@ class Service:
             raise ProblemError(404, "result-removed", f"the results of job {job_id} were removed; post the slide again")
         files = ResultFiles.of(self.data, job)
         if job.store is not None and not self._offers(files.store):
-            raise ProblemError(404, "no-result", f"the mask of job {job_id} is not served any longer; see --results")
+            raise ProblemError(404, "no-result", f"the mask of job {job_id} is no longer served; see --results")
         return job, files
 
     def _offers(self, store: Path) -> bool:
-        """Whether a mask that no job made lies in a folder that is served at present."""
+        """Return whether a mask that no job made lies in a folder that is served at present."""
         return store.parent in {Path(folder).resolve() for folder in self.settings.results} and store.is_dir()
 
     def describe(self, slide: FoundSlide) -> dict[str, Any]:
-        """What a slide is; kept in the database until one of its files changes.
+        """Describe a slide; the description is cached until one of its files changes.
 
         Raises:
             SlideError: it cannot be opened.
@@ -106,7 +106,7 @@ class Service:
         return described
 
     def known(self, slide: FoundSlide) -> dict[str, Any] | None:
-        """What is known of a slide without a look into it, which may be an ``error``; None where nothing is."""
+        """Return the cached description of a slide (possibly an ``error``), or None."""
         with self.database.read() as connection:
             row = connection.execute(
                 select(slides.c.stamp, slides.c.description).where(slides.c.id == slide.id)
@@ -117,7 +117,7 @@ class Service:
         return None if "error" in known and known.get("until", 0.0) < time.time() else known
 
     def look(self, function: Callable[..., Any], slide: FoundSlide, *arguments: Any) -> Any:
-        """The result of a function of :mod:`wsi_segment.service.workers.slide_pool`.
+        """Call a function of :mod:`wsi_segment.service.workers.slide_pool` on a slide.
 
         Raises:
             SlideError: the slide cannot be read; the reason is fit for clients.
@@ -129,7 +129,7 @@ class Service:
 
 
 def _stamp(slide: FoundSlide) -> str:
-    """Changes where a file of the slide does, comes or goes; empty for a remote one, of which that is not known."""
+    """Return a text that changes when a file of the slide changes, comes or goes; empty for a remote slide."""
     if not slide.files:
         return ""
     states = [file.stat() for file in slide.files]

@@ -1,4 +1,4 @@
-"""Results of jobs: the mask itself, its tiles and outlines, its figures and where it comes from."""
+"""Results of jobs: the mask itself, its tiles and outlines, its figures and provenance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FILE_ANSWERS = answers("application/octet-stream, application/json", 404)
 
 @router.get("", response_model=list[Link])
 def list_results(service: Here, job_id: JobId) -> list[Link]:
-    """All that there is of a finished job."""
+    """List the results of a finished job."""
     job, files = service.result(job_id)
     at = f"/v1/jobs/{job.id}/results"
     marker = "zarr.json" if (files.store / "zarr.json").exists() else ".zattrs"
@@ -55,7 +55,7 @@ def remove_results(service: Here, job_id: JobId) -> Response:
 
 @router.get("/summary.json", response_class=JSONResponse, responses=answers("application/json", 404))
 def get_summary(service: Here, job_id: JobId) -> JSONResponse:
-    """Areas by class in mm² and % of tissue, and how the run went; without names of files."""
+    """Return areas by class in mm² and % of tissue, and how the run went; without names of files."""
     job, files = service.result(job_id)
     summary = files.read_summary()
     if not summary:
@@ -65,14 +65,14 @@ def get_summary(service: Here, job_id: JobId) -> JSONResponse:
 
 @router.get("/provenance.json", response_class=JSONResponse, responses=answers("application/json", 404))
 def get_provenance(service: Here, job_id: JobId) -> JSONResponse:
-    """Model, versions and parameters that the mask was made with, as the store has them."""
+    """Return the model, versions and parameters that the mask was made with, as the store has them."""
     _, files = service.result(job_id)
     return JSONResponse(zarr.open_group(files.store, mode="r").attrs[ATTRIBUTE])
 
 
 @router.get("/preview.png", response_class=FileResponse, responses=answers("image/png", 404))
 def get_preview(service: Here, job_id: JobId, request: Request) -> Response:
-    """The mask over the slide."""
+    """Return a picture of the mask over the slide."""
     _, files = service.result(job_id)
     if not files.preview.exists():
         raise ProblemError(404, "no-preview", "this mask came without a preview")
@@ -81,14 +81,14 @@ def get_preview(service: Here, job_id: JobId, request: Request) -> Response:
 
 @router.get("/tiles.json", response_model=TilesOut)
 def get_tile_table(service: Here, job_id: JobId) -> TilesOut:
-    """Levels, tile size, origin and classes: what a viewer needs for the tiles."""
+    """Return levels, tile size, origin and classes, as a viewer needs them for the tiles."""
     _, files = service.result(job_id)
     return service.masks.opened(files.store).table
 
 
 @router.get("/tiles/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
 def get_mask_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -> Response:
-    """Class ids of a tile of at most 256 x 256, as a grey PNG; 0 is the finest level."""
+    """Return the class ids of a tile of at most 256 x 256 as a grey PNG; level 0 is the finest."""
     _, files = service.result(job_id)
     content = service.masks.tile(files.store, z, x, y)
     if content is None:
@@ -133,7 +133,7 @@ def get_objects(
 
 @router.get("/files.json", response_model=FileList)
 def list_files(service: Here, job_id: JobId) -> FileList:
-    """The files of the store with their sizes, for those who copy it."""
+    """List the files of the store with their sizes, for copying it."""
     _, files = service.result(job_id)
     found = sorted(path for path in files.store.rglob("*") if path.is_file())
     return FileList(
@@ -143,13 +143,13 @@ def list_files(service: Here, job_id: JobId) -> FileList:
 
 @router.get("/zarr/{path:path}", response_class=FileResponse, responses=_FILE_ANSWERS)
 def get_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
-    """A file of the OME-Zarr store; give a reader the address up to ``zarr``. Ranges and ETags work."""
+    """Return a file of the OME-Zarr store; give a reader the address up to ``zarr``. Ranges and ETags work."""
     return _zarr(service, job_id, request, path)
 
 
 @router.head("/zarr/{path:path}", response_class=FileResponse, responses=_FILE_ANSWERS)
 def head_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
-    """Whether a file of the store is there, and how large."""
+    """Return whether a file of the store exists, and its size."""
     return _zarr(service, job_id, request, path)
 
 

@@ -1,4 +1,4 @@
-"""Slides: list those under the roots, look at them, upload where that is allowed."""
+"""Slides: list those under the roots, view them, upload where that is allowed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from wsi_segment.errors import SlideError
+from wsi_segment.files import replacing
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, answers, documented, link, linked
 from wsi_segment.service.api.requests import Id
@@ -28,8 +29,8 @@ Zoom = Annotated[int, Path(ge=0, le=30, description="0 is the finest level")]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 _UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg"]
 _LIST_SECONDS = 20.0
-"""How long a page of slides may look into those that are not known yet."""
-_NOT_YET = {"error": "not looked into yet; ask for this slide alone, or for the list again"}
+"""How long a page of slides may take to open those that are not known yet."""
+_NOT_YET = {"error": "not opened yet; ask for this slide alone, or for the list again"}
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -58,7 +59,7 @@ def list_slides(
     page_size: PageSize = 50,
     page_token: PageToken = "",
 ) -> SlideList:
-    """Slides under the roots, by their paths; those that cannot be opened, or were not yet, carry the reason."""
+    """List slides under the roots, by path; those that cannot be opened, or were not yet, carry the reason."""
     if path is not None:
         return SlideList(slides=[_out(service, service.catalogue.by_path(path))], next_page_token="")
     roots = [one for one in service.catalogue.roots if root is None or one.name == root]
@@ -75,7 +76,7 @@ def list_slides(
 
 @router.get("/slides/{slide_id}", response_model=SlideOut, responses=documented(404))
 def get_slide(service: Here, slide_id: SlideId) -> SlideOut:
-    """A slide."""
+    """Return a slide."""
     return _out(service, service.catalogue.by_id(slide_id))
 
 
@@ -83,7 +84,7 @@ def get_slide(service: Here, slide_id: SlideId) -> SlideOut:
 def get_thumbnail(
     service: Here, slide_id: SlideId, size: Annotated[int, Query(ge=16, le=pixels.THUMBNAIL)] = 512
 ) -> Response:
-    """The whole slide, its longest side so many pixels; never its label or macro image."""
+    """Return the whole slide with a longest side of ``size`` pixels; never its label or macro image."""
     slide = service.catalogue.by_id(slide_id)
     service.describe(slide)
     return Response(service.look(pixels.thumbnail, slide, size), headers=_CACHED, media_type="image/jpeg")
@@ -91,7 +92,7 @@ def get_thumbnail(
 
 @router.get("/slides/{slide_id}/tiles/{z}/{x}/{y}.jpg", response_class=Response, responses=answers("image/jpeg", 404))
 def get_tile(service: Here, slide_id: SlideId, z: Zoom, x: Number, y: Number) -> Response:
-    """A tile of 256 px; ``z`` counts halvings of the slide's own pixels."""
+    """Return a tile of 256 px; ``z`` counts halvings of the slide's own pixels."""
     return _tile(service, slide_id, z, x, y)
 
 
@@ -101,7 +102,7 @@ def get_tile(service: Here, slide_id: SlideId, z: Zoom, x: Number, y: Number) ->
     responses=answers("application/xml", 404),
 )
 def get_deep_zoom(service: Here, slide_id: SlideId) -> Response:
-    """The Deep Zoom description; its tiles are beside it."""
+    """Return the Deep Zoom description; its tiles are beside it."""
     described = service.describe(service.catalogue.by_id(slide_id))
     text = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -117,7 +118,7 @@ def get_deep_zoom(service: Here, slide_id: SlideId) -> Response:
     responses=answers("image/jpeg", 404),
 )
 def get_deep_zoom_tile(service: Here, slide_id: SlideId, level: Zoom, column: Number, row: Number) -> Response:
-    """A Deep Zoom tile; the last level is the slide's own pixels."""
+    """Return a Deep Zoom tile; the last level has the slide's own pixels."""
     described = service.describe(service.catalogue.by_id(slide_id))
     last = (max(described["width"], described["height"]) - 1).bit_length()
     if level > last:
@@ -135,21 +136,16 @@ def get_deep_zoom_tile(service: Here, slide_id: SlideId, level: Zoom, column: Nu
 async def upload_slide(
     service: Here, request: Request, suffix: Annotated[_UploadSuffix, Query(description="of the slide's file")]
 ) -> SlideOut:
-    """Upload a slide as the body of the request, where the server allows it; it gets a name of the server's."""
+    """Upload a slide as the body of the request, where the server allows it; the server names it."""
     if not service.settings.upload_limit:
         raise ProblemError(403, "no-uploads", "this server takes no uploads; put the slide under one of its roots")
     if service.housekeeping.disk_low is not None:
         raise ProblemError(507, "disk-low", service.housekeeping.disk_low)
     folder = service.data / UPLOADS
     target = folder / f"{secrets.token_hex(12)}{suffix}"
-    beside = target.with_suffix(".partial")
-    try:
-        with beside.open("wb") as file:
-            async for piece in request.stream():
-                await anyio.to_thread.run_sync(file.write, piece)
-        beside.rename(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(target) as file:
+        async for piece in request.stream():
+            await anyio.to_thread.run_sync(file.write, piece)
     slide = service.catalogue.by_path(f"{UPLOADS}/{target.name}")
     try:
         await anyio.to_thread.run_sync(service.describe, slide)
@@ -169,7 +165,7 @@ def _tile(service: Service, slide_id: str, z: int, x: int, y: int) -> Response:
 
 
 def _out(service: Service, slide: FoundSlide, until: float = math.inf) -> SlideOut:
-    """A slide as clients see it; looked into before ``until`` only (of the monotonic clock)."""
+    """Describe a slide for clients; open it only before ``until`` (seconds of the monotonic clock)."""
     at = f"/v1/slides/{slide.id}"
     links = [
         Link(rel="self", href=at, type="application/json"),

@@ -1,4 +1,4 @@
-"""Models, health, figures, and the pages of the documentation."""
+"""Models, health, metrics, and the pages of the documentation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _VENDORED = {
 
 @models.get("/models", response_model=ModelList)
 def list_models(service: Here) -> ModelList:
-    """The models that jobs can name."""
+    """List the models that jobs can name."""
     return ModelList(
         models=[_out(model.card.model_dump(mode="json")) for model in service.models], default=DEFAULT_MODEL
     )
@@ -46,23 +46,23 @@ def list_models(service: Here) -> ModelList:
 
 @models.get("/models/{model_id}", response_model=ModelOut, responses=documented(404))
 def get_model(service: Here, model_id: ModelName) -> ModelOut:
-    """A model's card: what it knows, from what, and how well."""
+    """Return a model's card: its classes, training data and metrics."""
     return _out(service.models.get(model_id).card.model_dump(mode="json"))
 
 
 @system.get("/health/live")
 async def live() -> dict[str, str]:
-    """Whether the server answers; needs none of its threads."""
+    """Return whether the server answers; needs none of its threads."""
     return {"status": "alive"}
 
 
 @system.get("/health/ready", responses=documented(503))
 def ready(service: Here) -> dict[str, Any]:
-    """Whether jobs are begun, and if not, why; asked without a key, so without figures."""
+    """Return whether jobs are started, and if not, why; needs no key, so that it has no figures."""
     reasons = []
     try:
         service.jobs.listed(None, 1)
-    except Exception:
+    except Exception:  # whatever the database raises, it does not answer
         reasons.append("the database does not answer")
     if service.supervisor.alive < service.settings.workers:
         reasons.append("workers are missing; the server's log says why")
@@ -75,20 +75,20 @@ def ready(service: Here) -> dict[str, Any]:
 
 @system.get("/metrics", response_class=Response, responses=answers("text/plain"))
 def metrics(service: Here) -> Response:
-    """Figures for Prometheus."""
+    """Return metrics for Prometheus."""
     service.metrics.listeners.set(service.feed.listeners)
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @pages.get("/docs", response_class=HTMLResponse)
 def docs() -> HTMLResponse:
-    """The documentation, without a call to anywhere else."""
+    """Return the documentation, which loads nothing from elsewhere."""
     return HTMLResponse(_PAGE)
 
 
 @pages.get("/docs/{name}")
 def docs_file(name: str) -> Response:
-    """A part of that page, from the package that brings Swagger UI."""
+    """Return a part of that page, from the package that brings Swagger UI."""
     if name == "start.js":
         return Response(_START, media_type="text/javascript")
     if name not in _VENDORED:
@@ -98,7 +98,7 @@ def docs_file(name: str) -> Response:
 
 @pages.get("/")
 def home() -> JSONResponse:
-    """Where to begin."""
+    """Return where to start."""
     return JSONResponse(
         {"service": "wsi-segment", "documentation": "/docs", "slides": "/v1/slides", "jobs": "/v1/jobs"}
     )
