@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from wsi_segment.errors import OutputError
+
+_LONGEST_NAME = 255
 
 
 def sync_file(path: Path) -> None:
@@ -74,3 +78,48 @@ def temporary_for(path: Path) -> Path:
     has left.
     """
     return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial")
+
+
+def refuse_long_names(paths: Iterable[Path]) -> None:
+    """Refuse names that a file system cannot hold, before anything is computed for them.
+
+    Args:
+        paths: Files that will be written.
+
+    Raises:
+        OutputError: one has a longer name than its folder can hold.
+    """
+    for path in paths:
+        longest, length = longest_name(path.parent), _length_of(path.name)
+        if length > longest:
+            name = printable(path.name)
+            raise OutputError(
+                f"{printable(path.parent)}: names can have {longest} bytes there, {name[:24]}...{name[-16:]} would have "
+                f"{length}; choose a shorter `out`"
+            )
+
+
+def _length_of(name: str) -> int:
+    """Return a name's length as the file system counts it."""
+    if sys.platform == "win32":
+        return len(name.encode("utf-16-le", "surrogatepass")) // 2
+    return len(os.fsencode(name))
+
+
+def longest_name(folder: Path) -> int:
+    """Return how long a name in a folder may be: bytes, or UTF-16 units on Windows.
+
+    Most file systems take 255; those that encrypt names take fewer, such as 143 with eCryptfs.
+    """
+    if sys.platform == "win32":
+        return _LONGEST_NAME
+    there = next((one for one in (folder, *folder.parents) if one.exists()), Path())
+    try:
+        return os.pathconf(there, "PC_NAME_MAX")
+    except (OSError, ValueError):  # a file system that does not say
+        return _LONGEST_NAME
+
+
+def printable(path: Path | str) -> str:
+    r"""Return a path as text that every encoding of Unicode can hold: bytes that are not UTF-8 become ``\xfc``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

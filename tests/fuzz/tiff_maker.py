@@ -201,7 +201,8 @@ def _stated(spec: TiffSpec, mpp: tuple[float, float] | None) -> tuple[float, flo
 
 def _doubts(spec: TiffSpec, stated: tuple[float, float] | None) -> frozenset[str]:
     """Warnings that a reader owes its user."""
-    told_twice = spec.kind == "ome" and spec.mpp is not None and spec.unit != "NONE" and spec.other_mpp is not None
+    plausible = spec.other_mpp is not None and spec.other_mpp < 100  # 72 dpi is what a writer puts that knows nothing
+    told_twice = spec.kind == "ome" and spec.mpp is not None and spec.unit != "NONE" and plausible
     if told_twice and stated is not None and abs((spec.other_mpp or 0) / stated[0] - 1) > 0.1:
         return frozenset({"pixel-size-differs"})
     return frozenset()

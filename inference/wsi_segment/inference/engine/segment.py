@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import InputError, RunError, SlideError
-from wsi_segment.files import sync_tree
+from wsi_segment.files import printable, sync_tree
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.onnx_network import Network, OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -252,8 +252,8 @@ def _summarise(
     counts = pixels_per_class(finished, len(card.classes))
     areas = class_areas(counts, [entry.name for entry in card.classes], size, frame.downsample)
     return Summary(
-        slide=str(path),
-        out=str(out),
+        slide=printable(path),
+        out=printable(out),
         model=f"{card.name} {card.version}",
         mpp=size.mpp,
         mpp_source=size.source,

@@ -10,9 +10,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from wsi_segment.errors import OutputError
-from wsi_segment.files import sync_folder, sync_tree
+from wsi_segment.files import refuse_long_names, sync_folder, sync_tree
 from wsi_segment.inference.mask.ledger import begun_run, difference
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
+from wsi_segment.inference.mask.summary import summary_paths
 
 _STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
 
@@ -28,10 +29,12 @@ class Output:
         """Look whether there is room under a name.
 
         Raises:
-            OutputError: it is taken, its folder is read-only, or what would be replaced is no mask.
+            OutputError: it is taken, its folder is read-only, what would be replaced is no mask, or a name that will
+                be made beside it is longer than the file system takes.
         """
         self.final = final
         self.partial = final.with_name(final.name + ".partial")
+        refuse_long_names((final, self.partial, *summary_paths(final)))
         self._overwrite = overwrite
         self._lock = FileLock(self.partial / _LOCK, timeout=0)
         self._clear_finished()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from wsi_segment.files import replacing
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.slide import PixelSize
@@ -112,26 +111,20 @@ def summary_json(summary: Summary) -> str:
     return json.dumps(asdict(summary), indent=2) + "\n"
 
 
-def write_summary(summary: Summary, out: Path) -> tuple[Path, Path]:
-    """``<name>.summary.json`` and ``<name>.summary.csv`` beside the store."""
+def summary_paths(out: Path) -> tuple[Path, Path]:
+    """Return ``<name>.summary.json`` and ``<name>.summary.csv`` beside a store."""
     stem = out.name.removesuffix(".zarr")
-    as_json, as_csv = out.with_name(f"{stem}.summary.json"), out.with_name(f"{stem}.summary.csv")
-    with _replacing(as_json) as file:
+    return out.with_name(f"{stem}.summary.json"), out.with_name(f"{stem}.summary.csv")
+
+
+def write_summary(summary: Summary, out: Path) -> tuple[Path, Path]:
+    """Write a summary beside its store, see :func:`summary_paths`."""
+    as_json, as_csv = summary_paths(out)
+    with replacing(as_json, text=True) as file:
         file.write(summary_json(summary))
-    with _replacing(as_csv) as file:
+    with replacing(as_csv, text=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["slide", "class_id", "class", "pixels", "area_mm2", "percent_of_tissue"])
         for row in summary.classes:
             writer.writerow([summary.slide, row.id, row.name, row.pixels, row.area_mm2, row.percent_of_tissue])
     return as_json, as_csv
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    """A file that takes its name when it is complete and on the disk."""
-    beside = path.with_name(f"{path.name}.partial")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,12 +121,14 @@ def run(args: argparse.Namespace) -> int:
 def _check_target(flag: str, path: Path | None) -> None:
     """Find out before the slide is segmented, not after, that a file cannot be written."""
     from wsi_segment.errors import InputError
+    from wsi_segment.files import refuse_long_names, temporary_for
 
     if path is None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(path.name + ".partial")
+        refuse_long_names([path])
+        probe = temporary_for(path)
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -136,7 +139,7 @@ def _check_target(flag: str, path: Path | None) -> None:
 
 def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     """Nothing that is written may take the place of something that is read, or of something else that is written."""
-    from wsi_segment.errors import InputError
+    from wsi_segment.errors import InputError, SlideError
     from wsi_segment.inference.slides.location import is_remote
     from wsi_segment.inference.slides.slide_files import slide_files
 
@@ -144,7 +147,9 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     for order in orders:
         inputs += [one for one in (order.options.region, order.options.tissue) if isinstance(one, Path)]
         if not is_remote(order.slide) and order.slide.exists():
-            inputs += [order.slide, *slide_files(order.slide)]
+            inputs.append(order.slide)
+            with suppress(SlideError):  # one that is no slide fails alone, later
+                inputs += slide_files(order.slide)
     taken = {path.resolve(): "is read" for path in inputs}
     for order in orders:
         for path in (order.out, order.out.with_name(order.out.name + ".partial")):
