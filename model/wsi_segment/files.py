@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -44,12 +45,14 @@ def sync_tree(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, text: bool = False) -> Iterator[IO[Any]]:
+def replacing(path: Path, *, text: bool = False, shared: bool = False) -> Iterator[IO[Any]]:
     """Write a file that takes its name only when it is complete and on the disk.
 
     Args:
         path: The file; its folder is created where it is missing. What stands there remains until the end.
         text: Open for UTF-8 text without translation of line ends, not for bytes.
+        shared: Several processes or threads may write the file at once: each gets a temporary file of its own, and the
+            last one to end wins. A killed process leaves its temporary file behind.
 
     Yields:
         The open temporary file. If the block raises, it is removed and ``path`` stays as it was.
@@ -59,6 +62,8 @@ def replacing(path: Path, *, text: bool = False) -> Iterator[IO[Any]]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_for(path)
+    if shared:
+        temporary = temporary.with_stem(f"{temporary.stem}-{secrets.token_hex(4)}")
     try:
         with temporary.open("w", newline="", encoding="utf-8") if text else temporary.open("wb") as file:
             yield file

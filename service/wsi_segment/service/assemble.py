@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import zarr
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.mask.ngff import ATTRIBUTE
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.prometheus import Metrics
@@ -70,7 +67,7 @@ def _adopt(folder: Path, jobs: Jobs) -> None:
         raise InputError(f"`results` {folder}: no such folder")
     for store in sorted(folder.resolve().glob("*.zarr")):
         try:
-            provenance: Any = zarr.open_group(store, mode="r").attrs[ATTRIBUTE]
+            provenance = Mask.open(store).provenance
             slide = str(provenance["slide"]["fingerprint"])[:24]
             parameters = {
                 "model": str(provenance["model"]["name"]),

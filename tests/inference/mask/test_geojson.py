@@ -19,6 +19,7 @@ from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
+from wsi_segment.inference.mask.mask import OUTLINE_MPP, Mask
 from wsi_segment.inference.mask.polygons import ClassPolygon, class_polygons, split_large
 
 
@@ -142,6 +143,31 @@ def test_every_feature_follows_the_rules_of_import(written: tuple[Path, dict[str
         assert properties["measurements"]["Area um^2"] == pytest.approx(polygon.area, rel=1e-3)
         assert None not in properties.values()
     assert len(seen) == len(collection["features"])
+
+
+def test_rings_wind_as_rfc_7946_wants_and_ids_do_not_depend_on_it(written: tuple[Path, dict[str, Any]]) -> None:
+    holes = 0
+    for feature in written[1]["features"]:
+        shell, *inner = (shapely.LinearRing(ring) for ring in feature["geometry"]["coordinates"])
+        assert shell.is_ccw
+        assert not any(ring.is_ccw for ring in inner)
+        holes += len(inner)
+    assert holes
+    mask = Mask.open(written[0] / "m.zarr")
+    level = mask.level_for(OUTLINE_MPP)
+    namespace = uuid.UUID("6d0cbf3c-5d7e-5c1e-9a0b-0d1f6f0a7b11")
+    scale = mask.levels[level].downsample
+    expected = {
+        str(
+            uuid.uuid5(
+                namespace,
+                f"{mask.provenance['slide']['fingerprint']}/{class_id}/"
+                + shapely.transform(polygon, lambda points: np.round(points * scale, 2)).wkb_hex,
+            )
+        )
+        for class_id, polygon, _ in mask.pieces(level, 200, None)
+    }
+    assert {feature["id"] for feature in written[1]["features"]} == expected
 
 
 def test_annotations_lie_where_the_class_is(written: tuple[Path, dict[str, Any]]) -> None:

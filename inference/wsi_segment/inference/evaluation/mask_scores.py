@@ -12,7 +12,7 @@ import numpy as np
 from wsi_segment.errors import DatasetError
 from wsi_segment.inference.evaluation.annotations import AnnotationMap, read_annotations
 from wsi_segment.inference.grid.box import Box
-from wsi_segment.inference.mask.geojson import MaskMap
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.model.metrics import Confusion, bach_score, confusion_matrix, lesion_dice, score
 
 _SIDE = 2048
@@ -56,8 +56,9 @@ def evaluate_mask(
     Memory bound:
         The annotations, and one square of 2,048 px.
     """
-    mask = MaskMap.open(store, coarsest_mpp=0)
-    ids = {name: class_id for class_id, name in enumerate(mask.names) if class_id}
+    mask = Mask.open(store)
+    finest = mask.levels[0]
+    ids = {entry.name: entry.id for entry in mask.classes if entry.id}
 
     def class_of(name: str) -> int | None:
         if not name or name.endswith("*"):
@@ -67,21 +68,16 @@ def evaluate_mask(
                 return class_id
         raise DatasetError(f"{annotations}: class {name!r} is not the mask's; its classes are {', '.join(ids)}")
 
-    truth = AnnotationMap(read_annotations(annotations), class_of, (mask.x0, mask.y0), mask.downsample)
-    height, width = mask.array.shape
-    squares = [
-        Box(x, y, min(x + _SIDE, width), min(y + _SIDE, height))
-        for y in range(0, height, _SIDE)
-        for x in range(0, width, _SIDE)
-    ]
-    squares = [box for box in squares if truth.touches(box)]
+    corner = mask.origin[0] - mask.bounds.x0, mask.origin[1] - mask.bounds.y0
+    truth = AnnotationMap(read_annotations(annotations), class_of, corner, finest.downsample)
+    squares = [box for box in Box(0, 0, finest.width, finest.height).tiles(_SIDE) if truth.touches(box)]
     confusion: Confusion = np.zeros((len(ids), len(ids) + 1), np.int64)
     for done, box in enumerate(squares, start=1):
-        confusion += confusion_matrix(truth(box), mask.read(box.y0, box.x0, _SIDE), len(ids))
+        confusion += confusion_matrix(truth(box), mask.read(0, box), len(ids))
         step(done, len(squares))
     if not confusion.any():
         raise DatasetError(
             f"{annotations}: none of its outlines lies on the mask {store.name}; is it of another slide?"
         )
-    mm2 = mask.mpp_x * mask.mpp_y * mask.downsample**2 / 1e6
-    return MaskEvaluation(mask.names[1:], confusion, mm2)
+    mm2 = mask.pixel_size.x * mask.pixel_size.y * finest.downsample**2 / 1e6
+    return MaskEvaluation(tuple(ids), confusion, mm2)

@@ -23,6 +23,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask import ngff
 from wsi_segment.inference.mask.polygons import class_polygons, split_large
 from wsi_segment.inference.mask.summary import ClassArea, class_areas
+from wsi_segment.inference.mask.zarr_settings import shipped_settings
 from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.location import is_remote, slide_location
 from wsi_segment.inference.slides.slide import Level, PixelSize
@@ -99,6 +100,7 @@ class Mask:
     _arrays: tuple[zarr.Array[Any], ...]
 
     @classmethod
+    @shipped_settings()
     def open(cls, path: str | Path) -> Mask:
         """Open a finished mask of OME-Zarr 0.5 or 0.4.
 
@@ -159,6 +161,7 @@ class Mask:
         """Return µm per pixel of the finest level, the mean of both axes."""
         return self.pixel_size.mpp * self.levels[0].downsample
 
+    @shipped_settings()
     def read(self, level: int, box: Box) -> NDArray[np.uint8]:
         """Return class ids (height, width) of a box.
 
@@ -172,18 +175,16 @@ class Mask:
         """
         size = self.levels[level]
         inner = box.intersect(Box(0, 0, size.width, size.height))
-        ids = np.zeros((max(0, box.height), max(0, box.width)), np.uint8)
         if inner.empty:
-            return ids
+            return np.zeros((max(0, box.height), max(0, box.width)), np.uint8)
         try:
-            found = self._arrays[level][inner.y0 : inner.y1, inner.x0 : inner.x1]
+            found = np.asarray(self._arrays[level][inner.y0 : inner.y1, inner.x0 : inner.x1], np.uint8)
         except Exception as error:  # every codec and every protocol has errors of its own
             reason = f"{' '.join(str(error).split()) or type(error).__name__:.200}"
             if is_remote(self.path):
                 raise RunError(f"{self.path}: cannot be read: {reason}") from error
             raise OutputError(f"{self.path}: cannot be decoded: {reason}; `wsi-segment verify` says more") from error
-        ids[inner.y0 - box.y0 : inner.y1 - box.y0, inner.x0 - box.x0 : inner.x1 - box.x0] = np.asarray(found)
-        return ids
+        return np.pad(found, ((inner.y0 - box.y0, box.y1 - inner.y1), (inner.x0 - box.x0, box.x1 - inner.x1)))
 
     def at(self, x: float, y: float) -> MaskClass:
         """Return the class of a point of the slide.

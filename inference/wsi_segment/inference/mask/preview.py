@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from wsi_segment.inference.mask import ngff
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.summary import ClassArea
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
@@ -47,7 +47,7 @@ def write_preview(
     factor = max(1, math.ceil(max(frame.width, frame.height) / LONGEST_SIDE))
     coarse = frame.coarser(slide, factor) if factor > 1 else frame
     pixels = read_whole(PixelSource(slide, coarse))
-    ids = read_class_map(store, coarse.height, coarse.width, factor)
+    ids = read_class_map(Mask.open(store), coarse.height, coarse.width, factor)
     picture = Image.fromarray(overlay(pixels, ids, card))
     mpp = slide_mpp * coarse.downsample
     canvas = Image.new("RGB", (picture.width + _LEGEND_WIDTH, max(picture.height, _legend_height(card))), _PAPER)
@@ -58,15 +58,10 @@ def write_preview(
     canvas.save(path, format="PNG", optimize=True)
 
 
-def read_class_map(store: Path, height: int, width: int, factor: int) -> NDArray[np.uint8]:
-    """Class ids of a store at every ``factor``-th mask pixel, (height, width), from the nearest finer level."""
-    group = zarr.open_group(store / ngff.LABEL_PATH, mode="r")
-    level = int(math.log2(factor))
-    while level and str(level) not in group:
-        level -= 1
-    array = group[str(level)]
-    assert isinstance(array, zarr.Array)
-    ids = np.asarray(array[:], np.uint8)
+def read_class_map(mask: Mask, height: int, width: int, factor: int) -> NDArray[np.uint8]:
+    """Return class ids (height, width) of every ``factor``-th mask pixel, from the nearest finer level."""
+    level = min(int(math.log2(factor)), len(mask.levels) - 1)
+    ids = mask.read(level, Box(0, 0, mask.levels[level].width, mask.levels[level].height))
     step = factor / 2**level
     rows = np.minimum(((np.arange(height) + 0.5) * step).astype(np.int64), ids.shape[0] - 1)
     columns = np.minimum(((np.arange(width) + 0.5) * step).astype(np.int64), ids.shape[1] - 1)

@@ -16,6 +16,7 @@ from zarr.codecs import ZstdCodec
 from wsi_segment.files import sync_file, sync_folder
 from wsi_segment.inference.grid.region import CHUNK, Region
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
+from wsi_segment.inference.mask.zarr_settings import shipped_settings
 
 Reduce = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
@@ -41,6 +42,7 @@ class PyramidWriter:
     """From a plane to the plane of half its size."""
 
     @classmethod
+    @shipped_settings()
     def create(
         cls,
         folder: Path,
@@ -78,6 +80,7 @@ class PyramidWriter:
                 )
 
     @classmethod
+    @shipped_settings()
     def open(cls, folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter:
         """The levels that :meth:`create` made."""
         group = zarr.open_group(folder, mode="r+")
@@ -123,12 +126,14 @@ class PyramidWriter:
                         self._put(index, y, x, self.reduce(finer), channel)
                         yield
 
+    @shipped_settings()
     def read(self, level: int, y: int, x: int, side: int, channel: int | None = None) -> NDArray[np.uint8]:
         """A square of one level, cut off at its edge."""
         rows, columns = slice(y, y + side), slice(x, x + side)
         array = self.levels[level]
         return np.asarray(array[rows, columns] if channel is None else array[channel, rows, columns], np.uint8)
 
+    @shipped_settings()
     def _put(self, level: int, y: int, x: int, plane: NDArray[np.uint8], channel: int | None) -> None:
         rows, columns = slice(y, y + plane.shape[0]), slice(x, x + plane.shape[1])
         if channel is None:

@@ -22,6 +22,7 @@ from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter
+from wsi_segment.inference.mask.zarr_settings import shipped_settings
 
 OME_XML = "METADATA.ome.xml"
 _METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", OME_XML)
@@ -31,6 +32,7 @@ _RECORD_IN = f"{ngff.LABEL_PATH}/0"
 class MaskStore:
     """A store that is being written; regions may come from several threads."""
 
+    @shipped_settings()
     def __init__(self, path: Path, region_size: int) -> None:
         """Open a store that :meth:`create` made."""
         self._path = path
@@ -44,6 +46,7 @@ class MaskStore:
             self._probabilities = PyramidWriter.open(planes, region_size, mean_of_2x2)
 
     @staticmethod
+    @shipped_settings()
     def create(path: Path, metadata: ngff.MaskMetadata, region_size: int, provenance: dict[str, Any]) -> None:
         """Make an empty store with all its metadata."""
         version = metadata.version
@@ -87,6 +90,7 @@ class MaskStore:
 
         return digest_of(written())
 
+    @shipped_settings()
     def finish(self, regions: Iterable[FinishedRegion], step: Callable[[int, int], None]) -> None:
         """Make the coarse levels, and note what every region holds, so that damage can be found.
 

@@ -19,6 +19,7 @@ from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
 from wsi_segment.inference.mask.store import digest_of, metadata_digests, record_digest
+from wsi_segment.inference.mask.zarr_settings import shipped_settings
 
 _SIDE = 2048
 """Coarser levels are compared in squares of this many pixels."""
@@ -41,6 +42,7 @@ class Verification:
     """A line each; empty for a store that is whole."""
 
 
+@shipped_settings()
 def verify(path: str | Path, step: Callable[[int, int], None] = lambda done, total: None) -> Verification:
     """Check a store against what was noted when it was made, and against the rules of NGFF.
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_segment.inference.mask.geojson import MaskMap, features
+from wsi_segment.files import replacing
+from wsi_segment.inference.mask.geojson import features
+from wsi_segment.inference.mask.mask import Mask
 
 LINES_FILE, INDEX_FILE = "objects.geojsonl", "objects.index.npy"
 
@@ -38,13 +37,13 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
     Returns:
         The number of outlines.
     """
-    mask = MaskMap.open(store)
+    mask = Mask.open(store)
     folder.mkdir(parents=True, exist_ok=True)
-    ids = {name.replace(":", " -"): class_id for class_id, name in enumerate(mask.names)}
+    ids = {entry.name.replace(":", " -"): entry.id for entry in mask.classes}
     rows: list[tuple[float, float, float, float, int, int, int]] = []
     start = 0
-    with _written(folder / LINES_FILE) as file:
-        for feature in features(mask, 0.0, mask.mpp_x * mask.downsample):
+    with replacing(folder / LINES_FILE, shared=True) as file:
+        for feature in features(mask):
             line = json.dumps(feature, allow_nan=False, separators=(",", ":")).encode()
             file.write(line + b"\n")
             points = np.asarray(feature["geometry"]["coordinates"][0])
@@ -55,21 +54,9 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
             step()
     held = io.BytesIO()  # numpy's own writing to a file does not tell a full disk from other errors
     np.save(held, np.array(rows, INDEX))
-    with _written(folder / INDEX_FILE) as file:
+    with replacing(folder / INDEX_FILE, shared=True) as file:
         file.write(held.getbuffer())
     return len(rows)
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
-    """A file under a name of its own, that gets its final name when all of it is written."""
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with beside.open("wb") as file:
-            yield file
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def has_objects(folder: Path) -> bool:

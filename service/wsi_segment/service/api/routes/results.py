@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 from typing import Annotated
 
-import zarr
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.responses import FileList, FileOut, Link, TilesOut
 from wsi_segment.service.api.routes.jobs import JobId
@@ -67,7 +65,7 @@ def get_summary(service: Here, job_id: JobId) -> JSONResponse:
 def get_provenance(service: Here, job_id: JobId) -> JSONResponse:
     """Return the model, versions and parameters that the mask was made with, as the store has them."""
     _, files = service.result(job_id)
-    return JSONResponse(zarr.open_group(files.store, mode="r").attrs[ATTRIBUTE])
+    return JSONResponse(service.masks.opened(files.store).provenance)
 
 
 @router.get("/preview.png", response_class=FileResponse, responses=answers("image/png", 404))
@@ -83,7 +81,7 @@ def get_preview(service: Here, job_id: JobId, request: Request) -> Response:
 def get_tile_table(service: Here, job_id: JobId) -> TilesOut:
     """Return levels, tile size, origin and classes, as a viewer needs them for the tiles."""
     _, files = service.result(job_id)
-    return service.masks.opened(files.store).table
+    return service.masks.table(files.store)
 
 
 @router.get("/tiles/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
@@ -121,7 +119,7 @@ def get_objects(
         box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
     ids = None
     if class_ is not None:
-        known = {entry.name: entry.id for entry in service.masks.opened(files.store).table.classes}
+        known = {entry.name: entry.id for entry in service.masks.opened(files.store).classes}
         missing = [name for name in class_ if name not in known]
         if missing:
             raise ProblemError(404, "unknown-class", f"no class {missing[0]!r}; there are: {', '.join(known)}")
