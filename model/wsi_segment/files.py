@@ -99,8 +99,8 @@ def refuse_long_names(paths: Iterable[Path]) -> None:
         if length > longest:
             name = printable(path.name)
             raise OutputError(
-                f"{printable(path.parent)}: names can have {longest} bytes there, {name[:24]}...{name[-16:]} would have "
-                f"{length}; choose a shorter `out`"
+                f"{printable(path.parent)}: names can have {longest} bytes there, {name[:24]}...{name[-16:]} would "
+                f"have {length}; choose a shorter `out`"
             )
 
 

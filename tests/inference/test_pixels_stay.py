@@ -1,0 +1,62 @@
+"""Masks as they were: what moves a pixel is meant, is in CHANGELOG.md, and raises the version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthetic import ChannelNetwork, class_map, make_model, tissue_like, write_slide
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.store import digest_of
+from wsi_segment.model.card import find_model
+
+MADE = {
+    "nearest": "db4a2324a6685e68e0d61a24c3021411e939d5ca3ca8df2a61074f6f7ea83ab4",
+    "bilinear": "fd9019dad3d1f9bb77135bfcc1818e10e3f20ddec1f55c8080e4241948ccb82c",
+}
+"""sha256 of all levels of the mask of a made slide, by upsampling; its network is exact on any machine."""
+
+BUNDLED = """
+00000001151100000000
+00000111151551100000
+00001155555111151000
+00115551111511151000
+00551111115111111100
+01115551111555111110
+01151111111111151111
+01111171111117111111
+01115111111515111111
+51511511115515511111
+55511111155111115111
+15111511111115115115
+15151111111115151111
+01111111111551511151
+01515555555151151110
+00151111115151111110
+00115111111115511100
+00011111115155511000
+00001111111111000000
+00000011114510000000
+"""
+"""Classes that the bundled model gives at every 30th pixel of a made slide, a digit per pixel."""
+
+
+@pytest.mark.parametrize("upsampling", sorted(MADE))
+def test_the_mask_of_a_known_network_is_the_same_to_the_pixel(tmp_path: Path, upsampling: str) -> None:
+    slide = write_slide(tmp_path / "s.tiff", tissue_like(1100, 1500), mpp=0.47, levels=2)
+    segment(slide, make_model(4, upsampling), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork(4))
+    levels = sorted((tmp_path / "m.zarr" / "labels" / "segmentation").glob("[0-9]"))
+    assert len(levels) == 2
+    assert digest_of(class_map(tmp_path / "m.zarr", int(level.name)) for level in levels) == MADE[upsampling]
+
+
+def test_the_bundled_model_gives_the_same_mask(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "s.tiff", tissue_like(600, 600))
+    segment(slide, find_model("colorectal-biopsy"), tmp_path / "m.zarr", SegmentOptions(device="cpu"))
+    expected = np.array([[int(digit) for digit in row] for row in BUNDLED.split()])
+    found = class_map(tmp_path / "m.zarr")[15::30, 15::30]
+    # processors round differently in the network, which can turn single pixels where two classes are equally likely
+    assert np.count_nonzero(found != expected) <= 2, "\n".join("".join(map(str, row)) for row in found.tolist())
