@@ -19,36 +19,13 @@ import httpx
 
 from wsi_segment.errors import InputError, RunError
 from wsi_segment.files import replacing
+from wsi_segment.inference.slides.geojson_features import read_multipolygon
 from wsi_segment.service.slide_manifest import read_manifest
 
 ENDED = ("successful", "failed", "dismissed")
 _SECONDS = 60.0
 _TRIES = 8
 _PAUSE = 0.5
-
-
-def read_outlines(path: Path) -> dict[str, Any]:
-    """Read the polygons of a GeoJSON file as one geometry, as ``region`` and ``tissue`` of a job have it.
-
-    Raises:
-        InputError: the file cannot be read, or has no polygon.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-        polygons: list[Any] = []
-        for feature in found.get("features", [found]):
-            geometry = feature.get("geometry", feature)
-            more = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
-            if geometry["type"] not in ("Polygon", "MultiPolygon"):
-                raise ValueError(f"a {geometry['type']}")  # noqa: TRY301
-            polygons += more
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not GeoJSON with polygons ({error})") from error
-    if not polygons:
-        raise InputError(f"{path}: not GeoJSON with polygons (there is none)")
-    if len(polygons) == 1:
-        return {"type": "Polygon", "coordinates": polygons[0]}
-    return {"type": "MultiPolygon", "coordinates": polygons}
 
 
 class Client:
@@ -101,7 +78,7 @@ class Client:
             choices: dict[str, Any] = dict(row.choices)
             for key in {"region", "tissue"} & choices.keys():
                 if (key, choices[key]) not in (("tissue", "otsu"), ("tissue", "none")):
-                    choices[key] = read_outlines(manifest.parent / choices[key])
+                    choices[key] = read_multipolygon(manifest.parent / choices[key])
             jobs.append({"slide": row.slide} | choices)
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         return self._call("POST", "/v1/batches", json={"name": name, "jobs": jobs}, headers=headers)

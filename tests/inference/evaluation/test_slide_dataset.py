@@ -217,5 +217,33 @@ def test_a_mask_is_compared_where_it_is_annotated_only(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"class 'violet' is not the mask's; its classes are red, green, blue"):
         evaluate_mask(out, truth)
     write_annotations(truth, square(90_000, 200, 200, "red"))
-    with pytest.raises(DatasetError, match="none of its outlines lies on the mask"):
+    with pytest.raises(DatasetError, match=r"its outlines lie beside the mask m.zarr: they span x 90000 to 90200"):
         evaluate_mask(out, truth)
+    write_annotations(truth, square(200, 200, 200, None))
+    with pytest.raises(DatasetError, match=r"no outline with a class lies on the mask m.zarr"):
+        evaluate_mask(out, truth)
+
+
+def test_annotations_that_lie_beside_their_slide_are_refused_and_lines_are_told(slides: Path) -> None:
+    line = {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[0, 0], [9, 9]]}, "properties": {}}
+    write_annotations(slides / "s1.geojson", square(200, 200, 400, "stroma"), line, square(9000, 0, 50, "stroma"))
+    left_out = read_training_data(slides, {"mpp": 1.0}).left_out
+    said = "1 line, which has no area; 1 of 2 outlines, which lies beside the slide"
+    assert left_out == (f"left out of {slides / 's1.geojson'}: {said}",)
+    write_annotations(slides / "s1.geojson", square(9000, 0, 50, "stroma"))
+    with pytest.raises(DatasetError, match=r"s1.geojson: its outlines lie beside the slide s1.tiff: they span x 9000"):
+        read_training_data(slides, {"mpp": 1.0})
+
+
+def test_names_of_objects_are_classes_where_the_dataset_names_them(slides: Path) -> None:
+    for number in range(3):
+        named = square(200, 200, 400, None)
+        named["properties"]["name"] = "stroma"
+        write_annotations(slides / f"s{number}.geojson", named)
+    with pytest.raises(DatasetError, match=r"no annotation has a class; .* or name stroma in classes.json"):
+        read_training_data(slides, {"mpp": 1.0})
+    (slides / "classes.json").write_text(json.dumps({"classes": [{"name": "stroma", "color": [1, 1, 1]}], "mpp": 1.0}))
+    dataset = read_training_data(slides, {})
+    mask = dataset.read_mask(dataset.items[0])
+    assert mask is not None
+    assert mask[150, 150] == 1

@@ -164,9 +164,10 @@ def prepare(
     tissue = find_tissue(
         slide, frame, size.mpp * frame.downsample, options.tissue, watch.step("tissue"), options.region
     )
+    doubts += tissue.doubts
     if not tissue.cells.any():
         doubts += (Doubt("no-tissue", "no tissue was found; `tissue` none analyses everything"),)
-        _refuse_doubts(path, doubts, options)
+    _refuse_doubts(path, doubts, options)
     try:
         fingerprint = slide_fingerprint(slide_files(path))
     except OSError as error:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.options import TissueMethod
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.region import CHUNK
+from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
+from wsi_segment.inference.slides.outlines import read_areas
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
 from wsi_segment.inference.slides.slide import Slide
 
@@ -51,14 +52,16 @@ class TissueMask:
     cell: int
     _counts: NDArray[np.int32]
     """Integral image of ``cells``, one row and column larger."""
+    doubts: tuple[Doubt, ...] = ()
+    """What of the outlines was not used."""
 
     @classmethod
-    def of(cls, cells: NDArray[np.bool_], cell: int) -> TissueMask:
-        """A mask from its cells."""
+    def of(cls, cells: NDArray[np.bool_], cell: int, doubts: tuple[Doubt, ...] = ()) -> TissueMask:
+        """Make a mask of its cells."""
         counts = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int32)
         np.cumsum(cells, axis=0, dtype=np.int32, out=counts[1:, 1:])
         np.cumsum(counts[1:, 1:], axis=1, out=counts[1:, 1:])
-        return cls(cells, cell, counts)
+        return cls(cells, cell, counts, doubts)
 
     @property
     def share(self) -> float:
@@ -133,17 +136,28 @@ def find_tissue(
 
     Memory bound:
         ``TISSUE_BYTES``, and one band of :func:`wsi_segment.inference.slides.pixels.read_whole`.
+
+    Raises:
+        InputError: a file of outlines is at fault, or no tissue lies within the region.
     """
     cell = cell_size(frame, mask_mpp)
+    doubts: tuple[Doubt, ...] = ()
     if method == "none":
         cells = np.ones((-(-frame.height // cell), -(-frame.width // cell)), bool)
     elif isinstance(method, Path):
-        cells = cells_of_geojson(method, "--tissue", slide, frame, cell)
+        cells, doubts = _outlined_cells(method, "tissue", slide, frame, cell)
     else:
         cells = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
     if region is not None:
-        cells &= cells_of_geojson(region, "--region", slide, frame, cell)
-    return TissueMask.of(cells, cell)
+        inside, more = _outlined_cells(region, "region", slide, frame, cell)
+        cells &= inside
+        doubts += more
+        if not cells.any():
+            raise InputError(
+                f"`region` {region}: no tissue lies within its outlines; correct them, or set `tissue` to none to "
+                "analyse all that they hold"
+            )
+    return TissueMask.of(cells, cell, doubts)
 
 
 def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -199,36 +213,38 @@ def glass_colour(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
     return brightest_tenth
 
 
-def cells_of_geojson(path: Path, flag: str, slide: Slide, frame: MaskFrame, cell: int) -> NDArray[np.bool_]:
-    """Cells (rows, columns) that the polygons of a GeoJSON file touch.
+def _outlined_cells(
+    path: Path, field: str, slide: Slide, frame: MaskFrame, cell: int
+) -> tuple[NDArray[np.bool_], tuple[Doubt, ...]]:
+    """Find the cells (rows, columns) that the outlines of a GeoJSON file touch, and say what of it is not used.
 
     Args:
-        path: A geometry, feature or collection; level-0 pixels from the corner of the bounds, as QuPath exports.
-        flag: Through which the user gave it, for the message.
+        path: The file; see :mod:`wsi_segment.inference.slides.outlines`.
+        field: Of the options that names it, for messages.
         slide: Its bounds are read.
         frame: Of the mask.
         cell: Side of a cell in mask pixels.
 
     Raises:
-        InputError: the file is missing, not GeoJSON, or holds no polygon.
+        InputError: the file cannot be read, or no outline in it has an area that lies on the slide.
     """
+    extent = 0.0, 0.0, float(slide.bounds.width), float(slide.bounds.height)
     try:
-        parsed = shapely.from_geojson(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, shapely.GEOSException) as error:
-        reason = getattr(error, "strerror", None) or "not GeoJSON"
-        raise InputError(f"{flag} {path}: {reason}; give a GeoJSON file of polygons") from error
-    parts = shapely.get_parts(shapely.get_parts(shapely.get_parts(parsed)))
-    polygons = [part for part in np.atleast_1d(parts) if part.geom_type == "Polygon" and not part.is_empty]
-    if not polygons:
-        raise InputError(f"{flag} {path}: holds no polygon; draw an outline and export it as GeoJSON")
+        outlines = read_areas(path)
+        outlines.refuse_beside(extent, path)
+    except InputError as error:
+        raise InputError(f"`{field}` {error}") from error
+    left_out = outlines.describe_left_out(extent)
+    doubts = (Doubt("outlines-left-out", f"left out of `{field}`: {left_out}"),) if left_out else ()
     side = frame.downsample * cell
     from rasterio.features import rasterize  # GDAL takes long to load, and few runs have polygons
     from rasterio.transform import Affine
 
     to_slide = Affine(side, 0, frame.s_x0 - slide.bounds.x0, 0, side, frame.s_y0 - slide.bounds.y0)
-    shape = -(-frame.height // cell), -(-frame.width // cell)
+    shape = ceil_div(frame.height, cell), ceil_div(frame.width, cell)
+    polygons = [outline.geometry for outline in outlines.areas]
     touched: NDArray[np.uint8] = rasterize(polygons, shape, transform=to_slide, all_touched=True, dtype="uint8")
-    return touched > 0
+    return touched > 0, doubts
 
 
 def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:

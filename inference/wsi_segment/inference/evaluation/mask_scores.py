@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from wsi_segment.errors import DatasetError
-from wsi_segment.inference.evaluation.annotations import AnnotationMap, read_annotations
+from wsi_segment.inference.evaluation.annotations import AnnotationMap, class_ids, read_annotations
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.model.metrics import Confusion, bach_score, confusion_matrix, lesion_dice, score
 
 _SIDE = 2048
@@ -26,21 +26,23 @@ class MaskEvaluation:
     confusion: Confusion
     """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
     mm2_per_pixel: float
+    left_out: str
+    """What of the annotations was not used; empty where all was."""
 
     def as_dict(self, ordered: bool) -> dict[str, Any]:
         """All scores, plain, for JSON; with the BACH score where classes are grades."""
-        figures = {
+        figures: dict[str, Any] = {
             "annotated_mm2": round(float(self.confusion.sum()) * self.mm2_per_pixel, 4),
             "not_analysed_mm2": round(float(self.confusion[:, -1].sum()) * self.mm2_per_pixel, 4),
             "lesion_dice": round(lesion_dice(self.confusion), 4),
             **score(self.confusion).as_dict(list(self.names)),
         }
+        if self.left_out:
+            figures["left_out"] = self.left_out
         return figures | ({"bach_score": round(bach_score(self.confusion), 4)} if ordered else {})
 
 
-def evaluate_mask(
-    store: Path, annotations: Path, step: Callable[[int, int], None] = lambda done, total: None
-) -> MaskEvaluation:
+def evaluate_mask(store: Path, annotations: Path, step: Step = no_step) -> MaskEvaluation:
     """Compare a mask with annotations, pixel by pixel, where there are any.
 
     Args:
@@ -59,17 +61,17 @@ def evaluate_mask(
     mask = Mask.open(store)
     finest = mask.levels[0]
     ids = {entry.name: entry.id for entry in mask.classes if entry.id}
-
-    def class_of(name: str) -> int | None:
-        if not name or name.endswith("*"):
-            return None
-        for own, class_id in ids.items():
-            if name in (own, own.replace(":", " -")):  # as the outlines of this project are named
-                return class_id
-        raise DatasetError(f"{annotations}: class {name!r} is not the mask's; its classes are {', '.join(ids)}")
-
-    corner = mask.origin[0] - mask.bounds.x0, mask.origin[1] - mask.bounds.y0
-    truth = AnnotationMap(read_annotations(annotations), class_of, corner, finest.downsample)
+    as_outlined = {name.replace(":", " -"): class_id for name, class_id in ids.items()}  # by this project's GeoJSON
+    unknown = f"is not the mask's; its classes are {', '.join(ids)}"
+    x0, y0 = mask.origin[0] - mask.bounds.x0, mask.origin[1] - mask.bounds.y0
+    extent = x0, y0, x0 + finest.width * finest.downsample, y0 + finest.height * finest.downsample
+    outlines = read_annotations(annotations, extent, f"the mask {store.name}")
+    truth = AnnotationMap(
+        outlines.areas,
+        class_ids((as_outlined | ids).get, annotations, unknown),
+        origin=(x0, y0),
+        downsample=finest.downsample,
+    )
     squares = [box for box in Box(0, 0, finest.width, finest.height).tiles(_SIDE) if truth.touches(box)]
     confusion: Confusion = np.zeros((len(ids), len(ids) + 1), np.int64)
     for done, box in enumerate(squares, start=1):
@@ -77,7 +79,7 @@ def evaluate_mask(
         step(done, len(squares))
     if not confusion.any():
         raise DatasetError(
-            f"{annotations}: none of its outlines lies on the mask {store.name}; is it of another slide?"
+            f"{annotations}: no outline with a class lies on the mask {store.name}; is it of another slide?"
         )
     mm2 = mask.pixel_size.x * mask.pixel_size.y * finest.downsample**2 / 1e6
-    return MaskEvaluation(tuple(ids), confusion, mm2)
+    return MaskEvaluation(tuple(ids), confusion, mm2, outlines.describe_left_out(extent))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from wsi_segment.errors import DatasetError
 from wsi_segment.inference.engine.tissue import find_tissue
-from wsi_segment.inference.evaluation.annotations import SUFFIXES, AnnotationMap, read_annotations
+from wsi_segment.inference.evaluation.annotations import SUFFIXES, AnnotationMap, class_ids, read_annotations
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.open import open_slide
@@ -65,7 +65,8 @@ def read_training_data(path: Path, options: Options) -> Dataset:
     if not any(item.mask is not None and item.mask.name.endswith(SUFFIXES) for item in dataset.items):
         return dataset
     source = _SlideTiles(dataset)
-    return replace(dataset, items=tuple(source.items()), source=source)
+    items = tuple(source.items())
+    return replace(dataset, items=items, source=source, left_out=tuple(source.left_out.values()))
 
 
 def _annotated_slides(folder: Path) -> Iterator[tuple[Path, Path]]:
@@ -107,12 +108,16 @@ def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Option
 def _classes_of(files: Iterator[Path]) -> tuple[SegmentClass, ...]:
     """Every class that some annotation bears, by name; QuPath's ignored classes end in an asterisk."""
     colors: dict[str, tuple[int, int, int] | None] = {}
+    titles: set[str] = set()
     for path in files:
-        for annotation in read_annotations(path):
-            if annotation.name and not annotation.name.endswith("*"):
-                colors[annotation.name] = colors.get(annotation.name) or annotation.color
+        for outline in read_annotations(path):
+            if outline.name and not outline.name.endswith("*"):
+                colors[outline.name] = colors.get(outline.name) or outline.color
+            titles.add(outline.title)
     if not colors:
-        raise DatasetError("no annotation has a class; set classes in QuPath and export again")
+        titles.discard("")
+        named = f"; or name {', '.join(sorted(titles)[:3])} in {CLASSES_FILE}" if titles else ""
+        raise DatasetError(f"no annotation has a class; set classes in QuPath and export again{named}")
     return tuple(
         SegmentClass(name=name, color=colors[name] or _PALETTE[index % len(_PALETTE)])
         for index, name in enumerate(sorted(colors))
@@ -136,6 +141,8 @@ class _SlideTiles:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset, self._files = dataset, dataset.source
         self._open: OrderedDict[Path, _OpenSlide] = OrderedDict()
+        self.left_out: dict[Path, str] = {}
+        """What is not used of each file of annotations that was read."""
         self._lock = threading.RLock()
         weakref.finalize(self, _close_all, self._open)
 
@@ -207,18 +214,19 @@ class _SlideTiles:
         path = item.mask
         size = pixel_size_of(slide, item.image, None)
         frame = mask_frame(slide, size.mpp, self._dataset.mpp)
-        origin = frame.s_x0 - slide.bounds.x0, frame.s_y0 - slide.bounds.y0
         ids = {entry.name: index for index, entry in enumerate(self._dataset.classes, start=1)}
-
-        def class_of(name: str) -> int | None:
-            if not name or name.endswith("*"):
-                return None
-            class_id = (self._dataset.class_of or ids.get)(name)
-            if class_id is None:
-                raise DatasetError(f"{path}: class {name!r} is not among {', '.join(ids)}; correct the outline's class")
-            return class_id
-
-        placed = AnnotationMap(read_annotations(path), class_of, origin, frame.downsample, self._dataset.unannotated)
+        unknown = f"is not among {', '.join(ids)}; correct the outline's class"
+        extent = 0.0, 0.0, float(slide.bounds.width), float(slide.bounds.height)
+        outlines = read_annotations(path, extent, f"the slide {item.image.name}")
+        if left_out := outlines.describe_left_out(extent):
+            self.left_out[path] = f"left out of {path}: {left_out}"
+        placed = AnnotationMap(
+            outlines.areas,
+            class_ids(self._dataset.class_of or ids.get, path, unknown),
+            origin=(frame.s_x0 - slide.bounds.x0, frame.s_y0 - slide.bounds.y0),
+            downsample=frame.downsample,
+            unannotated=self._dataset.unannotated,
+        )
         return _OpenSlide(slide, PixelSource(slide, frame), placed)
 
 

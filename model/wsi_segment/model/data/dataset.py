@@ -101,6 +101,8 @@ class Dataset:
     """Class id of the name of an annotation, None for a name of no class; without it names are those of classes."""
     unannotated: int = UNLABELLED
     """Class id of what no annotation of a slide covers."""
+    left_out: tuple[str, ...] = ()
+    """What of its files is not used, such as lines among outlines; one line per file."""
 
     def split(self, name: Split) -> tuple[Item, ...]:
         """The items of one split."""

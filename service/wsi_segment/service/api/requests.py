@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b4c3d2e1f"])]
 
@@ -17,32 +17,96 @@ def _whole(value: Any) -> Any:
 _Whole = BeforeValidator(_whole)
 _Pixels = Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it"), _Whole]
 Position = Annotated[list[Annotated[float, Field(ge=-1e9, le=1e9)]], Field(min_length=2, max_length=3)]
-Ring = Annotated[list[Position], Field(min_length=4, max_length=100_000)]
+Ring = Annotated[list[Position], Field(min_length=3, max_length=100_000)]
+
+
+def _kind(region: Any) -> str:
+    """Tell a box from features, and both from one GeoJSON object."""
+    if not isinstance(region, list):
+        return "geojson"
+    return "features" if region and isinstance(region[0], dict | BaseModel) else "box"
+
+
+def _as_geojson(areas: Any) -> Any:
+    """Return outlines as one object; what is no list is one already."""
+    kind = _kind(areas)
+    if kind == "box":
+        x0, y0, x1, y1 = areas
+        return {"type": "Polygon", "coordinates": [[[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]]}
+    return {"type": "FeatureCollection", "features": areas} if kind == "features" else areas
 
 
 class _In(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Polygon(_In):
+class _GeoJson(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)  # QuPath adds a plane, others a bbox
+
+
+class Polygon(_GeoJson):
     """GeoJSON; level-0 pixels from the corner of the slide's bounds."""
 
     type: Literal["Polygon"]
     coordinates: Annotated[list[Ring], Field(min_length=1, max_length=10_000)]
 
 
-class MultiPolygon(_In):
+class MultiPolygon(_GeoJson):
     """GeoJSON; level-0 pixels from the corner of the slide's bounds."""
 
     type: Literal["MultiPolygon"]
-    coordinates: Annotated[list[list[Ring]], Field(min_length=1, max_length=10_000)]
+    coordinates: Annotated[list[Annotated[list[Ring], Field(min_length=1)]], Field(min_length=1, max_length=10_000)]
 
 
+class WithoutArea(_GeoJson):
+    """GeoJSON that encloses nothing; it is left out."""
+
+    type: Literal["Point", "MultiPoint", "LineString", "MultiLineString"]
+    coordinates: list[Any]
+
+
+class GeometryCollection(_GeoJson):
+    """GeoJSON; its areas count."""
+
+    type: Literal["GeometryCollection"]
+    geometries: Annotated[list[Polygon | MultiPolygon | WithoutArea], Field(min_length=1, max_length=10_000)]
+
+
+class Feature(_GeoJson):
+    """GeoJSON; an outline as QuPath writes it, or something without an area, which is left out."""
+
+    type: Literal["Feature"]
+    geometry: (
+        Annotated[Polygon | MultiPolygon | GeometryCollection | WithoutArea, Field(discriminator="type")] | None
+    ) = None
+    properties: dict[str, Any] | None = None
+
+
+Features = Annotated[list[Feature], Field(min_length=1, max_length=10_000)]
+
+
+class FeatureCollection(_GeoJson):
+    """GeoJSON; its areas count together."""
+
+    type: Literal["FeatureCollection"]
+    features: Features
+
+
+GeoJson = Annotated[
+    Polygon | MultiPolygon | GeometryCollection | Feature | FeatureCollection, Field(discriminator="type")
+]
 Box = Annotated[
     list[Annotated[float, Field(ge=-1e9, le=1e9)]],
     Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in level-0 pixels from the corner of the bounds"),
 ]
 """Two corners, as in the ``bbox`` of GeoJSON and of ``objects.geojson``."""
+
+
+Areas = Annotated[
+    Annotated[GeoJson, Tag("geojson")] | Annotated[Features, Tag("features")] | Annotated[Box, Tag("box")],
+    Discriminator(_kind),
+]
+"""Outlines; several areas count together."""
 
 
 class Choices(_In):
@@ -61,12 +125,12 @@ class Choices(_In):
     ) = None
     tissue: (
         Annotated[
-            Literal["otsu", "none"] | Polygon | MultiPolygon,
+            Literal["otsu", "none"] | Areas,
             Field(description="how tissue is found, or its outlines in level-0 pixels"),
         ]
         | None
     ) = None
-    region: Annotated[Polygon | MultiPolygon, Field(discriminator="type")] | Box | None = None
+    region: Areas | None = None
     apply_icc: Annotated[bool, Field(description="bring colours from the slide's ICC profile to sRGB first")] = False
     probabilities: Annotated[bool, Field(description="keep the probability of each class too")] = False
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
@@ -74,13 +138,9 @@ class Choices(_In):
     priority: Annotated[int, Field(ge=-10, le=10, description="jobs with a larger one come first"), _Whole] = 0
 
     def parameters(self) -> dict[str, Any]:
-        """Return the choices as the job keeps them: a region as GeoJSON, whichever way it was given."""
+        """Return the choices as the job keeps them: outlines as one object of GeoJSON."""
         made = self.model_dump(exclude_defaults=True, exclude={"slide", "priority", "width", "height"})
-        if isinstance(self.region, list):
-            x0, y0, x1, y1 = self.region
-            ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
-            made["region"] = {"type": "Polygon", "coordinates": [ring]}
-        return made
+        return made | {name: _as_geojson(made[name]) for name in ("region", "tissue") if name in made}
 
 
 class JobRequest(Choices):

@@ -54,6 +54,10 @@ def _of_mask(args: argparse.Namespace) -> int:
         result = evaluate_mask(
             Path(args.model), args.manifest, lambda done, total: bar.update(task, completed=done, total=total)
         )
+    if result.left_out:
+        bar.console.print(
+            f"left out of {args.manifest}: {result.left_out}", highlight=False, soft_wrap=True, markup=False
+        )
     figures = result.as_dict(args.grades)
     if args.json:
         print(json.dumps(figures | {"confusion": result.confusion.tolist()}, indent=2))
@@ -82,6 +86,8 @@ def _of_model(args: argparse.Namespace) -> int:
         raise InputError(f"--sheet {args.sheet}: no image of {args.split} has a mask to draw; leave the sheet out")
     network = OnnxNetwork(model, args.device)
     console = Console(stderr=True, quiet=args.quiet or args.json)
+    for line in dataset.left_out:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     with make_bar(console) as bar:
         task = bar.add_task(f"evaluating on {args.split}", total=None, unit="images")
         result = evaluate(

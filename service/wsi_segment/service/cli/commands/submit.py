@@ -63,15 +63,16 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.slides and args.manifest is None:
         raise InputError("no slides were given; name some, or give --manifest CSV")
-    choices = _choices(args)
+    given = {name: value for name in CHOICES if (value := getattr(args, name)) is not None and value is not False}
     if args.manifest is not None:
-        if choices:
+        if given:
             raise InputError(
-                f"`{next(iter(choices))}` is not for rows of --manifest, which have columns of their own for it; "
+                f"`{next(iter(given))}` is not for rows of --manifest, which have columns of their own for it; "
                 "leave it out, or post the slides without a manifest"
             )
         if not args.manifest.is_file():
             raise InputError(f"--manifest {args.manifest}: no such file")
+    choices = _with_outlines(given)
     posted: list[tuple[str, str]] = []
     with Client(args.server, args.key) as client:
         try:
@@ -100,14 +101,19 @@ def _interrupted(posted: list[tuple[str, str]]) -> int:
     return EXIT_INTERRUPTED
 
 
-def _choices(args: argparse.Namespace) -> dict[str, Any]:
-    from wsi_segment.service.client import read_outlines
+def _with_outlines(given: dict[str, Any]) -> dict[str, Any]:
+    """Put outlines in the place of the files that hold them."""
+    from wsi_segment.errors import InputError
+    from wsi_segment.inference.slides.geojson_features import read_multipolygon
 
-    chosen = {name: value for name in CHOICES if (value := getattr(args, name)) is not None and value is not False}
-    for name in {"region", "tissue"} & chosen.keys():
-        if chosen[name] not in ("otsu", "none"):
-            chosen[name] = read_outlines(Path(chosen[name]))
-    return chosen
+    choices = dict(given)
+    for name in ("region", "tissue"):
+        if name in given and given[name] not in ("otsu", "none"):
+            try:
+                choices[name] = read_multipolygon(Path(given[name]))
+            except InputError as error:
+                raise InputError(f"`{name}` {error}") from error
+    return choices
 
 
 def _wait(client: Client, posted: list[tuple[str, str]]) -> int:

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     device = training_device(args.device)
     weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
     console = Console(stderr=True, quiet=args.quiet)
-    console.print(_counts(dataset), highlight=False, soft_wrap=True)
+    for line in (*dataset.left_out, _counts(dataset)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     told = time.monotonic()
     with make_bar(console) as bar:
         task = bar.add_task("training", total=recipe.steps, unit="steps")

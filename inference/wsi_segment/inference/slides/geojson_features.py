@@ -1,0 +1,177 @@
+"""Walk GeoJSON: find the features and the coordinates of their polygons, however the file is laid out.
+
+Nothing here computes with coordinates; :mod:`wsi_segment.inference.slides.outlines` makes outlines of them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wsi_segment.errors import InputError
+
+Kind = tuple[str, str]
+"""What messages call one of a kind, and several."""
+Kinds = Mapping[Kind, int]
+"""How many of each kind."""
+WITHOUT_AREA = {
+    "Point": ("point", "points"),
+    "MultiPoint": ("set of points", "sets of points"),
+    "LineString": ("line", "lines"),
+    "MultiLineString": ("set of lines", "sets of lines"),
+}
+"""Geometries of GeoJSON that enclose nothing, as messages call one and several of them."""
+_NO_GEOMETRY = ("feature without geometry", "features without geometry")
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+
+Rings = Sequence[Sequence[Sequence[float]]]
+"""Coordinates of one polygon: its shell, then its holes; each a list of positions [x, y]."""
+
+
+def read_multipolygon(path: Path) -> dict[str, Any]:
+    """Read all polygons of a GeoJSON file as one MultiPolygon, as a job over HTTP takes it.
+
+    Raises:
+        InputError: it is missing, not GeoJSON, or holds no polygon.
+    """
+    with naming(path):
+        return gather_polygons(read_json(path))
+
+
+def gather_polygons(content: Any) -> dict[str, Any]:
+    """Gather all polygons of parsed GeoJSON in one MultiPolygon; their coordinates are not looked at.
+
+    >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}
+    >>> gather_polygons([{"type": "Feature", "properties": {}, "geometry": square}])
+    {'type': 'MultiPolygon', 'coordinates': [[[[0, 0], [9, 0], [9, 9], [0, 0]]]]}
+
+    Raises:
+        InputError: it is not GeoJSON, or holds no polygon.
+    """
+    left_out = Counter[Kind]()
+    polygons = [rings for geometry, _ in features_of(content) for rings in polygons_of(geometry, left_out)]
+    if not polygons:
+        raise InputError(describe_no_area(left_out))
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the name of the file before what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not GeoJSON: nested too deeply") from error
+
+
+def read_json(path: Path) -> Any:
+    """Parse a file, packed with gzip or not; one JSON text per line (RFC 8142) makes a list.
+
+    Raises:
+        InputError: it is missing, damaged, or not JSON in UTF-8, UTF-16 or UTF-32.
+    """
+    try:
+        content = path.read_bytes()
+        if content.startswith(_GZIP):
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"cannot be read: its gzip is cut off or damaged ({error})") from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}; give a GeoJSON file of polygons") from error
+    if not content.strip():
+        raise InputError("not GeoJSON: the file is empty")
+    if content.startswith(_ZIP):
+        raise InputError("not GeoJSON but a ZIP archive; unpack it and give the file in it")
+    try:
+        text = content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        raise InputError("not GeoJSON in UTF-8 or UTF-16; save it in one of them") from error
+    if text.lstrip().startswith("<"):
+        raise InputError("not GeoJSON but XML; export the outlines as GeoJSON")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        try:
+            return [json.loads(line.strip("\x1e \r")) for line in text.split("\n") if line.strip("\x1e \r")]
+        except json.JSONDecodeError:
+            raise InputError(f"not GeoJSON: {error}") from error
+
+
+def features_of(content: Any) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Yield the geometry and the properties of each feature; a bare geometry has no properties.
+
+    Args:
+        content: A FeatureCollection, a feature, a geometry, or a list of them.
+
+    Raises:
+        InputError: something else stands among them.
+    """
+    if isinstance(content, list):
+        for entry in content:
+            yield from features_of(entry)
+        return
+    if not isinstance(content, dict):
+        raise InputError(f"not GeoJSON: {content!r:.40} stands where a feature or a geometry belongs")
+    if isinstance(content.get("features"), list):
+        yield from features_of(content["features"])
+    elif "geometry" in content or content.get("type") == "Feature":
+        given = content.get("properties")
+        properties: Mapping[str, Any] = given if isinstance(given, dict) else {}
+        yield _geometry_of(content, properties), properties
+    else:
+        yield content, {}
+
+
+def _geometry_of(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Any:
+    """Choose the geometry of a feature: of a cell of QuPath without an outline of its own, the nucleus."""
+    geometry = feature.get("geometry")
+    if geometry is None or (isinstance(geometry, dict) and str(geometry.get("type")) in WITHOUT_AREA):
+        return feature.get("nucleusGeometry") or properties.get("nucleusGeometry") or geometry
+    return geometry
+
+
+def polygons_of(geometry: Any, left_out: Counter[Kind]) -> Iterator[Rings]:
+    """Yield the coordinates of each polygon of a geometry, and count what else it holds.
+
+    Raises:
+        InputError: it is not a geometry of GeoJSON.
+    """
+    if geometry is None:
+        left_out[_NO_GEOMETRY] += 1
+        return
+    if not isinstance(geometry, dict):
+        raise InputError(f"not GeoJSON: {geometry!r:.40} stands where a geometry belongs")
+    kind = str(geometry.get("type"))
+    parts = geometry.get("geometries" if kind == "GeometryCollection" else "coordinates")
+    if kind in WITHOUT_AREA:
+        left_out[WITHOUT_AREA[kind]] += 1
+    elif kind not in ("Polygon", "MultiPolygon", "GeometryCollection"):
+        raise InputError(f"not GeoJSON: a geometry has the type {kind!r:.40}, not Polygon or MultiPolygon")
+    elif not isinstance(parts, list):
+        raise InputError(f"not GeoJSON: a {kind} holds no list")
+    elif kind == "GeometryCollection":
+        for part in parts:
+            yield from polygons_of(part, left_out)
+    elif not parts:  # an empty geometry
+        left_out[_NO_GEOMETRY] += 1
+    else:
+        yield from [parts] if kind == "Polygon" else parts
+
+
+def count_kinds(kinds: Kinds) -> str:
+    """Spell ``2 lines, 1 point``."""
+    return ", ".join(f"{count} {one if count == 1 else several}" for (one, several), count in sorted(kinds.items()))
+
+
+def describe_no_area(left_out: Kinds) -> str:
+    """Say that nothing has an area, and what there is instead."""
+    held = f"only {count_kinds(left_out)}" if left_out else "nothing"
+    return f"no outline has an area, it holds {held}; draw an area and export it as GeoJSON"
