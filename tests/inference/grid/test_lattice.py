@@ -14,7 +14,27 @@ lattices = st.builds(
     height=st.integers(1, 900),
     window=st.just(128),
     stride=st.sampled_from([8, 32, 64, 96, 128]),
+) | st.builds(
+    Lattice,
+    width=st.integers(1, 900),
+    height=st.integers(1, 900),
+    window=st.just(128),
+    stride=st.sampled_from([8, 32, 64, 96]),
+    margin=st.integers(0, 16),
 )
+
+
+def core_of(lattice: Lattice, row: int, column: int) -> Box:
+    """The part of a window that the network gives classes for."""
+    window, margin = lattice.box(row, column), lattice.margin
+    return Box(window.x0 + margin, window.y0 + margin, window.x1 - margin, window.y1 - margin)
+
+
+def test_the_first_core_starts_where_the_mask_does() -> None:
+    lattice = Lattice(500, 500, 128, 60, margin=4)
+    assert core_of(lattice, 0, 0) == Box(0, 0, 120, 120)
+    with pytest.raises(ValueError, match="core of 120"):
+        Lattice(500, 500, 128, 128, margin=4)
 
 
 @given(lattices, st.data())
@@ -34,14 +54,14 @@ def test_touching_windows_are_exactly_those_that_share_a_pixel(lattice: Lattice,
         (row, column)
         for row in range(lattice.rows)
         for column in range(lattice.columns)
-        if not lattice.box(row, column).intersect(box).empty
+        if not core_of(lattice, row, column).intersect(box).empty
     }
     assert {(row, column) for row in rows for column in columns} == expected
 
 
 @given(lattices)
 def test_no_window_lies_wholly_outside(lattice: Lattice) -> None:
-    last = lattice.box(lattice.rows - 1, lattice.columns - 1)
+    last = core_of(lattice, lattice.rows - 1, lattice.columns - 1)
     assert last.x0 < lattice.width
     assert last.y0 < lattice.height
 

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import ModelError
 from wsi_segment.inference.engine.graphs.check import varied_windows
+from wsi_segment.inference.grid.box import ceil_div
 
 Respond = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Windows (B, h, w, 3) in, outputs (B, C, rows, columns) out."""
 
+PLACES = 9
+"""Where a window is changed, along its diagonal."""
 _NEAR = 0.2
 """Share by which the measured distance of cells may differ from a whole number of pixels that the shape allows."""
 
@@ -23,7 +26,7 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
     """Find the output stride of a graph and the margin that it leaves on each side of its window; pixels.
 
     A shape alone does not say: 388 cells of a window of 572 px are one pixel each with 92 px left out on every side.
-    So a small square is changed at two places, and the distance of what changes in the output gives the pixels per
+    So a small square is changed at several places, and how far the change in the output moves gives the pixels per
     cell; of the whole numbers that the shape allows, the nearest is taken.
 
     Args:
@@ -44,20 +47,23 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
         return window, 0
     if cells > window:
         raise ModelError(f"gives {cells} cells for a window of {window} px; export it without its last enlargement")
-    places = [round(window * share) for share in (0.375, 0.5, 0.625)]
-    side, centres = max(2, window // 32), []
-    for place in places:
+    # the square is as large as a cell, so that what changes moves smoothly as the square does
+    side, places = max(2, window // 32, ceil_div(window, 2 * cells)), np.linspace(0.3, 0.7, PLACES) * window
+    centres = []
+    for place in places.round().astype(int):
         changed = base.copy()
         square = np.s_[:, place - side : place + side, place - side : place + side]
         changed[square] = 255 - changed[square]
         centres.append(_centre(before, respond(changed)))
-    first, middle, last = (np.asarray(centre) for centre in centres)
-    if not np.isfinite([first, middle, last]).all() or (last - first).min() <= 0:
+    found = np.asarray(centres)
+    if not np.isfinite(found).all() or (found[-1] - found[0]).min() <= 0:
         raise ModelError("answers alike wherever its window is changed; state `output_stride` and `margin`")
-    measured = float((places[2] - places[0]) / (last - first).mean())
+    # a straight line through all places: cells per pixel along each axis
+    slopes = np.polyfit(places.round(), found, 1)[0]
+    measured = float(1 / slopes.mean())
     allowed = [stride for stride in range(1, window // cells + 1) if (window - cells * stride) % 2 == 0]
     stride = min(allowed, key=lambda one: abs(math.log(one / measured)), default=0)
-    off = float(((first + middle + last) / 3 - cells / 2).mean()) * stride
+    off = float((found.mean(axis=0) - cells / 2).mean()) * stride
     if not stride or abs(stride / measured - 1) > _NEAR or abs(off) > max(4, stride, side):
         raise ModelError(
             f"gives {cells} cells for a window of {window} px, about {measured:.2f} px apart and {off:+.1f} px off its "
@@ -68,7 +74,7 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
 
 def _centre(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
     """Row and column of the middle of what differs between two outputs (B, C, rows, columns), in cells."""
-    change = ((after.astype(np.float64) - before.astype(np.float64)) ** 2).sum(axis=1)
+    change = np.abs(after.astype(np.float64) - before.astype(np.float64)).sum(axis=1)
     change /= np.maximum(change.sum(axis=(1, 2), keepdims=True), 1e-300)  # each window counts alike
     change = change.sum(axis=0)
     total = change.sum()

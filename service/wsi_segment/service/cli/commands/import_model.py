@@ -61,7 +61,10 @@ def run(args: argparse.Namespace) -> int:
                 from wsi_segment.export.whole import save_whole
             source = Path(folder) / args.file.name
             save_whole(args.file, source)
-        imported = import_model(source, args.out, told, overwrite=args.overwrite)
+        try:
+            imported = import_model(source, args.out, told, overwrite=args.overwrite)
+        except ModelError as error:  # the user knows the file by its own name
+            raise ModelError(str(error).replace(str(source), str(args.file))) from error
     lines = _found(imported)
     if args.slide is not None:
         picture = args.preview or args.out / "preview.png"
