@@ -337,7 +337,7 @@ def test_store_holds_neither_path_nor_name_nor_time(slide: Path, tmp_path: Path)
 def test_memory_that_cannot_suffice_is_refused_with_the_numbers(slide: Path, tmp_path: Path) -> None:
     from wsi_segment.errors import InputError
 
-    with pytest.raises(InputError, match=r"takes about \d+ MiB, 100 MiB are allowed.*--memory-limit"):
+    with pytest.raises(InputError, match=r"takes about \d+ MiB, 100 MiB are allowed.*`memory_limit`"):
         segment(
             slide, make_model(), tmp_path / "m.zarr", SegmentOptions(memory_limit=100 << 20), network=ChannelNetwork()
         )

@@ -72,5 +72,5 @@ def test_stride_is_whole_output_cells() -> None:
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])
 def test_overlap_out_of_range_names_the_flag(overlap: float) -> None:
-    with pytest.raises(InputError, match="--overlap"):
+    with pytest.raises(InputError, match="`overlap`"):
         stride_of(overlap, 128, 8)

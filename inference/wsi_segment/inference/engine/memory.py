@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 SHARE = 0.75
-"""Of what is free, when no limit is given."""
+"""Of the free memory, when no limit is given."""
 
 _M_MMAP_THRESHOLD = -3
 """From glibc's malloc.h."""
@@ -35,7 +35,7 @@ def return_freed_memory() -> None:
 
 
 def default_limit() -> int:
-    """Three quarters of the free memory of the machine, or of the container where that is less; bytes."""
+    """Return three quarters of the free memory of the machine, or of the container where that is less; bytes."""
     free = int(psutil.virtual_memory().available)
     for most, used in _CGROUPS:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -11,11 +12,13 @@ from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.memory import default_limit
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TISSUE_BYTES, TissueMask
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.grid.region import REGION_SIZES, Region
 from wsi_segment.inference.slides.frame import MaskFrame
-from wsi_segment.model.card import ModelCard
+from wsi_segment.model.card import WINDOW, ModelCard
+
+_log = logging.getLogger(__name__)
 
 FEWEST_REGIONS = 16
 """A slide is divided into at least so many regions where it can be, so that many cores share a small slide. The
@@ -24,7 +27,7 @@ number of cores has no say, as long as there is memory for all of them: the same
 _BASE_BYTES = 300 << 20
 """Interpreter, libraries and network."""
 _WINDOW_BYTES = 6 << 20
-"""Activations of one window inside onnxruntime, its pixels and its logits."""
+"""Activations of a window of 128 px inside onnxruntime, its pixels and its logits; more in proportion to its area."""
 _BAND_SOURCE_PIXELS = 4 << 20
 """Level pixels that are read at once; also what a Ctrl-C may have to wait for."""
 _SOURCE_BYTES = 8
@@ -61,7 +64,7 @@ class Plan:
 
 
 def region_size_for(width: int, height: int) -> int:
-    """Side of a region for a mask of that size."""
+    """Choose the side of a region for a mask of that size."""
     for size in REGION_SIZES:
         if math.ceil(width / size) * math.ceil(height / size) >= FEWEST_REGIONS:
             return size
@@ -79,7 +82,10 @@ def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: Se
     limit = default_limit() if options.memory_limit is None else options.memory_limit
     largest = options.region_size or region_size_for(frame.width, frame.height)
     sizes = [largest] if options.region_size else [size for size in REGION_SIZES if size <= largest]
-    budgets = [_budget_for(size, options.threads, frame, lattice, card, options) for size in sizes]
+    budgets = [
+        _budget_for(size, workers=options.threads, frame=frame, lattice=lattice, card=card, options=options)
+        for size in sizes
+    ]
     for budget in budgets:
         if budget.peak_bytes <= limit:
             return budget
@@ -89,7 +95,7 @@ def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: Se
         least = _BASE_BYTES + TISSUE_BYTES + smallest.bytes_per_worker
         raise InputError(
             f"a run of one worker takes about {least >> 20} MiB, {limit >> 20} MiB are allowed; "
-            "raise --memory-limit or lower --batch-size"
+            "raise `memory_limit` or lower `batch_size`"
         )
     return Budget(smallest.region_size, smallest.band_rows, workers, smallest.bytes_per_worker)
 
@@ -108,17 +114,26 @@ def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, budget: Bu
 
 
 def _budget_for(
-    size: int, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions
+    size: int, *, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions
 ) -> Budget:
+    """Add up, buffer by buffer, what one worker holds at most while it computes a region of ``size`` mask pixels."""
     band_width = min(size, frame.width) + 2 * lattice.window
     band_rows = max(1, int(_BAND_SOURCE_PIXELS / (frame.ratio**2 * band_width * lattice.stride)))
     band_height = min(size + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
-    source = math.ceil(band_width * frame.ratio) * math.ceil(band_height * frame.ratio) * _SOURCE_BYTES
-    cells = math.ceil(size / card.output_stride) ** 2
-    # sums, weights and averages on the output grid; ids, tissue, the pyramid and its encoding at full size
-    stitched = cells * (8 * len(card.classes) + 16) + 8 * size * size
-    if options.probabilities:
+    # a region may begin and end within a cell where the stride does not divide it
+    cells = (ceil_div(size, card.output_stride) + (size % card.output_stride > 0)) ** 2
+    classes, pixels = len(card.classes), size * size
+    bytes_of = {
+        "level pixels of a band": math.ceil(band_width * frame.ratio)
+        * math.ceil(band_height * frame.ratio)
+        * _SOURCE_BYTES,
+        "band": band_width * band_height * 3,
+        "sums and averages": cells * classes * 8,
+        "weights, ids and borders of cells": cells * 16,
+        "ids, tissue, the pyramid and its encoding at full size": 8 * pixels,
         # one class at full size as float32 three times, as uint8, halved and encoded
-        stitched += 16 * size * size
-    per_worker = source + band_width * band_height * 3 + stitched + options.batch_size * _WINDOW_BYTES
-    return Budget(size, band_rows, workers, per_worker)
+        "probabilities": 16 * pixels if options.probabilities else 0,
+        "batch": options.batch_size * math.ceil(_WINDOW_BYTES * (lattice.window / WINDOW) ** 2),
+    }
+    _log.debug("a region of %d px takes %s", size, {name: f"{count >> 10} KiB" for name, count in bytes_of.items()})
+    return Budget(size, band_rows, workers, sum(bytes_of.values()))

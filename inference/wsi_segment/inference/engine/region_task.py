@@ -1,4 +1,4 @@
-"""The one task of a region: predict it, write it, and say what it holds."""
+"""The one task of a region: predict it, write it, and record what it holds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RegionTask:
 def finished_region(
     region: Region, ids: NDArray[np.uint8], classes: int, probabilities_sha256: str | None = None
 ) -> FinishedRegion:
-    """The ledger's record of a region's class ids (height, width)."""
+    """Return the ledger's record of a region's class ids (height, width)."""
     return FinishedRegion(
         key=region.key,
         pixels=tuple(count_ids(ids, classes).tolist()),
@@ -54,7 +54,7 @@ def finished_region(
 
 
 def count_ids(ids: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels of each id from 0 to ``classes``; by strips, since counting widens every pixel to 8 bytes."""
+    """Count the pixels of each id from 0 to ``classes``; by strips, since counting widens every pixel to 8 bytes."""
     counts = np.zeros(classes + 1, np.int64)
     for row in range(0, len(ids), 64):
         counts += np.bincount(ids[row : row + 64].ravel(), minlength=classes + 1)

@@ -1,4 +1,4 @@
-"""Running the tasks of a plan: Dask's threads, one task a region."""
+"""Running the tasks of a plan: Dask's threads, one task per region."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_tasks(
 
     Args:
         task: Called on worker threads.
-        regions: In the order in which they are begun.
+        regions: In the order in which they are started.
         workers: Number of threads.
         done: Called with each result as it comes, on the thread that has it, never on two at once.
         stop: Set here when something failed, so that running tasks end soon.
@@ -38,9 +38,9 @@ def run_tasks(
         with lock:
             done(finished)
 
-    begin, count = delayed(run, traverse=False), len(regions)
-    # Dask begins independent tasks by their names, the last one first
-    calls = [begin(region, dask_key_name=f"region-{count - index:08d}") for index, region in enumerate(regions)]
+    start, count = delayed(run, traverse=False), len(regions)
+    # Dask starts independent tasks by their names, the last one first
+    calls = [start(region, dask_key_name=f"region-{count - index:08d}") for index, region in enumerate(regions)]
     with ThreadPoolExecutor(workers, thread_name_prefix="region") as pool:
         try:
             compute(*calls, scheduler="threads", pool=pool, num_workers=workers, optimize_graph=False)  # type: ignore[no-untyped-call]

@@ -56,6 +56,8 @@ class Prepared:
     provenance: dict[str, Any]
     doubts: tuple[Doubt, ...]
     """Of the slide, and what its tissue gives rise to."""
+    batch_size: int
+    """Windows per network call."""
 
     @property
     def mask_mpp(self) -> float:
@@ -160,6 +162,8 @@ def prepare(
     if network is None:
         network = onnx = OnnxNetwork(model, options.device)
         provider = onnx.provider
+        # smaller calls than a graph's fixed batch would compute copies of windows
+        options = replace(options, batch_size=max(options.batch_size, onnx.form.batch or 1))
     budget = make_budget(frame, lattice, card, options)
     tissue = find_tissue(
         slide, frame, size.mpp * frame.downsample, options.tissue, watch.step("tissue"), options.region
@@ -202,6 +206,7 @@ def prepare(
         plan=plan,
         provenance=provenance,
         doubts=doubts,
+        batch_size=options.batch_size,
     )
 
 
@@ -226,7 +231,7 @@ def _compute(
             tissue=prepared.tissue,
             network=prepared.network,
             card=model.card,
-            batch_size=options.batch_size,
+            batch_size=prepared.batch_size,
             band_rows=plan.budget.band_rows,
             count=_WindowCounter(watch.report, plan.windows, sum(region.windows for region in kept)),
             stop=watch.stop,

@@ -23,14 +23,14 @@ BLOCK = 512
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities (B, C, h, w) of logits of that shape."""
+    """Turn logits (B, C, h, w) into probabilities of that shape."""
     shifted: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
     shifted /= shifted.sum(axis=1, keepdims=True)
     return shifted
 
 
 def window_weight(cells: int, overlapping: bool) -> NDArray[np.float32]:
-    """Weight (cells, cells) of a window's output: Hann where windows overlap, else 1.
+    """Return the weight (cells, cells) of a window's output: Hann where windows overlap, else 1.
 
     The Hann window is taken at cell centres, where it is positive; with half overlap the sum is constant.
     """
@@ -105,14 +105,14 @@ class RegionStitcher:
 
 
 def class_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Ids of the likeliest class (first of equals) of (C, h, w), from 1; 0 where all are 0."""
+    """Return the ids of the likeliest class (first of equals) of (C, h, w), from 1; 0 where all are 0."""
     ids: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8) + np.uint8(1)
     ids[probabilities.max(axis=0) == 0] = 0
     return ids
 
 
 def enlarge(plane: NDArray[np.float32], stride: int, upsampling: Upsampling) -> NDArray[np.float32]:
-    """A plane (rows, columns) at full size (rows * stride, columns * stride)."""
+    """Bring a plane (rows, columns) to full size (rows * stride, columns * stride)."""
     if upsampling == "nearest" or stride == 1:
         return plane.repeat(stride, axis=0).repeat(stride, axis=1)
     tall = _enlarge_rows(plane, stride)
@@ -135,37 +135,47 @@ def refine_borders(
 ) -> None:
     """Replace the pixels of cells on class borders by those of bilinear interpolation, in place.
 
+    A pixel lies between the centres of its own cell (o) and of those around it, and is a convex combination of
+    their probabilities. If all nine agree on the class, so does every combination, and the cell stays as it is::
+
+        a   b   c        stride 4: a pixel in the upper left quarter of o takes from a, b, d and o only,
+        d   o   f        with weights that fall off linearly with the distance of the centres
+        g   h   i
+
     Args:
-        full: Class ids at full size (rows * stride, columns * stride), first filled cell by cell.
+        full: Class ids at full size (rows * stride, columns * stride), filled cell by cell before.
         probabilities: (C, rows, columns).
-        ids: Likeliest class a cell (rows, columns).
+        ids: Likeliest class of each cell (rows, columns).
         stride: Pixels per cell.
     """
     rows, columns = ids.shape
     above, below = _neighbours(rows, stride)
     left, right = _neighbours(columns, stride)
+    # which cells have a neighbour, corners included, of another class
     mixed = np.zeros(ids.shape, bool)
     for r in (above, np.arange(rows), below):
         for c in (left, np.arange(columns), right):
             mixed |= ids[np.ix_(r, c)] != ids
+    # cells that no window covered stay 0: their probabilities are all 0 and would win nothing but the first class
     y, x = np.nonzero(mixed & (ids > 0))
     if not len(y):
         return
     taps_y = np.stack([above[y], y, below[y]], axis=1)
     taps_x = np.stack([left[x], x, right[x]], axis=1)
+    # the same memory seen as [cell row, pixel row in it, cell column, pixel column in it]
     blocks = full.reshape(rows, stride, columns, stride)
     kernel = _bilinear_kernel(stride)
-    for start in range(0, len(y), 8192):
+    for start in range(0, len(y), 8192):  # some thousand cells at a time bound what the neighbourhoods take
         part = slice(start, start + 8192)
         around = probabilities[:, taps_y[part, :, None], taps_x[part, None, :]]  # (C, n, 3, 3)
-        neighbours = np.ascontiguousarray(around.reshape(*around.shape[:2], 9).transpose(1, 2, 0))
-        interpolated = np.matmul(kernel, neighbours)  # (n, stride * stride, C)
+        neighbours = np.ascontiguousarray(around.reshape(*around.shape[:2], 9).transpose(1, 2, 0))  # (n, 9, C)
+        interpolated = np.matmul(kernel, neighbours)  # (n, stride * stride, C): one product instead of a sum per pixel
         winners = interpolated.argmax(axis=2).astype(np.uint8) + np.uint8(1)
         blocks[y[part], :, x[part], :] = winners.reshape(-1, stride, stride)
 
 
 def _neighbours(count: int, stride: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Index of the cell before and after each, itself at the borders of blocks."""
+    """Return the index of the cell before and after each; its own at the borders of blocks."""
     index = np.arange(count)
     block = index * stride // BLOCK
     before, after = np.maximum(index - 1, 0), np.minimum(index + 1, count - 1)
@@ -173,12 +183,12 @@ def _neighbours(count: int, stride: int) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def _bilinear_kernel(stride: int) -> NDArray[np.float32]:
-    """Weights (stride * stride, 9) of a cell's pixels over its 3 x 3 neighbourhood."""
+    """Return the weights (stride * stride, 9) of a cell's pixels over its 3 x 3 neighbourhood."""
     axis = _axis_kernel(stride).astype(np.float64)
     return np.kron(axis, axis).astype(np.float32)
 
 
 def _axis_kernel(stride: int) -> NDArray[np.float32]:
-    """Weights (stride, 3) of a cell's pixels over the cell before, itself and the one after; centres aligned."""
+    """Return the weights (stride, 3) of a cell's pixels over the cells before, here and after; centres aligned."""
     offset = (np.arange(stride) + 0.5) / stride - 0.5
     return np.stack([np.maximum(-offset, 0), 1 - np.abs(offset), np.maximum(offset, 0)], axis=1).astype(np.float32)

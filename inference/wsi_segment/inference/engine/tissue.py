@@ -1,9 +1,8 @@
-"""Where the tissue is: a coarse mask, found once a slide, so that glass is neither read nor computed."""
+"""Where the tissue is: a coarse mask, found once per slide, so that glass is neither read nor computed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.options import TissueMethod
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.region import CHUNK
+from wsi_segment.inference.progress import Step
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.outlines import read_areas
@@ -71,7 +71,7 @@ class TissueMask:
     def windows_with_tissue(
         self, m_tops: NDArray[np.int64], m_lefts: NDArray[np.int64], window: int
     ) -> NDArray[np.bool_]:
-        """Which windows touch a tissue cell.
+        """Tell which windows touch a tissue cell.
 
         Args:
             m_tops: First pixel row of each window row.
@@ -89,15 +89,15 @@ class TissueMask:
         return inside > 0
 
     def touches(self, m_box: Box) -> bool:
-        """Whether any tissue cell shares a pixel with a box."""
-        rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
-        columns = slice(m_box.x0 // self.cell, -(-m_box.x1 // self.cell))
+        """Return whether any tissue cell shares a pixel with a box."""
+        rows = slice(m_box.y0 // self.cell, ceil_div(m_box.y1, self.cell))
+        columns = slice(m_box.x0 // self.cell, ceil_div(m_box.x1, self.cell))
         return bool(self.cells[rows, columns].any())
 
     def pixels(self, m_box: Box) -> NDArray[np.bool_]:
-        """Tissue a mask pixel, (height, width), of a box that starts on a cell."""
-        rows = slice(m_box.y0 // self.cell, -(-m_box.y1 // self.cell))
-        columns = slice(m_box.x0 // self.cell, -(-m_box.x1 // self.cell))
+        """Return the tissue per mask pixel, (height, width), of a box that starts on a cell."""
+        rows = slice(m_box.y0 // self.cell, ceil_div(m_box.y1, self.cell))
+        columns = slice(m_box.x0 // self.cell, ceil_div(m_box.x1, self.cell))
         full = self.cells[rows, columns].repeat(self.cell, axis=1).repeat(self.cell, axis=0)
         return full[: m_box.height, : m_box.width]
 
@@ -108,7 +108,7 @@ class TissueMask:
 
 
 def cell_size(frame: MaskFrame, mask_mpp: float) -> int:
-    """Side of a cell in mask pixels: about 16 µm, more where that would be too many cells."""
+    """Choose the side of a cell in mask pixels: about 16 µm, more where that would be too many cells."""
     cell: int = 2 ** min(7, max(2, round(math.log2(CELL_MICRONS / mask_mpp))))
     while cell < CHUNK and math.ceil(frame.width / cell) * math.ceil(frame.height / cell) > MOST_CELLS:
         cell *= 2
@@ -120,10 +120,10 @@ def find_tissue(
     frame: MaskFrame,
     mask_mpp: float,
     method: TissueMethod,
-    step: Callable[[int, int], None],
+    step: Step,
     region: Path | None = None,
 ) -> TissueMask:
-    """The tissue of a slide.
+    """Find the tissue of a slide.
 
     Args:
         slide: Read in bands at low resolution.
@@ -143,7 +143,7 @@ def find_tissue(
     cell = cell_size(frame, mask_mpp)
     doubts: tuple[Doubt, ...] = ()
     if method == "none":
-        cells = np.ones((-(-frame.height // cell), -(-frame.width // cell)), bool)
+        cells = np.ones((ceil_div(frame.height, cell), ceil_div(frame.width, cell)), bool)
     elif isinstance(method, Path):
         cells, doubts = _outlined_cells(method, "tissue", slide, frame, cell)
     else:
@@ -161,7 +161,7 @@ def find_tissue(
 
 
 def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """Tissue of a low-resolution image.
+    """Find the tissue of a low-resolution image.
 
     Glass, shadows and black ink are grey once the lamp's tint is divided out, so chroma (largest minus smallest
     channel) tells tissue from them. Otsu's threshold (1979) divides the chroma histogram; small pieces go, small
@@ -199,7 +199,7 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
 
 
 def glass_colour(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The colour (3,) of empty glass: the median of the brightest tenth of what is bright and nearly grey.
+    """Find the colour (3,) of empty glass: the median of the brightest tenth of what is bright and nearly grey.
 
     Pure white is left out, it was not scanned. Where less than a hundredth is like glass, white.
     """
@@ -248,7 +248,7 @@ def _outlined_cells(
 
 
 def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
-    """The mask without its connected pieces of fewer pixels than ``smallest``."""
+    """Return the mask without its connected pieces of fewer pixels than ``smallest``."""
     pieces, _ = ndimage.label(mask)
     areas = np.bincount(pieces.ravel())
     areas[0] = 0
@@ -257,7 +257,7 @@ def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:
-    """The value that divides a histogram of 0..255 with the largest variance between both parts."""
+    """Find the value that divides a histogram of 0..255 with the largest variance between both parts."""
     histogram = np.bincount(np.clip(values, 0, 255).astype(np.int64).ravel(), minlength=256).astype(np.float64)
     below = histogram.cumsum()
     above = below[-1] - below

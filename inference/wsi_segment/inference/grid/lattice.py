@@ -83,5 +83,5 @@ def stride_of(overlap: float, window: int, output_stride: int) -> int:
         InputError: the overlap is out of range.
     """
     if not 0 <= overlap <= 0.9:
-        raise InputError(f"--overlap {overlap} is out of range; give a share between 0 and 0.9")
+        raise InputError(f"`overlap` {overlap} is out of range; give a share between 0 and 0.9")
     return max(output_stride, round(window * (1 - overlap) / output_stride) * output_stride)
