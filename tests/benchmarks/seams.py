@@ -47,8 +47,8 @@ def main() -> None:
         for overlap in (0.0, 0.25, 0.5, 0.75):
             stride = stride_of(overlap, card.window, card.output_stride)
             shift = stride // 2 // card.output_stride * card.output_stride
-            whole, _ = predict_image(pixels, card.mpp, card, network, overlap)
-            second, _ = predict_image(pixels[shift:, shift:], card.mpp, card, network, overlap)
+            whole, _ = predict_image(pixels, card.mpp, card=card, network=network, overlap=overlap)
+            second, _ = predict_image(pixels[shift:, shift:], card.mpp, card=card, network=network, overlap=overlap)
             first = whole[shift:, shift:]
             inner = Box(128, 128, first.shape[1] - 128, first.shape[0] - 128)  # the slide's own edge is no seam
             cut = np.s_[inner.y0 : inner.y1, inner.x0 : inner.x1]

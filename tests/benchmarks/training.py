@@ -48,7 +48,7 @@ def main() -> None:
         for name in names:
             device = torch.device(name)
             torch.use_deterministic_algorithms(name == "cpu")  # as a training does
-            trainer = _Trainer(dataset, recipe, 0, None, None, device)
+            trainer = _Trainer(dataset, recipe, seed=0, encoder_weights=None, setting=None, device=device)
 
             def data(step: int, trainer: _Trainer = trainer) -> None:
                 for batch in trainer._sampler.batches(step):

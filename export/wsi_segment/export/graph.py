@@ -18,7 +18,7 @@ INPUT, OUTPUT = "pixels", "logits"
 
 
 def to_onnx(network: SegmentationNetwork) -> onnx.ModelProto:
-    """The graph of a network in evaluation mode, with a dynamic batch.
+    """Return the graph of a network in evaluation mode, with a dynamic batch.
 
     The float graph that torch exports is given a head: Transpose to NCHW, then DequantizeLinear with scale
     1 / 128 and zero point 255, which is the training's normalisation on uint8 pixels.

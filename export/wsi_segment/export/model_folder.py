@@ -31,6 +31,7 @@ class Exported:
 def export_run(
     run: Path,
     out: Path,
+    *,
     name: str,
     version: str,
     limitations: str,
@@ -53,7 +54,7 @@ def export_run(
         ModelError: graph and network differ.
     """
     if (out / CARD_FILE).exists() and not overwrite:
-        raise OutputError(f"{out}: holds a model already; choose another --out, or --overwrite")
+        raise OutputError(f"{out}: holds a model already; choose another `out`, or set `overwrite`")
     trained = load_run(run)
     graph = to_onnx(trained.network)
     difference = check_parity(trained.network, graph, trained.patches)

@@ -17,7 +17,7 @@ LARGEST_DIFFERENCE = 1e-3
 
 
 def check_parity(network: SegmentationNetwork, model: onnx.ModelProto, patches: NDArray[np.uint8]) -> float:
-    """The largest absolute difference of a logit between torch and onnxruntime.
+    """Return the largest absolute difference of a logit between torch and onnxruntime.
 
     Args:
         network: In evaluation mode.

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsi_segment.errors import ModelError
+from wsi_segment.files import replacing
+from wsi_segment.model.first_problem import first_problem
 
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
@@ -203,7 +205,7 @@ class Model:
     card: ModelCard
 
     def weights(self, file: str = MODEL_FILE) -> Path:
-        """Path of a variant after its bytes were found to be those that the card names.
+        """Return the path of a variant whose bytes are those that the card names.
 
         Raises:
             ModelError: the variant is not in the card, is missing, or has changed.
@@ -223,13 +225,13 @@ class Model:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
+    """Return the hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bundled_models() -> dict[str, Path]:
-    """Names and folders of the models that come with the package."""
+    """Return names and folders of the models that come with the package."""
     return {folder.parent.name: folder.parent for folder in sorted(_BUNDLED.glob(f"*/{CARD_FILE}"))}
 
 
@@ -262,17 +264,19 @@ def read_card(path: Path) -> ModelCard:
     try:
         return ModelCard.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        if first["type"] == "extra_forbidden":
+        problem = first_problem(error)
+        if error.errors()[0]["type"] == "extra_forbidden":
             raise ModelError(
-                f"{path}: the field {field} is unknown; it is misspelt, or a newer wsi-segment wrote the card: update"
+                f"{path}: the field {problem.field} is unknown; it is misspelt, or a newer wsi-segment "
+                "wrote the card: update"
             ) from error
-        raise ModelError(f"{path}: {field}: {first['msg']}; correct the card or export the model again") from error
+        said = problem if problem.field else f"the file: {problem.reason}"
+        raise ModelError(f"{path}: {said}; correct the card or export the model again") from error
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:
     """Write ``card.json`` into a model folder."""
     path = folder / CARD_FILE
-    path.write_text(card.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
+    with replacing(path, text=True) as file:
+        file.write(card.model_dump_json(indent=2, exclude_none=True) + "\n")
     return path

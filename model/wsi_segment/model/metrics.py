@@ -18,7 +18,11 @@ Ids = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def confusion_matrix(truth: Ids, prediction: Ids, classes: int) -> Confusion:
-    """Pixel counts (classes, classes + 1): rows truth, columns prediction.
+    """Count pixels by class, (classes, classes + 1): rows truth, columns prediction.
+
+    >>> confusion_matrix(np.array([1, 2, 2, 0], np.uint8), np.array([1, 1, 0, 2], np.uint8), classes=2)
+    array([[1, 0, 0],
+           [1, 0, 1]])
 
     The last column counts labelled pixels that were predicted as 0 (not analysed): they are misses of
     their class and nobody's false positives. Pixels whose truth is 0 (unlabelled) do not count.
@@ -55,7 +59,7 @@ class Scores:
     accuracy: float
 
     def as_dict(self, names: list[str]) -> dict[str, Any]:
-        """Plain numbers for JSON, rounded to 4 digits; a class that does not occur is None."""
+        """Return plain numbers for JSON, rounded to 4 digits; a class that does not occur is None."""
 
         def plain(value: float) -> float | None:
             return None if np.isnan(value) else round(float(value), 4)
@@ -77,7 +81,12 @@ class Scores:
 
 
 def score(confusion: Confusion) -> Scores:
-    """Scores of a confusion matrix as :func:`confusion_matrix` makes it."""
+    """Score a confusion matrix as :func:`confusion_matrix` makes it.
+
+    >>> scores = score(np.array([[3, 1, 0], [0, 4, 0]]))
+    >>> round(scores.macro_f1, 3), scores.accuracy
+    (0.873, 0.875)
+    """
     classes = confusion.shape[0]
     hits = np.diagonal(confusion[:, :classes]).astype(np.float64)
     truth = confusion.sum(axis=1).astype(np.float64)
@@ -97,7 +106,10 @@ def score(confusion: Confusion) -> Scores:
 
 
 def lesion_dice(confusion: Confusion, background: int = 1) -> float:
-    """Dice of all classes but one, taken together, against that one.
+    """Return the Dice coefficient of all classes but one, taken together, against that one.
+
+    >>> lesion_dice(np.array([[5, 0, 1, 0], [0, 2, 2, 0], [0, 0, 0, 0]]))  # which lesion it is does not count
+    0.8888888888888888
 
     Args:
         confusion: As :func:`confusion_matrix` makes it.
@@ -112,13 +124,13 @@ def lesion_dice(confusion: Confusion, background: int = 1) -> float:
 
 
 def bootstrap_intervals(cases: list[Confusion], draws: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the headline figures: percentiles over cases drawn with replacement (Efron 1979).
+    """Return 95 % intervals of the headline figures: percentiles over cases drawn with replacement (Efron 1979).
 
     Macro F1 of a draw is the mean over the classes in the truth of that draw. A class of few cases is often in none of
     those drawn: its F1 would be 0 as soon as some pixel is taken for it, and the interval would lie too low.
 
     Args:
-        cases: A confusion matrix a case; cases are what is independent, not images.
+        cases: One confusion matrix per case; cases are independent of each other, images are not.
         draws: How many times.
         seed: Of the draws.
     """
@@ -138,7 +150,10 @@ def bootstrap_intervals(cases: list[Confusion], draws: int = 1000, seed: int = 0
 
 
 def bach_score(confusion: Confusion) -> float:
-    """The score of the BACH challenge (Aresta et al. 2019) of one slide, for classes that are grades.
+    """Return the score of the BACH challenge (Aresta et al. 2019) of one slide, for classes that are grades.
+
+    >>> bach_score(np.array([[7, 0, 0, 0], [0, 1, 1, 0], [0, 0, 2, 0]]))  # one of four pixels is off by one grade
+    0.8333333333333334
 
     1 - sum |p - g| / sum max(g, |g - (C - 1)|) over the pixels where prediction p or truth g is not grade 0, grades
     counted from 0. What was not analysed counts as grade 0. NaN where all is grade 0.

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wsi_segment.errors import InputError
+from wsi_segment.model.first_problem import first_problem
 
 PREFIX = "WSI_SEGMENT_"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -112,5 +113,5 @@ def load_settings(flags: dict[str, Any], config: Path | None) -> Settings:
         from_environment = Settings(**flags).model_dump(exclude_unset=True)
         return Settings(**from_file | from_environment)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"`{first['loc'][0]} {first['input']}`: {first['msg']}") from error
+        problem = first_problem(error)
+        raise InputError(f"`{problem.field.partition('.')[0]} {problem.value}`: {problem.reason}") from error

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 from wsi_segment.errors import InputError
 from wsi_segment.model.data.dataset import Item
 from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchSource
-from wsi_segment.model.training.label_shares import Setting, draw
+from wsi_segment.model.training.label_shares import LabelSetting, draw_subset
 
 IMAGES = [Item(Path(f"{i}.png"), Path(f"{i}_mask.png"), 2 + i % 3, str(i), "train") for i in range(90)]
 
@@ -36,7 +36,7 @@ def images(chosen: tuple[Patch, ...]) -> set[Item]:
 def test_a_setting_leaves_its_shares_and_one_of_every_class(
     name: str, share: float, seed: int, source: PatchSource
 ) -> None:
-    drawn = draw(POOL, Setting(name, share), seed, source)  # type: ignore[arg-type]
+    drawn = draw_subset(POOL, LabelSetting(name, share), seed, source)  # type: ignore[arg-type]
     assert {patch.item.label for patch in drawn.pool.segmentation} == {2, 3, 4}
     assert drawn.segmentation_percent == pytest.approx(share, abs=3.4)
     if name == "S":
@@ -51,12 +51,14 @@ def test_a_setting_leaves_its_shares_and_one_of_every_class(
 
 @given(st.floats(0, 100), st.floats(0, 100), st.integers(0, 5), sources)
 def test_a_larger_share_holds_the_smaller_one(one: float, other: float, seed: int, source: PatchSource) -> None:
-    small, large = (draw(POOL, Setting("S", share), seed, source).pool for share in sorted((one, other)))
+    small, large = (draw_subset(POOL, LabelSetting("S", share), seed, source).pool for share in sorted((one, other)))
     assert set(small.segmentation) <= set(large.segmentation)
 
 
 def test_images_are_drawn_with_all_their_windows_and_by_seed() -> None:
-    first, again, other = (draw(POOL, Setting("S", 20), seed, "images").pool.segmentation for seed in (1, 1, 2))
+    first, again, other = (
+        draw_subset(POOL, LabelSetting("S", 20), seed, "images").pool.segmentation for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
     assert len(first) == 2 * len(images(first))
@@ -66,7 +68,7 @@ def test_images_are_drawn_with_all_their_windows_and_by_seed() -> None:
     ("name", "segmentation", "classification"), [("S2+C2", 60, 20), ("S2+C2*", 60, 50), ("S2*+C2", 100, 20)]
 )
 def test_the_settings_over_c(name: str, segmentation: float, classification: float) -> None:
-    drawn = draw(POOL, Setting(name, 20), 0, "tiles")  # type: ignore[arg-type]
+    drawn = draw_subset(POOL, LabelSetting(name, 20), 0, "tiles")  # type: ignore[arg-type]
     assert drawn.segmentation_percent == segmentation
     assert drawn.classification_percent == classification
 
@@ -76,4 +78,4 @@ def test_the_settings_over_c(name: str, segmentation: float, classification: flo
 )
 def test_an_impossible_setting_is_refused(name: str, share: float, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        Setting(name, share)  # type: ignore[arg-type]
+        LabelSetting(name, share)  # type: ignore[arg-type]

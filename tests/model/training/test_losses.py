@@ -58,7 +58,7 @@ def test_a_class_that_no_label_speaks_of_is_left_alone(pooling: str) -> None:
     much[0, 0, 0] = 9.0  # half of the patch is stroma, the other half undecided
     little[0, 0] = -9.0
     for logits in (little, much):
-        loss = classification_loss(logits, torch.tensor([2]), pooling, 4.0, taught)  # type: ignore[arg-type]
+        loss = classification_loss(logits, torch.tensor([2]), pooling, sharpness=4.0, taught=taught)  # type: ignore[arg-type]
         assert loss == pytest.approx(torch.tensor(2.0).log().item())
 
 

@@ -21,7 +21,7 @@ from wsi_segment.model.data.loaders.manifest import read_dataset  # noqa: E402
 from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchReader, make_pool  # noqa: E402  # noqa: E402
 from wsi_segment.model.training.augment import augment, colour_jitter, stain_jitter  # noqa: E402
 from wsi_segment.model.training.device import CPU, training_device  # noqa: E402
-from wsi_segment.model.training.label_shares import Setting  # noqa: E402
+from wsi_segment.model.training.label_shares import LabelSetting  # noqa: E402
 from wsi_segment.model.training.mosaic import mosaic  # noqa: E402
 from wsi_segment.model.training.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.training.resnet import Encoder, SegmentationNetwork, normalise  # noqa: E402
@@ -72,17 +72,17 @@ TINY_JOINT = replace(
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(
     dataset: Dataset, tmp_path: Path, recipe: Recipe
 ) -> None:
-    train(dataset, tmp_path / "whole", recipe, 3, nobody)
+    train(dataset, tmp_path / "whole", recipe, seed=3, progress=nobody)
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "cut", recipe, 3, stop_at(3))
+        train(dataset, tmp_path / "cut", recipe, seed=3, progress=stop_at(3))
     assert [row["step"] for row in read_log(tmp_path / "cut")] == [2]
-    train(dataset, tmp_path / "cut", recipe, 3, nobody)
+    train(dataset, tmp_path / "cut", recipe, seed=3, progress=nobody)
     whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
     losses = [[row["segmentation_loss"] for row in read_log(tmp_path / run)] for run in ("whole", "cut")]
     assert losses[0] == losses[1]
-    train(dataset, tmp_path / "another", recipe, 4, nobody)
+    train(dataset, tmp_path / "another", recipe, seed=4, progress=nobody)
     another = weights_of(tmp_path / "another")
     assert not all(torch.equal(whole[name], another[name]) for name in whole)
 
@@ -97,7 +97,7 @@ def kill(progress):
     if progress.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 changes = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(sys.argv[3]).items()}
-train(read_dataset(Path(sys.argv[1])), Path(sys.argv[2]), make_recipe("paper", changes), 3, kill)
+train(read_dataset(Path(sys.argv[1])), Path(sys.argv[2]), make_recipe("paper", changes), seed=3, progress=kill)
 """
 
 
@@ -106,38 +106,44 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path, r
     folder = tmp_path / "data"
     folder.mkdir()
     dataset = read_dataset(write_dataset(folder))
-    train(dataset, tmp_path / "whole", recipe, 3, nobody)
+    train(dataset, tmp_path / "whole", recipe, seed=3, progress=nobody)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # as many threads, too
     command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "cut"), json.dumps(asdict(recipe))]
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     assert [row["step"] for row in read_log(tmp_path / "cut")] == [2]
-    train(dataset, tmp_path / "cut", recipe, 3, nobody)
+    train(dataset, tmp_path / "cut", recipe, seed=3, progress=nobody)
     whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
 def test_a_run_does_not_go_on_with_other_labels(dataset: Dataset, tmp_path: Path) -> None:
-    train(dataset, tmp_path / "run", TINY, 3, nobody)
+    train(dataset, tmp_path / "run", TINY, seed=3, progress=nobody)
     first, *rest = dataset.items
     changed = replace(dataset, items=(replace(first, label=3 - (first.label or 1)), *rest))
     with pytest.raises(OutputError, match="differs in its items"):
-        train(changed, tmp_path / "run", TINY, 3, nobody)
+        train(changed, tmp_path / "run", TINY, seed=3, progress=nobody)
 
 
 def test_labels_of_one_class_only_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     same = replace(dataset, items=tuple(replace(item, label=1) for item in dataset.items))
     with pytest.raises(DatasetError, match="teaches nothing"):
-        train(same, tmp_path / "run", replace(TINY, classification_patches="images"), 3, nobody)
-    train(same, tmp_path / "filled", replace(TINY, classification_patches="images", supervision="filled"), 3, nobody)
+        train(same, tmp_path / "run", replace(TINY, classification_patches="images"), seed=3, progress=nobody)
+    train(
+        same,
+        tmp_path / "filled",
+        replace(TINY, classification_patches="images", supervision="filled"),
+        seed=3,
+        progress=nobody,
+    )
 
 
 def test_a_training_goes_on_from_between_two_validations(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(TINY_MODERN, validate_every=4)
-    train(dataset, tmp_path / "whole", recipe, 3, nobody)
+    train(dataset, tmp_path / "whole", recipe, seed=3, progress=nobody)
     monkeypatch.setattr("wsi_segment.model.training.train.CHECKPOINT_SECONDS", 0.0)
     seen: list[int] = []
 
@@ -147,9 +153,9 @@ def test_a_training_goes_on_from_between_two_validations(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "cut", recipe, 3, cut_off)
+        train(dataset, tmp_path / "cut", recipe, seed=3, progress=cut_off)
     assert read_log(tmp_path / "cut") == []
-    train(dataset, tmp_path / "cut", recipe, 3, cut_off)
+    train(dataset, tmp_path / "cut", recipe, seed=3, progress=cut_off)
     assert seen == [1, 2, 3, 4]
     whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -160,7 +166,7 @@ def test_a_training_goes_on_from_between_two_validations(
 def test_a_training_that_cannot_begin_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:
     only_train = replace(dataset, items=dataset.split("train"))
     with pytest.raises(DatasetError, match="no validation patch"):
-        train(only_train, tmp_path / "run", TINY, 3, nobody)
+        train(only_train, tmp_path / "run", TINY, seed=3, progress=nobody)
     assert not (tmp_path / "run").exists()
 
 
@@ -175,19 +181,21 @@ def test_averaged_weights_of_a_short_training_have_forgotten_where_it_began() ->
 
 
 def test_a_run_folder_of_another_recipe_is_refused(dataset: Dataset, tmp_path: Path) -> None:
-    train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody)
-    with pytest.raises(OutputError, match="differs in its recipe: steps is 2 there and 4 here; choose another --out"):
-        train(dataset, tmp_path, TINY, 0, nobody)
+    train(dataset, tmp_path, replace(TINY, steps=2), seed=0, progress=nobody)
+    with pytest.raises(OutputError, match="differs in its recipe: steps is 2 there and 4 here; choose another `out`"):
+        train(dataset, tmp_path, TINY, seed=0, progress=nobody)
     with pytest.raises(OutputError, match="differs in its setting"):
-        train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody, setting=Setting("S", 50))
+        train(dataset, tmp_path, replace(TINY, steps=2), seed=0, progress=nobody, setting=LabelSetting("S", 50))
     with pytest.raises(OutputError, match="differs in its encoder_weights"):
-        train(dataset, tmp_path, replace(TINY, steps=2), 0, nobody, Encoder().state_dict())
+        train(
+            dataset, tmp_path, replace(TINY, steps=2), seed=0, progress=nobody, encoder_weights=Encoder().state_dict()
+        )
 
 
 def test_the_best_weights_come_with_what_they_are(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no training run"):
         load_run(tmp_path)
-    train(dataset, tmp_path, TINY, 0, nobody)
+    train(dataset, tmp_path, TINY, seed=0, progress=nobody)
     run = load_run(tmp_path)
     best = max(read_log(tmp_path), key=lambda row: row["val_macro_f1"])
     assert run.row["val_macro_f1"] == best["val_macro_f1"]
@@ -325,7 +333,7 @@ def test_a_training_runs_on_cuda_where_pytorch_finds_it(monkeypatch: pytest.Monk
 def test_all_that_a_step_needs_is_moved_to_its_device(dataset: Dataset, recipe: Recipe) -> None:
     """PyTorch's meta device computes nothing, but refuses tensors of another one as a GPU does."""
     weighted = replace(recipe, class_weights="inverse_frequency")
-    trainer = _Trainer(dataset, weighted, 0, None, None, torch.device("meta"))
+    trainer = _Trainer(dataset, weighted, seed=0, encoder_weights=None, setting=None, device=torch.device("meta"))
     assert {loss.device.type for loss in trainer.update(0)} == {"meta"}
     assert {value.device.type for value in trainer.state_dict()["network"].values()} == {"meta"}
 
@@ -343,7 +351,9 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
 @needs_cuda
 @pytest.mark.parametrize("recipe", [TINY, TINY_MODERN, TINY_JOINT], ids=["paper", "modern", "joint"])
 def test_the_loss_on_a_gpu_is_that_of_the_cpu(dataset: Dataset, recipe: Recipe, cuda: Any) -> None:
-    trainers = [_Trainer(dataset, recipe, 0, None, None, device) for device in (CPU, cuda)]
+    trainers = [
+        _Trainer(dataset, recipe, seed=0, encoder_weights=None, setting=None, device=device) for device in (CPU, cuda)
+    ]
     on_cpu, on_gpu = ([float(loss) for loss in trainer.update(0)] for trainer in trainers)
     before_any_update = 2 if recipe.update == "joint" else 1
     assert on_gpu[:before_any_update] == pytest.approx(on_cpu[:before_any_update], rel=1e-3)
@@ -366,11 +376,11 @@ def test_a_training_on_a_gpu_that_was_stopped_ends_as_one_that_was_not(
     def distance(one: dict[str, Any], other: dict[str, Any]) -> float:
         return float(sum((value.double() - other[name].double()).square().sum() for name, value in one.items()) ** 0.5)
 
-    train(dataset, tmp_path / "whole", TINY_MODERN, 0, nobody, device=cuda)
+    train(dataset, tmp_path / "whole", TINY_MODERN, seed=0, progress=nobody, device=cuda)
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "stopped", TINY_MODERN, 0, stop_at(3), device=cuda)
+        train(dataset, tmp_path / "stopped", TINY_MODERN, seed=0, progress=stop_at(3), device=cuda)
     checkpoint, _ = learnt(tmp_path / "stopped")
-    train(dataset, tmp_path / "stopped", TINY_MODERN, 0, nobody, device=cuda)
+    train(dataset, tmp_path / "stopped", TINY_MODERN, seed=0, progress=nobody, device=cuda)
     (whole, whole_counts), (stopped, stopped_counts) = learnt(tmp_path / "whole"), learnt(tmp_path / "stopped")
     assert distance(stopped, whole) < 0.02 * distance(checkpoint, whole)
     assert stopped_counts == whole_counts
@@ -379,6 +389,6 @@ def test_a_training_on_a_gpu_that_was_stopped_ends_as_one_that_was_not(
 @needs_cuda
 def test_a_training_goes_on_on_another_device(dataset: Dataset, tmp_path: Path, cuda: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "run", TINY_MODERN, 0, stop_at(2), device=cuda)
-    train(dataset, tmp_path / "run", TINY_MODERN, 0, nobody)
+        train(dataset, tmp_path / "run", TINY_MODERN, seed=0, progress=stop_at(2), device=cuda)
+    train(dataset, tmp_path / "run", TINY_MODERN, seed=0, progress=nobody)
     assert [int(row["step"]) for row in read_log(tmp_path / "run")] == [2, 4]

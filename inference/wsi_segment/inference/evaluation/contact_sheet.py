@@ -17,8 +17,8 @@ _SIDE, _GAP, _TEXT = 200, 8, 13
 _INK, _PAPER = (25, 25, 25), (255, 255, 255)
 
 
-def choose(evaluation: Evaluation, count: int, worst: int) -> list[ImageResult]:
-    """Images for a sheet: spread evenly from the best to the worst, and the very worst at the end.
+def pick_images(evaluation: Evaluation, count: int, worst: int) -> list[ImageResult]:
+    """Pick images for a sheet: spread evenly from the best to the worst, and the very worst at the end.
 
     Args:
         evaluation: Of a split.
@@ -33,10 +33,10 @@ def choose(evaluation: Evaluation, count: int, worst: int) -> list[ImageResult]:
 
 
 def write_sheet(
-    path: Path, dataset: Dataset, evaluation: Evaluation, card: ModelCard, network: Network, overlap: float
+    path: Path, dataset: Dataset, evaluation: Evaluation, *, card: ModelCard, network: Network, overlap: float
 ) -> None:
     """Draw 12 images with truth and prediction over them, the last 4 the worst, and a legend; PNG."""
-    chosen = choose(evaluation, 12, 4)
+    chosen = pick_images(evaluation, 12, 4)
     columns = 2
     rows = -(-len(chosen) // columns)
     cell_width, cell_height = 3 * (_SIDE + 2) + 3 * _GAP, _SIDE + 3 * _TEXT
@@ -45,7 +45,7 @@ def write_sheet(
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_TEXT)
     for index, image in enumerate(chosen):
         truth, pixels = read_pair(dataset, image.item)
-        prediction, _ = predict_image(pixels, dataset.mpp, card, network, overlap)
+        prediction, _ = predict_image(pixels, dataset.mpp, card=card, network=network, overlap=overlap)
         x, y = _GAP + index % columns * cell_width, index // columns * cell_height
         name = "" if image.item.label is None else f"{evaluation.names[image.item.label - 1]}: "
         note = " (one of the worst four)" if index >= len(chosen) - 4 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from wsi_segment.inference.engine.onnx_network import Network
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.tissue import find_tissue
 from wsi_segment.inference.engine.windows import lattice_of
+from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.image import ImageSlide
@@ -131,7 +132,7 @@ class Evaluation:
         return round(float(np.mean(known)), 4) if known else None
 
 
-def _sum(images: Any) -> Confusion:
+def _sum(images: Iterable[ImageResult]) -> Confusion:
     total: Confusion = np.sum([image.confusion for image in images], axis=0)
     return total
 
@@ -150,10 +151,11 @@ def _plain(value: float) -> float | None:
 def evaluate(
     dataset: Dataset,
     split: Split,
+    *,
     card: ModelCard,
     network: Network,
     overlap: float,
-    step: Callable[[int, int], None] = lambda done, total: None,
+    step: Step = no_step,
 ) -> Evaluation:
     """Score a model on the images of a split that have a mask or a label.
 
@@ -179,7 +181,7 @@ def evaluate(
     results: list[ImageResult] = []
     for done, item in enumerate(items, start=1):
         truth, pixels = read_pair(dataset, item)
-        prediction, confidence = predict_image(pixels, dataset.mpp, card, network, overlap)
+        prediction, confidence = predict_image(pixels, dataset.mpp, card=card, network=network, overlap=overlap)
         calibration.add(truth, prediction, confidence)
         label = None
         if label_classes:
@@ -198,7 +200,7 @@ def evaluate(
 
 
 def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Class ids (h, w), all 0 without a mask, and RGB (h, w, 3) of an item.
+    """Read class ids (h, w), all 0 without a mask, and RGB (h, w, 3) of an item.
 
     Raises:
         DatasetError: they differ in size.
@@ -208,9 +210,9 @@ def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def predict_image(
-    pixels: NDArray[np.uint8], mpp: float, card: ModelCard, network: Network, overlap: float
+    pixels: NDArray[np.uint8], mpp: float, *, card: ModelCard, network: Network, overlap: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Class ids (h, w) of an RGB image (h, w, 3) and the probability of each, at the image's own pixel size.
+    """Predict class ids (h, w) of an RGB image (h, w, 3) and the probability of each, at the image's own pixel size.
 
     Args:
         pixels: The image; all of it is analysed.
@@ -222,7 +224,7 @@ def predict_image(
     slide = ImageSlide(pixels)
     frame = mask_frame(slide, mpp, card.mpp)
     lattice = lattice_of(frame, card, overlap)
-    everything = find_tissue(slide, frame, card.mpp, "none", lambda done, total: None)
+    everything = find_tissue(slide, frame, card.mpp, "none", no_step)
     predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
     prediction = predictor.predict(frame.box)
     ids = prediction.class_ids()

@@ -18,6 +18,7 @@ from wsi_segment.errors import DatasetError
 from wsi_segment.inference.engine.tissue import find_tissue
 from wsi_segment.inference.evaluation.annotations import SUFFIXES, AnnotationMap, class_ids, read_annotations
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.progress import no_step
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -46,7 +47,7 @@ _PALETTE = (
 
 
 def read_training_data(path: Path, options: Options) -> Dataset:
-    """The dataset of a manifest, of a folder of a known layout, or of a folder of slides with annotations.
+    """Read the dataset of a manifest, of a folder of a known layout, or of a folder of slides with annotations.
 
     In a folder of slides, ``NAME.svs`` (or another suffix) goes with ``NAME.geojson``. Slides are split by name;
     a ``classes.json`` may name classes, colours and mpp, else they come from the annotations, and ``mpp`` is an option.
@@ -106,7 +107,7 @@ def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Option
 
 
 def _classes_of(files: Iterator[Path]) -> tuple[SegmentClass, ...]:
-    """Every class that some annotation bears, by name; QuPath's ignored classes end in an asterisk."""
+    """Gather every class that an annotation has, by name; QuPath's ignored classes end in an asterisk."""
     colors: dict[str, tuple[int, int, int] | None] = {}
     titles: set[str] = set()
     for path in files:
@@ -147,7 +148,7 @@ class _SlideTiles:
         weakref.finalize(self, _close_all, self._open)
 
     def items(self) -> Iterator[Item]:
-        """The dataset's items, each slide as its tiles of which something is known."""
+        """Yield the dataset's items, each slide as its tiles of which something is known."""
         for item in self._dataset.items:
             if item.mask is None or not item.mask.name.endswith(SUFFIXES):
                 yield item
@@ -160,12 +161,12 @@ class _SlideTiles:
                         yield replace(item, box=(x0, y0, x1, y1))
 
     def _is_known(self, item: Item) -> Callable[[Box], bool]:
-        """Whether pixels of a box of a slide have a class."""
+        """Return the test whether any pixel of a box of a slide has a class."""
         opened = self._slide(item)
         if self._dataset.unannotated == UNLABELLED:
             return opened.annotations.touches
         frame = opened.pixels.frame
-        tissue = find_tissue(opened.slide, frame, self._dataset.mpp, "otsu", lambda done, total: None)
+        tissue = find_tissue(opened.slide, frame, self._dataset.mpp, "otsu", no_step)
         return lambda box: opened.annotations.touches(box) or tissue.touches(box)
 
     def shape(self, item: Item) -> tuple[int, int]:
@@ -179,7 +180,7 @@ class _SlideTiles:
         """See :class:`wsi_segment.model.data.dataset.ImageSource`."""
         if item.box is None:
             return self._files.image(item)
-        with self._lock:  # so that no other thread has it closed meanwhile
+        with self._lock:  # or another thread could close the slide while it is read
             return self._slide(item).pixels.read(Box(*item.box))
 
     def mask(self, item: Item) -> Pixels:
@@ -205,7 +206,7 @@ class _SlideTiles:
         slide = open_slide(item.image)
         try:
             return self._annotated(slide, item)
-        except BaseException:
+        except BaseException:  # a slide that nobody holds is closed whatever happens, Ctrl-C included
             slide.close()
             raise
 
@@ -231,7 +232,10 @@ class _SlideTiles:
 
 
 def tile_spans(length: int) -> list[tuple[int, int]]:
-    """Starts and ends of tiles along an axis of a slide; none overlap, so that each pixel counts once.
+    """Return starts and ends of tiles along an axis of a slide; none overlap, so each pixel counts once.
+
+    >>> tile_spans(1200)
+    [(0, 512), (512, 1024), (1024, 1200)]
 
     The last one is as long as what is left, and where that is less than a window it belongs to the one before. A slide
     smaller than a window has one tile of a window, which reaches over its edge.

@@ -47,13 +47,13 @@ class ImageSource(Protocol):
     """How the files of a dataset become pixels."""
 
     def shape(self, item: Item) -> tuple[int, int]:
-        """Rows and columns of :meth:`image`, found without decoding it."""
+        """Return rows and columns of :meth:`image`, found without decoding it."""
 
     def image(self, item: Item) -> Pixels:
-        """RGB (h, w, 3)."""
+        """Read the pixels of an item: RGB (h, w, 3)."""
 
     def mask(self, item: Item) -> Pixels:
-        """Class ids (h, w) of an item that has a mask, 0 = unlabelled."""
+        """Read the class ids (h, w) of an item that has a mask, 0 = unlabelled."""
 
 
 class ImageFiles:
@@ -105,11 +105,11 @@ class Dataset:
     """What of its files is not used, such as lines among outlines; one line per file."""
 
     def split(self, name: Split) -> tuple[Item, ...]:
-        """The items of one split."""
+        """Return the items of one split."""
         return tuple(item for item in self.items if item.split == name)
 
     def image_shape(self, item: Item) -> tuple[int, int]:
-        """Rows and columns of an item's pixels, found without decoding them.
+        """Return rows and columns of an item's pixels, found without decoding them.
 
         Raises:
             DatasetError: the file is missing or not an image.
@@ -117,7 +117,7 @@ class Dataset:
         return self.source.shape(item)
 
     def read_image(self, item: Item) -> Pixels:
-        """RGB pixels (h, w, 3), uint8.
+        """Read the RGB pixels of an item, (h, w, 3), uint8.
 
         Raises:
             DatasetError: the file is missing or not an image.
@@ -125,7 +125,7 @@ class Dataset:
         return self.source.image(item)
 
     def read_mask(self, item: Item) -> Pixels | None:
-        """Class ids (h, w), uint8, 0 = unlabelled; None for an item without a mask.
+        """Read the class ids of an item, (h, w), uint8, 0 = unlabelled; None for an item without a mask.
 
         Raises:
             DatasetError: the file is missing, of another size than its image, or holds ids that no class has.
@@ -148,7 +148,7 @@ class Dataset:
 
 
 def picture_shape(path: Path) -> tuple[int, int]:
-    """Rows and columns that a picture's header states.
+    """Return rows and columns that a picture's header states.
 
     Raises:
         DatasetError: see :func:`open_header`.
@@ -158,7 +158,7 @@ def picture_shape(path: Path) -> tuple[int, int]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """An opened picture, decoded, so that damage is found.
+    """Open a picture and decode it, so that damage is found.
 
     Raises:
         DatasetError: see :func:`open_header`, or its pixels are damaged.
@@ -173,7 +173,7 @@ def open_image(path: Path) -> Image.Image:
 
 
 def open_header(path: Path) -> Image.Image:
-    """An opened picture of which the header alone was read.
+    """Open a picture, reading its header alone.
 
     Raises:
         DatasetError: it is missing, not a picture, or larger than ``LARGEST_PIXELS``.

@@ -51,7 +51,10 @@ class Patch:
 
 
 def grid_offsets(length: int) -> list[int]:
-    """Starts of 128-px tiles along an axis; the last one is shifted inwards to end with the image.
+    """Return the starts of 128-px tiles along an axis; the last one is shifted inwards to end with the image.
+
+    >>> grid_offsets(300)
+    [0, 128, 172]
 
     Raises:
         ValueError: the axis is shorter than a patch.
@@ -63,7 +66,17 @@ def grid_offsets(length: int) -> list[int]:
 
 
 def patch_classes(mask: Pixels) -> tuple[int, ...]:
-    """What a tile is, by the 90 % and two-class rules: one class id, two, or none where it is ignored.
+    """Judge a tile by the 90 % and two-class rules: one class id, two, or none where it is ignored.
+
+    >>> tile = np.full((128, 128), 3, np.uint8)
+    >>> patch_classes(tile)
+    (3,)
+    >>> tile[:64] = 1
+    >>> patch_classes(tile)
+    (1, 3)
+    >>> tile[:32] = 0
+    >>> patch_classes(tile)
+    ()
 
     Args:
         mask: Class ids (128, 128), uint8; unlabelled pixels count as a class of no use.
@@ -78,7 +91,7 @@ def patch_classes(mask: Pixels) -> tuple[int, ...]:
 
 
 def extract_patches(dataset: Dataset, items: Iterable[Item], source: PatchSource = "tiles") -> Iterator[Patch]:
-    """The patches of some items; an item with a label and no mask gives classification patches only.
+    """Yield the patches of some items; an item with a label and no mask gives classification patches only.
 
     Args:
         dataset: What the items are of.
@@ -120,7 +133,7 @@ class PatchReader:
         self._cache: OrderedDict[Item, tuple[Pixels, Pixels | None]] = OrderedDict()
 
     def read(self, patch: Patch, dy: int = 0, dx: int = 0) -> tuple[Pixels, Pixels]:
-        """RGB (128, 128, 3) and class ids (128, 128) of a patch, displaced by (dy, dx) within its image.
+        """Read RGB (128, 128, 3) and class ids (128, 128) of a patch, displaced by (dy, dx) within its image.
 
         Without a mask all ids are 0, unlabelled.
 
@@ -159,12 +172,12 @@ class PatchPool:
     classification: tuple[Patch, ...]
 
     def of(self, kind: PatchKind) -> tuple[Patch, ...]:
-        """The patches of one kind."""
+        """Return the patches of one kind."""
         return self.segmentation if kind is PatchKind.SEGMENTATION else self.classification
 
 
 def make_pool(dataset: Dataset, split: Split, source: PatchSource = "tiles") -> PatchPool:
-    """All patches of a split."""
+    """Gather all patches of a split."""
     patches = list(extract_patches(dataset, dataset.split(split), source))
     return PatchPool(
         segmentation=tuple(patch for patch in patches if patch.kind is PatchKind.SEGMENTATION),

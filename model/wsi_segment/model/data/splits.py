@@ -11,7 +11,10 @@ SHARES: tuple[tuple[Split, float], ...] = (("test", 0.2), ("val", 0.15))
 
 
 def split_groups(groups: Iterable[str]) -> dict[str, Split]:
-    """A split for each group (case, slide or patient).
+    """Assign each group (case, slide or patient) to a split.
+
+    >>> split_groups(["a", "b", "c"])
+    {'b': 'test', 'a': 'val', 'c': 'train'}
 
     Groups are ordered by the hash of their name, so that the same folder is always split in the same way. The
     first fifth is for test, the next 15 % for val; of two groups one is for val, of three one for test as well.

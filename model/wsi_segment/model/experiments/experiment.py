@@ -33,7 +33,8 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsi_segment.errors import InputError
-from wsi_segment.model.training.label_shares import Setting, SettingName
+from wsi_segment.model.first_problem import first_problem
+from wsi_segment.model.training.label_shares import LabelSetting, SettingName
 from wsi_segment.model.training.recipe import Recipe, make_recipe
 
 Result = dict[str, Any]
@@ -73,19 +74,19 @@ class PlannedRun:
     variant: str
     recipe_name: str
     recipe: Recipe
-    setting: Setting
+    setting: LabelSetting
     seed: int
     split: Literal["val", "test"]
     overlap: float
 
     @property
     def key(self) -> tuple[str, str, str, str, float, int]:
-        """What tells it from the other runs of a result file."""
+        """The fields that tell it from the other runs of a result file."""
         return self.experiment, self.variant, self.recipe_name, self.setting.name, self.setting.share, self.seed
 
     @property
     def budget(self) -> Result:
-        """What its line says of what it cost and where it was measured."""
+        """Cost and split, as written to the result line."""
         batch = self.recipe.segmentation_batch + self.recipe.classification_batch
         return {"split": self.split, "steps": self.recipe.steps, "batch": batch}
 
@@ -105,7 +106,7 @@ class PlannedRun:
 
 
 def read_plan(config: Path) -> list[PlannedRun]:
-    """The runs that a config file asks for, in its order; within a block seed by seed, so that means come early.
+    """Read the runs that a config file asks for, in its order; within a block seed by seed, so that means come early.
 
     Raises:
         InputError: the file is missing or wrong.
@@ -117,9 +118,7 @@ def read_plan(config: Path) -> list[PlannedRun]:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{config}: not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{config}: {where}: {first['msg']}") from error
+        raise InputError(f"{config}: {first_problem(error)}") from error
     runs: dict[tuple[Any, ...], PlannedRun] = {}
     for block in parsed.block:
         if block.change and not block.variant:
@@ -128,27 +127,34 @@ def read_plan(config: Path) -> list[PlannedRun]:
         recipe = make_recipe(block.recipe, changes)
         for setting, seed in _order(block):
             run = PlannedRun(
-                block.experiment, block.variant, block.recipe, recipe, setting, seed, parsed.split, parsed.overlap
+                experiment=block.experiment,
+                variant=block.variant,
+                recipe_name=block.recipe,
+                recipe=recipe,
+                setting=setting,
+                seed=seed,
+                split=parsed.split,
+                overlap=parsed.overlap,
             )
             runs.setdefault(run.key, run)
     return list(runs.values())
 
 
-def _order(block: _Block) -> Iterator[tuple[Setting, int]]:
+def _order(block: _Block) -> Iterator[tuple[LabelSetting, int]]:
     for seed in block.seeds:
         for share in block.shares:
             for name in block.settings:
-                yield Setting(name, share), seed
+                yield LabelSetting(name, share), seed
 
 
 class ResultFile:
-    """Lines of JSON, one a finished run; a last line that a crash tore is dropped."""
+    """Lines of JSON, one per finished run; a last line that a crash tore is dropped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[Result]:
-        """All whole lines.
+        """Read all whole lines.
 
         Raises:
             InputError: a line that is not the last one is not JSON.
@@ -163,7 +169,7 @@ class ResultFile:
             raise InputError(f"{self.path}: holds a line that is not JSON ({error}); mend or remove it") from error
 
     def has(self, run: PlannedRun) -> bool:
-        """Whether a run has its line.
+        """Return whether a run has its line.
 
         Raises:
             InputError: the line is of a run with another budget or split.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from wsi_segment.model.experiments.experiment import Result
 from wsi_segment.model.experiments.over_seeds import METRICS, over_seeds
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 _MARKERS = {"S": "o", "S+C": "s", "S+C*": "^"}
 _COLORS = {"paper": ("#0072B2", "#56B4E9", "#009E73"), "modern": ("#D55E00", "#E69F00", "#CC79A7")}
@@ -72,7 +75,13 @@ def _draw_curves(results: list[Result]) -> Figure | None:
                 shares, means, deviations = (np.array(values) for values in list(zip(*points, strict=True))[:3])
                 for row, whole in ((0, 1.0), (1, reference)):
                     if whole:
-                        _line(axes[row][column], shares, means / whole, deviations / whole, color, recipe, setting)
+                        _plot_line(
+                            axes[row][column],
+                            (shares, means / whole, deviations / whole),
+                            color=color,
+                            recipe=recipe,
+                            setting=setting,
+                        )
         axes[0][column].set(title=title)
         axes[1][column].set(xlabel="s, % of the masks", xscale="symlog", xticks=[0, 1, 5, 10, 20, 50, 100])
         axes[1][column].set_xticklabels(["0", "1", "5", "10", "20", "50", "100"])
@@ -85,7 +94,9 @@ def _draw_curves(results: list[Result]) -> Figure | None:
     return figure
 
 
-def _line(axes: Any, x: Any, y: Any, deviation: Any, color: str, recipe: str, setting: str) -> None:
+def _plot_line(axes: Axes, points: tuple[_Values, _Values, _Values], *, color: str, recipe: str, setting: str) -> None:
+    """Plot means with their standard deviations; ``points`` are shares, means and deviations."""
+    x, y, deviation = points
     style = "-" if recipe == "paper" else "--"
     label = f"{recipe} {setting}"
     axes.errorbar(x, y, yerr=deviation, color=color, marker=_MARKERS[setting], linestyle=style, capsize=3, label=label)

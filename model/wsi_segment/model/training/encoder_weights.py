@@ -16,7 +16,7 @@ _FIRST = "conv1.weight"
 
 
 def read_encoder_weights(path: Path) -> dict[str, Tensor]:
-    """The encoder's part of a ResNet-18 checkpoint, by the names that :class:`Encoder` and torchvision use.
+    """Read the encoder's part of a ResNet-18 checkpoint, by the names that :class:`Encoder` and torchvision use.
 
     The state dict may lie within other dicts (``state_dict``, ``model``, ``teacher``, …), and its keys may carry any
     prefix (``module.encoder_q.``, ``model.resnet.``): what comes before the first ``conv1.weight`` is taken off.
@@ -29,7 +29,7 @@ def read_encoder_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except Exception as error:  # pickle, zip and torch each have their own
+    except Exception as error:  # errors of pickle, zip and torch have no common type
         raise InputError(
             f"{path}: not weights that torch can load safely ({type(error).__name__}); save the state dict alone"
         ) from error
@@ -40,8 +40,8 @@ def read_encoder_weights(path: Path) -> dict[str, Tensor]:
     raise InputError(f"{path}: holds no {_FIRST}; a state dict of a ResNet-18 is wanted")
 
 
-def _dicts(content: Any) -> Iterator[Mapping[Any, Any]]:
-    """A dict and those within it, the outer ones first."""
+def _dicts(content: object) -> Iterator[Mapping[Any, Any]]:
+    """Yield a dict and those within it, the outer ones first."""
     if isinstance(content, Mapping):
         yield content
         for value in content.values():

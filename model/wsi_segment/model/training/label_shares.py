@@ -21,8 +21,12 @@ SETTINGS: tuple[SettingName, ...] = get_args(SettingName)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class LabelSetting:
     """A setting at one share.
+
+    >>> setting = LabelSetting("S+C", 20)
+    >>> setting.segmentation_share, setting.classification_share
+    (20, 80)
 
     ============  =====================  ============================
     name          segmentation patches   classification patches
@@ -63,22 +67,24 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """What a setting left, and how much of each kind that really is."""
+class LabelSubset:
+    """The patches that a setting keeps, and how much of each kind that really is."""
 
     pool: PatchPool
     segmentation_percent: float
+    """Of the segmentation patches, or of their images."""
     classification_percent: float
+    """Of the classification patches, or of their images."""
 
 
-def draw(pool: PatchPool, setting: Setting, seed: int, source: PatchSource) -> Drawn:
-    """The part of a pool that a setting allows.
+def draw_subset(pool: PatchPool, setting: LabelSetting, seed: int, source: PatchSource) -> LabelSubset:
+    """Draw the part of a pool that a setting allows.
 
     With labels of ``tiles`` the patch is what is drawn. With labels of ``images`` it is the image with all its windows,
     and S+C takes the labels of those whose mask is not used.
     """
-    segmentation = _order(pool.segmentation, seed, source)
-    classification = _order(pool.classification, seed, source)
+    segmentation = _shuffled(pool.segmentation, seed, source)
+    classification = _shuffled(pool.classification, seed, source)
     masks = _first(segmentation, setting.segmentation_share)
     if setting.classification_share == 0:
         labels: set[Hashable] = set()
@@ -90,15 +96,15 @@ def draw(pool: PatchPool, setting: Setting, seed: int, source: PatchSource) -> D
         tuple(patch for patch in pool.segmentation if _unit(patch, source) in masks),
         tuple(patch for patch in pool.classification if _unit(patch, source) in labels),
     )
-    return Drawn(kept, _percent(masks, segmentation), _percent(labels, classification))
+    return LabelSubset(kept, _percent(masks, segmentation), _percent(labels, classification))
 
 
 def _unit(patch: Patch, source: PatchSource) -> Hashable:
     return patch.item if source == "images" else patch
 
 
-def _order(patches: Sequence[Patch], seed: int, source: PatchSource) -> list[list[Hashable]]:
-    """What can be drawn, by class, each in the order in which it is."""
+def _shuffled(patches: Sequence[Patch], seed: int, source: PatchSource) -> list[list[Hashable]]:
+    """Shuffle the units of each class by seed."""
     strata: dict[tuple[int, ...], dict[Hashable, None]] = defaultdict(dict)
     for patch in patches:
         stratum = (patch.item.label or 0,) if source == "images" else patch.classes

@@ -79,7 +79,7 @@ def class_vector(logits: Tensor, pooling: ClassPooling, sharpness: float) -> Ten
 
 
 def classification_loss(
-    logits: Tensor, labels: Tensor, pooling: ClassPooling, sharpness: float = 4.0, taught: Tensor | None = None
+    logits: Tensor, labels: Tensor, pooling: ClassPooling, *, sharpness: float = 4.0, taught: Tensor | None = None
 ) -> Tensor:
     """Cross entropy of a patch's class vector.
 

@@ -115,7 +115,10 @@ RECIPES: dict[str, Recipe] = {
 
 
 def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
-    """The recipe of that name with some fields changed.
+    """Return the recipe of that name with some fields changed.
+
+    >>> make_recipe("modern", {"steps": 400}).steps
+    400
 
     Raises:
         InputError: no such recipe or field, or a value of another type.

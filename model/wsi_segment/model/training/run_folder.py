@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsi_segment.errors import OutputError
+from wsi_segment.files import replacing
 from wsi_segment.model.card import RUN_FILE, SegmentClass
 from wsi_segment.model.data.dataset import SPLITS, Dataset
-from wsi_segment.model.training.label_shares import Setting
+from wsi_segment.model.training.label_shares import LabelSetting
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork
 
@@ -38,16 +39,17 @@ LOG_COLUMNS = (
 
 
 class RunFolder:
-    """The files of a run; a checkpoint is written beside the old one and renamed over it."""
+    """The files of a run; each takes its name only when it is complete and on the disk."""
 
     def __init__(
         self,
         folder: Path,
+        *,
         dataset: Dataset,
         recipe: Recipe,
         seed: int,
         encoder_weights: dict[str, Tensor] | None = None,
-        setting: Setting | None = None,
+        setting: LabelSetting | None = None,
     ) -> None:
         self._folder = folder
         self._best = float("-inf")
@@ -70,10 +72,10 @@ class RunFolder:
         if described.exists():
             before = json.loads(described.read_text(encoding="utf-8"))
             if difference := _difference(before, self._identity):
-                raise OutputError(f"{folder}: holds a run that differs in {difference}; choose another --out")
+                raise OutputError(f"{folder}: holds a run that differs in {difference}; choose another `out`")
 
-    def begin(self, patches: NDArray[np.uint8]) -> None:
-        """Make the folder, once all is known to be in order.
+    def create(self, patches: NDArray[np.uint8]) -> None:
+        """Create the folder, once everything is known to be in order.
 
         Args:
             patches: Some real ones to keep, on which the export is compared with the network, (B, 128, 128, 3).
@@ -81,12 +83,11 @@ class RunFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         np.save(self._folder / PATCHES_FILE, patches)
         if not (self._folder / RUN_FILE).exists():
-            beside = self._folder / f"{RUN_FILE}.new"
-            beside.write_text(json.dumps(self._identity, indent=2) + "\n", encoding="utf-8")
-            beside.replace(self._folder / RUN_FILE)
+            with replacing(self._folder / RUN_FILE, text=True) as file:
+                file.write(json.dumps(self._identity, indent=2) + "\n")
 
     def resume(self) -> dict[str, Any] | None:
-        """The newest checkpoint's state, or None for a new run; log lines after it are dropped."""
+        """Return the newest checkpoint's state, or None for a new run; log lines after it are dropped."""
         last = self._folder / LAST_FILE
         if not last.exists():
             (self._folder / LOG_FILE).unlink(missing_ok=True)
@@ -111,17 +112,14 @@ class RunFolder:
         self._replace(LAST_FILE, state)
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
-        beside = self._folder / f"{name}.new"
-        torch.save(content, beside)
-        beside.replace(self._folder / name)
+        with replacing(self._folder / name) as file:
+            torch.save(content, file)
 
     def _write_log(self, rows: list[dict[str, float]]) -> None:
-        beside = self._folder / f"{LOG_FILE}.new"
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with replacing(self._folder / LOG_FILE, text=True) as file:
             writer = csv.DictWriter(file, LOG_COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        beside.replace(self._folder / LOG_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,7 @@ class TrainedRun:
 
 
 def load_run(folder: Path) -> TrainedRun:
-    """The best network of a run folder, in evaluation mode.
+    """Load the best network of a run folder, in evaluation mode.
 
     Raises:
         OutputError: the folder holds no run, or none that was validated yet.
@@ -158,7 +156,7 @@ def load_run(folder: Path) -> TrainedRun:
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What another run is of, with both values where they are short."""
+    """Name the first difference between two runs, with both values where they are short; None where they agree."""
     for key, value in now.items():
         there = before.get(key)
         if there == value:
@@ -172,7 +170,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
 
 
 def _digest_of_items(dataset: Dataset) -> str:
-    """Of what is known of each image; files by name, so that a dataset may lie elsewhere when a run goes on."""
+    """Digest what is known of each image; files by name, so that a dataset may be moved before a run continues."""
     digest = hashlib.sha256()
     for item in dataset.items:
         mask = None if item.mask is None else item.mask.name
@@ -191,7 +189,7 @@ def _digest(state: dict[str, Tensor]) -> str:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's log, empty where there is none."""
+    """Return the rows of a run's log, empty where there is none."""
     path = folder / LOG_FILE
     if not path.exists():
         return []

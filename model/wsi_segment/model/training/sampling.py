@@ -36,7 +36,7 @@ class Batch:
 
 
 class Sampler:
-    """Draws batches from a pool, by seed and step."""
+    """Batches of a pool, drawn by seed and step."""
 
     def __init__(self, pool: PatchPool, reader: PatchReader, recipe: Recipe, seed: int) -> None:
         self._pool, self._reader, self._recipe, self._seed = pool, reader, recipe, seed
@@ -44,7 +44,7 @@ class Sampler:
         self._places = _places(pool, recipe)
 
     def batches(self, step: int) -> list[Batch]:
-        """The batches of a step, one of each kind that the pool has."""
+        """Draw the batches of a step, one of each kind that the pool has."""
         return [self._batch(kind, places, step) for kind, places in self._places.items()]
 
     def _batch(self, kind: PatchKind, places: int, step: int) -> Batch:
@@ -67,7 +67,7 @@ class Sampler:
         return len({patch.classes for patch in self._pool.classification}) > 1
 
     def _draw(self, kind: PatchKind, count: int, rng: np.random.Generator, apart: bool = False) -> list[Patch]:
-        """Patches by their weights; with ``apart``, again until they are not all of one class."""
+        """Draw patches by their weights; with ``apart``, again until they are not all of one class."""
         patches = self._pool.of(kind)
         while True:
             chosen = [patches[i] for i in rng.choice(len(patches), size=count, p=self._weights[kind])]
@@ -76,7 +76,7 @@ class Sampler:
 
 
 def _places(pool: PatchPool, recipe: Recipe) -> dict[PatchKind, int]:
-    """How many patches of each kind a step holds; a kind without any leaves its places to the other."""
+    """Return how many patches of each kind a step holds; a kind without any leaves its places to the other."""
     places = {
         PatchKind.SEGMENTATION: recipe.segmentation_batch,
         PatchKind.CLASSIFICATION: recipe.classification_batch,
@@ -86,13 +86,13 @@ def _places(pool: PatchPool, recipe: Recipe) -> dict[PatchKind, int]:
 
 
 def to_tensors(images: Sequence[Pixels], masks: Sequence[Pixels]) -> tuple[Tensor, Tensor]:
-    """Pixels (B, 3, 128, 128) float32 in 0..255 and class ids (B, 128, 128) int64."""
+    """Stack pixels to (B, 3, 128, 128) float32 in 0..255 and class ids to (B, 128, 128) int64."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(torch.float32)
     return pixels, torch.from_numpy(np.stack(masks)).to(torch.int64)
 
 
 def draw_weights(patches: Sequence[Patch], balance: float) -> Floats:
-    """Probability of each patch to be drawn, so that n patches of a class weigh n ** (1 - balance) in all.
+    """Return the probability of each patch to be drawn: n patches of a class weigh n ** (1 - balance) together.
 
     A patch of several classes counts for the rarest of them.
     """
@@ -105,7 +105,7 @@ def draw_weights(patches: Sequence[Patch], balance: float) -> Floats:
 
 
 def inverse_frequency(pool: PatchPool, reader: PatchReader, classes: int) -> Tensor:
-    """Class weights (C,) from the pixels of the segmentation patches, mean 1 over the classes present."""
+    """Return class weights (C,) from the pixels of the segmentation patches, mean 1 over the classes present."""
     counts = np.zeros(classes + 1, np.int64)
     for patch in pool.segmentation:
         counts += np.bincount(reader.read(patch)[1].ravel(), minlength=classes + 1)

@@ -1,7 +1,7 @@
 """Training: updates by both kinds of patches, validation, checkpoints.
 
-As published by Ciga and Martel (2021): first the segmentation patches with a cross entropy a pixel,
-then the classification patches with a cross entropy a patch on the pooled map, each with its own
+As published by Ciga and Martel (2021): first the segmentation patches with a cross entropy per pixel,
+then the classification patches with a cross entropy per patch on the pooled map, each with its own
 optimizer update; or, as a recipe may say, both in one. Everything random depends on seed and step
 alone, and a checkpoint holds all the rest, so a training that was killed ends with the same weights
 as one that was not: bit for bit on a CPU, up to the rounding of sums in no fixed order on a GPU.
@@ -27,7 +27,7 @@ from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchRea
 from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
 from wsi_segment.model.training.augment import augment
 from wsi_segment.model.training.device import CPU
-from wsi_segment.model.training.label_shares import Setting, draw
+from wsi_segment.model.training.label_shares import LabelSetting, draw_subset
 from wsi_segment.model.training.losses import classification_loss, filled_loss, segmentation_loss
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork, normalise
@@ -44,7 +44,7 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """What a watcher is told after each step."""
+    """How far a training is, told after each step."""
 
     step: int
     steps: int
@@ -58,10 +58,11 @@ def train(
     dataset: Dataset,
     run: Path,
     recipe: Recipe,
-    seed: int,
-    progress: Callable[[TrainingProgress], None],
+    *,
+    seed: int = 0,
+    progress: Callable[[TrainingProgress], None] = lambda progress: None,
     encoder_weights: dict[str, Tensor] | None = None,
-    setting: Setting | None = None,
+    setting: LabelSetting | None = None,
     device: torch.device = CPU,
 ) -> None:
     """Train a network and leave ``best.pt``, ``last.pt``, ``log.csv`` and ``run.json`` in a folder.
@@ -71,7 +72,7 @@ def train(
 
     Args:
         dataset: What to learn from.
-        run: The folder, made where it is missing.
+        run: The folder; it is created where it is missing.
         recipe: How.
         seed: Of the weights, the batches, the augmentation, and of what a setting draws.
         progress: Called after each step.
@@ -84,9 +85,9 @@ def train(
         OutputError: the folder holds a run of another dataset, recipe, seed, encoder or setting.
     """
     torch.use_deterministic_algorithms(device.type == "cpu")  # CUDA has none for the pixel-wise cross entropy
-    log = RunFolder(run, dataset, recipe, seed, encoder_weights, setting)
-    trainer = _Trainer(dataset, recipe, seed, encoder_weights, setting, device)
-    log.begin(trainer.validation_pixels(PARITY_PATCHES))
+    log = RunFolder(run, dataset=dataset, recipe=recipe, seed=seed, encoder_weights=encoder_weights, setting=setting)
+    trainer = _Trainer(dataset, recipe, seed=seed, encoder_weights=encoder_weights, setting=setting, device=device)
+    log.create(trainer.validation_pixels(PARITY_PATCHES))
     state = log.resume()
     if state is not None:
         trainer.load_state_dict(state)
@@ -112,9 +113,10 @@ class _Trainer:
         self,
         dataset: Dataset,
         recipe: Recipe,
+        *,
         seed: int,
         encoder_weights: dict[str, Tensor] | None,
-        setting: Setting | None,
+        setting: LabelSetting | None,
         device: torch.device,
     ) -> None:
         self._recipe, self._seed, self._classes, self._device = recipe, seed, len(dataset.classes), device
@@ -140,7 +142,7 @@ class _Trainer:
         source = recipe.classification_patches
         pool, self._validation = make_pool(dataset, "train", source), _grid(make_pool(dataset, "val", source))
         if setting is not None:
-            pool = draw(pool, setting, seed, source).pool
+            pool = draw_subset(pool, setting, seed, source).pool
         if not pool.segmentation and not pool.classification:
             raise DatasetError(f"{dataset.name}: no training patch; masks need tiles of 128 px with one or two classes")
         if not self._validation:
@@ -200,7 +202,9 @@ class _Trainer:
         loss = logits.new_zeros(())
         if recipe.supervision != "filled":
             sharpness = recipe.pooling_sharpness
-            loss = loss + classification_loss(logits, batch.labels, recipe.pooling, sharpness, self._taught)
+            loss = loss + classification_loss(
+                logits, batch.labels, recipe.pooling, sharpness=sharpness, taught=self._taught
+            )
         if recipe.supervision != "pooled":
             loss = loss + filled_loss(self._network.full_size(logits), batch.labels, recipe.fill_drop)
         return loss
@@ -269,7 +273,7 @@ class _Trainer:
 
 
 def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, int | Tensor], None]:
-    """An exponential moving average whose decay rises from 0.1, so that a short training forgets its first weights.
+    """Return an exponential moving average; its decay rises from 0.1, so a short training forgets its first weights.
 
     After n updates it is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
     """

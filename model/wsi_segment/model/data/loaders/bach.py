@@ -34,12 +34,12 @@ TRUTH = Path("Photos") / "microscopy_ground_truth.csv"
 
 
 def is_bach(folder: Path) -> bool:
-    """Whether a folder is laid out as BACH is."""
+    """Return whether a folder is laid out as BACH is."""
     return (folder / TRUTH).is_file() or (folder / "WSI").is_dir()
 
 
 def read_bach(folder: Path, options: Options) -> Dataset:
-    """The dataset of a BACH folder; photos and slides, whichever are there.
+    """Read a BACH folder: its photos, its slides, or both.
 
     Options: ``mpp`` (default 0.42) is what photos are reduced to and the level that slides are read at.
 
@@ -68,7 +68,11 @@ def read_bach(folder: Path, options: Options) -> Dataset:
 
 
 def class_of(name: str) -> int | None:
-    """Class id of an outline's label, by the part of it that counts, in any case; None for a label of no class."""
+    """Return the class id of an outline's label, by the part of it that counts, in any case; None for no class.
+
+    >>> class_of("Carcinoma in situ"), class_of("Lymph node")
+    (3, None)
+    """
     text = name.lower()
     if text.strip() == "normal":  # abnormal is something else
         return 1

@@ -26,7 +26,7 @@ _MASK = "_mask"
 
 
 def read_digestpath2019(folder: Path, options: Options) -> Dataset:
-    """The dataset of a DigestPath2019 folder, split by case.
+    """Read a DigestPath2019 folder, split by case.
 
     Options: ``size`` (default 1024) is the side that images are resized to, as in the paper; 0 leaves them as
     they are. ``mpp`` (default 1.0) is what the network shall be used at: the images' own differ and are not stated.
@@ -65,7 +65,7 @@ def read_digestpath2019(folder: Path, options: Options) -> Dataset:
 
 
 def case_of(path: Path) -> str:
-    """What precedes ``-lv1-`` in a name."""
+    """Return what precedes ``-lv1-`` in a name."""
     return path.stem.partition("-lv1-")[0]
 
 
@@ -81,7 +81,7 @@ class _Resized(ImageFiles):
             return np.asarray(self._resized(image.convert("RGB")))
 
     def mask(self, item: Item) -> Pixels:
-        """A JPEG is never exactly black and white, so it is resized first and then divided in the middle."""
+        """Read a mask; a JPEG is never exactly black and white, so it is resized and then divided in the middle."""
         assert item.mask is not None
         rows, columns = picture_shape(item.image)
         with open_image(item.mask) as mask:

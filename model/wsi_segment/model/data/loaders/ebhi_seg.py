@@ -33,7 +33,7 @@ MPP_SOURCE = "estimate from crypt diameters; the authors state 400x and no pixel
 
 
 def adapt(folder: Path, rows: list[dict[str, str]]) -> Dataset:
-    """The dataset of an EBHI-Seg folder.
+    """Read an EBHI-Seg folder.
 
     Raises:
         DatasetError: a file is missing, or a diagnosis or split is unknown.

@@ -33,12 +33,12 @@ _MAPS = 6
 
 
 def images_folder(folder: Path) -> Path | None:
-    """The folder of the cores, which has two spellings."""
+    """Find the folder of the cores, which has two spellings."""
     return next((folder / name for name in ("Train Imgs", "Train_imgs") if (folder / name).is_dir()), None)
 
 
 def read_gleason2019(folder: Path, options: Options) -> Dataset:
-    """The dataset of a Gleason2019 folder, split by slide.
+    """Read a Gleason2019 folder, split by slide.
 
     Options: ``fusion`` of several pathologists' maps is ``staple`` (Warfield et al. 2004; ties stay
     unlabelled) or ``majority`` (of ties the lower grade); ``disputed``, value 6, is ``benign`` or ``unlabelled``;
@@ -128,7 +128,7 @@ class _Cores(ImageFiles):
 
 
 def fuse_by_majority(maps: list[Pixels]) -> Pixels:
-    """The commonest id of each pixel; of a tie the lower class, and no label where that has more votes than any."""
+    """Return the commonest id of each pixel; of a tie the lower class, and no label where that has the most votes."""
     counts = np.stack([sum((one == class_id).astype(np.uint8) for one in maps) for class_id in range(len(CLASSES) + 1)])
     fused: Pixels = (counts[1:].argmax(axis=0) + 1).astype(np.uint8)
     fused[counts[0] > counts[1:].max(axis=0)] = 0

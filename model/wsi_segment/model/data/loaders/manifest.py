@@ -26,6 +26,7 @@ from wsi_segment.model.card import SegmentClass
 from wsi_segment.model.data.dataset import SPLITS, Dataset, Item, Split
 from wsi_segment.model.data.loaders import bach, digestpath2019, ebhi_seg, gleason2019
 from wsi_segment.model.data.loaders.options import OptionReader, Options
+from wsi_segment.model.first_problem import first_problem
 
 CLASSES_FILE = "classes.json"
 COLUMNS = ("image", "mask", "label", "group", "split")
@@ -33,7 +34,7 @@ _NEEDED = 'it needs {"classes": [{"name": "tumour", "color": [213, 94, 0]}, ...]
 
 
 def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset:
-    """The dataset of a manifest CSV, of a folder that holds ``manifest.csv``, or of one laid out as a known dataset.
+    """Read a manifest CSV, a folder that holds ``manifest.csv``, or one that is laid out as a known dataset.
 
     Args:
         path: The file or folder.
@@ -94,7 +95,7 @@ class Description:
 
 
 def read_classes(path: Path) -> Description:
-    """What a ``classes.json`` says.
+    """Read a ``classes.json``.
 
     Raises:
         DatasetError: it is missing or wrong.
@@ -117,10 +118,9 @@ def read_classes(path: Path) -> Description:
     except KeyError as error:
         raise DatasetError(f"{path}: {error.args[0]!r} is missing; {_NEEDED}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        problem = f"{where}: {first['msg']}" if where else f"{first['input']!r:.40} is no class"
-        raise DatasetError(f"{path}: {problem}; {_NEEDED}") from error
+        problem = first_problem(error)
+        said = problem if problem.field else f"{problem.value!r:.40} is no class"
+        raise DatasetError(f"{path}: {said}; {_NEEDED}") from error
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{path}: {error}; {_NEEDED}") from error
 

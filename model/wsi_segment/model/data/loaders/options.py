@@ -27,7 +27,7 @@ class OptionReader:
         return str(value)
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
-        """A number in a range."""
+        """Return a number in a range."""
         self._known.append(name)
         value = self._left.pop(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:

@@ -93,14 +93,14 @@ def _of_model(args: argparse.Namespace) -> int:
         result = evaluate(
             dataset,
             args.split,
-            model.card,
-            network,
-            args.overlap,
-            lambda done, total: bar.update(task, completed=done, total=total),
+            card=model.card,
+            network=network,
+            overlap=args.overlap,
+            step=lambda done, total: bar.update(task, completed=done, total=total),
         )
     figures = result.as_dict() | {"overlap": args.overlap}
     if args.sheet is not None:
-        write_sheet(args.sheet, dataset, result, model.card, network, args.overlap)
+        write_sheet(args.sheet, dataset, result, card=model.card, network=network, overlap=args.overlap)
     if args.record:
         metrics = model.card.metrics | {args.split: {"dataset": dataset.name, **figures}}
         write_card(model.card.model_copy(update={"metrics": metrics}), model.folder)

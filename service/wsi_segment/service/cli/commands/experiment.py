@@ -115,26 +115,28 @@ def _train_and_measure(
     from wsi_segment.model.card import find_model
     from wsi_segment.model.data.patches import make_pool
     from wsi_segment.model.training.device import torch_version, training_device
-    from wsi_segment.model.training.label_shares import draw
+    from wsi_segment.model.training.label_shares import draw_subset
     from wsi_segment.model.training.run_folder import read_log
     from wsi_segment.model.training.train import TrainingProgress, train
 
     device = training_device(device_name)
     recipe, source = planned.recipe, planned.recipe.classification_patches
-    drawn = draw(make_pool(dataset, "train", source), planned.setting, planned.seed, source)
+    drawn = draw_subset(make_pool(dataset, "train", source), planned.setting, planned.seed, source)
     with make_bar(console) as bar:
         task = bar.add_task("training", total=recipe.steps, unit="steps")
 
         def show(progress: TrainingProgress) -> None:
             bar.update(task, completed=progress.step)
 
-        train(dataset, folder, recipe, planned.seed, show, setting=planned.setting, device=device)
+        train(dataset, folder, recipe, seed=planned.seed, progress=show, setting=planned.setting, device=device)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "model"
-        export_run(folder, out, "experiment", "0", limitations="an experiment")
+        export_run(folder, out, name="experiment", version="0", limitations="an experiment")
         model = find_model(str(out))
-        measured = evaluate(dataset, planned.split, model.card, OnnxNetwork(model, device_name), planned.overlap)
+        measured = evaluate(
+            dataset, planned.split, card=model.card, network=OnnxNetwork(model, device_name), overlap=planned.overlap
+        )
     log = read_log(folder)
     best = max(log, key=lambda row: row["val_macro_f1"])
     return measured.as_dict() | {

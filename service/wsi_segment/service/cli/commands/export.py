@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     exported = export_run(
         args.run,
         args.out,
-        args.name or args.out.resolve().name,
-        args.model_version,
+        name=args.name or args.out.resolve().name,
+        version=args.model_version,
         limitations=args.limitations,
         description=args.description,
         overwrite=args.overwrite,

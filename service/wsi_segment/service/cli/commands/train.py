@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
                 told = time.monotonic()
                 console.print(f"step {progress.step}/{progress.steps}: {losses}", soft_wrap=True)
 
-        train(dataset, args.out, recipe, args.seed, show, weights, device=device)
+        train(dataset, args.out, recipe, seed=args.seed, progress=show, encoder_weights=weights, device=device)
     draw_curves(args.out)
     if not args.quiet:
         best = max(read_log(args.out), key=lambda row: row["val_macro_f1"])

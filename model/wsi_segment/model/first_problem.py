@@ -1,0 +1,36 @@
+"""Say in one line what pydantic found wrong first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong; as text, ``FIELD: REASON``."""
+
+    field: str
+    """Its path, such as ``classes.0.color``; empty where the whole is wrong."""
+    reason: str
+    """As pydantic says it."""
+    value: object
+    """What was given."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}" if self.field else self.reason
+
+
+def first_problem(error: ValidationError) -> Problem:
+    """Return the first of an error's problems.
+
+    >>> from wsi_segment.model.card import SegmentClass
+    >>> try:
+    ...     SegmentClass.model_validate({"name": "polyp", "color": [86, 180]})
+    ... except ValidationError as error:
+    ...     print(first_problem(error))
+    color.2: Field required
+    """
+    first = error.errors()[0]
+    return Problem(".".join(str(part) for part in first["loc"]), first["msg"], first["input"])
