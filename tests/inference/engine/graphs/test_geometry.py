@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsi_segment.errors import ModelError
@@ -18,11 +18,17 @@ def cells_of(windows: np.ndarray, stride: int, margin: int) -> np.ndarray:
     return means
 
 
-@given(st.sampled_from([1, 2, 3, 4, 8, 16]), st.integers(6, 20), st.integers(0, 40))
+@settings(max_examples=60)
+@given(st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16]), st.integers(6, 20), st.integers(0, 40))
 def test_stride_and_margin_are_measured(stride: int, eights: int, margin: int) -> None:
-    window = eights * 16 * (3 if stride == 3 else 1) + 2 * margin
+    window = eights * 16 * (3 if stride % 3 == 0 else 1) + 2 * margin
     found = find_geometry(lambda windows: cells_of(windows, stride, margin), window)
     assert found == (stride, margin)
+
+
+@pytest.mark.parametrize("margin", range(30, 50))
+def test_few_large_cells_are_told_from_those_a_pixel_larger(margin: int) -> None:
+    assert find_geometry(lambda windows: cells_of(windows, 16, margin), 96 + 2 * margin) == (16, margin)
 
 
 def test_the_classic_network_without_padding_is_told_from_a_stride() -> None:

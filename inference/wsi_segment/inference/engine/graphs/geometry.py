@@ -18,6 +18,10 @@ Respond = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 PLACES = 9
 """Where a window is changed, along its diagonal."""
+_MOVED = 32
+"""Pixels, about, by which a picture is moved."""
+_MOST_MISFIT = 0.5
+"""Of the right stride it is near 0 but for borders, of a wrong one near 1."""
 _NEAR = 0.2
 """Share by which the measured distance of cells may differ from a whole number of pixels that the shape allows."""
 
@@ -27,7 +31,8 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
 
     A shape alone does not say: 388 cells of a window of 572 px are one pixel each with 92 px left out on every side.
     So a small square is changed at several places, and how far the change in the output moves gives the pixels per
-    cell; of the whole numbers that the shape allows, the nearest is taken.
+    cell. Of the whole numbers near it that the shape allows, the one is taken by whose multiple a picture can be
+    moved so that the output moves by whole cells.
 
     Args:
         respond: Runs the graph.
@@ -62,14 +67,31 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
     slopes = np.polyfit(places.round(), found, 1)[0]
     measured = float(1 / slopes.mean())
     allowed = [stride for stride in range(1, window // cells + 1) if (window - cells * stride) % 2 == 0]
-    stride = min(allowed, key=lambda one: abs(math.log(one / measured)), default=0)
+    near = [one for one in allowed if abs(one / measured - 1) <= _NEAR]
+    misfit, stride = min(((_mismatch(respond, window, one), one) for one in near), default=(math.inf, 0))
     off = float((found.mean(axis=0) - cells / 2).mean()) * stride
-    if not stride or abs(stride / measured - 1) > _NEAR or abs(off) > max(4, stride, side):
+    if misfit > _MOST_MISFIT or abs(off) > max(4, stride, side):
         raise ModelError(
             f"gives {cells} cells for a window of {window} px, about {measured:.2f} px apart and {off:+.1f} px off its "
             "middle, which no whole number of pixels per cell explains; state `output_stride` and `margin`"
         )
     return stride, (window - cells * stride) // 2
+
+
+def _mismatch(respond: Respond, window: int, stride: int) -> float:
+    """Move a picture by whole cells of a stride, and return how much the output differs from the moved output.
+
+    Relative to how much the output differs between unlike pictures; 0 is the same.
+    """
+    cells = max(1, round(_MOVED / stride))  # many pixels: the layers inside may have larger strides than the output
+    moved = cells * stride
+    picture = varied_windows(4, window + moved)
+    before, after = respond(picture[:, :window, :window]), respond(picture[:, moved:, moved:])
+    if before.shape[2] <= cells:
+        return math.inf
+    difference = before[:, :, cells:, cells:].astype(np.float64) - after[:, :, :-cells, :-cells]
+    unlike = before.astype(np.float64) - np.roll(before, 1, axis=0)
+    return float(np.abs(difference).mean() / max(np.abs(unlike).mean(), 1e-300))
 
 
 def _centre(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
