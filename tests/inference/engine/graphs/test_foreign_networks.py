@@ -107,7 +107,6 @@ class Kind:
     dynamic: dict[int, str] = field(default_factory=lambda: {0: "batch"})
     dynamo: bool = False
     told: dict[str, Any] = field(default_factory=dict)
-    least: float = 0.999
 
 
 def one() -> nn.Module:
@@ -152,7 +151,7 @@ KINDS = {
         example=(1, 3, 256, 256),
     ),
     "nhwc": Kind(lambda: ChannelsLast(three()), largest, "logits", layout="NHWC", example=(1, 128, 128, 3)),
-    "fp16": Kind(lambda: three().half(), largest, "logits", dtype=torch.float16, least=0.998),
+    "fp16": Kind(lambda: three().half(), largest, "logits", dtype=torch.float16),
     "uint8": Kind(lambda: Bytes(three()), largest, "logits", dtype=torch.uint8),
     "batch-1": Kind(three, largest, "logits", dynamic={}),
     "batch-4": Kind(three, largest, "logits", dynamic={}, example=(4, 3, 128, 128)),
@@ -236,4 +235,4 @@ def test_a_foreign_network_gives_the_mask_of_pytorch(name: str, tmp_path: Path) 
     found, expected = class_map(tmp_path / "m.zarr"), truth(pixels, kind)
     shares = np.bincount(expected.ravel(), minlength=len(made.card.classes) + 1)[1:] / expected.size
     assert np.sort(shares)[-2] > 0.02, shares  # a mask of one class would prove nothing
-    assert (found == expected).mean() >= kind.least
+    assert (found == expected).mean() >= 0.999
