@@ -91,6 +91,8 @@ def is_dicom(path: Path) -> bool:
     if path.suffix.lower() in (".tif", ".tiff"):
         return False
     try:
+        if not path.is_file():  # opening a pipe would wait for somebody to write into it
+            return False
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
