@@ -107,7 +107,7 @@ def test_each_annotated_pixel_of_a_slide_counts_once(slides: Path) -> None:
 
 
 def test_what_is_wrong_with_a_folder_of_slides_is_said(slides: Path) -> None:
-    with pytest.raises(DatasetError, match=r"--data mpp=1.0"):
+    with pytest.raises(DatasetError, match=r"`data mpp=1.0`"):
         read_training_data(slides, {})
     write_annotations(slides / "lost.geojson", square(0, 0, 9, "stroma"))
     with pytest.raises(DatasetError, match=r"lost.geojson: no slide of that name"):

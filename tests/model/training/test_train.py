@@ -322,7 +322,7 @@ def test_recipes_are_data() -> None:
 def test_a_training_runs_on_cuda_where_pytorch_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert training_device("auto") == training_device("cpu") == CPU
-    with pytest.raises(InputError, match=r"--device cuda: .*use --device cpu"):
+    with pytest.raises(InputError, match=r"`device cuda`: .*use `device cpu`"):
         training_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert training_device("auto") == training_device("cuda") == torch.device("cuda")

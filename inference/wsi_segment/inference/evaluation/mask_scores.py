@@ -30,7 +30,7 @@ class MaskEvaluation:
     """What of the annotations was not used; empty where all was."""
 
     def as_dict(self, ordered: bool) -> dict[str, Any]:
-        """All scores, plain, for JSON; with the BACH score where classes are grades."""
+        """Return all scores, plain, for JSON; with the BACH score where classes are grades."""
         figures: dict[str, Any] = {
             "annotated_mm2": round(float(self.confusion.sum()) * self.mm2_per_pixel, 4),
             "not_analysed_mm2": round(float(self.confusion[:, -1].sum()) * self.mm2_per_pixel, 4),

@@ -79,7 +79,7 @@ class Evaluation:
         return sum(found) / len(found) if found else None
 
     def as_dict(self) -> dict[str, Any]:
-        """All scores, plain, for JSON and for the card.
+        """Return all scores, plain, for JSON and for the card.
 
         ``confusion`` is what they come from: pixels, a row for each true class and a column for each predicted one, in
         the card's order, with those that were not analysed in the last column. Without a mask, figures of pixels
@@ -104,7 +104,7 @@ class Evaluation:
         }
 
     def _per_label(self) -> dict[str, Any]:
-        """Figures of the images of each label."""
+        """Return figures of the images of each label."""
         rows: dict[str, Any] = {}
         for label in sorted({image.item.label for image in self.images if image.item.label is not None}):
             images = [image for image in self.images if image.item.label == label]
@@ -126,7 +126,7 @@ class Evaluation:
         return [_sum(images) for images in groups.values()]
 
     def _bach_score(self) -> float | None:
-        """Mean over cases, which are slides where slides were cut into tiles: the challenge scores each slide."""
+        """Return the mean over cases, which are slides where slides were cut into tiles, as in the challenge."""
         scores = [bach_score(confusion) for confusion in self._by_case()]
         known = [value for value in scores if not np.isnan(value)]
         return round(float(np.mean(known)), 4) if known else None

@@ -91,11 +91,11 @@ def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Option
     if described.is_file():
         stated = read_classes(described)
         classes = stated.classes
-        mpp, source = (mpp, "--data mpp") if mpp else (stated.mpp, stated.mpp_source)
+        mpp, source = (mpp, "given by the user") if mpp else (stated.mpp, stated.mpp_source)
     else:
-        classes, source = _classes_of(annotations for _, annotations in pairs), "--data mpp"
+        classes, source = _classes_of(annotations for _, annotations in pairs), "given by the user"
     if not mpp:
-        raise DatasetError(f"{folder}: at which pixel size? give --data mpp=1.0 (µm per pixel), or {CLASSES_FILE}")
+        raise DatasetError(f"{folder}: at which pixel size? give `data mpp=1.0` (µm per pixel), or {CLASSES_FILE}")
     splits = split_groups(slide.stem for slide, _ in pairs)
     return Dataset(
         name=folder.resolve().name,

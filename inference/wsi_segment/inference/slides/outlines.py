@@ -115,7 +115,7 @@ def read_outlines(path: Path) -> Outlines:
     """Read the outlines of a GeoJSON file.
 
     Args:
-        path: The file, packed with gzip or not, whatever its name.
+        path: The file, packed with gzip or not; its name does not matter.
 
     Raises:
         InputError: it is missing, not GeoJSON, or holds a geometry that GeoJSON does not know.

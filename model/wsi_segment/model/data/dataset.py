@@ -194,7 +194,9 @@ def open_header(path: Path) -> Image.Image:
 
 
 def _open_of_any_size(path: Path) -> Image.Image:
-    """Pillow warns of 89 megapixels and refuses 179, but scans of training data, which is the user's own, are larger.
+    """Open a picture of any size.
+
+    Pillow warns of 89 megapixels and refuses 179, but scans of training data, which is the user's own, are larger.
 
     Its limit is lifted for the moment in which it reads the header; whoever else opens a picture just then has a
     limit of their own, as the readers of slides do.

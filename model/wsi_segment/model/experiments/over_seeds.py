@@ -14,7 +14,7 @@ METRICS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "lesion_dice": "lesio
 
 
 def over_seeds(lines: Iterable[Result], metric: str) -> list[tuple[float, float, float, int]]:
-    """(share, mean, standard deviation, seeds) by rising share; without a second seed the deviation is NaN.
+    """Return (share, mean, standard deviation, seeds) by rising share; without a second seed the deviation is NaN.
 
     A line that does not know the metric, such as the image's class where images have no labels, does not count.
     """

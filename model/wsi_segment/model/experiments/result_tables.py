@@ -60,7 +60,7 @@ def _paper_first(column: tuple[str, str]) -> tuple[bool, str, int]:
 
 
 def _ablations(results: list[Result]) -> list[str]:
-    """Every variant below the run that it varies, which differs from it in nothing else."""
+    """List every variant below the run that it varies, which differs from it in nothing else."""
     rows = []
     varied = [line for line in results if line["experiment"] == "ablation"]
     places = dict.fromkeys((line["recipe"], line["setting"], line["s"], line["seed"]) for line in varied)

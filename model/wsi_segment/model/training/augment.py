@@ -16,7 +16,7 @@ _STAINS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.7
 
 
 def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Randomly changed copies of a batch.
+    """Return randomly changed copies of a batch.
 
     Args:
         pixels: (B, 3, h, h) float32 in 0..255.
@@ -40,7 +40,7 @@ def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Genera
 
 
 def stain_jitter(pixels: Tensor, amount: float, generator: torch.Generator) -> Tensor:
-    """Random amounts of haematoxylin, eosin and residual stain, each patch its own (Tellez et al. 2018).
+    """Vary haematoxylin, eosin and residual stain at random, for each patch by itself (Tellez et al. 2018).
 
     Optical densities are taken apart by the stain vectors of Ruifrok and Johnston (2001); each stain is
     multiplied by 1 - amount to 1 + amount and shifted by -amount to amount, times a tenth.
@@ -61,7 +61,7 @@ def stain_jitter(pixels: Tensor, amount: float, generator: torch.Generator) -> T
 
 
 def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue, each patch by its own random factors.
+    """Vary brightness, contrast, saturation and hue, each patch by its own random factors.
 
     Factors are uniform in 1 - amount to 1 + amount (hue: -amount to amount of a turn). Hue turns the
     chroma plane of YIQ, which is linear and needs no HSV round trip.
@@ -92,7 +92,7 @@ def _luma(x: Tensor) -> Tensor:
 
 
 def _hue_rotation(turns: Tensor) -> Tensor:
-    """Matrices (B, 3, 3) that turn I and Q of YIQ by a fraction of a full turn."""
+    """Return matrices (B, 3, 3) that turn I and Q of YIQ by a fraction of a full turn."""
     to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
     angle = turns * (2 * torch.pi)
     turn = torch.zeros(len(turns), 3, 3)

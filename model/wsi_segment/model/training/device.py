@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def training_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """Where to train; ``auto`` is a CUDA device where PyTorch finds one.
+    """Choose where to train; ``auto`` is a CUDA device where PyTorch finds one.
 
     Raises:
         InputError: ``cuda`` was asked for and cannot be had.
@@ -21,7 +21,7 @@ def training_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
         return CPU
     if not torch.cuda.is_available():
         reason = "PyTorch finds no CUDA device" if torch.version.cuda else "this PyTorch is built without CUDA"
-        raise InputError(f"--device cuda: {reason}; install a CUDA build of PyTorch and a driver, or use --device cpu")
+        raise InputError(f"`device cuda`: {reason}; install a CUDA build of PyTorch and a driver, or use `device cpu`")
     return torch.device("cuda")
 
 

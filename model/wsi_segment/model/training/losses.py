@@ -12,7 +12,7 @@ from wsi_segment.model.training.recipe import ClassPooling
 
 
 def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None, dice: float = 0.0) -> Tensor:
-    """Pixel-wise cross entropy, and soft Dice if it has a weight.
+    """Compute the pixel-wise cross entropy, and add soft Dice if it has a weight.
 
     Args:
         logits: (B, C, h, w) at full size.
@@ -28,7 +28,9 @@ def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None, dice:
 
 
 def soft_dice_loss(logits: Tensor, ids: Tensor) -> Tensor:
-    """1 - Dice of the softmax (Milletari et al. 2016), each class over the whole batch, mean of those in the truth.
+    """Compute 1 - Dice of the softmax (Milletari et al. 2016), per class over the whole batch.
+
+    It is the mean over the classes in the truth.
 
     Args:
         logits: (B, C, h, w) at full size.
@@ -44,7 +46,7 @@ def soft_dice_loss(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 def filled_loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:
-    """Pixel-wise cross entropy against a mask filled with the patch's label.
+    """Compute the pixel-wise cross entropy against a mask filled with the patch's label.
 
     Args:
         logits: (B, C, h, w) at full size.
@@ -59,7 +61,7 @@ def filled_loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:
 
 
 def class_vector(logits: Tensor, pooling: ClassPooling, sharpness: float) -> Tensor:
-    """Class scores (B, C) of whole patches, whose softmax are the class probabilities.
+    """Compute class scores (B, C) of whole patches, whose softmax are the class probabilities.
 
     - ``max``: global maximum of the logits (Ciga and Martel 2021).
     - ``log_sum_exp``: 1/r log mean exp(r x), between mean and maximum (Pinheiro and Collobert 2015).
@@ -81,7 +83,7 @@ def class_vector(logits: Tensor, pooling: ClassPooling, sharpness: float) -> Ten
 def classification_loss(
     logits: Tensor, labels: Tensor, pooling: ClassPooling, *, sharpness: float = 4.0, taught: Tensor | None = None
 ) -> Tensor:
-    """Cross entropy of a patch's class vector.
+    """Compute the cross entropy of a patch's class vector.
 
     Args:
         logits: (B, C, h, w) at the output stride.

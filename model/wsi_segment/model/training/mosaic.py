@@ -11,7 +11,7 @@ from wsi_segment.model.data.patches import Pixels
 
 
 def mosaic(tiles: tuple[Pixels, Pixels], labels: tuple[int, int], rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Both sides of a random straight line through the middle half of a tile.
+    """Join two tiles along a random straight line through the middle half.
 
     Args:
         tiles: RGB (128, 128, 3) each.

@@ -24,7 +24,7 @@ the whole is one ONNX DequantizeLinear on uint8 pixels."""
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """uint8 or float pixels in 0..255, any shape, to the network's float32 input."""
+    """Bring uint8 or float pixels in 0..255, any shape, to the network's float32 input."""
     return (pixels.to(torch.float32) - PIXEL_ZERO_POINT) * PIXEL_SCALE
 
 
@@ -44,7 +44,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels_in, h, w) to (B, channels, h / stride, w / stride)."""
+        """Map (B, channels_in, h, w) to (B, channels, h / stride, w / stride)."""
         y = functional.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return functional.relu(y + self.downsample(x))
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
         self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, h, w) to features at stride 4 (64 channels) and at stride 16 (256 channels)."""
+        """Map (B, 3, h, w) to features at stride 4 (64 channels) and at stride 16 (256 channels)."""
         x = functional.relu(self.bn1(self.conv1(x)))
         fine = self.layer1(functional.max_pool2d(x, 3, 2, 1))
         return fine, self.layer3(self.layer2(fine))
@@ -78,7 +78,7 @@ class PaperHead(nn.Module):
         self.logits = nn.Conv2d(64, classes, 1)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Features to logits (B, classes, h / 8, w / 8); the fine features are not used."""
+        """Map features to logits (B, classes, h / 8, w / 8); the fine features are not used."""
         x = functional.relu(self.bn(self.conv(coarse)))
         out: Tensor = self.logits(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
@@ -98,7 +98,7 @@ class LateralHead(nn.Module):
         self.logits = nn.Conv2d(64, classes, 1)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Features to logits (B, classes, h / 4, w / 4)."""
+        """Map features to logits (B, classes, h / 4, w / 4)."""
         x = functional.relu(self.bn(self.conv(coarse)))
         x = functional.interpolate(x, scale_factor=4.0, mode="bilinear", align_corners=False)
         x = functional.relu(x + self.lateral_bn(self.lateral(fine)))
@@ -120,12 +120,12 @@ class SegmentationNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits at the output stride."""
+        """Return logits at the output stride."""
         out: Tensor = self.head(*self.encoder(x))
         return out
 
     def full_size(self, logits: Tensor) -> Tensor:
-        """Logits at the output stride to logits a pixel, by the head's own up-sampling."""
+        """Bring logits at the output stride to one per pixel, by the head's own up-sampling."""
         if self.upsampling == "nearest":
             return functional.interpolate(logits, scale_factor=float(self.output_stride), mode="nearest")
         return functional.interpolate(

@@ -159,7 +159,7 @@ class _Trainer:
         """Of the steps since the last validation."""
 
     def train_step(self, step: int) -> tuple[float, float]:
-        """One update by each kind, or one by both; the loss of each kind, NaN for one without patches."""
+        """Update by each kind or once by both, and return the loss of each kind, NaN for one without patches."""
         segmentation, classification = self.update(step)
         newest = float(segmentation), float(classification)
         self._losses.append(newest)
@@ -210,7 +210,7 @@ class _Trainer:
         return loss
 
     def validate(self) -> dict[str, float]:
-        """Scores over the pixels of the validation tiles, as a row of the log."""
+        """Score the pixels of the validation tiles, as a row of the log."""
         network = self._best_network().eval()
         confusion = np.zeros((self._classes, self._classes + 1), np.int64)
         with torch.inference_mode():
@@ -236,7 +236,7 @@ class _Trainer:
         }
 
     def validation_pixels(self, count: int) -> NDArray[np.uint8]:
-        """Pixels (count, 128, 128, 3) of validation patches spread over the split."""
+        """Read pixels (count, 128, 128, 3) of validation patches spread over the split."""
         spread = np.linspace(0, len(self._validation) - 1, min(count, len(self._validation))).astype(int)
         return np.stack([self._reader.read(self._validation[i])[0] for i in spread])
 
@@ -244,11 +244,11 @@ class _Trainer:
         return self._network if self._average is None else self._average.module
 
     def export_state(self) -> dict[str, Tensor]:
-        """Weights that validation saw, which are those to export."""
+        """Return the weights that validation saw, which are those to export."""
         return {name: value.cpu().clone() for name, value in self._best_network().state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Return everything that the next step depends on."""
         return {
             "network": self._network.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
@@ -261,7 +261,7 @@ class _Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Continue where :meth:`state_dict` was taken."""
         self._network.load_state_dict(state["network"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
@@ -286,7 +286,7 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, int | Tensor]
 
 
 def _taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe) -> Tensor | None:
-    """Which classes (C,) labels of images can tell apart; None where a label holds for a whole tile."""
+    """Return which classes (C,) labels of images can tell apart; None where a label holds for a whole tile."""
     if recipe.classification_patches == "tiles" or not pool.classification:
         return None
     taught = torch.zeros(len(dataset.classes), dtype=torch.bool)
@@ -301,6 +301,6 @@ def _taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe) -> Tensor
 
 
 def _grid(pool: PatchPool) -> list[Patch]:
-    """Each place of the grid that has a mask, once."""
+    """Return each place of the grid that has a mask, once."""
     patches = [patch for patch in (*pool.segmentation, *pool.classification) if patch.item.mask is not None]
     return list({(patch.item, patch.y, patch.x): patch for patch in patches}.values())

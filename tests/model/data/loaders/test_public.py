@@ -71,7 +71,7 @@ def test_damaged_bach_folders_are_named(bach: Path) -> None:
     (bach / "Photos" / "InSitu" / "is002.tif").unlink()
     with pytest.raises(DatasetError, match=r"is002.tif: missing"):
         read_dataset(bach)
-    with pytest.raises(InputError, match=r"--data level: BACH has no such option; it has: mpp"):
+    with pytest.raises(InputError, match=r"`data level`: BACH has no such option; it has: mpp"):
         read_dataset(bach, {"level": 1})
 
 

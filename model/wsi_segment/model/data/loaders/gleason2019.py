@@ -98,7 +98,7 @@ class _Cores(ImageFiles):
         self._ids = _IDS | {_DISPUTED: 1 if disputed == "benign" else 0}
 
     def mask(self, item: Item) -> Pixels:
-        """One map of class ids, fused from those of all pathologists."""
+        """Read one map of class ids, fused from those of all pathologists."""
         if item.image not in self._kept:
             shape = self.shape(item)
             self._kept[item.image] = shape, zlib.compress(self._fused(item, shape).tobytes(), level=1)

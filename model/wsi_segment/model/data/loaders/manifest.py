@@ -1,4 +1,4 @@
-"""Reading a dataset from its manifest, whatever the layout.
+"""Read a dataset from its manifest or its known layout.
 
 A manifest is a CSV with the columns ``image,mask,label,group,split`` (mask or label may be empty; group is
 the case or patient) beside a ``classes.json``::

@@ -23,7 +23,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def fuse_by_staple(maps: Sequence[Pixels]) -> Pixels:
-    """One map of class ids (h, w) from those of several raters; pixels that stay undecided are unlabelled.
+    """Fuse maps of class ids (h, w) of several raters to one; pixels that stay undecided are unlabelled.
 
     Args:
         maps: Class ids (h, w) of each rater, 0 = unlabelled, which counts as a class.
@@ -45,7 +45,7 @@ def fuse_by_staple(maps: Sequence[Pixels]) -> Pixels:
 
 
 def _decide(said: np.ndarray[Any, np.dtype[np.intp]], pixels: Floats, classes: int) -> Pixels:
-    """Class id of each kind of pixel.
+    """Return the class id of each kind of pixel.
 
     Args:
         said: Class ids (raters, kinds).
