@@ -1,4 +1,4 @@
-"""Run the examples in docstrings, in a folder that holds ``slide.tiff`` and, made of it, ``mask.zarr``."""
+"""Run the examples in docstrings, in a folder that holds ``slide.tiff``, ``mask.zarr`` made of it, and ``data``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import wsi_segment.inference as door
-from synthetic import tissue_like, write_slide
+from synthetic import tissue_like, write_dataset, write_slide
 from test_house import SOURCES, module_of
 
 MODULES = [module_of(path) for path in SOURCES if ">>> " in path.read_text(encoding="utf-8")]
@@ -22,6 +22,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     write_slide(folder / "slide.tiff", tissue_like(600, 600))
     door.segment(folder / "slide.tiff", out=folder / "mask.zarr", quiet=True)
+    (folder / "data").mkdir()
+    write_dataset(folder / "data")
     return folder
 
 
@@ -29,6 +31,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_examples_do_what_they_say(module: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    if module.startswith("model.training.train"):
+        pytest.importorskip("torch", reason="training needs PyTorch")
     loaded = importlib.import_module(f"wsi_segment.{module}")
     found = doctest.testmod(loaded, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert found.attempted

@@ -258,6 +258,10 @@ def find_model(name_or_folder: str | Path) -> Model:
 def read_card(path: Path) -> ModelCard:
     """Read and validate a card.
 
+    >>> card = read_card(find_model("colorectal-biopsy").folder / "card.json")
+    >>> write_card(card, Path()).name
+    'card.json'
+
     Raises:
         ModelError: the file is not JSON, or a field is wrong or unknown (the first one is named).
     """
@@ -275,7 +279,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:
-    """Write ``card.json`` into a model folder."""
+    """Write ``card.json`` into a model folder, and return its path; :func:`read_card` has an example."""
     path = folder / CARD_FILE
     with replacing(path, text=True) as file:
         file.write(card.model_dump_json(indent=2, exclude_none=True) + "\n")

@@ -30,7 +30,11 @@ _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.Decompression
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image and what is known of it."""
+    """One image and what is known of it.
+
+    >>> Item(Path("a.png"), mask=None, label=2, group="case 7", split="train").group
+    'case 7'
+    """
 
     image: Path
     mask: Path | None
@@ -85,7 +89,14 @@ IMAGE_FILES = ImageFiles()
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Items, their classes and the pixel size they were taken at."""
+    """Items, their classes and the pixel size they were taken at.
+
+    >>> from wsi_segment.model import read_dataset
+    >>> dataset = read_dataset(Path("data"))
+    >>> item = dataset.split("val")[0]
+    >>> dataset.read_image(item).shape, int(dataset.read_mask(item).max())
+    ((128, 160, 3), 2)
+    """
 
     name: str
     classes: tuple[SegmentClass, ...]

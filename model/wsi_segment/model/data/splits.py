@@ -14,7 +14,7 @@ def split_groups(groups: Iterable[str]) -> dict[str, Split]:
     """Assign each group (case, slide or patient) to a split.
 
     >>> split_groups(["a", "b", "c"])
-    {'b': 'test', 'a': 'val', 'c': 'train'}
+    {'c': 'test', 'b': 'val', 'a': 'train'}
 
     Groups are ordered by the hash of their name, so that the same folder is always split in the same way. The
     first fifth is for test, the next 15 % for val; of two groups one is for val, of three one for test as well.

@@ -19,7 +19,11 @@ Supervision = Literal["pooled", "filled", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained. Batches and steps count 128-px patches."""
+    """How a network is trained. Batches and steps count 128-px patches.
+
+    >>> Recipe(steps=10).optimizer
+    'adam'
+    """
 
     head: Literal["paper", "lateral"] = "paper"
     classification_patches: PatchSource = "tiles"

@@ -44,7 +44,11 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """How far a training is, told after each step."""
+    """How far a training is, told after each step.
+
+    >>> TrainingProgress(1, 400, 0.9, 0.5, val_macro_f1=None).steps
+    400
+    """
 
     step: int
     steps: int
@@ -69,6 +73,12 @@ def train(
 
     The best checkpoint is the one with the highest macro F1 over the pixels of the grid tiles of the
     validation images. The same call again continues.
+
+    >>> from wsi_segment.model import make_recipe, read_dataset
+    >>> recipe = make_recipe("paper", {"steps": 1, "segmentation_batch": 2, "classification_batch": 2})
+    >>> train(read_dataset(Path("data")), Path("run"), recipe, seed=3)
+    >>> sorted(path.name for path in Path("run").iterdir())
+    ['best.pt', 'last.pt', 'log.csv', 'patches.npy', 'run.json']
 
     Args:
         dataset: What to learn from.

@@ -36,6 +36,10 @@ _NEEDED = 'it needs {"classes": [{"name": "tumour", "color": [213, 94, 0]}, ...]
 def read_dataset(path: Path, options: Options = MappingProxyType({})) -> Dataset:
     """Read a manifest CSV, a folder that holds ``manifest.csv``, or one that is laid out as a known dataset.
 
+    >>> dataset = read_dataset(Path("data"))
+    >>> [entry.name for entry in dataset.classes], len(dataset.split("train")), dataset.mpp
+    (['stroma', 'tumour'], 4, 0.5)
+
     Args:
         path: The file or folder.
         options: Of the loader that knows the layout.
