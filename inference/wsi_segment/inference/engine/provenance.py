@@ -110,11 +110,3 @@ def _card_digest(card: ModelCard) -> str:
     prose = {"description", "limitations", "attribution", "training_data", "applicability"}
     fields = card.model_dump_json(exclude=prose | {"metrics", "variants"}, exclude_none=True)
     return hashlib.sha256(fields.encode()).hexdigest()
-
-
-def flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys by dots, so that a difference can be named."""
-    out: dict[str, Any] = {}
-    for key, value in record.items():
-        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return out

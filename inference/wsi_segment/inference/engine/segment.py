@@ -19,13 +19,13 @@ from wsi_segment.inference.engine.onnx_network import Network, OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.plan import Budget, Plan, make_budget, make_plan
 from wsi_segment.inference.engine.predict import RegionPredictor
-from wsi_segment.inference.engine.provenance import flat, make_provenance, slide_fingerprint
+from wsi_segment.inference.engine.provenance import make_provenance, slide_fingerprint
 from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduler import run_tasks
 from wsi_segment.inference.engine.tissue import TissueMask, find_tissue
 from wsi_segment.inference.engine.windows import lattice_of
 from wsi_segment.inference.grid.lattice import Lattice
-from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, differing_keys
+from wsi_segment.inference.mask.ledger import FinishedRegion, RunIdentity
 from wsi_segment.inference.mask.ngff import MaskMetadata
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.pyramid import level_shapes
@@ -108,7 +108,7 @@ def segment(
     try:
         seen = ColourManaged(slide) if options.apply_icc else slide
         prepared = prepare(
-            seen, path=path, model=model, options=options, watch=watch, network=network, begun=output.begun()
+            seen, path=path, model=model, options=options, watch=watch, network=network, started=output.started()
         )
         with disk_errors(out):
             finished, kept = _compute(prepared, model, options, output, watch)
@@ -134,7 +134,7 @@ def prepare(
     options: SegmentOptions,
     watch: Watch | None = None,
     network: Network | None = None,
-    begun: dict[str, Any] | None = None,
+    started: RunIdentity | None = None,
 ) -> Prepared:
     """Settle scale, lattice, tissue and plan of a run; see :func:`segment`.
 
@@ -145,8 +145,8 @@ def prepare(
         options: Every choice.
         watch: Told of the rows in which tissue is looked for.
         network: Used in place of the model's weights.
-        begun: Identity of the unfinished run in the output's place. If that is this very run it keeps its region size,
-            though another amount of memory may be free now.
+        started: Identity of the unfinished run in the output's place. If that is this very run it keeps its region
+            size, though another amount of memory may be free now.
 
     Raises:
         InputError: slide, model or parameters are at fault, or ``options.strict`` and there is a doubt.
@@ -192,8 +192,8 @@ def prepare(
         )
 
     provenance = describe(budget)
-    if begun is not None and differing_keys(begun, flat(provenance)) == {"parameters.region_size"}:
-        budget = make_budget(frame, lattice, card, replace(options, region_size=begun["parameters.region_size"]))
+    if started is not None and started.differs_in_region_size_only(RunIdentity.of(provenance)):
+        budget = make_budget(frame, lattice, card, replace(options, region_size=started.region_size))
         provenance = describe(budget)
     plan = make_plan(frame, lattice, tissue, budget)
     return Prepared(
@@ -219,11 +219,12 @@ def _compute(
     prepared: Prepared, model: Model, options: SegmentOptions, output: Output, watch: Watch
 ) -> tuple[list[FinishedRegion], int]:
     """Compute what is missing; return all regions, and how many of them an earlier run had finished."""
-    plan, identity = prepared.plan, flat(prepared.provenance)
-    if output.begin(identity):
+    plan, identity = prepared.plan, RunIdentity.of(prepared.provenance)
+    ledger = output.begin(identity)
+    if ledger.started is None:
         MaskStore.create(output.store, prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
         sync_tree(output.partial)  # regions count as finished later: what describes them must not be lost before
-    with Ledger(output.partial, identity) as ledger:
+    with ledger.opened(identity):
         kept = list(ledger.finished.values())
         predictor = RegionPredictor(
             source=PixelSource(prepared.slide, prepared.frame),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from wsi_segment.errors import OutputError
 from wsi_segment.files import refuse_long_names, sync_folder, sync_tree
-from wsi_segment.inference.mask.ledger import begun_run, difference
+from wsi_segment.inference.mask.ledger import Ledger, RunIdentity
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.summary import summary_paths
 
@@ -40,7 +39,7 @@ class Output:
         self._clear_finished()
         self.refuse_taken()
         if self.partial.exists() and not self.partial.is_dir():
-            raise OutputError(f"{self.partial}: is in the way; remove it, or choose another --out")
+            raise OutputError(f"{self.partial}: is in the way; remove it, or choose another `out`")
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             probe = final.with_name(final.name + ".probe")
@@ -48,7 +47,7 @@ class Output:
             probe.rmdir()
         except OSError as error:
             raise OutputError(
-                f"{final.parent}: cannot be written to ({error.strerror}); choose another --out"
+                f"{final.parent}: cannot be written to ({error.strerror}); choose another `out`"
             ) from error
 
     def _clear_finished(self) -> None:
@@ -69,33 +68,31 @@ class Output:
         """Path of the growing store."""
         return self.partial / _STORE
 
-    def begun(self) -> dict[str, Any] | None:
-        """What makes the run that was begun here what it is, see :meth:`begin`; None where none was."""
-        return begun_run(self.partial)
+    def started(self) -> RunIdentity | None:
+        """Return the identity of the run that was started here, or None; another process may be at it."""
+        return Ledger(self.partial).started
 
-    def begin(self, run: dict[str, Any]) -> bool:
-        """Take the partial folder; False where one of the same run is there to be continued.
-
-        Args:
-            run: What makes the run what it is, see :class:`wsi_segment.inference.mask.ledger.Ledger`.
+    def begin(self, identity: RunIdentity) -> Ledger:
+        """Take the partial folder and return its ledger; without ``started`` in it, the store is yet to be made.
 
         Raises:
-            OutputError: another process writes there, or it was begun with other parameters.
+            OutputError: another process writes there, or it was started by another run.
         """
         self.partial.mkdir(exist_ok=True)
         try:
             self._lock.acquire()
         except Timeout:
             raise OutputError(
-                f"{self.final}: another run is writing it; wait for it, or choose another --out"
+                f"{self.final}: another run is writing it; wait for it, or choose another `out`"
             ) from None
-        other = difference(self.partial, run)
-        if other is not None and other.begun and not self._overwrite:
-            raise OutputError(f"{self.partial}: {other.text}; repeat it with the same, or start anew with --overwrite")
-        if other is None and self.store.exists():
+        ledger = Ledger(self.partial)
+        difference = None if ledger.started is None else ledger.started.difference(identity)
+        if difference is not None and not self._overwrite:
+            raise OutputError(f"{self.partial}: {difference}; repeat it with the same, or `overwrite` it")
+        if ledger.started is not None and difference is None and self.store.exists():
             for torn in self.store.rglob("*.partial"):  # what zarr was writing when it was cut off
                 torn.unlink()
-            return False
+            return ledger
         for left in self.partial.iterdir():
             if left.name == _REPLACED and not self.final.exists():
                 left.rename(self.final)  # an overwriting run was cut off between its two renames
@@ -103,7 +100,7 @@ class Output:
                 shutil.rmtree(left)
             elif left.name != _LOCK:
                 left.unlink()
-        return True
+        return Ledger(self.partial)
 
     def publish(self) -> None:
         """Put the store under the final name in one step, and remove what is left.
@@ -133,9 +130,9 @@ class Output:
         if not self.final.exists():
             return
         if not self._overwrite:
-            raise OutputError(f"{self.final}: exists already; give another --out, or --overwrite to replace it")
+            raise OutputError(f"{self.final}: exists already; give another `out`, or `overwrite` it")
         if not _is_mask(self.final):
-            raise OutputError(f"{self.final}: is not a mask of wsi-segment, it is not replaced; choose another --out")
+            raise OutputError(f"{self.final}: is not a mask of wsi-segment, it is not replaced; choose another `out`")
 
 
 def _is_mask(path: Path) -> bool:
