@@ -235,7 +235,7 @@ def test_an_existing_output_is_kept_unless_told(slide: Path, tmp_path: Path) -> 
     out = tmp_path / "m.zarr"
     segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     before = files_of(out)
-    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already.*`overwrite`"):
         segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     assert files_of(out) == before
     segment(slide, make_model(), out, SegmentOptions(overlap=0.0, overwrite=True), network=ChannelNetwork())
