@@ -137,7 +137,7 @@ def write_dicom(folder: Path, spec: DicomSpec) -> tuple[Path, Expected]:
     given = {"volume": paths[0]}
     if spec.labels:
         given["label"] = paths[volumes]
-    if spec.beside:
+    if spec.beside and spec.beside[0] != "another slide":  # which is right to be opened, and another picture
         given["other"] = paths[len(made)]
     as_grey = np.repeat(shown[..., 1:2], 3, axis=2)
     return given.get(spec.opened, folder), Expected(

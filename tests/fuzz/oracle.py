@@ -65,12 +65,14 @@ def scene(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """Return a smooth picture, RGB (height, width, 3), that no turn, flip or swap of colours leaves alike."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    phase = rng.random(3) * 6
-    red = 60 + 160 * x / width + 18 * np.sin(y / 37 + phase[0])
-    green = 200 - 150 * y / height + 14 * np.sin(x / 29 + phase[1])
-    blue = 120 + 90 * np.sin((2 * x + y) / 83 + phase[2])
+    phase, wave = rng.random(3) * 6, 19 + 25 * rng.random(3)  # of pictures of two seeds nothing lies in the same place
+    red = 60 + 160 * x / width + 18 * np.sin(y / wave[0] + phase[0])
+    green = 200 - 150 * y / height + 14 * np.sin(x / wave[1] + phase[1])
+    blue = 120 + 90 * np.sin((2 * x + y) / (2 * wave[2]) + phase[2])
     pixels = np.stack([red, green, blue], axis=-1)[..., rng.permutation(3)]
-    pixels[height // 9 : height // 3, width // 8 : width // 4] = (40, 20, 90)
+    for top, left in rng.random((6, 2)):
+        rows, columns = int(top * height * 0.9), int(left * width * 0.9)
+        pixels[rows : rows + height // 12, columns : columns + width // 14] = rng.integers(0, 256, 3)
     clipped: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
     return clipped
 
@@ -139,7 +141,8 @@ def _wrong_pixels(slide: Slide, expected: Expected) -> str:
     height, width = expected.pixels.shape[:2]
     if (slide.levels[0].width, slide.levels[0].height) != (width, height):
         return f"level 0 has {slide.levels[0].width} x {slide.levels[0].height} px, written {width} x {height}"
-    below = expected.pixels if expected.below is None else expected.below
+    # a level shows what was written into it, or has the holes of level 0, as OpenSlide makes them for Aperio
+    coarse = [expected.pixels] if expected.below is None else [expected.below, expected.pixels]
     outside = expected.pixels.copy()
     outside[slide.bounds.y0 : slide.bounds.y1, slide.bounds.x0 : slide.bounds.x1] = 255
     if (outside != 255).any():
@@ -148,7 +151,8 @@ def _wrong_pixels(slide: Slide, expected: Expected) -> str:
         if abs(level.width * level.downsample - width) > 1.5 * level.downsample:  # writers round sizes up or down
             return f"level {index} of {level.width} px has downsample {level.downsample}"
         pixels = slide.read(index, Box(0, 0, level.width, level.height))
-        off = difference(pixels, expected.pixels if not index else reduced(below, level.width, level.height))
+        truths = [expected.pixels] if not index else [reduced(one, level.width, level.height) for one in coarse]
+        off = min(difference(pixels, truth) for truth in truths)
         limit = expected.tolerance + (REDUCED if index else 0)
         if off > limit:
             return f"level {index} differs by {off:.1f}, {limit} allowed"

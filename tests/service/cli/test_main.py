@@ -409,7 +409,7 @@ def test_info_and_models_answer(slide: Path, model: Path, capsys: pytest.Capture
     assert main(["info", str(slide)]) == 0
     assert "900 x 700" in capsys.readouterr().out
     assert main(["info", str(slide), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["mpp_source"] == "openslide.mpp-x/y"
+    assert json.loads(capsys.readouterr().out)["mpp_source"] == "TIFF resolution"
     assert main(["models"]) == 0
     assert "colorectal-biopsy" in capsys.readouterr().out
     assert main(["models", str(model)]) == 0

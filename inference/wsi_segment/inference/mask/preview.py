@@ -52,7 +52,7 @@ def write_preview(
     mpp = slide_mpp * coarse.downsample
     canvas = Image.new("RGB", (picture.width + _LEGEND_WIDTH, max(picture.height, _legend_height(card))), _PAPER)
     canvas.paste(picture, (0, 0))
-    _draw_scale_bar(ImageDraw.Draw(canvas), picture.width, picture.height, mpp)
+    draw_scale_bar(ImageDraw.Draw(canvas), picture.width, picture.height, mpp)
     _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas)
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path, format="PNG", optimize=True)
@@ -83,7 +83,8 @@ def scale_bar_length(width_um: float) -> float:
     return max(factor * power for factor in (1, 2, 5) if factor * power <= width_um / 4)
 
 
-def _draw_scale_bar(draw: ImageDraw.ImageDraw, width: int, height: int, mpp: float) -> None:
+def draw_scale_bar(draw: ImageDraw.ImageDraw, width: int, height: int, mpp: float) -> None:
+    """Draw a scale bar into the lower right corner of a picture of some width and height, `mpp` µm per pixel."""
     length = scale_bar_length(width * mpp)
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} um"  # the font has no µ
     x1, y1 = width - _MARGIN, height - _MARGIN
