@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
@@ -192,12 +192,9 @@ def valid_area(polygons: Sequence[shapely.Polygon]) -> shapely.Polygon | shapely
 def _ring_area(ring: shapely.LinearRing) -> shapely.Geometry:
     """Return all that a ring surrounds, be it twice, as where a pen crosses its own line at the end.
 
-    Neither method of GEOS does so alone: one leaves out what is surrounded twice, the other keeps that and loses some
-    of what is surrounded once.
+    This is the non-zero rule; the other method of GEOS, ``linework``, strays from it where a pen goes back on its line.
     """
-    methods: tuple[Literal["linework", "structure"], ...] = ("linework", "structure")
-    valid = [shapely.make_valid(shapely.Polygon(ring), method=method) for method in methods]
-    return shapely.union_all([part for part in shapely.get_parts(valid) if part.area > 0])
+    return shapely.make_valid(shapely.Polygon(ring), method="structure", keep_collapsed=False)
 
 
 def _class_name(properties: Mapping[str, Any]) -> str:
