@@ -37,6 +37,7 @@ def _parse_version(text: str) -> str:
 _CHOICES: dict[str, Callable[[str], Any]] = {
     "mpp": parse_number,
     "model": str,
+    "image": _parse_whole,
     "overlap": parse_number,
     "tissue": str,
     "region": str,

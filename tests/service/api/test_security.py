@@ -129,7 +129,7 @@ def test_ids_tell_nothing_and_an_id_of_a_slide_that_went_is_unknown(catalogue: C
     other = Catalogue(catalogue._database, catalogue.roots, b"j" * 32)
     assert other.by_path("slides/inner/a.tiff").id != slide.id  # nobody can compute them without the secret
     slide.location.unlink()
-    unknown = f"slide {slide.id} is unknown; GET /v1/slides lists those there are"
+    unknown = f"slide {slide.id} is unknown; GET /v1/slides lists all"
     with pytest.raises(UnknownSlideError, match=f"^{unknown}$"):  # missing
         catalogue.by_id(slide.id)
     slide.location.symlink_to(tmp_path / "secret" / "b.tiff")
@@ -146,12 +146,20 @@ def test_a_slide_that_was_moved_while_its_job_waited_is_not_named(catalogue: Cat
     slide.location.rename(tmp_path / "elsewhere.tiff")
     claimed = queue.claim()
     assert claimed is not None
-    JobRunner(queue, catalogue, TrustedModels(None), tmp_path / "data", SegmentOptions(), threading.Event()).do(claimed)
+    runner = JobRunner(
+        queue=queue,
+        catalogue=catalogue,
+        models=TrustedModels(None),
+        data=tmp_path / "data",
+        options=SegmentOptions(),
+        stopping=threading.Event(),
+    )
+    runner.do(claimed)
     ended = jobs.get(claimed.id)
     assert ended is not None
     assert (ended.status, ended.message) == (
         "failed",
-        f"slide {slide.id} is unknown; GET /v1/slides lists those there are",
+        f"slide {slide.id} is unknown; GET /v1/slides lists all",
     )
 
 

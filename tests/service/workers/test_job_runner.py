@@ -27,7 +27,7 @@ from wsi_segment.service.workers.trusted_models import TrustedModels
 
 
 class Bench:
-    """A workshop without processes, and the parts that it needs."""
+    """A job runner without processes, and the parts that it needs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = write_slides(folder), folder / "data"
@@ -39,8 +39,14 @@ class Bench:
         catalogue.remember([self.slide])
         self.models = TrustedModels(folder / "models")
         self.stopping = threading.Event()
-        run = SegmentOptions(workers=1, device="cpu")
-        self.shop = JobRunner(self.queue, catalogue, self.models, self.data, run, self.stopping)
+        self.runner = JobRunner(
+            queue=self.queue,
+            catalogue=catalogue,
+            models=self.models,
+            data=self.data,
+            options=SegmentOptions(workers=1, device="cpu"),
+            stopping=self.stopping,
+        )
 
     def post(self) -> str:
         """Accept a job; its id."""
@@ -50,7 +56,7 @@ class Bench:
         """Do the next job; how it is then."""
         job = self.queue.claim()
         assert job is not None
-        self.shop.do(job)
+        self.runner.do(job)
         after = self.jobs.get(job.id)
         assert after is not None
         return after

@@ -113,6 +113,9 @@ class Choices(_In):
     """How a slide is segmented; a field that is left out has the default of model or engine."""
 
     model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
+    image: (
+        Annotated[int, Field(ge=0, le=10_000, description="which image of the file; null for the slide"), _Whole] | None
+    ) = None
     mpp: (
         Annotated[
             float,

@@ -1,4 +1,4 @@
-"""One job, done: the engine's own call, then outlines and a picture, while its lease is kept."""
+"""Does one job: calls the engine, then writes outlines and a picture, while it renews the job's lease."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.errors import Cancelled, InputError, RunError
-from wsi_segment.files import replacing
+from wsi_segment.files import replacing, temporary_for
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview
@@ -25,7 +25,7 @@ from wsi_segment.inference.mask.summary import ClassArea
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import Model
-from wsi_segment.service.jobs.job_table import Job
+from wsi_segment.service.jobs.job_table import Job, Status
 from wsi_segment.service.jobs.queue import LEASE_SECONDS, RENEW_SECONDS, LostJobError, Queue
 from wsi_segment.service.redaction import without_paths
 from wsi_segment.service.workers.outline_index import has_objects, write_objects
@@ -36,12 +36,12 @@ from wsi_segment.service.workers.trusted_models import TrustedModels
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
-"""How often a running job looks whether it was cancelled."""
+"""How often a running job checks whether it was cancelled."""
 PROGRESS_SECONDS = 1.0
 OPTIONS = frozenset(field.name for field in fields(SegmentOptions))
 """Parameters of a job that are the engine's; others are the service's, such as ``model``."""
 FULL_DISK_SECONDS = 30.0
-"""How long a worker begins nothing after a disk was full."""
+"""How long a worker starts nothing after a disk was full."""
 
 
 class JobRunner:
@@ -49,6 +49,7 @@ class JobRunner:
 
     def __init__(
         self,
+        *,
         queue: Queue,
         catalogue: Catalogue,
         models: TrustedModels,
@@ -56,15 +57,15 @@ class JobRunner:
         options: SegmentOptions,
         stopping: threading.Event,
     ) -> None:
-        """Take what jobs need.
+        """Remember what jobs need.
 
         Args:
-            queue: Where jobs come from and are reported to.
-            catalogue: Where slides are.
-            models: What may be run.
+            queue: Gives jobs, and is told of their progress and end.
+            catalogue: Finds slides.
+            models: The models that may be run.
             data: The service's folder.
-            options: Choices that jobs do not make: threads, memory, device.
-            stopping: Set when the process shall end: the job at hand is given back.
+            options: What jobs do not choose: threads, memory, device.
+            stopping: Set when the process should end; the current job is given back then.
         """
         self._queue, self._catalogue, self._models, self._data = queue, catalogue, models, data
         self._options, self._stopping = options, stopping
@@ -74,7 +75,7 @@ class JobRunner:
         watch = _LeaseKeeper(self._queue, job, self._stopping)
         slide: FoundSlide | None = None
         try:
-            with _full_disk_told():
+            with _full_disk_as_one_error():
                 slide = self._catalogue.by_id(job.slide)
                 with watch.running():
                     files = self._make(job, slide, watch)
@@ -99,12 +100,12 @@ class JobRunner:
             self._queue.release(job, self._for_clients(str(error), slide), crashed=True)
         except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's
             raise
-        except Exception as error:
+        except Exception as error:  # the boundary: the job fails, and the worker goes on with the next
             log.exception("unexpected", extra={"job": job.id})
             self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
 
     def _wait_for_space(self, job: Job) -> None:
-        """No job is to blame for a full disk: this one goes on when there is room, and nothing is begun meanwhile."""
+        """Give the job back, since none is to blame for a full disk, and start nothing for a while."""
         log.error("the disk is full, or a quota is spent; the job waits", extra={"job": job.id})
         given_back = False
         while not given_back:
@@ -120,7 +121,7 @@ class JobRunner:
         folders = [self._data.resolve(), *self._catalogue.folders, *self._models.folders]
         return without_paths(message, folders, None if slide is None else slide.location)
 
-    def _try_to_end(self, job: Job, status: Any, message: str) -> None:
+    def _try_to_end(self, job: Job, status: Status, message: str) -> None:
         try:
             self._queue.end(job, status, message)
         except LostJobError:
@@ -140,7 +141,7 @@ class JobRunner:
         if not has_objects(files.folder):
             write_objects(files.folder, files.store, watch.raise_if_stopped)
         if not files.preview.exists():
-            self._draw(slide, model, files)
+            self._draw(slide, job.parameters.get("image"), model, files)
         return files
 
     def _options_of(self, job: Job, files: ResultFiles) -> SegmentOptions:
@@ -156,16 +157,16 @@ class JobRunner:
         return replace(self._options, overwrite=True, **chosen)
 
     @staticmethod
-    def _draw(slide: FoundSlide, model: Model, files: ResultFiles) -> None:
+    def _draw(slide: FoundSlide, image: int | None, model: Model, files: ResultFiles) -> None:
         summary = files.read_summary()
-        opened = open_slide(slide.location)
-        beside = files.preview.with_suffix(".partial")
+        opened = open_slide(slide.location, image)
+        temporary = temporary_for(files.preview)
         try:
             areas = tuple(ClassArea(**area) for area in summary["classes"])
-            write_preview(beside, opened, summary["mpp"], files.store, model.card, areas)
+            write_preview(temporary, opened, summary["mpp"], files.store, model.card, areas)
         finally:
             opened.close()
-        beside.replace(files.preview)
+        temporary.replace(files.preview)
 
 
 class _DiskFullError(Exception):
@@ -173,18 +174,18 @@ class _DiskFullError(Exception):
 
 
 @contextmanager
-def _full_disk_told() -> Iterator[None]:
-    """Errors that come of a full disk, in one kind."""
+def _full_disk_as_one_error() -> Iterator[None]:
+    """Raise one kind of error for a full disk, whichever library met it."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # libraries wrap the system's error in their own; all others pass
         if _is_disk_full(error):
             raise _DiskFullError from error
         raise
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error comes of a full disk or a spent quota, at whatever remove."""
+    """Return whether an error, or one that caused it, is a full disk or a spent quota."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -195,7 +196,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
 
 
 class _LeaseKeeper:
-    """Keeps a job's lease, tells its progress, and sets ``stop`` when it is cancelled, lost, or the process ends."""
+    """Renews a job's lease, reports its progress, and sets ``stop`` when it is cancelled or lost."""
 
     def __init__(self, queue: Queue, job: Job, stopping: threading.Event) -> None:
         self._queue, self._job, self._stopping = queue, job, stopping
@@ -206,21 +207,21 @@ class _LeaseKeeper:
         self._stage = "opening"
 
     def report(self, progress: Progress) -> None:
-        """Told by the engine; the thread passes it on."""
+        """Remember what the engine reports; the thread passes it on."""
         self._latest, self._stage = progress, progress.stage
 
     def stage(self, name: str) -> None:
-        """A stage that the engine does not report."""
+        """Set a stage that the engine does not report."""
         self._stage = name
 
     def raise_if_stopped(self) -> None:
-        """End what the engine does not do."""
+        """Raise Cancelled when work outside of the engine should end."""
         if self.stop.is_set():
             raise Cancelled("stopped")
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Watch for as long as this lasts."""
+        """Keep the lease for as long as the context lasts."""
         thread = threading.Thread(target=self._keep_watch, name="watch", daemon=True)
         thread.start()
         try:
@@ -230,7 +231,7 @@ class _LeaseKeeper:
             thread.join()
 
     def _keep_watch(self) -> None:
-        told, told_at, renewed_at = ("", -1, -1), 0.0, time.monotonic()
+        last_report, reported_at, renewed_at = ("", -1, -1), 0.0, time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             if self._stopping.is_set():
                 self.stop.set()
@@ -245,9 +246,9 @@ class _LeaseKeeper:
                 latest = self._latest
                 news = (self._stage, latest.done, latest.total)
                 kept = latest.kept if latest.stage == "segment" else None
-                if news != told and now - told_at >= PROGRESS_SECONDS:
+                if news != last_report and now - reported_at >= PROGRESS_SECONDS:
                     self._queue.progress(self._job, *news, kept)
-                    told, told_at, renewed_at = news, now, now
+                    last_report, reported_at, renewed_at = news, now, now
                 elif now - renewed_at >= RENEW_SECONDS:
                     self._queue.renew(self._job)
                     renewed_at = now
@@ -255,5 +256,5 @@ class _LeaseKeeper:
                 self.lost = True
                 self.stop.set()
                 return
-            except Exception:  # the database is away: the lease may run out, the work goes on meanwhile
+            except Exception:  # the database is away: the lease may run out, but the work goes on
                 log.exception("the job table cannot be reached", extra={"job": self._job.id})

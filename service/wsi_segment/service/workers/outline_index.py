@@ -1,4 +1,4 @@
-"""The outlines of a finished mask on disk: a feature a line, and an index to find those of a place or class."""
+"""The outlines of a finished mask on disk: one feature per line, and an index by place and class."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LINES_FILE, INDEX_FILE = "objects.geojsonl", "objects.index.npy"
 INDEX = np.dtype(
     [("x0", "<f8"), ("y0", "<f8"), ("x1", "<f8"), ("y1", "<f8"), ("class", "<u1"), ("start", "<i8"), ("bytes", "<i4")]
 )
-"""Bounds in level-0 pixels from the corner of the slide's bounds; where the feature's line is."""
+"""Bounds in level-0 pixels from the corner of the slide's bounds, class, and position of the feature's line."""
 
 _CHUNK = 1 << 16
 
 
 def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: None) -> int:
-    """Outline a finished mask; the index appears last, when all is complete.
+    """Outline a finished mask; the index appears last, when everything is complete.
 
-    Others may write or read the same outlines meanwhile: what is seen under a final name is complete.
+    Other processes may write or read the same outlines at the same time: a file with a final name is complete.
 
     Args:
-        folder: Gets both files.
+        folder: Where both files are written.
         store: The mask.
         step: Called after each outline; may raise to stop.
 
@@ -52,22 +52,22 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
             rows.append((x0, y0, x1, y1, class_id, start, len(line)))
             start += len(line) + 1
             step()
-    held = io.BytesIO()  # numpy's own writing to a file does not tell a full disk from other errors
-    np.save(held, np.array(rows, INDEX))
+    buffer = io.BytesIO()  # numpy's own writing to a file does not tell a full disk from other errors
+    np.save(buffer, np.array(rows, INDEX))
     with replacing(folder / INDEX_FILE, shared=True) as file:
-        file.write(held.getbuffer())
+        file.write(buffer.getbuffer())
     return len(rows)
 
 
 def has_objects(folder: Path) -> bool:
-    """Whether outlines were written completely."""
+    """Return whether the outlines are complete."""
     return (folder / INDEX_FILE).is_file()
 
 
 def find_objects(
     folder: Path, bbox: tuple[float, float, float, float] | None = None, class_ids: set[int] | None = None
 ) -> NDArray[np.void]:
-    """The index rows of the objects whose bounds meet a box (x0, y0, x1, y1), and which are of some classes."""
+    """Return the index rows of objects of some classes whose bounds meet a box (x0, y0, x1, y1)."""
     index: NDArray[np.void] = np.load(folder / INDEX_FILE, mmap_mode="r", allow_pickle=False)
     keep = np.ones(len(index), bool)
     if bbox is not None:
@@ -80,14 +80,14 @@ def find_objects(
 
 
 def stream_objects(folder: Path, rows: NDArray[np.void]) -> Iterator[bytes]:
-    """A GeoJSON feature collection of some objects, in pieces of about 64 KiB."""
-    held = bytearray(b'{"type": "FeatureCollection", "features": [')
+    """Yield a GeoJSON feature collection of some objects in pieces of about 64 KiB."""
+    piece = bytearray(b'{"type": "FeatureCollection", "features": [')
     with (folder / LINES_FILE).open("rb") as file:
         for number, row in enumerate(rows):
-            held += b",\n" if number else b"\n"
+            piece += b",\n" if number else b"\n"
             file.seek(int(row["start"]))
-            held += file.read(int(row["bytes"]))
-            if len(held) >= _CHUNK:
-                yield bytes(held)
-                held.clear()
-    yield bytes(held + b"\n]}\n")
+            piece += file.read(int(row["bytes"]))
+            if len(piece) >= _CHUNK:
+                yield bytes(piece)
+                piece.clear()
+    yield bytes(piece + b"\n]}\n")

@@ -23,7 +23,7 @@ class ResultFiles:
 
     @classmethod
     def of(cls, data: Path, job: Job) -> ResultFiles:
-        """Those of a job; the store of an adopted one lies elsewhere and is never changed."""
+        """Locate a job's files; an adopted mask stays where it is."""
         folder = data / "results" / job.id
         return cls(folder, folder / "mask.zarr" if job.store is None else Path(job.store))
 
@@ -48,10 +48,10 @@ class ResultFiles:
         return self.folder / "tissue.geojson"
 
     def wait_for_writer(self, seconds: float) -> None:
-        """Wait until no process writes the store: a worker that lost the job may do so for a moment yet.
+        """Wait until no process writes the store: a worker that lost the job may still do so for a moment.
 
         Raises:
-            RunError: it goes on for longer.
+            RunError: it still does after that many seconds.
         """
         if self._partial.is_dir():
             try:
@@ -61,7 +61,7 @@ class ResultFiles:
                 raise RunError("another worker has not let go of the job's files") from error
 
     def remove_partial(self) -> None:
-        """Remove what is left beside a finished store by workers that were killed."""
+        """Remove what killed workers left beside a finished store."""
         shutil.rmtree(self._partial, ignore_errors=True)
         for left in self.folder.glob("*.partial"):
             if left.is_file():
@@ -77,7 +77,7 @@ class ResultFiles:
         return [one if isinstance(one, dict) else {"code": "no-tissue", "message": one} for one in listed]
 
     def read_summary(self) -> dict[str, Any]:
-        """The summary; empty where there is none."""
+        """Read the summary; empty where none exists."""
         try:
             content: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
         except (OSError, ValueError):

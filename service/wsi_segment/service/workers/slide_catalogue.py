@@ -1,4 +1,4 @@
-"""The slides that a server may open: those under its roots, by ids that tell nothing."""
+"""The slides that a server may open: those under its roots, by ids that reveal nothing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from filelock import FileLock
 from sqlalchemy import select
 
 from wsi_segment.errors import InputError, SlideError
+from wsi_segment.files import replacing
 from wsi_segment.inference.slides.location import is_remote, slide_location
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.service.jobs.database import Database
@@ -45,18 +46,18 @@ UPLOADS = "uploads"
 """Name of the root that uploads go to."""
 _SECRET_FILE = "slides.secret"
 _NAMING_KEYS = ("FILE_", "INDEXFILE", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE", "MACROIMAGE")
-"""Beginnings of the keys by which MIRAX, then Hamamatsu, name files."""
+"""Prefixes of the keys by which MIRAX, then Hamamatsu, name files."""
 _LARGEST_KEY_FILE = 1 << 20
-"""Bytes; OpenSlide reads no larger one either."""
+"""Bytes; OpenSlide does not read larger ones either."""
 
 
 class UnknownSlideError(InputError):
-    """A slide is not there, or must not be read: no client is told which."""
+    """A slide is missing, or must not be read; clients are not told which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder whose slides may be opened, or the beginning of addresses that may."""
+    """A folder whose slides may be opened, or the start of addresses that may."""
 
     name: str
     location: Path
@@ -75,7 +76,7 @@ class FoundSlide:
     """Below the root, with ``/``; bytes that are not UTF-8 are written as in ``M\\xfcller.svs``."""
     location: Path
     files: tuple[Path, ...]
-    """All that a library opens with it; none of a remote slide are known."""
+    """All files that a library opens with it; empty for a remote slide."""
 
     @property
     def name(self) -> str:
@@ -84,7 +85,7 @@ class FoundSlide:
 
 
 def parse_roots(texts: Sequence[str], uploads: Path | None = None) -> tuple[Root, ...]:
-    """Roots from ``PATH``, ``NAME=PATH`` or ``NAME=https://…``.
+    """Parse roots from ``PATH``, ``NAME=PATH`` or ``NAME=https://…``.
 
     Raises:
         InputError: a folder is missing, or two have the same name.
@@ -97,35 +98,35 @@ def parse_roots(texts: Sequence[str], uploads: Path | None = None) -> tuple[Root
         location = slide_location(rest)
         if not is_remote(location):
             if not location.is_dir():
-                raise InputError(f"--root {rest}: no such folder")
+                raise InputError(f"`root` {rest}: no such folder")
             rest, location = str(location.absolute()), location.resolve()
         found.append(Root(name or location.name or "root", location, rest))
     if uploads is not None:
         found.append(Root(UPLOADS, uploads.resolve(), str(uploads.absolute())))
     names = [root.name for root in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"--root: two roots are called {twice}; give one another name, as NAME=PATH")
+        raise InputError(f"`root`: two roots are called {twice}; give one another name, as NAME=PATH")
     return tuple(found)
 
 
 class Catalogue:
-    """Finds slides by id, by path, and by listing; refuses all that leaves the roots."""
+    """Finds slides by id, by path, and by listing; refuses everything outside of the roots."""
 
     def __init__(self, database: Database, roots: Sequence[Root], secret: bytes) -> None:
         self._database, self.roots, self._secret = database, tuple(roots), secret
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The places of all roots, which clients are not told."""
+        """Locations of all roots, which clients are not told."""
         return tuple(place for root in self.roots for place in (root.location, Path(root.given)))
 
     def by_id(self, slide_id: str) -> FoundSlide:
-        """The slide of an id.
+        """Return the slide with an id.
 
         Raises:
-            UnknownSlideError: there is none, any longer, under the roots.
+            UnknownSlideError: no slide under the roots has it, or no longer.
         """
-        unknown = f"slide {slide_id} is unknown; GET /v1/slides lists those there are"
+        unknown = f"slide {slide_id} is unknown; GET /v1/slides lists all"
         with self._database.read() as connection:
             row = connection.execute(select(slides.c.root, slides.c.path).where(slides.c.id == slide_id)).first()
         root = next((root for root in self.roots if row is not None and root.name == row.root), None)
@@ -137,10 +138,10 @@ class Catalogue:
             raise UnknownSlideError(unknown) from error
 
     def by_path(self, text: str) -> FoundSlide:
-        """The slide of a path or address as the server sees it, or ``ROOT/path/below``.
+        """Return the slide at a path or address as the server sees it, or at ``ROOT/path/below``.
 
         Raises:
-            UnknownSlideError: it is missing, or not under a root; which of them is not told.
+            UnknownSlideError: it is missing, or not under a root; the message does not say which.
         """
         for root in self.roots:
             for prefix in (f"{root.given.rstrip('/')}/", f"{root.location}/", f"{root.name}/"):
@@ -152,7 +153,7 @@ class Catalogue:
         raise UnknownSlideError("the path is no slide under the server's roots; check the path map, and --root")
 
     def below(self, root: Root, prefix: str = "") -> Iterator[FoundSlide]:
-        """All slides of a folder root whose path below it begins with ``prefix``, in the order of their paths."""
+        """Iterate over the slides of a root whose paths below it start with ``prefix``, in the order of the paths."""
         if is_remote(root.location):
             return
         for path in map(_without_bytes, _slides_in(root.location, "")):
@@ -163,7 +164,7 @@ class Catalogue:
                     continue
 
     def names(self, ids: Collection[str]) -> dict[str, str]:
-        """File names of the slides of some ids; those of slides under no root are left out."""
+        """Return the file names of slides by id; slides that are under no root are left out."""
         known = select(slides.c.id, slides.c.path).where(
             slides.c.id.in_(ids), slides.c.root.in_([root.name for root in self.roots])
         )
@@ -171,14 +172,14 @@ class Catalogue:
             return {row.id: PurePosixPath(row.path).name for row in connection.execute(known)}
 
     def remember(self, found: Sequence[FoundSlide]) -> None:
-        """Note ids, so that :meth:`by_id` knows them."""
+        """Store ids, so that :meth:`by_id` finds them."""
         rows = [{"id": one.id, "root": one.root, "path": one.path} for one in found]
         if rows:
             with self._database.write() as connection:
                 insert_missing(connection, slides, rows)
 
     def _checked(self, root: Root, path: str) -> FoundSlide:
-        """A slide of which every file lies under the root after symbolic links."""
+        """Return a slide after checking that each of its files lies under the root, with symbolic links resolved."""
         real = _with_bytes(path)
         parts = PurePosixPath(path).parts
         if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in real:
@@ -199,10 +200,10 @@ class Catalogue:
 
 
 def companions(location: Path) -> tuple[Path, ...]:
-    """Every file that a library opens with a slide; found without a library that decodes slides.
+    """List every file that a library opens with a slide, without a library that decodes slides.
 
     Raises:
-        SlideError: there is none, or a file that names others names one elsewhere.
+        SlideError: no file is there, or a file that names others names one in another folder.
     """
     files = slide_files(location)
     for file in files:
@@ -214,10 +215,10 @@ def companions(location: Path) -> tuple[Path, ...]:
 
 
 def _refuse_paths(file: Path) -> None:
-    """Key files of MIRAX and Hamamatsu name files beside them; one that names others is hostile."""
+    """Refuse a key file of MIRAX or Hamamatsu that names files elsewhere than beside it: it is hostile."""
     if (size := file.stat().st_size) > _LARGEST_KEY_FILE:
-        raise SlideError(f"{file.name}: a key file of {size} bytes is none")
-    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):  # as GLib does, and at nothing else
+        raise SlideError(f"{file.name}: {size} bytes are too many for a key file")
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):  # as GLib splits, and at nothing else
         key, _, value = line.partition("=")
         names_file = key.strip().upper().startswith(_NAMING_KEYS)
         if names_file and ("/" in value or "\\" in value or ".." in value):
@@ -225,7 +226,7 @@ def _refuse_paths(file: Path) -> None:
 
 
 def _slides_in(folder: Path, below: str) -> Iterator[str]:
-    """Paths below a root; a folder of DICOM files is one slide, folders of MIRAX data are none."""
+    """Yield paths below a root; a folder of DICOM files is one slide, and folders of MIRAX data are not searched."""
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
@@ -264,13 +265,12 @@ def _with_bytes(path: str) -> str:
 
 
 def read_secret(data: Path) -> bytes:
-    """The key of slide ids, made once for a data folder and readable by its owner only."""
+    """Return the secret behind slide ids, created once per data folder and readable by its owner only."""
     file = data / _SECRET_FILE
     with FileLock(data / f"{_SECRET_FILE}.lock"):
         if not file.exists():
-            beside = file.with_suffix(".partial")  # a server may be killed while it writes
-            beside.unlink(missing_ok=True)
-            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
+            with replacing(file) as made:
+                if hasattr(os, "fchmod"):
+                    os.fchmod(made.fileno(), 0o600)
                 made.write(secrets.token_bytes(32))
-            beside.rename(file)
     return file.read_bytes()

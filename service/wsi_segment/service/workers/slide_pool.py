@@ -1,4 +1,4 @@
-"""Slides looked into by child processes: what they are, their tiles and thumbnails. Never in the API's own process."""
+"""Slides opened in child processes, never in the API's own: descriptions, tiles, thumbnails."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pebble
 
 from wsi_segment.errors import SlideError
 from wsi_segment.service.logs import form_in_use, set_up_logs
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from wsi_segment.inference.slides.slide import Pixels, Slide
+
 TILE = 256
 THUMBNAIL = 1024
-"""Longest side of a thumbnail that may be asked for."""
+"""Longest side that a thumbnail may have."""
 _SECONDS = 20.0
-"""A look into a slide that takes longer is ended, with its process."""
+"""A call that takes longer is ended together with its process."""
 _OUTLINE_SECONDS = 3600.0
 _MOST_CALLS, _MOST_OUTLINES = 24, 4
-"""That may wait at once, a thread of the server each; it has 40, and the others are for what needs no pixels."""
+"""Calls that may wait at once, in one thread of the server each; it has 40, and the rest serve what needs no pixels."""
 _MOST_OPEN = 8
 _QUALITY = 85
 
@@ -36,18 +41,18 @@ class UnsureSlideError(SlideError):
 
 
 class BusyError(Exception):
-    """So many wait for the processes that one more would only hold up the server."""
+    """Too many calls wait for the processes; one more would only hold up the server."""
 
 
 class PixelPool:
     """A few processes that open slides, and one for outlines; one that crashes or hangs is replaced."""
 
     def __init__(self, processes: int, memory: int) -> None:
-        """A pool.
+        """Set up the pool; processes start with the first call.
 
         Args:
-            processes: How many.
-            memory: Cap of each, bytes.
+            processes: Number of processes for descriptions, tiles and thumbnails.
+            memory: Memory limit of each process in bytes.
         """
         import multiprocessing
 
@@ -58,11 +63,11 @@ class PixelPool:
                 max_workers=count, initializer=_begin, initargs=(memory, form_in_use()), context=context
             )
 
-        self._pool, self._outlines = make(processes), make(1)  # processes begin with the first call
+        self._pool, self._outlines = make(processes), make(1)
         self._calls, self._outline_calls = threading.Semaphore(_MOST_CALLS), threading.Semaphore(_MOST_OUTLINES)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of a function of this module; waits for it.
+        """Call a function of this module in a child process, and wait for its result.
 
         Raises:
             SlideError: the slide is at fault.
@@ -72,7 +77,7 @@ class PixelPool:
         return _call(self._pool, self._calls, _SECONDS, function, *arguments)
 
     def outline(self, folder: Path, store: Path) -> None:
-        """Write the outlines of a mask that came without; waits for it, up to an hour. See :meth:`call`."""
+        """Write the outlines of a mask that has none, and wait up to an hour. See :meth:`call`."""
         _call(self._outlines, self._outline_calls, _OUTLINE_SECONDS, outline, folder, store)
 
     def close(self) -> None:
@@ -104,10 +109,10 @@ def _call(
 
 
 def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> Any:
-    """What runs in a child process: decoders raise whatever they like, and a slide that failed is not kept open."""
+    """Call a function in a child process; a slide that failed is not kept open."""
     try:
         return function(location, *arguments)
-    except Exception as error:
+    except Exception as error:  # decoders raise errors of every kind
         _forget_all()
         if isinstance(error, SlideError | MemoryError):
             raise
@@ -115,9 +120,9 @@ def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> A
         raise SlideError("the slide cannot be read: its decoder failed; is the file whole?") from error
 
 
-def describe(location: Path) -> dict[str, Any]:
-    """Size, pixel size and levels of a slide; JSON. Runs in a child process."""
-    slide = _opened(location)
+def describe(location: Path, image: int | None = None) -> dict[str, Any]:
+    """Describe size, pixel size and levels of a slide for JSON. Runs in a child process."""
+    slide = _opened(location, image)
     size = slide.pixel_size
     zooms = _zooms(slide.bounds.width, slide.bounds.height)
     return {
@@ -141,7 +146,7 @@ def describe(location: Path) -> dict[str, Any]:
 
 
 def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
-    """A tile of a slide as JPEG, ``2**z`` level-0 pixels a pixel; None outside. Runs in a child process."""
+    """Return a tile as JPEG, ``2**z`` level-0 pixels per pixel; None outside. Runs in a child process."""
     from wsi_segment.inference.grid.box import Box
     from wsi_segment.inference.slides.frame import mask_frame
     from wsi_segment.inference.slides.pixels import PixelSource
@@ -157,7 +162,7 @@ def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
 
 
 def thumbnail(location: Path, longest: int) -> bytes:
-    """The whole slide as JPEG. Runs in a child process."""
+    """Return the whole slide as JPEG. Runs in a child process."""
     from PIL import Image
 
     from wsi_segment.inference.slides.frame import mask_frame
@@ -172,13 +177,13 @@ def thumbnail(location: Path, longest: int) -> bytes:
 
 
 def outline(folder: Path, store: Path) -> int:
-    """Write the outlines of a mask that came without. Runs in a child process."""
+    """Write the outlines of a mask that has none. Runs in a child process."""
     from wsi_segment.service.workers.outline_index import has_objects, write_objects
 
     return 0 if has_objects(folder) else write_objects(folder, store)
 
 
-_open: OrderedDict[Path, Any] = OrderedDict()
+_open: OrderedDict[Path, Slide] = OrderedDict()
 
 
 def _begin(memory: int, form: str) -> None:
@@ -189,24 +194,24 @@ def _begin(memory: int, form: str) -> None:
     from wsi_segment.service.workers.worker import cap_memory
 
     cap_memory(memory)
-    # what takes long to load does so before the clock of a slide runs
+    # slow imports happen here, before the time of a slide is counted
     from wsi_segment.inference.slides import open, pixels  # noqa: F401
 
     if hasattr(os, "nice"):
         os.nice(5)
 
 
-def _opened(location: Path) -> Any:
+def _opened(location: Path, image: int | None = None) -> Slide:
     from wsi_segment.inference.slides.open import open_slide
 
     stat = location.stat() if isinstance(location, Path) else None
-    key = Path(f"{location}\0{None if stat is None else (stat.st_size, stat.st_mtime_ns)}")
+    key = Path(f"{location}\0{image}\0{None if stat is None else (stat.st_size, stat.st_mtime_ns)}")
     if key in _open:
         _open.move_to_end(key)
         return _open[key]
     while len(_open) >= _MOST_OPEN:
         _open.popitem(last=False)[1].close()
-    _open[key] = open_slide(location)
+    _open[key] = open_slide(location, image)
     return _open[key]
 
 
@@ -216,17 +221,17 @@ def _forget_all() -> None:
 
 
 def _zooms(width: int, height: int) -> int:
-    """Levels from the slide's own pixels down to a single tile."""
+    """Count the levels from the slide's own pixels down to a single tile."""
     return max(1, math.ceil(math.log2(max(width, height) / TILE)) + 1)
 
 
-def _jpeg(pixels: Any) -> bytes:
+def _jpeg(pixels: Pixels) -> bytes:
     from PIL import Image
 
     return _encoded(Image.fromarray(pixels))
 
 
-def _encoded(image: Any) -> bytes:
-    held = io.BytesIO()
-    image.save(held, format="JPEG", quality=_QUALITY)
-    return held.getvalue()
+def _encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=_QUALITY)
+    return buffer.getvalue()

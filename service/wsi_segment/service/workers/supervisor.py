@@ -1,4 +1,4 @@
-"""Starts workers, replaces those that end, and ends those that must."""
+"""Starts workers, replaces those that end, and kills those that do not stop or grow too large."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP_SECONDS = 15.0
 """A worker that has not given its job back after this long is killed when the service stops."""
 _LOOK_SECONDS = 0.5
 _PAUSE_SECONDS = 1.0
-"""Between the end of a worker and the start of the one that replaces it."""
+"""Pause between the end of a worker and the start of its replacement."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Supervisor:
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
-        # workers die with the thread that started them: one thread starts them all, and lives as long as they
+        # workers die with the thread that started them: one thread starts them all, and outlives them
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
 
     def start(self) -> None:
@@ -54,17 +54,17 @@ class Supervisor:
         self._thread.start()
 
     def wake(self) -> None:
-        """Tell idle workers that a job came."""
+        """Tell idle workers that a job arrived."""
         self._tell(b"wake\n")
 
     @property
     def alive(self) -> int:
-        """Workers that run."""
+        """Number of running workers."""
         with self._lock:
             return sum(worker.process.poll() is None for worker in self._workers)
 
     def stop(self) -> None:
-        """Have workers give their jobs back, and end them."""
+        """Have workers give their jobs back, and stop them."""
         self._over.set()
         self._tell(b"stop\n")
         self._thread.join(STOP_SECONDS + 5)
@@ -84,7 +84,7 @@ class Supervisor:
                 self._replace_ended()
                 self._kill_unwilling()
                 self._kill_too_large()
-            except Exception:
+            except Exception:  # the thread outlives a database that is away or a process that cannot start
                 log.exception("supervising failed; it is tried again")
             self._over.wait(_LOOK_SECONDS)
         self._tell(b"stop\n")  # again: one may have been started while the others were told
@@ -109,7 +109,7 @@ class Supervisor:
             free_owners(self._database, [worker.owner], reason)
         with self._lock:
             self._workers = [worker for worker in self._workers if worker not in ended]
-        for worker in ended:  # nobody can be about to tell them anything any more
+        for worker in ended:  # nobody writes to them any more
             assert worker.process.stdin is not None
             worker.process.stdin.close()
         if ended:
@@ -124,7 +124,7 @@ class Supervisor:
                 self._workers.append(_Worker(process, owner_name(process.pid, token)))
 
     def _kill_unwilling(self) -> None:
-        """What runs inside a library may not notice that it was cancelled."""
+        """Kill workers that do not react to a cancel, as when they are inside a library."""
         owners = {worker.owner: worker for worker in self._workers}
         with self._database.read() as connection:
             late = connection.execute(
@@ -136,7 +136,7 @@ class Supervisor:
                 owners[owner].process.kill()
 
     def _kill_too_large(self) -> None:
-        """The cap of :func:`wsi_segment.service.workers.worker.cap_memory`, where the system does not keep it."""
+        """Enforce the limit of :func:`wsi_segment.service.workers.worker.cap_memory` where the system does not."""
         for worker in self._workers:
             try:
                 size = psutil.Process(worker.process.pid).memory_info().rss

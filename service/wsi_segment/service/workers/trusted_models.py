@@ -1,4 +1,4 @@
-"""The models that a server runs: the bundled ones and those of its models folder, after a look inside."""
+"""The models that a server runs: the bundled ones and those of its models folder, after a check of each graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsi_segment.errors import ModelError
 from wsi_segment.model.card import CARD_FILE, DEFAULT_MODEL, Model, bundled_models, find_model
 
 OP_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Operators that onnxruntime itself brings."""
+"""Domains of the operators that onnxruntime itself has."""
 
 
 class UnknownModelError(ModelError):
@@ -27,24 +27,24 @@ class TrustedModels:
             ModelError: the folder is missing, a card is damaged, or two models share a name.
         """
         if folder is not None and not folder.is_dir():
-            raise ModelError(f"--models {folder}: no such folder")
+            raise ModelError(f"`models` {folder}: no such folder")
         self._checked: set[str] = set()
         self._models: dict[str, Model] = {name: find_model(path) for name, path in bundled_models().items()}
         for path in sorted(folder.iterdir()) if folder is not None else ():
             if (path / CARD_FILE).is_file():
                 model = find_model(path)
                 if model.card.name in self._models:
-                    raise ModelError(f"{path}: a model called {model.card.name} is there already; rename one")
+                    raise ModelError(f"{path}: a model called {model.card.name} already exists; rename one")
                 self._models[model.card.name] = model
 
     def check(self) -> None:
-        """Look into all graphs, see :func:`check_graph`; one that was not looked into is when it is first got."""
+        """Check all graphs, see :func:`check_graph`; without this call each is checked when it is first used."""
         for name in self._models:
             self.get(name)
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where models lie, which clients are not told."""
+        """Folders of the models, which clients are not told."""
         return tuple(model.folder for model in self._models.values())
 
     def __len__(self) -> int:
@@ -54,11 +54,11 @@ class TrustedModels:
         return iter(self._models.values())
 
     def get(self, name: str | None) -> Model:
-        """The model of that name; the default for None.
+        """Return the model with a name, or the default for None.
 
         Raises:
-            UnknownModelError: there is none.
-            ModelError: it is damaged, or not to be trusted.
+            UnknownModelError: no model has it.
+            ModelError: the model is damaged, or not to be trusted.
         """
         found = self._models.get(DEFAULT_MODEL if name is None else name)
         if found is None:
@@ -70,7 +70,7 @@ class TrustedModels:
 
 
 def check_graph(model: Model) -> None:
-    """Look for what could reach beyond a model's file, before onnxruntime sees it.
+    """Refuse a graph that could reach beyond its own file, before onnxruntime loads it.
 
     Raises:
         ModelError: the file is not ONNX, uses operators of other libraries, or keeps weights in other files.

@@ -1,8 +1,8 @@
-"""A worker process: claims jobs and does them, until its parent says stop or is gone.
+"""A worker process: claims jobs and does them, until its parent says stop or dies.
 
-A decoder that crashes takes a worker with it and nothing else. The argument is a token by which the process is told
+A decoder that crashes takes down one worker and nothing else. The argument is a token that distinguishes the process
 from others that had its number. The configuration comes as a line of JSON on standard input; later lines are ``wake``
-(a job came) and ``stop``, and the end of the input means that the parent died.
+(a job arrived) and ``stop``, and the end of the input means that the parent died.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wsi_segment.inference.engine.onnx_network import Device
+    from wsi_segment.service.jobs.queue import Queue
     from wsi_segment.service.workers.job_runner import JobRunner
 
 POLL_SECONDS = 2.0
 NICE = 10
 _PR_SET_PDEATHSIG = 1
 _PLANNED_SHARE = 0.6
-"""Of a worker's memory, for the engine's plan; the rest is for what libraries keep and map."""
+"""Share of a worker's memory for the engine's plan; libraries keep and map the rest."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is told by its parent."""
+    """The settings that a worker gets from its parent."""
 
     data: str
     database: str | None
@@ -43,24 +45,24 @@ class WorkerConfig:
     threads: int
     memory: int
     """Bytes."""
-    device: str
+    device: Device
     min_free: int
     log: str
 
     def line(self) -> bytes:
-        """As it goes through the pipe."""
+        """Encode the configuration for the pipe."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def main() -> int:
-    """The whole life of a worker."""
+    """Run a worker until it is told to stop; return its exit code."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent says when
-    told = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - a buffered one is locked by the thread at the end
-    config = WorkerConfig(**json.loads(told.readline()))
+    instructions = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - a buffered one is locked by the thread at the end
+    config = WorkerConfig(**json.loads(instructions.readline()))
     stopping, wake = threading.Event(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: _stop(stopping, wake))
-    threading.Thread(target=_listen, args=(told, stopping, wake), name="listen", daemon=True).start()
+    threading.Thread(target=_listen, args=(instructions, stopping, wake), name="listen", daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICE)
     cap_memory(config.memory)
@@ -83,43 +85,41 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
     uploads = data / "uploads"
     catalogue = Catalogue(database, parse_roots(config.roots, uploads if uploads.is_dir() else None), read_secret(data))
     queue = Queue(database, owner_name(os.getpid(), sys.argv[1]))
-    run = SegmentOptions(
+    options = SegmentOptions(
         workers=config.threads,
         memory_limit=int(config.memory * _PLANNED_SHARE),
-        device=config.device,  # type: ignore[arg-type]
+        device=config.device,
     )
     models = TrustedModels(Path(config.models) if config.models is not None else None)
-    shop = JobRunner(queue, catalogue, models, data, run, stopping)
+    runner = JobRunner(queue=queue, catalogue=catalogue, models=models, data=data, options=options, stopping=stopping)
     try:
         while not stopping.is_set():
             wake.clear()
-            if not _do_one(queue, shop, data, config.min_free):
+            if not _do_one(queue, runner, data, config.min_free):
                 wake.wait(POLL_SECONDS)
     finally:
         database.close()
 
 
-def _do_one(queue: object, shop: JobRunner, data: Path, min_free: int) -> bool:
-    from wsi_segment.service.jobs.queue import Queue
-
-    assert isinstance(queue, Queue)
+def _do_one(queue: Queue, runner: JobRunner, data: Path, min_free: int) -> bool:
+    """Claim a job and do it; return False where none waits or the disk is nearly full."""
     if shutil.disk_usage(data).free < min_free:
         return False
     try:
         job = queue.claim()
-    except Exception:
+    except Exception:  # the worker outlives a database that is away
         log.exception("the job table cannot be reached")
         return False
     if job is None:
         return False
-    log.info("begun", extra={"job": job.id})
-    shop.do(job)
+    log.info("started", extra={"job": job.id})
+    runner.do(job)
     log.info("ended", extra={"job": job.id})
     return True
 
 
-def _listen(told: FileIO, stopping: threading.Event, wake: threading.Event) -> None:
-    for line in told:
+def _listen(instructions: FileIO, stopping: threading.Event, wake: threading.Event) -> None:
+    for line in instructions:
         if line.strip() == b"stop":
             break
         wake.set()
@@ -132,13 +132,13 @@ def _stop(stopping: threading.Event, wake: threading.Event) -> None:
 
 
 def _die_with_parent() -> None:
-    """Where the system can do it, a worker does not outlive its parent by a moment; elsewhere its input ends."""
+    """Die at once with the parent, where the system can do that; elsewhere the end of the input says so."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def cap_memory(limit: int) -> None:
-    """Have allocations beyond a limit (bytes of private memory) fail in this process."""
+    """Make allocations beyond a limit (bytes of private memory) fail in this process."""
     if sys.platform == "linux":
         import resource
 

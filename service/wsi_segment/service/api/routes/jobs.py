@@ -20,6 +20,7 @@ from wsi_segment.service.api.responses import JobList, JobOut, job_out
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.jobs.events import read_events
 from wsi_segment.service.jobs.job_table import ENDED, Accepted, Job, NewJob, Status
+from wsi_segment.service.workers.slide_pool import describe
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=documented())
 
@@ -47,7 +48,8 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
         return answer
     slide = service.catalogue.by_id(wanted.slide)
     service.models.get(wanted.model)
-    _check_size(wanted, service.describe(slide))
+    described = service.describe(slide) if wanted.image is None else service.look(describe, slide, wanted.image)
+    _check_size(wanted, described)
 
     def render(accepted: Accepted) -> tuple[str, str]:
         job = accepted.jobs[0]

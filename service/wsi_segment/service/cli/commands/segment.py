@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the store to make, if it ends in .zarr and there is one slide; else a folder that gets STEM.zarr",
     )
     add("--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)")
+    add("--image", type=_image, metavar="N", help="which image of the file, as info numbers them (default: the slide)")
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none or a wrong one")
     add("--overlap", type=float, default=0.25, metavar="SHARE", help="of a window with its neighbour (default: 0.25)")
     add("--tissue", default="otsu", metavar="HOW", help="otsu (default), none (everything), or a GeoJSON file")
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.service.cli.slide_list import make_orders
 
     choices = SegmentOptions(
+        image=args.image,
         mpp=args.mpp,
         overlap=args.overlap,
         tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
@@ -208,7 +210,7 @@ def _segment_all(orders: list[Order], extras: Extras, display: Display) -> tuple
     for order in orders:
         if order.out.exists() and not order.options.overwrite:
             skipped += 1
-            display.line(f"{order.out}: exists already, skipped")
+            display.line(f"{order.out}: already exists, skipped")
             continue
         try:
             summaries.append(_segment_one(order, extras, display))
@@ -239,14 +241,20 @@ def _not_negative(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
     return value
+
+
+def _image(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of an image; the first one is 0")
+    return int(text)
 
 
 def _positive(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return value
 
 

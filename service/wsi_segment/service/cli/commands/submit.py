@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 CHOICES = (
     "model",
+    "image",
     "mpp",
     "overlap",
     "tissue",
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("slides", nargs="*", metavar="SLIDE", help="id, or path as the server sees it (ROOT/below.svs)")
     add("--manifest", type=Path, metavar="CSV", help="a batch: column slide; optional: as the flags are called")
     add("--model", metavar="NAME", help="of the server (default: its default)")
+    add("--image", type=int, metavar="N", help="which image of the file (default: the slide)")
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none")
     add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour")
     add("--tissue", metavar="HOW", help="otsu, none (everything), or a GeoJSON file")
