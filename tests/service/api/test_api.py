@@ -488,7 +488,7 @@ def test_the_commands_talk_to_a_server(
         (["submit", "slides/none.tiff"], "path map"),
         (["fetch", "0" * 24, "--out", str(tmp_path / "n.zarr")], "unknown"),
         (["status", "0" * 24], "unknown"),
-        (["fetch", job, "--out", str(out)], "exists already"),
+        (["fetch", job, "--out", str(out)], "already exists"),
     ):
         assert main([*bad, *server]) == 2
         assert said in capsys.readouterr().err

@@ -112,7 +112,7 @@ def test_a_list_of_slides_looks_into_them_for_a_while_only(
     known, unknown = list_slides(service).slides
     assert (known.width, known.error) == (5, None)
     assert unknown.error is not None
-    assert "not looked into yet" in unknown.error
+    assert "not opened yet" in unknown.error
     assert looks.count == 1
     monkeypatch.undo()
     assert [slide.width for slide in list_slides(service).slides] == [5, 5]

@@ -18,9 +18,11 @@ from wsi_segment.errors import SlideError
 from wsi_segment.service.logs import form_in_use, set_up_logs
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
-    from wsi_segment.inference.slides.slide import Pixels, Slide
+    from wsi_segment.inference.slides.slide import Slide
 
 TILE = 256
 THUMBNAIL = 1024
@@ -225,7 +227,7 @@ def _zooms(width: int, height: int) -> int:
     return max(1, math.ceil(math.log2(max(width, height) / TILE)) + 1)
 
 
-def _jpeg(pixels: Pixels) -> bytes:
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     return _encoded(Image.fromarray(pixels))

@@ -246,5 +246,5 @@ async def follow_batch(
 def _batch(service: Service, batch_id: str) -> Batch:
     batch = service.jobs.batch(batch_id)
     if batch is None:
-        raise ProblemError(404, "unknown-batch", f"batch {batch_id} is unknown; GET /v1/batches lists those there are")
+        raise ProblemError(404, "unknown-batch", f"batch {batch_id} is unknown; GET /v1/batches lists all")
     return batch
