@@ -37,7 +37,7 @@ class Display:
 
     @contextmanager
     def running(self, name: str) -> Iterator[Report]:
-        """A report that shows how far a slide is."""
+        """Show how far a slide is, for as long as the context lasts."""
         if self._quiet:
             yield silent
         elif not self._progress.is_terminal:
@@ -47,7 +47,7 @@ class Display:
                 yield BarReport(name, bar)
 
     def line(self, text: str) -> None:
-        """One line of result."""
+        """Print one line of result."""
         if not self._quiet:
             self._out.print(text, soft_wrap=True)
 
@@ -56,7 +56,7 @@ class Display:
         print(f"wsi-segment: {self._spell(text)}", file=sys.stderr)
 
     def result(self, summary: Summary) -> None:
-        """The table of a finished slide."""
+        """Print the table of a finished slide."""
         if self._quiet:
             return
         table = Table(title=None, box=None, pad_edge=False)
@@ -79,21 +79,21 @@ class Display:
 
 
 class _Lines:
-    """Progress as a line now and then, for logs."""
+    """Progress as a line every 10 s, for logs."""
 
     def __init__(self, name: str, console: Console) -> None:
         self._name, self._console = name, console
-        self._begun = self._last = time.monotonic()
+        self._started = self._last = time.monotonic()
         self._stage = ""
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.stage != self._stage:
-            self._stage, self._begun = progress.stage, now
+            self._stage, self._started = progress.stage, now
         if now - self._last < LINE_SECONDS:
             return
         self._last = now
-        speed = (progress.done - progress.kept) / max(now - self._begun, 1e-9)
+        speed = (progress.done - progress.kept) / max(now - self._started, 1e-9)
         unit = " windows" if progress.stage == "segment" else ""
         left = f", {(progress.total - progress.done) / speed:.0f} s left" if speed > 0 else ""
         self._console.print(
@@ -103,7 +103,7 @@ class _Lines:
 
 
 class Following:
-    """A job or batch of a service, followed: a bar on a terminal, else a line a change. A context."""
+    """A job or batch of a service, followed as a bar on a terminal, else as one line per change; a context manager."""
 
     def __init__(self, name: str) -> None:
         self._console = Console(stderr=True, markup=False)
@@ -119,7 +119,7 @@ class Following:
         self._bar.stop()
 
     def show(self, event: dict[str, Any]) -> None:
-        """Tell of an event of the service."""
+        """Show an event of the service."""
         text = event.get("stage") or event["kind"]
         if self._console.is_terminal:
             done = {"completed": event["done"], "total": event["total"] or None} if event["kind"] == "progress" else {}

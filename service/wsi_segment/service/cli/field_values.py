@@ -10,7 +10,7 @@ from wsi_segment.errors import InputError
 
 
 def parse_changes(flag: str, texts: Iterable[str]) -> dict[str, Any]:
-    """Fields and values; a value is JSON where it can be, and else a word.
+    """Parse fields and values; a value is JSON where it can be, and else a word.
 
     Raises:
         InputError: a text has no ``=``.

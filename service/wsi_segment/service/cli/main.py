@@ -1,4 +1,4 @@
-"""The command line: which command is meant, and how its errors leave the process."""
+"""The command line: finds the command, and turns its errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of one command; ``segment`` is the one without a name."""
+    """Build the parser of one command; ``segment`` is the one without a name."""
     command = command_module(name)
     default = name == "segment"
     parser = _Parser(

@@ -1,4 +1,4 @@
-"""Clear words where an optional part of the installation is missing."""
+"""Say which command installs an optional part that is missing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
     """Turn a missing library into the command that installs it.
 
     Args:
-        extra: Of the package, such as ``train``.
-        purpose: What needs it, as the beginning of a sentence.
+        extra: Extra of the package, such as ``train``.
+        purpose: What needs it, as the start of a sentence.
     """
     try:
         yield

@@ -15,14 +15,14 @@ HELP = "Check this installation: versions, network providers, codecs, disk, data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of ``wsi-segment doctor``."""
+    """Add the flags of ``wsi-segment doctor``."""
     add = parser.add_argument
     add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: wsi-data)")
     add("--database", metavar="URL", help="of the service, where it uses PostgreSQL")
 
 
 def run(args: argparse.Namespace) -> int:
-    """All checks; 1 where one failed."""
+    """Run all checks; return 1 where one failed."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", _versions),
         ("providers", _providers),
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     for name, check in checks:
         try:
             print(f"ok      {name:<10} {check()}")
-        except Exception as error:
+        except Exception as error:  # a boundary: each check says what it met, and the others run
             failed = True
             print(f"FAILED  {name:<10} {' '.join(str(error).split()) or type(error).__name__}")
     return 1 if failed else 0

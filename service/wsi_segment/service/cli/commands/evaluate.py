@@ -13,7 +13,7 @@ HELP = "Measure a model on a dataset, or a mask against annotations of its slide
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags."""
+    """Add the flags of ``wsi-segment evaluate``."""
     parser.add_argument("model", metavar="MODEL|MASK", help="name of a bundled model, model folder, or mask.zarr")
     parser.add_argument(
         "manifest",

@@ -23,7 +23,7 @@ HELP = "Run a file of trainings over shares of labels and seeds, and draw the fi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags."""
+    """Add the flags of ``wsi-segment experiment``."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="TOML file of blocks, such as docs/results/*.toml")
     parser.add_argument(
         "manifest", type=Path, metavar="MANIFEST", help="manifest CSV, its folder, or a folder of a known layout"
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
         missing = [planned for planned in plan if not results.has(planned)]
         console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
         args.runs.mkdir(parents=True, exist_ok=True)
-        with closing(_held(missing, results, args.runs, console)) as held:
-            for number, planned in itertools.islice(held, args.limit):
+        with closing(_locked_runs(missing, results, args.runs, console)) as locked:
+            for number, planned in itertools.islice(locked, args.limit):
                 console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
                 figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
                 with alone:
@@ -88,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _held(
+def _locked_runs(
     missing: list[PlannedRun], results: ResultFile, runs: Path, console: Console
 ) -> Generator[tuple[int, PlannedRun]]:
-    """Each run that no other process is at or has done meanwhile, held against others until the next is asked for."""
+    """Yield each run that no other process works on or has finished, locked until the next one is requested."""
     from filelock import FileLock, Timeout
 
     for number, planned in enumerate(missing, start=1):
@@ -106,7 +106,7 @@ def _held(
 def _train_and_measure(
     dataset: Dataset, planned: PlannedRun, folder: Path, device_name: Device, console: Console
 ) -> dict[str, Any]:
-    """A run's figures, taken through its ONNX export and the engine's own windows, as those of a model card are."""
+    """Train a run and measure its ONNX export with the engine's own windows, as for a model card."""
     from wsi_segment.export.model_folder import export_run
     from wsi_segment.inference.engine.onnx_network import OnnxNetwork
     from wsi_segment.inference.engine.provenance import versions

@@ -14,7 +14,7 @@ _LIMITATIONS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags."""
+    """Add the flags of ``wsi-segment export``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that wsi-segment train made")
     parser.add_argument("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
     parser.add_argument("--name", help="name on the card (default: that of the folder)")

@@ -11,7 +11,7 @@ HELP = "Fetch the mask of a job from a service."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of ``wsi-segment fetch``."""
+    """Add the flags of ``wsi-segment fetch``."""
     add = parser.add_argument
     add("id", metavar="JOB", help="id of the job")
     add("--out", required=True, type=Path, metavar="PATH", help="the store to make, such as mask.zarr")

@@ -10,7 +10,7 @@ HELP = "Create, list and revoke keys of the HTTP service."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of ``wsi-segment keys``."""
+    """Add the flags of ``wsi-segment keys``."""
     add = parser.add_argument
     add("action", choices=("create", "list", "revoke"))
     add("name", nargs="?", metavar="NAME", help="whose key it is")

@@ -8,7 +8,7 @@ HELP = "List the bundled models, or show the card of one."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags."""
+    """Add the flags of ``wsi-segment models``."""
     parser.add_argument("model", nargs="?", help="name of a bundled model, or model folder: show its whole card")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -13,7 +13,7 @@ FOLDER = "wsi_segment"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of ``wsi-segment qupath``."""
+    """Add the flags of ``wsi-segment qupath``."""
     parser.add_argument("action", choices=("install",))
     parser.add_argument(
         "--dir",

@@ -19,7 +19,7 @@ HELP = "Segment whole-slide images into OME-Zarr masks."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the main job."""
+    """Add the flags of the command without a name."""
     add = parser.add_argument
     add("slides", nargs="*", metavar="SLIDE", help="slide file, folder of DICOM files, or https:// or s3:// address")
     add("--manifest", type=Path, metavar="CSV", help="more slides: columns slide,mpp,model (the last two optional)")
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
-    """What is made of a finished mask."""
+class ExtraOutputs:
+    """What is written in addition to the mask."""
 
     preview: Path | None
     geojson: Path | None
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     )
     orders = make_orders(args.slides, args.manifest, args.out, choices, args.model)
     single = len(orders) == 1
-    extras = Extras(args.preview, args.geojson, args.min_area, args.simplify)
+    extras = ExtraOutputs(args.preview, args.geojson, args.min_area, args.simplify)
     for flag in ("preview", "geojson"):
         if not single and getattr(args, flag) is not None:
             raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_target(flag: str, path: Path | None) -> None:
-    """Find out before the slide is segmented, not after, that a file cannot be written."""
+    """Refuse a file that cannot be written before the slide is segmented, not after."""
     from wsi_segment.errors import InputError
     from wsi_segment.files import refuse_long_names, temporary_for
 
@@ -140,7 +140,7 @@ def _check_target(flag: str, path: Path | None) -> None:
 
 
 def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
-    """Nothing that is written may take the place of something that is read, or of something else that is written."""
+    """Refuse an output in the place of something that is read, or of another output."""
     from wsi_segment.errors import InputError, SlideError
     from wsi_segment.inference.slides.location import is_remote
     from wsi_segment.inference.slides.slide_files import slide_files
@@ -168,7 +168,7 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
         taken[path.resolve()] = "is written"
 
 
-def _segment_one(order: Order, extras: Extras, display: Display) -> Summary:
+def _segment_one(order: Order, extras: ExtraOutputs, display: Display) -> Summary:
     from wsi_segment.inference.engine.segment import disk_errors, segment
     from wsi_segment.inference.mask.geojson import write_geojson
     from wsi_segment.inference.mask.preview import write_preview
@@ -202,8 +202,8 @@ def _segment_one(order: Order, extras: Extras, display: Display) -> Summary:
     return summary
 
 
-def _segment_all(orders: list[Order], extras: Extras, display: Display) -> tuple[list[Summary], int]:
-    """All slides; one that fails is reported and the others are done."""
+def _segment_all(orders: list[Order], extras: ExtraOutputs, display: Display) -> tuple[list[Summary], int]:
+    """Segment all slides; report one that fails, and go on with the others."""
     from wsi_segment.errors import Cancelled, WsiSegmentError
 
     summaries, failed, skipped = [], 0, 0
@@ -220,7 +220,7 @@ def _segment_all(orders: list[Order], extras: Extras, display: Display) -> tuple
             failed += 1
             place = "" if str(order.slide) in str(error) else f"{order.slide}: "
             display.error(f"{place}{error}")
-        except Exception as error:
+        except Exception as error:  # a boundary: the slides after it are segmented all the same
             failed += 1
             display.error(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
     display.line(f"{len(summaries)} segmented, {skipped} skipped, {failed} failed")

@@ -9,7 +9,7 @@ HELP = "Serve batch jobs, slides and masks over HTTP."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A flag for each field of the settings."""
+    """Add a flag for each field of the settings."""
     add = parser.add_argument
     add("--config", type=Path, metavar="TOML", help="file with the same settings; flags and environment go before it")
     from wsi_segment.service.cli.optional_dependencies import needs_extra

@@ -16,7 +16,7 @@ HELP = "Show jobs of a service: all of them, or one job or batch."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of ``wsi-segment status``."""
+    """Add the flags of ``wsi-segment status``."""
     add = parser.add_argument
     add("id", nargs="?", metavar="ID", help="of a job or batch (default: the newest jobs)")
     add("--limit", type=int, default=20, metavar="N", help="jobs to list (default: 20)")

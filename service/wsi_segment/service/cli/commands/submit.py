@@ -29,7 +29,7 @@ HELP = "Post slides to a service; with --wait, follow them to the end."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of ``wsi-segment submit``."""
+    """Add the flags of ``wsi-segment submit``."""
     add = parser.add_argument
     add("slides", nargs="*", metavar="SLIDE", help="id, or path as the server sees it (ROOT/below.svs)")
     add("--manifest", type=Path, metavar="CSV", help="a batch: column slide; optional: as the flags are called")

@@ -14,7 +14,7 @@ HELP = "Train a network on images with pixel masks and image-level labels."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags."""
+    """Add the flags of ``wsi-segment train``."""
     parser.add_argument(
         "manifest", type=Path, metavar="MANIFEST", help="manifest CSV, its folder, or a folder of a known layout"
     )
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _counts(dataset: Dataset) -> str:
-    """What there is to train on and to validate on."""
+    """Count the images to train on and to validate on."""
     parts = []
     for split in ("train", "val"):
         items = dataset.split(split)

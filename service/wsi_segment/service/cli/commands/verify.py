@@ -9,7 +9,7 @@ HELP = "Check masks: metadata, every region's pixels, every level."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags."""
+    """Add the flags of ``wsi-segment verify``."""
     parser.add_argument("stores", nargs="+", type=Path, metavar="MASK", help="mask that wsi-segment made")
     parser.add_argument("--quiet", action="store_true", help="print nothing but damage")
 
