@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -177,3 +179,29 @@ def test_the_image_is_built_from_every_folder_of_the_wheel() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_short_enough_to_read(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 330
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_broad_catch_has_its_reason_beside_it(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ExceptHandler):
+            caught = "BaseException" if node.type is None else ast.unparse(node.type)
+            if {"Exception", "BaseException"} & set(caught.strip("()").split(", ")):
+                assert comments & {node.lineno - 1, node.lineno, node.lineno + 1}, f"{path}, line {node.lineno}"
+
+
+def test_help_costs_little() -> None:
+    """At most 0.15 s of CPU; the best of some, since other processes slow a machine down, and none makes it fast."""
+    resource = pytest.importorskip("resource", reason="Windows counts CPU time in another way")
+    environment = {"PYTHONPATH": ":".join(str(ROOT / p) for p in PORTIONS)}
+    command = [sys.executable, "-m", "wsi_segment.service", "--help"]
+    seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(seconds) <= 0.15

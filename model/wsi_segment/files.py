@@ -70,7 +70,7 @@ def replacing(path: Path, *, text: bool = False, shared: bool = False) -> Iterat
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # an interrupted write leaves nothing either
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

@@ -127,7 +127,7 @@ class Mask:
             raise OutputError(
                 f"{location}: not a mask that wsi-segment made ({type(error).__name__}: {error})"
             ) from error
-        except Exception as error:
+        except Exception as error:  # file systems of fsspec raise errors of their own libraries
             if not is_remote(location):
                 raise
             reason = " ".join(str(error).split()) or type(error).__name__

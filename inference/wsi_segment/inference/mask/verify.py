@@ -85,7 +85,7 @@ def _opened(folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter | N
     """A pyramid; None where damaged metadata, which is reported by its digest, keeps it shut."""
     try:
         writer = PyramidWriter.open(folder, region_size, reduce)
-    except Exception:
+    except Exception:  # zarr raises whatever damage brings up
         return None
     return writer if writer.levels else None
 
@@ -94,7 +94,7 @@ def _metadata_damage(path: Path, noted: dict[str, str]) -> Iterator[str]:
     for group in (path, path / ngff.LABEL_PATH):
         try:
             yaozarrs.validate_zarr_store(str(group))
-        except Exception as error:
+        except Exception as error:  # the validator raises whatever damage brings up
             yield f"{group}: metadata is not valid OME-Zarr: {' '.join(str(error).split())[:200]}"
     found = metadata_digests(path)
     for name in sorted(noted.keys() | found.keys()):
@@ -169,7 +169,7 @@ def _read(
 ) -> NDArray[np.uint8] | None:
     try:
         return writer.read(level, y, x, side, channel)
-    except Exception:
+    except Exception:  # zarr raises whatever damage brings up
         return None
 
 

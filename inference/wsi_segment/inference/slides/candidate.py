@@ -156,7 +156,7 @@ def _reach(address: Path) -> Any:
         file = open_bytes(address)
         file.read(1)
         file.seek(0)
-    except Exception as error:
+    except Exception as error:  # file systems of fsspec raise errors of their own libraries
         reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
         raise SlideError(f"{address}: cannot be read: {reason or type(error).__name__:.200}") from error
     return file

@@ -89,7 +89,7 @@ def _open_with_openslide(candidate: Candidate) -> Slide:
     try:
         _refuse_pictures(candidate)
         return TileSlide.over(slide, candidate) or slide
-    except BaseException:
+    except BaseException:  # whatever it is, the slide is not left open
         slide.close()
         raise
 

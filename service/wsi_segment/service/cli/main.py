@@ -79,7 +79,7 @@ def make_parser(name: str) -> argparse.ArgumentParser:
     command.add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     if default:
-        parser.add_argument("--version", action="version", version=_version())
+        parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     return parser
 
 
@@ -91,10 +91,15 @@ def _command_list() -> str:
     return "\n".join(lines)
 
 
-def _version() -> str:
-    from importlib.metadata import version
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for, which takes longer than the rest of ``--help``."""
 
-    return f"wsi-segment {version('wsi-segment')}"
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        """Print the version and exit."""
+        from importlib.metadata import version
+
+        print(f"wsi-segment {version('wsi-segment')}")
+        parser.exit()
 
 
 def _one_line(error: Exception) -> str:

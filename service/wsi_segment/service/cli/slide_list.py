@@ -25,6 +25,16 @@ class Order:
     options: SegmentOptions
 
 
+@dataclass(frozen=True, slots=True)
+class ExtraOutputs:
+    """What is written in addition to the mask."""
+
+    preview: Path | None
+    geojson: Path | None
+    min_area_um2: float
+    simplify_um: float | None
+
+
 def make_orders(
     slides: Sequence[str], manifest: Path | None, out: Path, options: SegmentOptions, model: str | None
 ) -> list[Order]:

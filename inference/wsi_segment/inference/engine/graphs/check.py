@@ -93,7 +93,7 @@ def find_form(session: Any, path: Path, card: ModelCard) -> GraphForm:
         try:
             # the batch may be dynamic in name only: some exporters leave reshapes to a batch of 1 inside
             outputs, batch = run_graph(session, windows, card.input, 1), 1
-        except Exception:
+        except Exception:  # onnxruntime's errors have no common type of their own
             raise ModelError(
                 f"{path}: does not take two windows as its card describes them: {reason_of(error)}"
             ) from error

@@ -178,7 +178,7 @@ def _tried(session: Any, source: Path, form: InputFormat, window: int, batch: in
     except Exception as error:  # onnxruntime's errors have no common type of their own
         try:
             return run_graph(session, windows, form, 1), 1
-        except Exception:
+        except Exception:  # the same
             raise ModelError(
                 f"{source}: does not run on windows of {window} px, {form.dtype} {form.layout}; give another `window` "
                 f"or `layout`: {reason_of(error)}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +75,8 @@ def _codecs() -> str:
 
 
 def _disk(data: Path) -> str:
+    import shutil
+
     from wsi_segment.errors import InputError
 
     there = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.exists())
@@ -99,6 +99,8 @@ def _database(data: Path, url: str | None) -> str:
 
 
 def _self_test() -> str:
+    import tempfile
+
     import numpy as np
     from PIL import Image
 

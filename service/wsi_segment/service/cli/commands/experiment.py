@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -107,6 +106,8 @@ def _train_and_measure(
     dataset: Dataset, planned: PlannedRun, folder: Path, device_name: Device, console: Console
 ) -> dict[str, Any]:
     """Train a run and measure its ONNX export with the engine's own windows, as for a model card."""
+    import tempfile
+
     from wsi_segment.export.model_folder import export_run
     from wsi_segment.inference.engine.onnx_network import OnnxNetwork
     from wsi_segment.inference.engine.provenance import versions

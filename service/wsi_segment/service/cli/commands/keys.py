@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from pathlib import Path
 
 HELP = "Create, list and revoke keys of the HTTP service."
@@ -58,4 +57,6 @@ def _state(expires: float | None, revoked: float | None) -> str:
 
 
 def _day(seconds: float) -> str:
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 HELP = "Install the QuPath scripts."
@@ -49,6 +48,8 @@ def user_folders(home: Path) -> list[Path]:
 
 def install_scripts(target: Path) -> None:
     """Copy the scripts and what they load into a folder; parts that there are no longer go."""
+    import shutil
+
     source = scripts_folder()
     parts = target / "wsisegment"
     if parts.is_dir():

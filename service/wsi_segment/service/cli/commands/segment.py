@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from wsi_segment.inference.mask.summary import Summary
     from wsi_segment.inference.slides.slide import Slide
     from wsi_segment.service.cli.console import Display
-    from wsi_segment.service.cli.slide_list import Order
+    from wsi_segment.service.cli.slide_list import ExtraOutputs, Order
 
 HELP = "Segment whole-slide images into OME-Zarr masks."
 
@@ -66,23 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the summary as JSON")
 
 
-@dataclass(frozen=True, slots=True)
-class ExtraOutputs:
-    """What is written in addition to the mask."""
-
-    preview: Path | None
-    geojson: Path | None
-    min_area_um2: float
-    simplify_um: float | None
-
-
 def run(args: argparse.Namespace) -> int:
     """Segment the slides one after another, all cores on each."""
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.service.cli.console import Display
     from wsi_segment.service.cli.main import make_parser, with_flags
-    from wsi_segment.service.cli.slide_list import make_orders
+    from wsi_segment.service.cli.slide_list import ExtraOutputs, make_orders
 
     choices = SegmentOptions(
         image=args.image,

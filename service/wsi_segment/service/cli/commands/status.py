@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from typing import Any
 
 from wsi_segment.service.cli.commands.submit import add_server
@@ -28,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask and print."""
+    import json
+
     from wsi_segment.errors import InputError
     from wsi_segment.service.cli.optional_dependencies import needs_extra
 
