@@ -45,7 +45,7 @@ def sync_tree(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, text: bool = False, shared: bool = False) -> Iterator[IO[Any]]:
+def replacing(path: Path, *, text: bool = False, shared: bool = False, private: bool = False) -> Iterator[IO[Any]]:
     """Write a file that takes its name only when it is complete and on the disk.
 
     Args:
@@ -53,6 +53,7 @@ def replacing(path: Path, *, text: bool = False, shared: bool = False) -> Iterat
         text: Open for UTF-8 text without translation of line ends, not for bytes.
         shared: Several processes or threads may write the file at once: each gets a temporary file of its own, and the
             last one to end wins. A killed process leaves its temporary file behind.
+        private: Let nobody but the owner read it, from the first byte on.
 
     Yields:
         The open temporary file. If the block raises, it is removed and ``path`` stays as it was.
@@ -65,7 +66,11 @@ def replacing(path: Path, *, text: bool = False, shared: bool = False) -> Iterat
     if shared:
         temporary = temporary.with_stem(f"{temporary.stem}-{secrets.token_hex(4)}")
     try:
-        with temporary.open("w", newline="", encoding="utf-8") if text else temporary.open("wb") as file:
+        if private:
+            temporary.unlink(missing_ok=True)  # what a killed process left may be open to others
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(temporary, flags, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, "w", newline="", encoding="utf-8") if text else os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

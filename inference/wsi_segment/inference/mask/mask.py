@@ -96,7 +96,7 @@ class Mask:
     pixel_size: PixelSize
     """µm per level-0 pixel of the slide, as the mask was made with it."""
     provenance: dict[str, Any]
-    """Model, slide, parameters and versions that the mask was made with; see docs/mask format."""
+    """Model, slide, parameters and versions that the mask was made with."""
     _arrays: tuple[zarr.Array[Any], ...]
 
     @classmethod

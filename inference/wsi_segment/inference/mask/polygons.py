@@ -36,7 +36,7 @@ class ClassPolygon:
 def class_polygons(
     read: ReadTile, height: int, width: int, tolerance: float, tile: int = 1024, most: int = MAX_OPEN_VERTICES
 ) -> Iterator[ClassPolygon]:
-    """The polygons of a class map; class 0 has none. Their order depends on the map and the tile only.
+    """Yield the polygons of a class map; class 0 has none. Their order depends on the map and the tile only.
 
     Args:
         read: Reads a square of the map.
@@ -78,7 +78,7 @@ def class_polygons(
 
 @dataclass(slots=True, eq=False)
 class _Piece:
-    """Polygons of one class that belong together, not yet joined into one."""
+    """Polygons of one class that belong together and are not joined into one yet."""
 
     class_id: int
     polygons: list[shapely.Polygon]
@@ -90,7 +90,7 @@ class _Piece:
         return int(shapely.get_num_coordinates(self.polygons).sum())
 
     def edges(self, axis: int, at: float) -> Iterator[tuple[float, float]]:
-        """Stretches of outlines along a seam: of the line x = at (axis 0), or y = at (axis 1)."""
+        """Yield stretches of outlines along a seam: of the line x = at (axis 0), or y = at (axis 1)."""
         for polygon in self.polygons:
             if polygon.bounds[axis] <= at <= polygon.bounds[axis + 2]:
                 ring = shapely.get_coordinates(polygon.exterior)
@@ -101,7 +101,7 @@ class _Piece:
 
 
 class _Groups:
-    """Which pieces meet along a seam, by union and find."""
+    """Sets of pieces that meet along seams, kept as a union-find forest: each piece leads to one leader."""
 
     def __init__(self, pieces: list[_Piece]) -> None:
         self._pieces = pieces
@@ -109,7 +109,18 @@ class _Groups:
         self._index = {id(piece): index for index, piece in enumerate(pieces)}
 
     def join(self, before: list[_Piece], axis: int, at: float, after: list[_Piece]) -> None:
-        """Join what shares some length of a seam and is of one class; a common corner joins nothing."""
+        """Join pieces of one class that share some length of a seam; a common corner joins nothing.
+
+        Args:
+            before: Pieces on the upper or left side of the seam, or all.
+            axis: 0 for the seam x = ``at``, 1 for the seam y = ``at``.
+            at: Where the seam is, in pixels of the class map.
+            after: Pieces on the other side, or all.
+        """
+        # A sweep along the seam: every outline contributes the stretches of it that it runs along. Sorted by class and
+        # start, a stretch overlaps an earlier one of its class exactly if it starts before the furthest end so far, so
+        # that one comparison per stretch replaces one per pair. "<" and not "<=": stretches that only touch have a
+        # corner in common, which 4-connected pieces are not joined by.
         stretches = sorted(
             (piece.class_id, start, end, self._index[id(piece)])
             for piece in {id(piece): piece for piece in (*before, *after)}.values()
@@ -123,7 +134,7 @@ class _Groups:
                 reach = class_id, end, index
 
     def groups(self) -> Iterator[_Piece]:
-        """What belongs together, in the order of the first piece of each."""
+        """Yield what belongs together as one piece each, in the order of the first piece of each."""
         members: dict[int, list[_Piece]] = {}
         for index, piece in enumerate(self._pieces):
             members.setdefault(self._find(index), []).append(piece)
@@ -138,7 +149,7 @@ class _Groups:
 
 
 def split_large(polygon: shapely.Polygon, most: int = MAX_RING_VERTICES) -> Iterator[shapely.Polygon]:
-    """A polygon, or the pieces of it that are left when it is cut in halves until no ring is too long."""
+    """Yield a polygon, or its pieces after cutting it in halves until no ring is too long."""
     rings = [polygon.exterior, *polygon.interiors]
     if max(shapely.get_num_coordinates(rings)) <= most:
         yield polygon
@@ -182,12 +193,12 @@ def _polygon(geometry: dict[str, Any]) -> shapely.Polygon:
 
 
 def _parts(geometry: Any) -> list[shapely.Polygon]:
-    """The polygons of a geometry; points and lines of a touching are no area."""
+    """Return the polygons of a geometry; where parts only touch, points and lines are left out."""
     return [part for part in shapely.get_parts(geometry).tolist() if part.geom_type == "Polygon" and part.area > 0]
 
 
 def _without_straight_corners(polygon: shapely.Polygon) -> shapely.Polygon:
-    """The same area without the corners that joining left on straight edges."""
+    """Return the same area without the corners that joining left on straight edges."""
     straight = shapely.simplify(polygon, 0.0)
     assert isinstance(straight, shapely.Polygon)
     return straight

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from wsi_segment.files import replacing
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.summary import ClassArea
@@ -54,8 +55,8 @@ def write_preview(
     canvas.paste(picture, (0, 0))
     draw_scale_bar(ImageDraw.Draw(canvas), picture.width, picture.height, mpp)
     _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(path, format="PNG", optimize=True)
+    with replacing(path, shared=True) as file:
+        canvas.save(file, format="PNG", optimize=True)
 
 
 def read_class_map(mask: Mask, height: int, width: int, factor: int) -> NDArray[np.uint8]:
@@ -69,7 +70,7 @@ def read_class_map(mask: Mask, height: int, width: int, factor: int) -> NDArray[
 
 
 def overlay(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], card: ModelCard) -> NDArray[np.uint8]:
-    """RGB pixels (h, w, 3) with classes in their colours, their borders stronger."""
+    """Return RGB pixels (h, w, 3) with classes in their colours, their borders stronger."""
     palette = np.array([(0, 0, 0), *(entry.color for entry in card.classes)], np.float32)
     border = ids != ndimage.minimum_filter(ids, 3)
     opacity = np.where(ids == 0, 0.0, np.where(border, _OUTLINE, _FILL)).astype(np.float32)[..., None]
@@ -78,7 +79,11 @@ def overlay(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], card: ModelCard) 
 
 
 def scale_bar_length(width_um: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten µm that is at most a quarter of a width."""
+    """Return the largest 1, 2 or 5 times a power of ten µm that is at most a quarter of a width.
+
+    >>> scale_bar_length(5000)
+    1000.0
+    """
     power = 10.0 ** math.floor(math.log10(width_um / 4))
     return max(factor * power for factor in (1, 2, 5) if factor * power <= width_um / 4)
 

@@ -10,7 +10,11 @@ SMALLEST = 512
 
 
 def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
-    """(height, width) of every level, from full size down; halves are rounded up."""
+    """Return (height, width) of every level, from full size down; halves are rounded up.
+
+    >>> level_shapes(1001, 2000)
+    ((1001, 2000), (501, 1000), (251, 500))
+    """
     shapes = [(height, width)]
     while max(shapes[-1]) > SMALLEST:
         shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
@@ -18,7 +22,10 @@ def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
 
 
 def mode_of_2x2(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mode of each 2 x 2 pixels; of equally common ids the first in reading order.
+    """Return the mode of each 2 x 2 pixels; of equally common ids the first in reading order.
+
+    >>> mode_of_2x2(np.array([[1, 2, 3], [2, 1, 3]], np.uint8)).tolist()
+    [[1, 3]]
 
     Args:
         ids: (h, w). An odd last row or column counts twice.
@@ -33,13 +40,13 @@ def mode_of_2x2(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def mean_of_2x2(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mean of each 2 x 2 pixels, rounded; shapes as in :func:`mode_of_2x2`."""
+    """Return the mean of each 2 x 2 pixels, rounded; shapes as in :func:`mode_of_2x2`."""
     a, b, c, d = (corner.astype(np.uint16) for corner in _corners(values))
     return ((a + b + c + d + 2) // 4).astype(np.uint8)
 
 
 def _corners(plane: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The four pixels of all 2 x 2 blocks, in reading order.
+    """Return the four pixels of all 2 x 2 blocks, in reading order.
 
     Contiguous copies: comparing strided views is several times slower.
     """

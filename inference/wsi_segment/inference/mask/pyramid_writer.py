@@ -52,7 +52,7 @@ class PyramidWriter:
         region_size: int,
         compression_level: int,
     ) -> None:
-        """Make the arrays of all levels in a group that exists."""
+        """Create the arrays of all levels in a group that exists."""
         group = zarr.open_group(folder, mode="r+")
         leading = () if channels is None else (channels,)
         unit = () if channels is None else (1,)
@@ -82,7 +82,7 @@ class PyramidWriter:
     @classmethod
     @shipped_settings()
     def open(cls, folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter:
-        """The levels that :meth:`create` made."""
+        """Open the levels that :meth:`create` made."""
         group = zarr.open_group(folder, mode="r+")
         levels: list[zarr.Array[Any]] = []
         while (array := group.get(str(len(levels)))) is not None:
@@ -116,7 +116,7 @@ class PyramidWriter:
                 sync_folder(folder)
 
     def finishing_steps(self) -> Iterator[None]:
-        """Compute the coarse levels from the level before, one block a step."""
+        """Compute the coarse levels from the level before, one block per step."""
         for index in range(self.levels_in_regions, len(self.levels)):
             *leading, height, width = self.levels[index].shape
             for channel in range(leading[0]) if leading else (None,):
@@ -128,7 +128,7 @@ class PyramidWriter:
 
     @shipped_settings()
     def read(self, level: int, y: int, x: int, side: int, channel: int | None = None) -> NDArray[np.uint8]:
-        """A square of one level, cut off at its edge."""
+        """Read a square of one level, cut off at its edge."""
         rows, columns = slice(y, y + side), slice(x, x + side)
         array = self.levels[level]
         return np.asarray(array[rows, columns] if channel is None else array[channel, rows, columns], np.uint8)
@@ -142,7 +142,7 @@ class PyramidWriter:
             self.levels[level][channel, rows, columns] = plane
 
     def _files(self, level: int, y: int, x: int, plane: NDArray[np.uint8], channel: int | None) -> Iterator[Path]:
-        """The files that a plane lies in."""
+        """Yield the files that a plane lies in."""
         array = self.levels[level]
         side = (array.shards or array.chunks)[-1]
         folder = self.folder / str(level)

@@ -107,7 +107,7 @@ def pixels_per_class(finished: Iterable[FinishedRegion], classes: int) -> list[i
 
 
 def summary_json(summary: Summary) -> str:
-    """The whole summary as JSON."""
+    """Return the whole summary as JSON."""
     return json.dumps(asdict(summary), indent=2) + "\n"
 
 

@@ -82,7 +82,7 @@ def verify(path: str | Path, step: Callable[[int, int], None] = lambda done, tot
 
 
 def _opened(folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter | None:
-    """A pyramid; None where damaged metadata, which is reported by its digest, keeps it shut."""
+    """Open a pyramid; None if damaged metadata, which its digest reports, prevents that."""
     try:
         writer = PyramidWriter.open(folder, region_size, reduce)
     except Exception:  # zarr raises whatever damage brings up
@@ -128,7 +128,7 @@ def _region_damage(
             yield f"{place} cannot be decoded"
         elif digest_of([ids]) != noted["sha256"]:
             found = np.bincount(ids.ravel(), minlength=len(noted["pixels"]))
-            yield f"{place} differs from what was written: {found.tolist()} pixels a class, not {noted['pixels']}"
+            yield f"{place} differs from what was written: {found.tolist()} pixels per class, not {noted['pixels']}"
         step(done, len(regions))
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
@@ -42,7 +45,8 @@ def _run(arguments: list[str]) -> int:
         return EXIT_INPUT
     args = parser.parse_args(arguments)
     try:
-        code = int(command.run(args))
+        with _libraries_silent(unless=args.debug):
+            code = int(command.run(args))
         sys.stdout.flush()
     except Exception as error:  # the boundary: every error leaves as one line and an exit code
         if isinstance(error, BrokenPipeError) and nobody_reads():
@@ -51,6 +55,25 @@ def _run(arguments: list[str]) -> int:
             raise
         return _say(with_flags(_one_line(error), parser), getattr(error, "exit_code", EXIT_FAILED))
     return code
+
+
+@contextmanager
+def _libraries_silent(unless: bool) -> Iterator[None]:
+    """Keep warnings and notices of other libraries, which no user can act on, from the terminal.
+
+    Filters of warnings stay as they are, so that what turns them into errors still does.
+    """
+    if unless:
+        yield
+        return
+    quiet, shown = logging.NullHandler(), warnings.showwarning
+    logging.getLogger().addHandler(quiet)  # without any handler, logging prints warnings by itself
+    warnings.showwarning = lambda *warning, **more: None
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(quiet)
+        warnings.showwarning = shown
 
 
 def command_module(name: str) -> ModuleType:

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.errors import Cancelled, InputError, RunError
-from wsi_segment.files import replacing, temporary_for
+from wsi_segment.files import replacing
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview
@@ -160,13 +160,11 @@ class JobRunner:
     def _draw(slide: FoundSlide, image: int | None, model: Model, files: ResultFiles) -> None:
         summary = files.read_summary()
         opened = open_slide(slide.location, image)
-        temporary = temporary_for(files.preview)
         try:
             areas = tuple(ClassArea(**area) for area in summary["classes"])
-            write_preview(temporary, opened, summary["mpp"], files.store, model.card, areas)
+            write_preview(files.preview, opened, summary["mpp"], files.store, model.card, areas)
         finally:
             opened.close()
-        temporary.replace(files.preview)
 
 
 class _DiskFullError(Exception):

@@ -269,8 +269,6 @@ def read_secret(data: Path) -> bytes:
     file = data / _SECRET_FILE
     with FileLock(data / f"{_SECRET_FILE}.lock"):
         if not file.exists():
-            with replacing(file) as made:
-                if hasattr(os, "fchmod"):
-                    os.fchmod(made.fileno(), 0o600)
+            with replacing(file, private=True) as made:
                 made.write(secrets.token_bytes(32))
     return file.read_bytes()
