@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
+from pathlib import Path
+
+import pytest
 
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.service.api.requests import BatchRow, JobRequest
@@ -39,3 +43,29 @@ def test_flags_and_fields_are_spelt_alike() -> None:
         for action in make_parser(command)._actions:
             if action.option_strings:
                 assert action.option_strings[-1].removeprefix("--").replace("-", "_") == action.dest
+
+
+def test_the_command_line_has_the_defaults_of_the_engine() -> None:
+    parser, options = make_parser("segment"), SegmentOptions()
+    for field in fields(options):
+        if field.name in flags("segment"):
+            assert (parser.get_default(field.name) or None) == (getattr(options, field.name) or None), field.name
+
+
+@pytest.mark.parametrize("command", ["segment", "evaluate", "train", "experiment", "status", "doctor", "keys"])
+def test_a_default_that_help_states_is_the_default(command: str) -> None:
+    for action in make_parser(command)._actions:
+        if (
+            action.dest != "server"
+            and action.option_strings
+            and action.default not in (None, False, [], "==SUPPRESS==")
+        ):
+            assert "%(default)" in (action.help or ""), action.dest
+
+
+def test_the_guide_names_every_flag_of_the_main_command() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "segment.md").read_text(encoding="utf-8")
+    for action in make_parser("segment")._actions:
+        for flag in action.option_strings:
+            if flag not in ("-h", "--help"):
+                assert re.search(rf"{flag}\b", guide), flag

@@ -15,7 +15,7 @@ HELP = "Check this installation: versions, network providers, codecs, disk, data
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment doctor``."""
     add = parser.add_argument
-    add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: wsi-data)")
+    add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: %(default)s)")
     add("--database", metavar="URL", help="of the service, where it uses PostgreSQL")
 
 

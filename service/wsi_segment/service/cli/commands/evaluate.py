@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
-    parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: val")
-    parser.add_argument("--overlap", type=float, default=0.25, help="as in segmentation (default: 0.25)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: %(default)s")
+    parser.add_argument("--overlap", type=float, default=0.25, help="as in segmentation (default: %(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw 12 images with truth and prediction")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

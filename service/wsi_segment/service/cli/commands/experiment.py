@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", required=True, type=Path, metavar="JSONL", help="result lines; figures and tables beside"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command goes on")
-    parser.add_argument("--figures-only", action="store_true", help="train nothing, draw and tabulate what there is")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--figures-only", action="store_true", help="only draw and tabulate the result lines")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that wsi-segment train made")
     parser.add_argument("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
     parser.add_argument("--name", help="name on the card (default: that of the folder)")
-    parser.add_argument("--version", dest="model_version", default="0.1.0", help="default: 0.1.0")
+    parser.add_argument("--version", dest="model_version", default="0.1.0", help="default: %(default)s")
     parser.add_argument("--description", default="", help="a line for the card")
     parser.add_argument("--limitations", default=_LIMITATIONS, help="what the model must not be trusted with")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists")

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("name", nargs="?", metavar="NAME", help="whose key it is")
     add("--scope", action="append", choices=("read", "write", "metrics"), help="repeat (default: read and write)")
     add("--days", type=float, metavar="N", help="until it expires (default: never)")
-    add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: wsi-data)")
+    add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: %(default)s)")
     add("--database", metavar="URL", help="of the service, where it uses PostgreSQL")
 
 

@@ -21,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command without a name."""
     add = parser.add_argument
     add("slides", nargs="*", metavar="SLIDE", help="slide file, folder of DICOM files, or https:// or s3:// address")
-    add("--manifest", type=Path, metavar="CSV", help="more slides: columns slide,mpp,model (the last two optional)")
+    add(
+        "--manifest",
+        type=Path,
+        metavar="CSV",
+        help="more slides: column slide, and optionally mpp, model and other choices",
+    )
     add(
         "--out",
         required=True,
@@ -32,16 +37,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)")
     add("--image", type=_image, metavar="N", help="which image of the file, as info numbers them (default: the slide)")
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none or a wrong one")
-    add("--overlap", type=float, default=0.25, metavar="SHARE", help="of a window with its neighbour (default: 0.25)")
-    add("--tissue", default="otsu", metavar="HOW", help="otsu (default), none (everything), or a GeoJSON file")
+    add(
+        "--overlap",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
+        help="of a window with its neighbour (default: %(default)s)",
+    )
+    add(
+        "--tissue",
+        default="otsu",
+        metavar="HOW",
+        help="otsu, none (everything), or a GeoJSON file (default: %(default)s)",
+    )
     add("--region", type=Path, metavar="GEOJSON", help="analyse only what lies inside these outlines")
     add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-    add("--batch-size", type=int, default=16, metavar="N", help="windows a network call (default: 16)")
-    add("--workers", type=_positive, metavar="N", help="threads (default: one a core)")
+    add(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the network runs (default: %(default)s)",
+    )
+    add("--batch-size", type=int, default=16, metavar="N", help="windows per call (default: %(default)s)")
+    add("--workers", type=_positive, metavar="N", help="threads (default: one per core)")
     add("--memory-limit", type=_bytes, metavar="SIZE", help="for the whole process, such as 2G or 800M")
     add(
-        "--ome-zarr", choices=("0.5", "0.4"), default="0.5", help="0.4 for QuPath, Bio-Formats and OMERO (default: 0.5)"
+        "--ome-zarr",
+        choices=("0.5", "0.4"),
+        default="0.5",
+        help="0.4 for QuPath and OMERO (default: %(default)s)",
     )
     add("--probabilities", action="store_true", help="keep the probability of each class too")
     add("--strict", action="store_true", help="refuse a slide rather than end with warnings about its result")
@@ -53,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_not_negative,
         default=0.0,
         metavar="UM2",
-        help="leave out smaller outlines (default: 0)",
+        help="leave out smaller outlines (default: %(default)g)",
     )
     add(
         "--simplify",

@@ -1,4 +1,4 @@
-"""How jobs of a service are."""
+"""Show jobs of a service, cancel them, or try them again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment status``."""
     add = parser.add_argument
     add("id", nargs="?", metavar="ID", help="of a job or batch (default: the newest jobs)")
-    add("--limit", type=int, default=20, metavar="N", help="jobs to list (default: 20)")
+    add("--limit", type=int, default=20, metavar="N", help="jobs to list (default: %(default)s)")
     add("--cancel", action="store_true", help="cancel that job or batch")
     add("--retry", action="store_true", help="try that job or batch again")
     add("--json", action="store_true", help="print JSON")

@@ -22,16 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; the same one continues")
-    parser.add_argument("--recipe", default="modern", help="paper or modern (default: modern)")
+    parser.add_argument("--recipe", default="modern", help="paper or modern (default: %(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe (repeatable)"
     )
     parser.add_argument("--steps", type=int, help="short for --set steps=N")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--encoder-weights", type=Path, metavar="FILE", help="ResNet-18 state dict to start the encoder from"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
