@@ -79,6 +79,11 @@ class Candidate:
             return "trestle"
         return next((vendor for flag, vendor in _FLAGS.items() if getattr(self.tiff, flag)), GENERIC)
 
+    @property
+    def first_page(self) -> Any:
+        """The first directory of a TIFF; None for other files."""
+        return None if self.tiff is None else self.tiff.pages.first
+
     @cached_property
     def images(self) -> tuple[SlideImage, ...]:
         """Every picture of a TIFF in the order of its directories (of OME-XML's images); empty for other files.

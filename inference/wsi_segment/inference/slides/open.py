@@ -9,7 +9,7 @@ from wsi_segment.inference.slides.candidate import GENERIC, Candidate, SlideImag
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import is_remote, slide_location
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
-from wsi_segment.inference.slides.readers.levels import shows_the_same
+from wsi_segment.inference.slides.readers.levels import shows_the_same, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.refuse import (
     problem_of,
@@ -88,6 +88,8 @@ def _open_with_openslide(candidate: Candidate) -> Slide:
         raise _unreadable(candidate, f"{candidate.vendor or 'no known format'}, {error}") from error
     try:
         _refuse_pictures(candidate)
+        if candidate.vendor == "aperio" and len(slide.levels) > 1:  # where any directory in tiles counts as a level
+            slide.keep(true_levels(slide))
         return TileSlide.over(slide, candidate) or slide
     except BaseException:  # whatever it is, the slide is not left open
         slide.close()
@@ -134,7 +136,8 @@ def _is_other_in_openslide(slide: TileSlide, candidate: Candidate) -> bool:
 
     Alpha is laid on white by whole numbers in one of them, by rounded ones in the other.
     """
-    if slide.readers[0].page.samplesperpixel != 3:
+    first = slide.readers[0].page
+    if first.samplesperpixel != 3 or first is not candidate.first_page:  # OpenSlide's slide is the first directory
         return False
     try:
         other = OpenSlideReader(candidate.file)

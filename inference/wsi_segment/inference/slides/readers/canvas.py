@@ -20,7 +20,7 @@ def read_on_white(l_box: Box, level: Level, read: Callable[[Box], NDArray[np.uin
 
 
 def exact_downsample(stated: float, level_width: int) -> float:
-    """The whole number that a stated downsample means, where rounding of the level's size explains the rest.
+    """Return the whole number that a stated downsample means, where rounding of the level's size explains the rest.
 
     Libraries divide sizes that vendors rounded: 46000 / 11499 says 4.0003 and means 4.
     """

@@ -41,6 +41,7 @@ class OpenSlideReader:
             Level(w, h, exact_downsample(downsample, w))
             for (w, h), downsample in zip(self._slide.level_dimensions, self._slide.level_downsamples, strict=True)
         )
+        self._numbers = list(range(len(self.levels)))
         properties = self._slide.properties
         x0, y0 = (int(properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
         self.bounds = Box(
@@ -59,6 +60,12 @@ class OpenSlideReader:
         power = from_power(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
         self.pixel_size, self.doubts = decide(stated if power is None else [*stated, power])
 
+    def keep(self, levels: list[int]) -> None:
+        """Forget all levels but some."""
+        self.levels = tuple(self.levels[level] for level in levels)
+        self.exact = tuple(self.exact[level] for level in levels)
+        self._numbers = [self._numbers[level] for level in levels]
+
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
         read = self._read if self.exact[level] else self._read_by_blocks
@@ -66,10 +73,11 @@ class OpenSlideReader:
 
     def _read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """RGBA of a box that lies within a level."""
-        stated = self._slide.level_downsamples[level]
+        own = self._numbers[level]
+        stated = self._slide.level_downsamples[own]
         corner = round(l_box.x0 * stated), round(l_box.y0 * stated)
         try:
-            image = self._slide.read_region(corner, level, (l_box.width, l_box.height))
+            image = self._slide.read_region(corner, own, (l_box.width, l_box.height))
         except openslide.OpenSlideError as error:
             raise SlideError(
                 f"{self._path}: pixels at {corner} cannot be read: {error}; the file seems damaged, copy it again"

@@ -84,17 +84,17 @@ def problem_of(picture: TiffImage) -> str | None:
 def _other_than_rgb(page: Any, lengths: tuple[tuple[str, int], ...]) -> str | None:
     bits = page.bitspersample
     if page.dtype != np.uint8 or bits != 8:
-        kind = page.dtype if bits in (8, 16, 32, 64) else f"of {bits} bits"
+        kind = page.dtype if bits in (8, 16, 32, 64) else f"{bits}-bit"
         return f"pixels are {kind}, not 8-bit RGB; fluorescence and 16-bit images do not work"
     if lengths or page.samplesperpixel not in (3, 4) or page.imagedepth > 1:
         kind = ", ".join(f"{axis} = {length}" for axis, length in lengths) or f"{page.samplesperpixel} channel"
         return f"not an RGB image ({kind}); multi-channel images and stacks do not work"
     colours, extra = int(page.photometric), [int(kind) for kind in page.extrasamples]
     converts = page.compression in _CONVERTING and page.planarconfig == 1
-    if not (colours == _RGB or (colours == _YCBCR and converts)) or (
-        page.samplesperpixel == 4 and (not extra or extra[0] not in _ALPHA)
-    ):
+    if not (colours == _RGB or (colours == _YCBCR and converts)):
         return f"colours are {page.photometric.name}, not RGB; convert it to RGB"
+    if page.samplesperpixel == 4 and (not extra or extra[0] not in _ALPHA):
+        return "it has a fourth channel that it does not call alpha; convert it to RGB"
     return None
 
 

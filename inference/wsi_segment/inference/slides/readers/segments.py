@@ -71,6 +71,10 @@ class PageReader:
         counts = np.asarray(self.page.databytecounts[: self._per_plane])
         return [int(index) for index in np.argsort(counts, kind="stable")[-count:]]
 
+    def telling(self) -> list[Box]:
+        """Return the boxes of the segments that hold most."""
+        return [self.segment(index).intersect(self.whole) for index in self.fullest(3)]
+
     def segment(self, index: int) -> Box:
         """Pixels that a segment of the first plane covers; at the edges they reach over the picture."""
         x, y = index % self._columns * self._side_x, index // self._columns * self._side_y

@@ -7,6 +7,7 @@ most, finds the very same pixels; it is faster and scales with threads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -148,8 +149,18 @@ class TileSlide:
 
 
 def _level(first: PageReader, reader: PageReader) -> Level:
-    downsample = (first.width / reader.width + first.height / reader.height) / 2
-    return Level(reader.width, reader.height, exact_downsample(downsample, reader.width))
+    """Return the whole downsample that both sides were rounded from, where there is one: powers of two first."""
+    across, down = first.width / reader.width, first.height / reader.height
+    whole = [
+        step
+        for step in range(math.floor(min(across, down)), math.ceil(max(across, down)) + 1)
+        if abs(first.width / step - reader.width) < 1 and abs(first.height / step - reader.height) < 1
+    ]
+    mean = (across + down) / 2
+    downsample = min(whole, key=lambda step: (step & (step - 1) != 0, abs(step - mean)), default=None)
+    return Level(
+        reader.width, reader.height, exact_downsample(mean, reader.width) if downsample is None else float(downsample)
+    )
 
 
 def _page_of(tiff: Any, level: Level) -> Any:

@@ -1,0 +1,195 @@
+"""Which picture of a TIFF is the slide, and which of its directories are levels of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from synthetic import halved, tissue_like
+from wsi_segment.errors import SlideError
+from wsi_segment.inference.slides.candidate import Candidate
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.slide import Slide
+
+SLIDE = tissue_like(760, 1020)
+HALF, QUARTER = halved(SLIDE), halved(SLIDE, 2)
+LABEL, OTHER, LOOKALIKE = tissue_like(300, 300, seed=1), tissue_like(500, 600, seed=2), tissue_like(380, 510, seed=3)
+MPP = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+REDUCED, STRIPS = {"subfiletype": 1}, {"tile": None, "rowsperstrip": 64}
+Pages = list[tuple[NDArray[Any], dict[str, Any]]]
+
+
+def write_pages(path: Path, pages: Pages, **options: Any) -> Path:
+    """A TIFF of several directories, in tiles unless said otherwise."""
+    usual = {"photometric": "rgb", "metadata": None, "tile": (256, 256), "compression": "deflate"}
+    with tifffile.TiffWriter(path, **options) as tiff:
+        for pixels, own in pages:
+            tiff.write(pixels, **{**usual, **own})
+    return path
+
+
+def write_ome(path: Path, images: list[tuple[NDArray[Any], dict[str, Any], list[NDArray[Any]]]]) -> Path:
+    """An OME-TIFF of several images, each with its metadata and its SubIFDs."""
+    pages: Pages = []
+    for pixels, metadata, below in images:
+        pages.append((pixels, {"metadata": {"axes": "YXS", **metadata}, "subifds": len(below)}))
+        pages += [(pixels, REDUCED) for pixels in below]
+    return write_pages(path, pages, ome=True)
+
+
+def sizes(slide: Slide) -> list[tuple[int, float]]:
+    return [(level.width, level.downsample) for level in slide.levels]
+
+
+def codes(slide: Slide) -> list[str]:
+    return [doubt.code for doubt in slide.doubts]
+
+
+@pytest.mark.parametrize(
+    ("pages", "levels", "doubts"),
+    [
+        pytest.param([(LABEL, MPP), (SLIDE, MPP), (HALF, REDUCED)], 2, ["images-left-out"], id="label in tiles first"),
+        pytest.param([(LABEL, STRIPS), (SLIDE, MPP)], 1, ["images-left-out"], id="label in strips first"),
+        pytest.param([(LABEL, {"description": "label"}), (SLIDE, MPP)], 1, [], id="label with a name"),
+        pytest.param([(HALF, REDUCED), (QUARTER, REDUCED), (SLIDE, MPP)], 3, [], id="levels before the slide"),
+        pytest.param([(SLIDE, MPP), (HALF, {}), (QUARTER, {})], 3, [], id="levels without a mark"),
+        pytest.param([(QUARTER, STRIPS), (SLIDE, MPP), (HALF, REDUCED)], 2, [], id="thumbnail in strips first"),
+        pytest.param([(OTHER, MPP), (halved(OTHER), REDUCED), (SLIDE, MPP)], 1, ["images-left-out"], id="two areas"),
+        pytest.param([(SLIDE, MPP), (SLIDE[::2, ::2], REDUCED)], 2, [], id="level of every second pixel"),
+        pytest.param([(SLIDE, MPP), (HALF, {**REDUCED, "compression": "jpeg"})], 2, [], id="level in JPEG"),
+        pytest.param([(SLIDE, MPP), (LOOKALIKE, REDUCED)], 1, ["images-left-out"], id="reduced page of another"),
+        pytest.param([(SLIDE, MPP), (HALF[::-1], REDUCED)], 1, ["images-left-out"], id="reduced page upside down"),
+        pytest.param([(SLIDE, MPP), (HALF * 0 + 240, REDUCED)], 1, ["images-left-out"], id="reduced page of nothing"),
+        pytest.param([(tissue_like(1500, 700, 5), {"description": "macro"}), (SLIDE, MPP)], 1, [], id="larger macro"),
+    ],
+)
+def test_the_largest_picture_is_the_slide_with_the_levels_that_show_it(
+    tmp_path: Path, pages: list[Any], levels: int, doubts: list[str]
+) -> None:
+    contiguous: list[Any] = [(np.ascontiguousarray(page), own) for page, own in pages]
+    slide = open_slide(write_pages(tmp_path / "s.tif", contiguous))
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), SLIDE)
+    assert sizes(slide) == [(1020, 1.0), (510, 2.0), (255, 4.0)][:levels]
+    assert slide.pixel_size is not None
+    assert slide.pixel_size.mpp == 0.5
+    assert codes(slide) == doubts
+    slide.close()
+
+
+def test_a_doubt_lists_the_images_and_how_to_choose(tmp_path: Path) -> None:
+    slide = open_slide(write_pages(tmp_path / "s.tif", [(OTHER, MPP), (SLIDE, MPP)]))
+    slide.close()
+    held = "0: 600 x 500 px, 1: 1020 x 760 px"
+    said = f"image 1, the largest, is the slide; the file holds {held}; choose another as `image`"
+    assert [doubt.message for doubt in slide.doubts] == [said]
+
+
+@pytest.mark.parametrize(("number", "pixels"), [(0, OTHER), (1, SLIDE)])
+def test_an_image_that_is_chosen_comes_with_its_own_levels_and_no_doubt(
+    tmp_path: Path, number: int, pixels: NDArray[np.uint8]
+) -> None:
+    pages: Pages = [(OTHER, {}), (halved(OTHER), REDUCED), (SLIDE, MPP), (HALF, REDUCED)]
+    slide = open_slide(write_pages(tmp_path / "s.tif", pages), image=number)
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), pixels)
+    assert [downsample for _, downsample in sizes(slide)] == [1.0, 2.0]
+    assert (slide.pixel_size is None) == (number == 0)
+    assert not slide.doubts
+    slide.close()
+
+
+def test_images_of_one_size_are_not_chosen_between(tmp_path: Path) -> None:
+    twin = tissue_like(760, 1020, seed=4)
+    path = write_pages(tmp_path / "s.tif", [(SLIDE, MPP), (twin, MPP)])
+    with pytest.raises(SlideError, match=r"several images of the same size \(0: 1020 x 760 px, 1: .*`image`"):
+        open_slide(path)
+    slide = open_slide(path, image=1)
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), twin)
+    slide.close()
+
+
+@pytest.mark.parametrize("number", [-1, 2])
+def test_an_image_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, number: int) -> None:
+    path = write_pages(tmp_path / "s.tif", [(OTHER, MPP), (SLIDE, MPP)])
+    with pytest.raises(SlideError, match=rf"`image` is {number}, the file holds 0: 600 x 500 px, 1: 1020 x 760 px"):
+        open_slide(path, image=number)
+
+
+def test_a_picture_is_its_only_image(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "s.tif", SLIDE, photometric="rgb")
+    open_slide(tmp_path / "s.tif", image=0).close()
+    from PIL import Image
+
+    Image.fromarray(SLIDE).save(tmp_path / "s.png")
+    open_slide(tmp_path / "s.png", image=0).close()
+    with pytest.raises(SlideError, match="a file of this format is one slide"):
+        open_slide(tmp_path / "s.png", image=1)
+
+
+def test_a_largest_image_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(HALF, MPP), (SLIDE.astype(np.uint16), MPP)])
+    with pytest.raises(SlideError, match=r"uint16, not 8-bit RGB.*holds images 0: 510 x 380 px, 1: 1020 x 760 px"):
+        open_slide(path)
+    open_slide(path, image=0).close()
+
+
+@pytest.mark.parametrize(
+    ("images", "levels", "doubts"),
+    [
+        pytest.param([(LABEL, {"Name": "label image"}, []), (SLIDE, {"Name": "a"}, [HALF])], 2, [], id="label first"),
+        pytest.param([(OTHER, {}, []), (SLIDE, {}, [HALF, QUARTER])], 3, ["images-left-out"], id="two areas"),
+        pytest.param([(SLIDE, {}, [LOOKALIKE])], 1, [], id="SubIFD of another picture"),
+        pytest.param([(HALF, {}, []), (SLIDE, {}, [])], 1, [], id="half as an image of its own"),
+    ],
+)
+def test_the_largest_image_of_an_ome_tiff_is_the_slide(
+    tmp_path: Path,
+    images: list[tuple[NDArray[Any], dict[str, Any], list[NDArray[Any]]]],
+    levels: int,
+    doubts: list[str],
+) -> None:
+    size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    other = {"PhysicalSizeX": 3.0, "PhysicalSizeY": 3.0}
+    stated = [(pixels, {**(size if pixels is SLIDE else other), **own}, below) for pixels, own, below in images]
+    slide = open_slide(write_ome(tmp_path / "s.ome.tif", stated))
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), SLIDE)
+    assert len(slide.levels) == levels
+    assert slide.pixel_size is not None
+    assert slide.pixel_size.mpp == 0.5
+    assert codes(slide) == doubts
+    slide.close()
+
+
+@pytest.mark.parametrize("options", [{"imagej": True, "metadata": {"axes": "ZYXS"}}, {"photometric": "rgb"}])
+def test_a_stack_of_colour_planes_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "s.tif", np.stack([HALF] * 3), **options)
+    with pytest.raises(SlideError, match=r"not an RGB image \(I = 3\)"):
+        open_slide(tmp_path / "s.tif")
+
+
+def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[object] = []
+
+    parse = tifffile.TiffFile
+
+    def counted(*args: Any, **options: Any) -> tifffile.TiffFile:
+        parsed.append(args)
+        return parse(*args, **options)
+
+    monkeypatch.setattr(tifffile, "TiffFile", counted)
+    slide = open_slide(write_pages(tmp_path / "s.tif", [(SLIDE, MPP), (HALF, REDUCED)]))
+    slide.read(1, slide.bounds)
+    slide.close()
+    assert len(parsed) == 1
+
+
+def test_a_candidate_that_no_reader_took_gives_its_file_back(tmp_path: Path) -> None:
+    candidate = Candidate.look(write_pages(tmp_path / "s.tif", [(SLIDE, MPP)]))
+    assert len(candidate.images) == 1
+    candidate.close()
+    assert candidate.tiff is not None
+    assert candidate.tiff.filehandle.closed
