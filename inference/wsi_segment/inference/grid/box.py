@@ -42,15 +42,19 @@ class Box:
 
     @property
     def empty(self) -> bool:
-        """Whether it holds no pixel."""
+        """Return whether it holds no pixel."""
         return self.width <= 0 or self.height <= 0
 
     def intersect(self, other: Box) -> Box:
-        """What both hold; empty where they do not meet."""
+        """Return what both hold; empty where they do not meet."""
         return Box(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
 
     def moved(self, dx: int, dy: int) -> Box:
-        """The same size elsewhere."""
+        """Return a box of the same size elsewhere.
+
+        >>> Box(0, 0, 8, 4).moved(10, -2)
+        Box(x0=10, y0=-2, x1=18, y1=2)
+        """
         return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
 
     def tiles(self, side: int) -> Iterator[Box]:

@@ -2,7 +2,22 @@
 
 A window is read whole, and the network gives its core: all of it but a margin on each side, which is 0 for networks
 that pad their input. The core of window (row, column) starts at mask pixel ``stride * row``, likewise in x. Regions
-take the windows whose cores touch them, so what a pixel is made of does not depend on how the mask was divided.
+take the windows whose cores touch them, so what a pixel is made of does not depend on how the mask was divided::
+
+                 |<--- chunk --->|<--- chunk --->|
+                 |<----------- region ---------->|
+    windows  |<---- 1 ---->|     .               |
+             .      |<---- 2 ---->|              |
+             .      .      |<---- 3 ---->|       |
+             .      .      .      |<---- 4 ---->|
+             .      .      .      .      |<---- 5 ---->|
+             |<---->|                            |<--->|
+              stride                              halo: what windows of the region need beyond it
+
+    one window   |<-->|<------- core ------->|<-->|
+                 margin                      margin: seen by the network, nothing given for it
+
+Neighbouring windows lie a stride apart and share the rest of their cores, where their predictions are averaged.
 """
 
 from __future__ import annotations
@@ -50,16 +65,20 @@ class Lattice:
         return self._count(self.width)
 
     def box(self, row: int, column: int) -> Box:
-        """The pixels of a window, in the mask's frame."""
+        """Return the pixels of a window, in the mask's frame.
+
+        >>> Lattice(width=600, height=600, window=128, stride=96).box(1, 2)
+        Box(x0=192, y0=96, x1=320, y1=224)
+        """
         x0, y0 = column * self.stride - self.margin, row * self.stride - self.margin
         return Box(x0, y0, x0 + self.window, y0 + self.window)
 
     def touching(self, m_box: Box) -> tuple[range, range]:
-        """Rows and columns of the windows whose cores share a pixel with a box."""
+        """Return rows and columns of the windows whose cores share a pixel with a box."""
         return self._touching(m_box.y0, m_box.y1, self.rows), self._touching(m_box.x0, m_box.x1, self.columns)
 
     def corners(self, rows: range, columns: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First pixel row of each row of cores and first pixel column of each column of cores."""
+        """Return the first pixel row of each row of cores and first pixel column of each column of cores."""
         return np.asarray(rows, np.int64) * self.stride, np.asarray(columns, np.int64) * self.stride
 
     def _count(self, extent: int) -> int:
@@ -72,7 +91,10 @@ class Lattice:
 
 
 def stride_of(overlap: float, window: int, output_stride: int) -> int:
-    """Distance of windows for an overlap, rounded to whole output cells.
+    """Return the distance of windows for an overlap, rounded to whole output cells.
+
+    >>> stride_of(0.25, window=128, output_stride=8)
+    96
 
     Args:
         overlap: Share of a window's core that its neighbour's core covers too, 0 up to 0.9.

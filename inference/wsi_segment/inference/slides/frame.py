@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.slide import Slide
 
 SNAP_TOLERANCE = 0.05
@@ -42,16 +42,16 @@ class MaskFrame:
         return Box(0, 0, self.width, self.height)
 
     def coarser(self, slide: Slide, factor: int) -> MaskFrame:
-        """The frame with the same origin whose pixels are ``factor`` x ``factor`` of these."""
+        """Return the frame with the same origin whose pixels are ``factor`` x ``factor`` of these."""
         downsample = self.downsample * factor
         level = _level_for(slide, downsample)
         return _frame_at(
-            slide, level, downsample, self.s_x0, self.s_y0, -(-self.width // factor), -(-self.height // factor)
+            slide, level, downsample, self.s_x0, self.s_y0, ceil_div(self.width, factor), ceil_div(self.height, factor)
         )
 
 
 def mask_frame(slide: Slide, slide_mpp: float, model_mpp: float) -> MaskFrame:
-    """The frame of a slide's mask at a model's mpp.
+    """Return the frame of a slide's mask at a model's mpp.
 
     The coarsest level that is fine enough is read; a level's pixel is never enlarged unless the
     slide itself is coarser than the model.
@@ -69,7 +69,7 @@ def mask_frame(slide: Slide, slide_mpp: float, model_mpp: float) -> MaskFrame:
         raise SlideError(
             f"the slide has {slide_mpp:.4g} µm per pixel, the model needs {model_mpp:.4g}: too coarse by a factor of "
             f"{1 / wanted:.1f} (at most {COARSE_LIMIT}); scan at a higher magnification, choose another "
-            "model, or give the true pixel size with --mpp"
+            "model, or give the true pixel size as `mpp`"
         )
     level = _level_for(slide, wanted * (1 + SNAP_TOLERANCE))
     step = slide.levels[level].downsample
@@ -83,7 +83,7 @@ def mask_frame(slide: Slide, slide_mpp: float, model_mpp: float) -> MaskFrame:
 
 
 def _level_for(slide: Slide, downsample: float) -> int:
-    """The coarsest level that is not coarser than a downsample; level 0 where all are."""
+    """Return the coarsest level that is not coarser than a downsample; level 0 where all are."""
     fine = [i for i, level in enumerate(slide.levels) if level.downsample <= downsample]
     return max(fine, key=lambda i: slide.levels[i].downsample, default=0)
 

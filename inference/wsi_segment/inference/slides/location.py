@@ -41,12 +41,12 @@ def slide_location(place: str | Path) -> Path:
 
 
 def is_remote(path: Path) -> bool:
-    """Whether a location is read over the network."""
+    """Return whether a location is read over the network."""
     return not isinstance(path, Path)
 
 
 def open_bytes(path: Path) -> BufferedReader:
-    """The file of a location; one over the network is fetched by blocks as it is read.
+    """Return the file of a location; one over the network is fetched by blocks as it is read.
 
     Raises:
         OSError: it cannot be opened.

@@ -38,7 +38,7 @@ class PixelSource:
         self._whole = abs(self._residual - 1) * max(frame.width, frame.height) < 0.01
 
     def read(self, m_box: Box) -> NDArray[np.uint8]:
-        """RGB (height, width, 3) of a box of the mask's frame; white outside of the mask.
+        """Return RGB (height, width, 3) of a box of the mask's frame; white outside of the mask.
 
         Raises:
             SlideError: the slide's pixels cannot be decoded.
@@ -49,38 +49,41 @@ class PixelSource:
         return on_white(m_box, inside, self._reduced(inside) if self._whole else self._interpolated(inside))
 
     def _reduced(self, r_box: Box) -> NDArray[np.uint8]:
-        """Boxes of ``reduce`` x ``reduce`` level pixels, averaged; ``r_box`` counts such boxes."""
+        """Return boxes of ``reduce`` x ``reduce`` level pixels, averaged; ``r_box`` counts such boxes."""
         k = self._reduce
         l_box = Box(r_box.x0 * k, r_box.y0 * k, r_box.x1 * k, r_box.y1 * k).moved(self.frame.l_x0, self.frame.l_y0)
         pixels = self._slide.read(self.frame.level, l_box)
         return pixels if k == 1 else np.asarray(Image.fromarray(pixels).reduce(k))
 
     def _interpolated(self, m_box: Box) -> NDArray[np.uint8]:
+        """Interpolate bilinearly between reduced pixels, in whole numbers, so that no order of additions matters."""
         columns, x_weights = self._taps(m_box.x0, m_box.x1)
         rows, y_weights = self._taps(m_box.y0, m_box.y1)
+        # a pixel lies between two columns and two rows, so one more of each is read than the last one names
         r_box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 2, int(rows[-1]) + 2)
         pixels = self._reduced(r_box)
         columns, rows = columns - r_box.x0, rows - r_box.y0
         wx, out = x_weights[None, :, None], np.empty((m_box.height, m_box.width, 3), np.uint8)
-        for start in range(0, m_box.height, _STRIP):
+        for start in range(0, m_box.height, _STRIP):  # 32-bit integers of a strip only, never of the whole box
             strip = slice(start, start + _STRIP)
             first = int(rows[strip][0])
             part = pixels[first : int(rows[strip][-1]) + 2].astype(np.uint32)
             wide = part[:, columns] * (_UNIT - wx) + part[:, columns + 1] * wx
             wy, above = y_weights[strip, None, None], rows[strip] - first
+            # both weights are 256ths: products of two stay below 2**24, and half of 2**16 rounds to nearest
             full = wide[above] * (_UNIT - wy) + wide[above + 1] * wy
             out[strip] = (full + _UNIT * _UNIT // 2) // (_UNIT * _UNIT)
         return out
 
     def _taps(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """First of the two reduced pixels that each mask pixel lies between, and the weight of the second."""
+        """Return the first of the two reduced pixels that each mask pixel lies between, and the weight of the second."""
         centres = (np.arange(start, stop) + 0.5) * self._residual - 0.5
         places = np.floor(centres * _UNIT + 0.5).astype(np.int64)
         return places // _UNIT, (places % _UNIT).astype(np.uint32)
 
 
 def read_whole(source: PixelSource, step: Callable[[int, int], None] = lambda done, total: None) -> NDArray[np.uint8]:
-    """All of a coarse frame, RGB (height, width, 3), read in bands.
+    """Read all of a coarse frame in bands, RGB (height, width, 3).
 
     Args:
         source: Of a frame small enough to hold.

@@ -14,13 +14,16 @@ WHITE = 255
 
 
 def read_on_white(l_box: Box, level: Level, read: Callable[[Box], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """RGB (height, width, 3) of ``l_box``: what ``read`` gives for the part that lies in the level, white elsewhere."""
+    """Return RGB (height, width, 3) of ``l_box``: what ``read`` gives for its part in the level, white elsewhere."""
     inside = l_box.intersect(Box(0, 0, level.width, level.height))
     return on_white(l_box, inside, None if inside.empty else read(inside))
 
 
 def exact_downsample(stated: float, level_width: int) -> float:
-    """Return the whole number that a stated downsample means, where rounding of the level's size explains the rest.
+    """Return the whole number that a stated downsample means, if rounding of the level's size explains the rest.
+
+    >>> exact_downsample(46000 / 11499, 11499), exact_downsample(4.2, 1000)
+    (4.0, 4.2)
 
     Libraries divide sizes that vendors rounded: 46000 / 11499 says 4.0003 and means 4.
     """
@@ -29,7 +32,7 @@ def exact_downsample(stated: float, level_width: int) -> float:
 
 
 def on_white(l_box: Box, inside: Box, pixels: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """RGB (height, width, 3) of ``l_box``: ``pixels`` where they were read, white elsewhere.
+    """Return RGB (height, width, 3) of ``l_box``: ``pixels`` where they were read, white elsewhere.
 
     Args:
         l_box: What was asked for.
@@ -49,7 +52,7 @@ def on_white(l_box: Box, inside: Box, pixels: NDArray[np.uint8] | None) -> NDArr
 
 
 def _composited(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGBA over white; where nothing was scanned alpha is 0 and the colour is black."""
+    """Lay RGBA on white; where nothing was scanned alpha is 0 and the colour is black."""
     alpha = pixels[..., 3:]
     if alpha.min() == WHITE:
         return np.ascontiguousarray(pixels[..., :3])

@@ -40,7 +40,7 @@ class ImageSlide:
     def __init__(
         self, pixels: NDArray[np.uint8], pixel_size: PixelSize | None = None, icc_profile: bytes | None = None
     ) -> None:
-        """A slide of RGB pixels (height, width, 3)."""
+        """Hold RGB pixels (height, width, 3)."""
         height, width = pixels.shape[:2]
         self._pixels = pixels
         self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)

@@ -72,7 +72,7 @@ class OpenSlideReader:
         return read_on_white(l_box, self.levels[level], lambda inside: read(level, inside))
 
     def _read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
-        """RGBA of a box that lies within a level."""
+        """Return RGBA of a box that lies within a level."""
         own = self._numbers[level]
         stated = self._slide.level_downsamples[own]
         corner = round(l_box.x0 * stated), round(l_box.y0 * stated)
@@ -85,7 +85,7 @@ class OpenSlideReader:
         return np.asarray(image)
 
     def _read_by_blocks(self, level: int, l_box: Box) -> NDArray[np.uint8]:
-        """The same, put together from blocks of a fixed grid.
+        """Return the same, put together from blocks of a fixed grid.
 
         Corners are given in whole level-0 pixels. Where a level's downsample is 2.0005, few of its pixels have one,
         and OpenSlide interpolates by a fraction that depends on the corner. On a fixed grid a pixel does not depend
