@@ -205,3 +205,18 @@ def fresh_database(url: str, name: str) -> str:
         connection.execute(f"DROP DATABASE IF EXISTS t{clean} WITH (FORCE)")
         connection.execute(f"CREATE DATABASE t{clean}")
     return url.rpartition("/")[0] + f"/t{clean}"
+
+
+def connected(served: Served) -> socket.socket:
+    """A bare connection, for what no client would send."""
+    url = httpx.URL(served.url)
+    return socket.create_connection((url.host, url.port), timeout=60)
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["status"] == status
+    assert found["type"].startswith("urn:wsi-segment:problem:")
+    return found

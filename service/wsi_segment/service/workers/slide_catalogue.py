@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from wsi_segment.errors import InputError, SlideError
 from wsi_segment.files import replacing
+from wsi_segment.inference.slides.dicom import is_dicom
 from wsi_segment.inference.slides.location import is_remote, slide_location
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.service.jobs.database import Database
@@ -190,7 +191,7 @@ class Catalogue:
         if not is_remote(location):
             try:
                 files = companions(location)
-                for file in {location, *files}:
+                for file in {location, *files, *_read_with(location)}:
                     if not file.resolve(strict=True).is_relative_to(root.location):
                         raise UnknownSlideError("a file of the slide lies outside of its root")
             except (OSError, RuntimeError, ValueError, SlideError) as error:
@@ -212,6 +213,13 @@ def companions(location: Path) -> tuple[Path, ...]:
     if location.suffix.lower() in (".vms", ".vmu"):
         return (*files, *(part for part in location.parent.iterdir() if part.is_file()))
     return files
+
+
+def _read_with(location: Path) -> Iterator[Path]:
+    """Yield what a library also reads to find the images of a DICOM slide: all files of its folder."""
+    folder = location if location.is_dir() else location.parent if is_dicom(location) else None
+    if folder is not None:
+        yield from (part for part in folder.iterdir() if not part.is_dir())
 
 
 def _refuse_paths(file: Path) -> None:

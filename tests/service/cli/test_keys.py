@@ -1,0 +1,29 @@
+"""Keys by command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wsi_segment.service.cli.main import main
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.keys import Keys
+
+
+def test_keys_are_made_listed_and_revoked_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(tmp_path)]
+    assert main(["keys", "create", "anna", "--scope", "read", "--days", "2", *data]) == 0
+    token = capsys.readouterr().out.strip()
+    assert len(token) > 43
+    assert main(["keys", "create", "anna", *data]) == 2
+    assert main(["keys", "list", *data]) == 0
+    listed = capsys.readouterr().out
+    assert "anna\tread\t" in listed
+    assert token not in listed
+    assert main(["keys", "revoke", "anna", *data]) == 0
+    assert main(["keys", "revoke", "nobody", *data]) == 2
+    assert main(["keys", "create", *data]) == 2
+    database = Database(tmp_path)
+    assert Keys(database).check(token) is None
+    database.close()

@@ -1,0 +1,47 @@
+"""What clients are told of an error."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import httpx
+import pytest
+
+from live_server import Served, write_slides
+from wsi_segment.service.redaction import without_paths
+
+
+@pytest.mark.parametrize("name", ["Meier_Anna.svs", "Meier Anna.svs", "Meier: Anna's (2).svs"])
+def test_messages_for_clients_hold_no_paths(tmp_path: Path, name: str) -> None:
+    slide = tmp_path / "slides" / name
+    said = without_paths(
+        f"{slide}: cannot be read: {tmp_path}/my data/x y ('{slide}'), {name} is cut", [tmp_path], slide
+    )
+    assert said == "the slide: cannot be read: a file of the server's('the slide'), the slide is cut"
+
+
+def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "broken")
+    with Served(folder, "--workers", 0) as running:
+        slides = httpx.get(f"{running.url}/v1/slides", timeout=60).json()["slides"]
+        with sqlite3.connect(running.data / "jobs.sqlite") as connection:
+            connection.execute("DROP TABLE jobs")
+        connection.close()
+        answer = httpx.post(f"{running.url}/v1/jobs", json={"slide": slides[0]["id"], "model": "channels"})
+        assert answer.status_code == 500
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "sqlite" not in answer.text.lower()
+        assert str(folder) not in answer.text
+        assert httpx.get(f"{running.url}/health/live").is_success
+        ready = httpx.get(f"{running.url}/health/ready")
+        assert (ready.status_code, ready.json()["detail"]) == (503, "the database does not answer")
+        with sqlite3.connect(running.data / "jobs.sqlite") as connection:
+            connection.execute("DROP TABLE keys")  # which every request looks at, before any route
+        connection.close()
+        for headers in ({}, {"Authorization": "Bearer x"}):
+            answer = httpx.get(f"{running.url}/v1/models", headers=headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+            assert len(answer.headers["x-request-id"]) == 16
+            assert "sqlite" not in answer.text.lower()
+    assert "sqlite" in running.log.lower()  # of a server that has ended: the answer comes before the log's line

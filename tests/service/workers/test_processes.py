@@ -1,0 +1,66 @@
+"""Slides are decoded by processes that have a limit and die with the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from live_server import Served, write_slides
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the system keeps no cap, or does not tell")
+
+
+@linux
+def test_slides_are_decoded_by_children_with_a_cap_and_never_by_the_server(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "children")
+    with Served(folder, "--workers", 1, "--worker-memory", "1GiB") as running, running.client() as client:
+        slide = client.find_slide("slides/s0.tiff")["id"]
+        for picture in ("thumbnail", "tiles/0/0/0.jpg"):
+            assert httpx.get(f"{running.url}/v1/slides/{slide}/{picture}", timeout=60).is_success
+        assert client.wait(client.submit("slides/s0.tiff", model="channels")["id"])["status"] == "successful"
+        assert running.process is not None
+        assert not decoders(running.process.pid)
+        (worker,) = running.workers()
+        others = [one for one in psutil.Process(running.process.pid).children(recursive=True) if one != worker]
+        pool = [one for one in others if decoders(one.pid)]
+        assert decoders(worker.pid)
+        assert pool
+        assert worker.rlimit(psutil.RLIMIT_DATA) == (1 << 30, 1 << 30)
+        assert {one.rlimit(psutil.RLIMIT_DATA) for one in pool} == {(2 << 30, 2 << 30)}
+
+
+def decoders(process: int) -> set[str]:
+    """Libraries that decode slides which a process has loaded."""
+    maps = Path(f"/proc/{process}/maps").read_text()
+    return {name for name in ("libopenslide", "imagecodecs") if name in maps}
+
+
+@linux
+def test_a_child_that_allocates_beyond_its_cap_gets_an_error_and_not_the_memory() -> None:
+    code = (
+        "from wsi_segment.service.workers.worker import cap_memory; cap_memory(1 << 30); bytearray(1 << 28)\n"
+        "try: bytearray(1 << 30)\n"
+        "except MemoryError: print('refused')"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert done.stdout.split() == [b"refused"], done.stderr
+
+
+@linux
+def test_workers_die_with_the_server(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "killed")
+    with Served(folder, "--workers", 2) as running:
+        workers = running.workers()
+        assert len(workers) == 2
+        for worker in workers:  # one that is in a library's hands does not see that its input ended
+            worker.suspend()
+        running.stop(signal.SIGKILL)
+        assert psutil.wait_procs(workers, timeout=2)[1] == []
