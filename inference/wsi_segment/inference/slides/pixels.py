@@ -76,7 +76,7 @@ class PixelSource:
         return out
 
     def _taps(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """Return the first of the two reduced pixels that each mask pixel lies between, and the weight of the second."""
+        """Return the first of the two reduced pixels around each mask pixel, and the weight of the second."""
         centres = (np.arange(start, stop) + 0.5) * self._residual - 0.5
         places = np.floor(centres * _UNIT + 0.5).astype(np.int64)
         return places // _UNIT, (places % _UNIT).astype(np.uint32)
