@@ -26,7 +26,7 @@ from wsi_segment.inference.slides.slide_files import slide_files
 LOSSLESS = 0.0
 LOSSY = 4.0
 """Mean difference in grey levels that JPEG, JPEG 2000, WebP and the like may leave on :func:`scene`."""
-REDUCED = 7.0
+REDUCED = 8.0
 """The same between a coarser level and the mean of level 0: writers and readers round the sizes of levels."""
 OFF = 0.01
 """Relative difference of pixel sizes that rounding in tags explains."""

@@ -17,6 +17,7 @@ from fuzz.files import Spec, made_files, outcome_of
 from fuzz.oracle import Expected, difference, judge, reduced, scene
 from fuzz.tiff_maker import TiffSpec, turn, write_tiff
 from synthetic import write_slide
+from wsi_segment.inference.slides.description import describe
 
 
 @settings(
@@ -34,6 +35,15 @@ def test_any_slide_is_read_as_it_was_written_or_refused(spec: Spec) -> None:
 )
 def test_everyday_slides_are_right(spec: Spec, tmp_path: Path) -> None:
     assert outcome_of(spec, tmp_path).verdict == "right"
+
+
+def test_an_aperio_file_with_pictures_out_of_order_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.svs"
+    after = TiffSpec(kind="aperio", levels=(4,), decoys_after=("half of another",), decoys_tiled=True)
+    expected = write_tiff(path, after)
+    outcome = judge(path, expected)
+    assert (outcome.verdict, "order of their sizes" in outcome.why) == ("refused", True)
+    assert "order of their sizes" in str(describe(path).refused)
 
 
 def test_the_oracle_tells_another_picture_level_or_pixel_size(tmp_path: Path) -> None:

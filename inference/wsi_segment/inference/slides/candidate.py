@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,6 +79,18 @@ class Candidate:
         if str(self.tiff.pages.first.tags.valueof("Software", "")).startswith("MedScan"):
             return "trestle"
         return next((vendor for flag, vendor in _FLAGS.items() if getattr(self.tiff, flag)), GENERIC)
+
+    @cached_property
+    def misordered(self) -> bool:
+        """Whether a tiled picture of an Aperio file follows a smaller one.
+
+        OpenSlide 4.0.1 takes every tiled picture of such a file for a level, from the largest to the smallest. Files
+        in another order are kept from it: it refuses most of them, but some have ended the whole process.
+        """
+        if self.tiff is None or self.vendor != "aperio":
+            return False
+        tiled = [page for page in (one.aspage() for one in self.tiff.pages) if page.is_tiled]
+        return any(after.imagewidth > before.imagewidth for before, after in pairwise(tiled))
 
     @property
     def first_page(self) -> Any:

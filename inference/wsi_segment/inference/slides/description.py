@@ -184,7 +184,7 @@ def _looked_at(candidate: Candidate) -> tuple[str, tuple[ImageFacts, ...]]:
     if own and vendor in (None, GENERIC):
         largest = max(own, key=lambda one: one.width * one.height)
         images[largest.number] = replace(largest, role="slide")
-    if vendor not in (None, GENERIC) and not is_remote(candidate.path):
+    if vendor not in (None, GENERIC) and not is_remote(candidate.path) and not candidate.misordered:
         images = _with_openslide(candidate.file, images)
     return vendor or ("TIFF" if candidate.tiff is not None else "unknown"), tuple(images)
 

@@ -82,6 +82,11 @@ def _open(candidate: Candidate, image: int | None) -> Slide:
 
 def _open_with_openslide(candidate: Candidate) -> Slide:
     """Open a vendor's slide, its tiles directly where their pixels are the same."""
+    if candidate.misordered:
+        raise SlideError(
+            f"{candidate.path}: its pictures are not in the order of their sizes, as an Aperio slide needs them; "
+            "convert it to a pyramidal TIFF"
+        )
     try:
         slide = OpenSlideReader(candidate.file)
     except SlideError as error:
