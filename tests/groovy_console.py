@@ -1,4 +1,4 @@
-"""Groovy for tests: where its jars are, and a process that evaluates pieces of it."""
+"""Groovy for tests: which versions lie here, real JavaFX, and a process that evaluates pieces of Groovy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import queue
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,53 @@ ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "qupath_plugin"
 TESTS = ROOT / "tests" / "qupath_plugin"
 JARS = "WSI_SEGMENT_GROOVY"
-"""Variable that names a folder with Groovy's and Gson's jars; without it, ``.ci-groovy`` of the repository."""
+"""Variable that names a folder with the jars of Groovy 4 and 6; without it, ``.ci-groovy`` of the repository."""
 SECONDS = 120.0
+JAVAFX = tuple(Path(f"/usr/share/java/javafx-{part}.jar") for part in ("base", "graphics", "controls"))
+"""Debian's ``libopenjfx-java``: the real JavaFX, which no stand-in replaces."""
+JTS = Path("/usr/share/java/jts-core.jar")
+"""Debian's ``libjts-java``: the geometry that QuPath uses."""
+_GSON = Path("/usr/share/java/gson.jar")
 _JAVA = ("java", "-XX:TieredStopAtLevel=1")  # no second compiler: these processes end soon
+
+
+@dataclass(frozen=True, slots=True)
+class Groovy:
+    """A version of Groovy."""
+
+    version: str
+    """First number of the version: QuPath 0.5 and 0.6 have 4, QuPath 0.7 has 5; 6 is stricter than both."""
+    jars: tuple[Path, ...]
+
+
+def groovy_of(version: str) -> Groovy | str:
+    """Return a version of Groovy, or why it cannot be used here."""
+    if shutil.which("java") is None:
+        return "no Java"
+    absent = [path for path in (*JAVAFX, JTS, _GSON) if not path.exists()]
+    if absent:
+        return f"no {absent[0]}; install Debian's libopenjfx-java, libjts-java and libgoogle-gson-java"
+    # npm-groovy-lint has Groovy 4 in jars of its own, the wheel groovyscope has Groovy 6 in one jar with Gson
+    pattern = {"4": "groovy*-4*.jar", "6": "groovyscope-engine-*.jar"}[version]
+    jars = sorted(jar for jar in _folder().rglob(pattern) if "sources" not in jar.name)
+    if not jars:
+        return f"no Groovy {version} below {_folder()}; see .ci/run, or set {JARS}"
+    return Groovy(version, (*jars, _GSON) if version == "4" else tuple(jars))
+
+
+@contextmanager
+def display() -> Iterator[str]:
+    """Start a virtual display of its own; its name for the variable DISPLAY."""
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
+    process = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)
+    os.close(write)
+    try:
+        with os.fdopen(read) as number:
+            yield f":{number.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 class PluginError(Exception):
@@ -28,22 +75,13 @@ class PluginError(Exception):
         self.kind = kind
 
 
-def missing() -> str | None:
-    """Why there is no Groovy here, or None."""
-    if shutil.which("java") is None:
-        return "no Java"
-    if not list(_folder().rglob("groovy-4*.jar")):
-        return f"no Groovy 4 below {_folder()}; see .ci/run, or set {JARS}"
-    return None if _gson() else f"no gson.jar below {_folder()} or in /usr/share/java"
-
-
-def compile_groovy(sources: list[Path], out: Path, *class_path: Path) -> None:
+def compile_groovy(groovy: Groovy, sources: list[Path], out: Path, *class_path: Path) -> None:
     """Compile files to classes.
 
     Raises:
         AssertionError: with the compiler's words.
     """
-    jars = _class_path(*class_path)
+    jars = _class_path(groovy, *class_path)
     command = [*_JAVA, "-cp", jars, "org.codehaus.groovy.tools.FileSystemCompiler", "--encoding=UTF-8", "-d", str(out)]
     done = subprocess.run([*command, *map(str, sources)], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,17 +90,21 @@ def compile_groovy(sources: list[Path], out: Path, *class_path: Path) -> None:
 class GroovyConsole:
     """A Java process that knows the plugin's classes, and stand-ins for QuPath's; a context that ends it."""
 
-    def __init__(self, stubs: Path, settings: Path) -> None:
-        """A console to be started.
+    def __init__(self, groovy: Groovy, stubs: Path, settings: Path, display: str | None = None) -> None:
+        """Start the process.
 
         Args:
+            groovy: Its version.
             stubs: Folder with the compiled stand-ins.
             settings: The plugin's saved settings, instead of the user's.
+            display: Where windows appear; None for a process without any.
         """
         environment = os.environ | {"WSI_SEGMENT_QUPATH": str(settings)}
+        environment |= {} if display is None else {"DISPLAY": display, "GDK_BACKEND": "x11"}
         for name in ("WSI_SEGMENT_SERVER", "WSI_SEGMENT_KEY"):
             environment.pop(name, None)
-        command = [*_JAVA, "-Djava.awt.headless=true", "-cp", _class_path(stubs), "groovy.ui.GroovyMain"]
+        drawing = ["-Djava.awt.headless=true", "-Dprism.order=sw", "-Djava.library.path=/usr/lib/x86_64-linux-gnu/jni"]
+        command = [*_JAVA, *drawing, "-cp", _class_path(groovy, stubs), "groovy.ui.GroovyMain"]
         self._process = subprocess.Popen(
             [*command, "-c", "UTF-8", str(TESTS / "console.groovy"), str(PLUGIN)],
             stdin=subprocess.PIPE,
@@ -120,14 +162,8 @@ def _folder() -> Path:
     return Path(os.environ.get(JARS, ROOT / ".ci-groovy"))
 
 
-def _gson() -> Path | None:
-    found = [*sorted(_folder().rglob("gson*.jar")), Path("/usr/share/java/gson.jar")]
-    return next((path for path in found if path.exists()), None)
-
-
-def _class_path(*more: Path) -> str:
-    jars = sorted(jar for jar in _folder().rglob("groovy*-4*.jar") if "sources" not in jar.name)
-    return os.pathsep.join(str(path) for path in (*jars, _gson(), *more))
+def _class_path(groovy: Groovy, *more: Path) -> str:
+    return os.pathsep.join(str(path) for path in (*groovy.jars, *JAVAFX, JTS, *more))
 
 
 def _literal(value: object) -> str:

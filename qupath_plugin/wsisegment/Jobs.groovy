@@ -56,6 +56,15 @@ class Jobs {
         }
     }
 
+    /** Keep corrections beside a job's result; which version of it they are. Others' that came meanwhile are not lost. */
+    int correct(String id, Map<String, Object> collection) {
+        String path = "/v1/jobs/${Service.encoded(id)}/corrections.geojson"
+        List<Object> before = service.tagged(path)
+        Map<String, String> condition = before == null ? ['If-None-Match': '*'] : ['If-Match': before[1] as String]
+        Map answer = service.json('PUT', path, collection, condition) as Map
+        return answer.version as int
+    }
+
     /** Post a job; the same call may be sent again by {@link Service} and makes one job all the same. */
     Map submit(Map<String, Object> body) {
         return service.json('POST', '/v1/jobs', body, ['Idempotency-Key': UUID.randomUUID().toString()]) as Map
@@ -67,6 +76,7 @@ class Jobs {
 
     /** Follow a job until it is done; the job. Cancel dismisses it on the server. */
     Map await(String id, Progress progress) {
+        def pace = new Pace()
         service.lost = { String message -> progress.say(message, -1.0d) }
         service.cancelled = { -> progress.isStopRequested() }
         long pause = FASTEST_MILLIS
@@ -83,17 +93,31 @@ class Jobs {
             if (job.status == 'failed') throw new Failure("job ${id} failed: ${job.message}", 'failed')
             if (job.status == 'dismissed') throw new Failure("job ${id} was cancelled on the server", 'dismissed')
             double share = (job.progress as double) / 100
-            String stage = job.status == 'accepted' ? 'waiting for a worker' : "${job.stage ?: 'starting'} ${Math.round(100 * share)} %"
-            progress.say(stage, share)
+            progress.say(stage(job, pace, share), share)
             sleep(pause)
             pause = Math.min(SLOWEST_MILLIS, pause + 100)
         }
+    }
+
+    private static String stage(Map job, Pace pace, double share) {
+        if (job.status == 'accepted') return 'waiting for a worker'
+        long done = (job.done ?: 0) as long, total = (job.total ?: 0) as long
+        if (job.stage == 'segment' && total > 0) return pace.say('segmenting', done, total, System.currentTimeMillis())
+        return "${job.stage ?: 'starting'} ${Math.round(100 * share)} %"
     }
 
     /** Jobs that have results, the newest first. */
     List<Map> finished(int most) {
         Map page = service.json('GET', "/v1/jobs?status=successful&page_size=${most}") as Map
         return page.jobs as List<Map>
+    }
+
+    /** What a person tells results apart by: slide, region, model, time. */
+    static String label(Map job) {
+        List<Double> box = job.region as List<Double>
+        String region = box ? "region ${Math.round(box[2] - box[0])} x ${Math.round(box[3] - box[1])} px at ${Math.round(box[0])}, ${Math.round(box[1])}" : 'whole slide'
+        String time = ((job.finished ?: job.created) as String ?: '').take(16).replace('T', ' ')
+        return "${job.slide_name ?: 'mask'}, ${region}, ${job.model}, ${time} UTC, job ${(job.id as String).take(6)}"
     }
 
     private Failure dismissed(String id) {

@@ -1,6 +1,5 @@
 package wsisegment
 
-import qupath.lib.color.ColorModelFactory
 import qupath.lib.images.servers.AbstractTileableImageServer
 import qupath.lib.images.servers.ImageServer
 import qupath.lib.images.servers.ImageServerBuilder
@@ -11,7 +10,9 @@ import qupath.lib.objects.classes.PathClass
 
 import java.awt.image.BufferedImage
 import java.awt.image.ColorModel
+import java.awt.image.DataBuffer
 import java.awt.image.DataBufferByte
+import java.awt.image.IndexColorModel
 import java.awt.image.Raster
 
 /** The mask of a job as an image of QuPath's, tile by tile from the service. */
@@ -22,12 +23,17 @@ class MaskServer extends AbstractTileableImageServer {
     private final ImageServerMetadata original
     private final ColorModel colors
     private final URI address
+    private final Set<Integer> hidden
 
-    MaskServer(ImageServer<BufferedImage> slide, Tiles tiles, String base, Map<Integer, PathClass> classes) {
+    /**
+     * @param hidden class ids that are not drawn; 0, "not analysed", never is
+     */
+    MaskServer(ImageServer<BufferedImage> slide, Tiles tiles, String base, Map<Integer, PathClass> classes, Set<Integer> hidden) {
         super()
         this.tiles = tiles
+        this.hidden = new TreeSet<Integer>(hidden)
         this.address = URI.create("${base}${tiles.at}/tiles.json")
-        this.colors = ColorModelFactory.getIndexedClassificationColorModel(classes)
+        this.colors = palette(tiles, hidden)
         // sizes of levels as the mask has them: its last pixels may reach over the slide's edge
         def levels = new ImageServerMetadata.ImageResolutionLevel.Builder(slide.width, slide.height)
         tiles.downsamples.eachWithIndex { double downsample, int i -> levels.addLevel(downsample, tiles.widths[i], tiles.heights[i]) }
@@ -50,7 +56,7 @@ class MaskServer extends AbstractTileableImageServer {
                 new DataBufferByte(ids, ids.length), request.tileWidth, request.tileHeight, request.tileWidth, 1, [0] as int[], null)
             return new BufferedImage(colors, raster, false, null)
         } catch (Failure failure) {
-            throw new IOException(failure.message, failure)
+            throw new IOException(failure.message)
         }
     }
 
@@ -70,5 +76,14 @@ class MaskServer extends AbstractTileableImageServer {
     protected ImageServerBuilder.ServerBuilder<BufferedImage> createServerBuilder() { null }  // it is shown, not saved
 
     @Override
-    protected String createID() { "${TYPE}: ${address}" }
+    protected String createID() { "${TYPE}: ${address} without ${hidden}" }  // tiles are kept by it, with their colours
+
+    private static ColorModel palette(Tiles tiles, Set<Integer> hidden) {
+        int[] colors = new int[tiles.names.lastKey() + 1]
+        tiles.colors.each { Integer id, List<Integer> color ->
+            boolean drawn = id > 0 && !(id in hidden)
+            colors[id] = drawn ? 0xff << 24 | color[0] << 16 | color[1] << 8 | color[2] : 0x00ffffff
+        }
+        return new IndexColorModel(8, colors.length, colors, 0, true, -1, DataBuffer.TYPE_BYTE)
+    }
 }

@@ -47,16 +47,30 @@ class OpenImage {
         return size.hasPixelSizeMicrons() ? size.pixelWidthMicrons * size.pixelHeightMicrons : 0.0d
     }
 
-    /** The selected annotations that have an area. */
-    List<PathObject> selected() {
-        def found = data.hierarchy.selectionModel.selectedObjects.findAll { it.isAnnotation() && it.ROI != null && it.ROI.isArea() }
-        if (found.isEmpty()) throw new Failure('no annotation with an area is selected; select some, or take the whole slide', 'nothing-selected')
+    /**
+     * The annotations and TMA cores that results are for; none means the whole slide.
+     *
+     * @param where as of the settings
+     */
+    List<PathObject> parents(String where) {
+        if (where == 'slide') return []
+        def hierarchy = data.hierarchy
+        Collection<PathObject> found
+        if (where == 'cores') found = hierarchy.TMAGrid?.TMACoreList?.findAll { !it.isMissing() } ?: []
+        else if (where == 'all-annotations') found = hierarchy.annotationObjects.findAll { it.metadata[Results.MARK] == null }
+        else found = hierarchy.selectionModel.selectedObjects.findAll { it.isAnnotation() || it.isTMACore() }
+        found = found.findAll { it.ROI != null && it.ROI.isArea() }
+        if (found.isEmpty()) throw new Failure([
+            cores            : 'the image has no TMA cores; find them with TMA > TMA dearrayer, or take the whole slide',
+            annotations      : 'no annotation with an area is selected; select some, or take the whole slide',
+            'all-annotations': 'the image has no annotation with an area; draw some, or take the whole slide',
+        ][where], 'nothing-selected')
         return found as List<PathObject>
     }
 
     /** The union of annotations as the GeoJSON of a request. */
     Map<String, Object> region(List<PathObject> parents) {
-        def union = GeometryTools.union(parents.collect { it.ROI.geometry })
+        def union = GeometryTools.union(parents.collect { it.ROI.geometry })  // a core is an ellipse of short lines
         def gson = GsonTools.getInstance()
         Map<String, Object> geometry = gson.fromJson(gson.toJson(union), Map)
         if (!(geometry.type in ['Polygon', 'MultiPolygon']))

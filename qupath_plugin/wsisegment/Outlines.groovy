@@ -39,6 +39,9 @@ class Outlines {
         this.um2 = um2
     }
 
+    /** Make detections, which are lighter and cannot be edited, rather than annotations. */
+    boolean detections = false
+
     /** Areas in µm² of all features that can be used, the largest first. */
     double[] survey() {
         def areas = new ArrayList<Double>()
@@ -124,7 +127,7 @@ class Outlines {
     }
 
     /** The feature with nothing in it that stops QuPath, or null. */
-    private static JsonObject cleaned(JsonElement element) {
+    private JsonObject cleaned(JsonElement element) {
         if (!element.isJsonObject()) return null
         JsonObject feature = element.asJsonObject
         JsonObject geometry = object(feature.get('geometry'))
@@ -142,10 +145,12 @@ class Outlines {
         return made
     }
 
-    private static JsonObject properties(JsonObject given) {
+    private JsonObject properties(JsonObject given) {
         JsonObject made = new JsonObject()
-        made.addProperty('objectType', text(given.get('objectType')) ?: 'annotation')
-        if (text(given.get('name'))) made.add('name', given.get('name'))
+        made.addProperty('objectType', detections ? 'detection' : text(given.get('objectType')) ?: 'annotation')
+        // QuPath draws names: one that repeats the class on each piece hides the slide
+        String label = text(given.get('name'))
+        if (label && label != text(object(given.get('classification'))?.get('name'))) made.addProperty('name', label)
         made.addProperty('isLocked', given.has('isLocked') && given.get('isLocked').isJsonPrimitive() && given.get('isLocked').asBoolean)
         JsonObject classification = object(given.get('classification'))
         String name = classification == null ? null : text(classification.get('name'))

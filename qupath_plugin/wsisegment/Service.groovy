@@ -29,7 +29,7 @@ class Service {
     private final String key
     private final long patienceMillis
     private final HttpClient http
-    private boolean answered = false
+    private volatile boolean answered = false
 
     /** Told when a connection is lost and tried again. */
     Closure<?> lost = { String message -> }
@@ -49,12 +49,30 @@ class Service {
         return new Service(settings.text('server'), settings.text('key'), settings.number('patience'))
     }
 
+    /** A service that tries once: a person waits for the answer. */
+    static Service once(Settings settings) {
+        def made = of(settings)
+        made.cancelled = { -> true }
+        return made
+    }
+
     /** The JSON of an answer, an object or a list; numbers are Doubles. */
     Object json(String method, String path, Object body = null, Map<String, String> headers = [:]) {
         def publisher = body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(new Gson().toJson(body))
         Map<String, String> sent = body == null ? headers : headers + ['Content-Type': 'application/json']
         def answer = send(request(method, path, publisher, sent, SHORT), HttpResponse.BodyHandlers.ofString())
         return parsed(answer.body())
+    }
+
+    /** The JSON of an answer and its ETag; null where there is nothing. */
+    List<Object> tagged(String path) {
+        try {
+            def answer = send(request('GET', path, HttpRequest.BodyPublishers.noBody(), [:], SHORT), HttpResponse.BodyHandlers.ofString())
+            return [parsed(answer.body()), answer.headers().firstValue('ETag').orElse('')]
+        } catch (Failure failure) {
+            if (!(failure.kind in ['no-corrections', 'http-404'])) throw failure
+            return null
+        }
     }
 
     /** The bytes of a small answer. */
@@ -128,7 +146,7 @@ class Service {
                 }
                 reason = "it answered ${answer.statusCode()}"
             } catch (IOException error) {
-                reason = error.message ?: error.class.simpleName
+                reason = error.message ?: error instanceof ConnectException ? 'nothing listens there' : error.class.simpleName
                 if (!goesOn(tries, since)) {
                     throw new Failure(answered
                         ? "${base}: the connection was lost (${reason}); jobs go on there, their results can be imported later"
@@ -139,7 +157,7 @@ class Service {
                 Thread.currentThread().interrupt()
                 throw new Failure('interrupted', 'cancelled', error)
             }
-            lost.call("the connection to ${base} was lost (${reason}); trying again".toString())
+            lost.call((answered ? "the connection to ${base} was lost (${reason}); trying again" : "${base} does not answer yet; trying again").toString())
             sleep(Math.min(4000L, PAUSE_MILLIS * tries))
         }
     }
@@ -159,7 +177,9 @@ class Service {
         }
         String kind = (problem.type as String ?: '').replace('urn:wsi-segment:problem:', '')
         String detail = problem.detail as String ?: "answered ${status}; is this a wsi-segment server?"
-        if (status == 401) detail += '; set the key in the settings'
+        if (status == 401) detail = key
+            ? 'the key is unknown, was revoked, or has expired; ask for another one, wsi-segment keys create NAME makes it'
+            : 'this server asks for a key; give it under Server, wsi-segment keys create NAME makes one there'
         throw new Failure("${base}: ${detail}", kind ?: "http-${status}".toString())
     }
 

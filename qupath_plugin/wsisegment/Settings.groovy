@@ -19,26 +19,37 @@ import java.nio.file.attribute.PosixFilePermissions
 class Settings {
     /** Names, defaults, and what they are; README.md says the same for users. */
     static final Map<String, Object> DEFAULTS = [
-        server      : 'http://127.0.0.1:8000',
-        key         : '',
-        path_map    : '',
-        upload      : false,
-        model       : '',
-        mpp         : 0.0d,
-        overlap     : -1.0d,
-        tissue      : '',
-        where       : 'slide',
-        overlay     : true,
-        annotations : false,
-        measurements: true,
-        min_area    : 0.0d,
-        patience    : 300.0d,
-        job         : '',
-        file        : '',
+        server       : 'http://127.0.0.1:8000',
+        key          : '',
+        path_map     : '',
+        upload       : false,
+        model        : '',
+        image        : '',
+        mpp          : 0.0d,
+        window       : 0.0d,
+        overlap      : -1.0d,
+        precision    : '',
+        tissue       : '',
+        region       : '',
+        ome_zarr     : '',
+        probabilities: false,
+        strict       : false,
+        where        : 'slide',
+        overlay      : true,
+        annotations  : false,
+        detections   : false,
+        measurements : true,
+        min_area     : 0.0d,
+        patience     : 300.0d,
+        job          : '',
+        file         : '',
     ] as Map<String, Object>
 
-    private static final Map<String, List<String>> CHOICES = [where: ['slide', 'annotations'], tissue: ['', 'otsu', 'none']]
-    private static final List<String> NOT_SAVED = ['job', 'file']
+    private static final Map<String, List<String>> CHOICES = [
+        where: ['slide', 'annotations', 'all-annotations', 'cores'], tissue: ['', 'otsu', 'none'], ome_zarr: ['', '0.5', '0.4'],
+    ]
+    // of one slide, and wrong for the next
+    private static final List<String> NOT_SAVED = ['job', 'file', 'mpp', 'image', 'region']
     private static final List<String> NOT_RECORDED = ['key', 'job', 'file']
 
     private final Map<String, Object> values = new LinkedHashMap<String, Object>(DEFAULTS)
@@ -84,7 +95,7 @@ class Settings {
             values[name] = given.toDouble()
         } else {
             if (CHOICES.containsKey(name) && !(given in CHOICES[name]))
-                throw new Failure("${name}=${given}: write ${CHOICES[name].findAll { it }.join(' or ')}")
+                throw new Failure("${name}=${given}: write ${CHOICES[name].findAll { it }.join(', ').replaceAll(/, ([^,]+)$/, ' or $1')}")
             values[name] = given
         }
     }
@@ -107,14 +118,24 @@ class Settings {
             .collect { String name, Object value -> "${name}=${value}".toString() }
     }
 
-    /** What goes into the request of a job. */
+    /** What goes into the request of a job; what is not chosen is left to the server. */
     Map<String, Object> choices() {
         Map<String, Object> wanted = [:]
-        if (text('model')) wanted.model = text('model')
-        if (number('mpp') > 0) wanted.mpp = number('mpp')
+        ['model', 'tissue', 'precision', 'ome_zarr'].each { String name -> if (text(name)) wanted[name] = text(name) }
+        ['mpp', 'window'].each { String name -> if (number(name) > 0) wanted[name] = number(name) }
+        ['probabilities', 'strict'].each { String name -> if (flag(name)) wanted[name] = true }
         if (number('overlap') >= 0) wanted.overlap = number('overlap')
-        if (text('tissue')) wanted.tissue = text('tissue')
+        if (text('image')) wanted.image = text('image').isInteger() ? text('image').toInteger() : text('image')
+        if (text('region')) wanted.region = box(text('region'))
         return wanted
+    }
+
+    /** Four numbers, x0,y0,x1,y1 in level-0 pixels. */
+    private static List<Double> box(String given) {
+        List<String> parts = given.split(',').collect { String part -> part.trim() }
+        if (parts.size() != 4 || !parts.every { String part -> part.isDouble() })
+            throw new Failure("region=${given}: write x0,y0,x1,y1 in level-0 pixels")
+        return parts.collect { String part -> part.toDouble() }
     }
 
     private void read(Path file) {

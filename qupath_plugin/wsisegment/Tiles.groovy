@@ -11,6 +11,7 @@ class Tiles {
     final String job
     /** Pixels of a tile's side. */
     final int side
+    private static final int HELD = 512
     final int slideWidth, slideHeight
     /** By level: level-0 pixels a mask pixel, and the mask's size. */
     final double[] downsamples
@@ -19,6 +20,11 @@ class Tiles {
     final SortedMap<Integer, String> names = new TreeMap<>()
     final SortedMap<Integer, List<Integer>> colors = new TreeMap<>()
     private final Service service
+    /** Tiles that were fetched: a class that is drawn or not costs no request. */
+    private final Map<String, byte[]> held = Collections.synchronizedMap(new LinkedHashMap<String, byte[]>(64, 0.75f, true) {
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<String, byte[]> eldest) { this.size() > Tiles.HELD }
+    })
 
     Tiles(Service service, String job) {
         this.service = service
@@ -41,6 +47,26 @@ class Tiles {
             throw new Failure("job ${job}: its mask begins at ${origin}, not at the slide's corner", 'origin')
     }
 
+    /**
+     * µm² of a level-0 pixel as the job had it: a pixel size that was given counts, as in the areas of its summary.
+     *
+     * @param otherwise where the result does not say
+     */
+    double um2(double otherwise) {
+        try {
+            Map size = (service.json('GET', "${at}/provenance.json") as Map).slide as Map
+            return size?.mpp_x && size?.mpp_y ? (size.mpp_x as double) * (size.mpp_y as double) : otherwise
+        } catch (Failure failure) {
+            if (!failure.kind.startsWith('no-') && failure.kind != 'http-404') throw failure
+            return otherwise
+        }
+    }
+
+    /** The class that is all the rest, such as "stroma/other"; it is not drawn at first. */
+    Set<Integer> getBackground() {
+        return names.findAll { Integer id, String name -> id > 0 && name.toLowerCase() ==~ /(.*\W)?(background|other|rest)(\W.*)?/ }.keySet()
+    }
+
     /** The address of everything that the job resulted in. */
     String getAt() { "/v1/jobs/${Service.encoded(job)}/results" }
 
@@ -52,6 +78,16 @@ class Tiles {
 
     /** Class ids of a tile, row by row; edge tiles are as large as what is left. */
     byte[] ids(int level, int x, int y) {
+        String name = "${level}/${x}/${y}"
+        byte[] found = held.get(name)
+        if (found == null) {
+            found = fetched(level, x, y)
+            held.put(name, found)
+        }
+        return found
+    }
+
+    private byte[] fetched(int level, int x, int y) {
         def image = ImageIO.read(new ByteArrayInputStream(service.bytes("${at}/tiles/${level}/${x}/${y}.png")))
         int width = Math.min(side, widths[level] - x * side), height = Math.min(side, heights[level] - y * side)
         if (image == null || image.width != width || image.height != height)

@@ -3,7 +3,8 @@
  *
  * Pieces know: `console.run(script, arguments, data)`, which runs a script of the plugin as QuPath would and gives
  * what it printed; `console.act(action, arguments, data)`, the same without the script, on classes that are compiled
- * once; `console.image(width, height, mpp, path)`; and `kept`, a map that outlives a piece.
+ * once; `console.image(width, height, mpp, path)`; `console.draw()`, which starts JavaFX; and `kept`, a map that
+ * outlives a piece.
  */
 
 import com.google.gson.Gson
@@ -12,6 +13,7 @@ import com.google.gson.GsonBuilder
 class Console {
     File plugin
     ClassLoader loader, parts
+    private boolean drawing = false
 
     /** What a script printed, line by line. */
     List<String> run(String name, List<String> arguments = [], data = null, int batch = 1) {
@@ -36,6 +38,16 @@ class Console {
             'qupath.script.batchSize': batch,
             out                      : new PrintWriter(printed, true),
         ])
+    }
+
+    /** Start JavaFX, once. */
+    void draw() {
+        if (drawing) return
+        def started = new java.util.concurrent.CountDownLatch(1)
+        javafx.application.Platform.startup { started.countDown() }
+        started.await()
+        javafx.application.Platform.implicitExit = false
+        drawing = true
     }
 
     def image(int width, int height, double mpp, String path) {

@@ -79,7 +79,7 @@ def test_what_is_recorded_repeats_the_run_and_never_tells_the_key(groovy: Groovy
         ("mpp=small", "mpp=small: write a number"),
         ("mpp=NaN", "write a number"),
         ("upload=yes", "upload=yes: write true or false"),
-        ("where=here", "where=here: write slide or annotations"),
+        ("where=here", "where=here: write slide, annotations, all-annotations or cores"),
     ],
 )
 def test_a_wrong_argument_is_named_with_its_remedy(groovy: GroovyConsole, argument: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The scripts' steps from beginning to end, on stand-ins for QuPath's classes and the real service."""
+"""The scripts' steps without a window, on stand-ins for QuPath's classes, real JTS and the real service."""
 
 from __future__ import annotations
 
@@ -17,27 +17,14 @@ from synthetic import class_map
 SQUARE = {"type": "Polygon", "coordinates": [[[200, 150], [700, 150], [700, 550], [200, 550], [200, 150]]]}
 BEGIN = """
 import qupath.lib.gui.QuPathGUI
-import qupath.lib.gui.tools.GuiTools
 import qupath.lib.images.servers.*
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.classes.PathClass
-import qupath.lib.roi.ROI
+import qupath.lib.roi.*
 import qupath.fx.dialogs.Dialogs
 def image = console.image(width, height, 1.0d, "${folder}/slides/s0.tiff")
 def hierarchy = image.hierarchy
-def drawn = { geometry -> new PathObject(ROI: new ROI(geometry: new com.google.gson.Gson().fromJson(geometry, Map))) }
-def window = { ->
-    Dialogs.shown.clear()
-    javafx.concurrent.Task.messages.clear()  // those of another test would be taken for this one's
-    org.controlsfx.dialog.ProgressDialog.last = null
-    QuPathGUI.instance = new QuPathGUI(imageData: image)
-    QuPathGUI.instance.allViewers << new qupath.lib.gui.viewer.QuPathViewer(imageData: image)
-    return QuPathGUI.instance
-}
-def wait = { Closure<Boolean> until ->
-    for (int i = 0; i < 600 && !until(); i++) sleep(100)
-    assert until() : "${Dialogs.shown} ${javafx.concurrent.Task.messages}"
-}
+def drawn = { geometry -> new PathObject(ROI: new ROI(GeoJson.read(new com.google.gson.Gson().fromJson(geometry, Map)))) }
 try {
 """
 END = "\n} finally { QuPathGUI.instance = null }"
@@ -60,7 +47,7 @@ def test_headless_the_whole_slide_becomes_annotations_and_areas(groovy: GroovyCo
     lines, changes, areas, red, annotations, (script,), (parameters,) = steps(groovy, served, code)
     job = lines[-1].split()[3]
     assert lines[-1] == f"WSI Segment: job {job} is done; {len(annotations)} annotations were added"
-    assert changes == [f"added {len(annotations)}", "measured 1"]
+    assert changes == [f"added {len(annotations)}"]  # one step of Undo
     assert len(annotations) > 10
     assert {name for name, *_ in annotations} == {"red", "green", "blue"}
     assert all(more == [True, {"WSI Segment": job}, True] for _, *more in annotations)
@@ -78,6 +65,7 @@ def test_the_recorded_step_repeats_the_run(groovy: GroovyConsole, served: Served
     def arguments = ["server=$url", 'model=channels', 'measurements=false', 'annotations=true', "path_map=/it's=x"]
     console.run('wsi_segment', arguments, image)
     def step = image.historyWorkflow.steps[0].script
+    assert step.readLines().size() == 1
     def printed = new StringWriter()
     new GroovyShell(console.loader, new Binding(out: printed)).evaluate(step)
     [image.historyWorkflow.steps*.script.unique().size(), image.historyWorkflow.steps.size(), hierarchy.changes.size(),
@@ -193,7 +181,7 @@ def test_annotations_of_a_finished_job_and_of_a_file_come_and_go(
     assert ours > 10
     assert re.search(r", [1-9]\d* were there already$", lines[1])
     assert left == 1  # the user's own
-    assert changes == [f"added {ours}", f"removed {ours}", "measured 1"]
+    assert changes == [f"added {ours}", f"removed {ours}"]  # one step of Undo each
     assert names == ["of others"]
 
 
@@ -207,131 +195,87 @@ def test_results_of_another_slide_are_refused(groovy: GroovyConsole, served: Ser
         steps(groovy, served, "console.act('overlay', [], image)")
 
 
-def test_many_annotations_are_warned_of_and_the_window_offers_fewer(
-    groovy: GroovyConsole, served: Served, tmp_path: Path
-) -> None:
-    squares = [[[0, 0], [side, 0], [side, side], [0, side], [0, 0]] for side in range(1, 20_006)]
-    features = [{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}} for ring in squares]
-    path = tmp_path / "many.geojson"
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+def test_many_annotations_are_warned_of(groovy: GroovyConsole, served: Served, tmp_path: Path) -> None:
+    path = many_squares(tmp_path / "many.geojson")
     code = """
     def lines = console.act('annotations', ["file=$path"], image)
-    def headless = [lines.find { it.contains('warning') }, hierarchy.annotationObjects.size()]
-    hierarchy.objects.clear()
-    def gui = window()
-    def asked = { answer ->
-        Dialogs.answer = answer
-        Dialogs.shown.clear()
-        GuiTools.users << { values -> values.from = 'a GeoJSON file'; true }
-        qupath.fx.dialogs.FileChoosers.file = new File(path)
-        console.act('annotations', [], image)
-        wait { Dialogs.shown.size() == 2 }
-        int count = hierarchy.annotationObjects.size()
-        hierarchy.objects.clear()
-        return [Dialogs.shown[1], count]
-    }
-    headless + ['YES', 'NO', 'CANCEL'].collect { asked(javafx.scene.control.ButtonType.valueOf(it)) }
+    [lines.find { it.contains('warning') }, hierarchy.annotationObjects.size()]
     """
-    warning, count, fewer, every, none = steps(groovy, served, code, path=path)
+    warning, count = steps(groovy, served, code, path=path)
     assert "20005 annotations make QuPath slow; min_area=36.0 leaves the 20000 largest" in warning
     assert count == 20_005
-    assert fewer == ["info: 20000 annotations were added", 20_000]
-    assert every == ["info: 20005 annotations were added", 20_005]
-    assert none == ["warning: cancelled; no annotation was added", 0]
 
 
-def test_in_the_window_a_run_asks_shows_its_overlay_and_can_be_removed(groovy: GroovyConsole, served: Served) -> None:
+def many_squares(path: Path) -> Path:
+    """20,005 squares of 1 to 20,005 px, more than QuPath is quick with."""
+    squares = [[[0, 0], [side, 0], [side, side], [0, side], [0, 0]] for side in range(1, 20_006)]
+    features = [{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}} for ring in squares]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["annotations", "detections"])
+def test_with_parents_outlines_are_clipped_to_them_and_become_their_children(
+    groovy: GroovyConsole, served: Served, kind: str
+) -> None:
     code = """
-    def gui = window()
-    GuiTools.users << { values -> values.server = url; true }
-    GuiTools.users << { values -> values.model = 'channels'; values.annotations = true; true }
-    long begun = System.currentTimeMillis()
-    console.run('wsi_segment', [], image)
-    boolean blocked = System.currentTimeMillis() - begun > 5000 && Dialogs.shown
-    wait { !Dialogs.shown.isEmpty() }
-    assert Dialogs.shown[0].startsWith('info')
-    def viewer = gui.allViewers[0]
-    def server = viewer.customPixelLayerOverlay.getPixelClassificationServer(image)
-    def place = [level: 0, tileX: 768, tileY: 512, tileWidth: 132, tileHeight: 188]
-    def tile = server.readTile(new qupath.lib.images.servers.TileRequest(place))
-    def metadata = server.metadata
-    def seen = [
-        Dialogs.shown[0], viewer.overlayOptions.showPixelClassification, server.serverType, server.URIs[0].toString(),
-        metadata.levels.collect { [it.downsample, it.width, it.height] },
-        metadata.classificationLabels.collectEntries { [it.key, it.value.name] },
-        [metadata.width, metadata.height, metadata.preferredTileWidth, metadata.rgb], gui.availablePathClasses*.name,
-        [tile.width, tile.height, tile.raster.getSample(5, 7, 0), tile.getRGB(5, 7) & 0xffffff], blocked,
-    ]
-    console.run('remove_results', [], image)
-    wait { Dialogs.shown.size() == 2 }
-    seen << [viewer.customPixelLayerOverlay, hierarchy.annotationObjects.size(), Dialogs.shown[1]]
+    def parents = [drawn(square), drawn(square.replace('150', '20').replace('550', '100'))]
+    hierarchy.objects.addAll(parents)
+    def arguments = ["server=$url", 'model=channels', 'where=all-annotations', "${kind}=true".toString()]
+    console.act('segment', arguments, image)
+    def first = parents*.childObjects*.size()
+    console.act('segment', arguments, image)
+    def inside = parents.collect { parent -> parent.childObjects.every { parent.ROI.geometry.buffer(1e-6).covers(it.ROI.geometry) } }
+    def areas = parents.collect { parent -> parent.childObjects.groupBy { it.pathClass.name }.collectEntries { [it.key, it.value.sum { it.ROI.geometry.area } / 1e6] } }
+    [first, parents*.childObjects*.size(), inside, areas, parents*.measurementList*.values, hierarchy.changes,
+     parents*.childObjects.flatten()*.detection.unique()]
     """
-    seen = steps(groovy, served, code)
-    said, shown, kind, address, levels, labels, sizes, offered, tile, blocked, removed = seen
-    assert said.startswith("info: job ")
-    assert "annotations were added" in said
-    job = said.split()[2]
-    ids = class_map(served.data / "results" / job / "mask.zarr")
-    assert shown
-    assert not blocked
-    assert kind == "WSI Segment mask"
-    assert address == f"{served.url}/v1/jobs/{job}/results/tiles.json"
-    assert levels[0] == [1.0, 900, 700]
-    assert levels[1] == [2.0, 450, 350]
-    assert labels == {"0": None, "1": "red", "2": "green", "3": "blue"}
-    assert sizes == [900, 700, 256, False]
-    assert set(offered) == {"red", "green", "blue"}
-    value = int(ids[512 + 7, 768 + 5])
-    colors = {0: 0xFFFFFF, 1: 0xC80000, 2: 0x00C800, 3: 0x0000C8}
-    assert tile == [132, 188, value, colors[value]]
-    assert removed[:2] == [None, 0]
-    assert "Edit > Undo" in removed[2]
+    first, second, inside, areas, measured, changes, detections = steps(
+        groovy, served, code, square=json.dumps(SQUARE), kind=kind
+    )
+    assert first == second  # the same objects are not added twice
+    assert min(first) > 5
+    assert inside == [True, True]
+    assert changes == ["changed", "measured 2"]
+    assert detections == [kind == "detections"]
+    for of_children, of_mask in zip(areas, measured, strict=True):
+        for name, mm2 in of_children.items():
+            assert mm2 == pytest.approx(of_mask[f"WSI Segment: {name} area mm^2"], rel=0.005)
 
 
-def test_in_the_window_failures_are_notifications_and_cancel_dismisses(groovy: GroovyConsole, tmp_path: Path) -> None:
-    folder = write_slides(tmp_path)
-    with Served(folder, "--workers", 0) as idle:
-        code = """
-        def gui = window()
-        GuiTools.users << { values -> values.server = url; true } << { values -> true }
-        console.act('segment', [], image)
-        wait { javafx.concurrent.Task.messages.any { it.contains('waiting for a worker') } }
-        wait { org.controlsfx.dialog.ProgressDialog.last != null }
-        org.controlsfx.dialog.ProgressDialog.last.pressCancel()
-        wait { !Dialogs.shown.isEmpty() }
-        def cancelled = Dialogs.shown[0]
-        GuiTools.users << { values -> false }
-        console.act('segment', [], image)
-        console.act('overlay', ['job=000000000000000000000000'], image)
-        wait { Dialogs.shown.size() == 2 }
-        [cancelled, Dialogs.shown[1], hierarchy.changes, image.historyWorkflow.steps.size()]
-        """
-        cancelled, unknown, changes, history = steps(groovy, idle, code)
-        with idle.client() as client:
-            statuses = [one["status"] for one in client.jobs()]
-    assert cancelled.startswith("warning: cancelled (job")
-    assert statuses == ["dismissed"]
-    assert unknown.startswith("error: ")
-    assert (changes, history) == ([], 0)
-
-
-def test_a_project_is_run_without_a_question(groovy: GroovyConsole, served: Served) -> None:
+def test_cores_are_parents_and_those_without_are_told(groovy: GroovyConsole, served: Served) -> None:
     code = """
-    def gui = window()
-    def lines = console.act('segment', ["server=$url", 'model=channels'], image, 12)
-    [lines[-1].contains('is done'), Dialogs.shown, gui.allViewers[0].customPixelLayerOverlay]
+    def arguments = ["server=$url", 'model=channels', 'where=cores']
+    def none = null
+    try { console.act('segment', arguments, image) } catch (Exception failure) { none = failure.message }
+    def core = drawn(square)
+    core.kind = 'core'
+    hierarchy.TMAGrid = new qupath.lib.objects.hierarchy.TMAGrid(TMACoreList: [core])
+    console.act('segment', arguments, image)
+    [none, core.measurementList.values.size()]
     """
-    assert steps(groovy, served, code) == [True, [], None]
+    none, measured = steps(groovy, served, code, square=json.dumps(SQUARE))
+    assert "the image has no TMA cores" in none
+    assert measured == 6
 
 
-def test_the_menu_names_scripts_that_there_are(groovy: GroovyConsole, served: Served) -> None:
+def test_the_pixel_size_of_the_job_counts_for_the_least_area(groovy: GroovyConsole, served: Served) -> None:
     code = """
-    def gui = window()
-    console.run('install_menu')
-    wait { gui.commands.size() == 4 }
-    gui.commands.collect { path, script -> [path, script.isFile()] }
+    def counts = ['mpp=1.4', 'mpp=0.8'].collect { size ->
+        def lines = console.act('segment', ["server=$url", 'model=channels', 'annotations=true', 'min_area=400', size], image)
+        def job = lines[-1].split()[3]
+        console.act('remove', [], image)
+        console.act('annotations', ["server=$url", "job=$job", 'min_area=400'], image)
+        def areas = hierarchy.annotationObjects.collect { it.measurementList.values['Area um^2'] }
+        console.act('remove', [], image)
+        [areas.size(), areas.min()]
+    }
     """
-    found = steps(groovy, served, code)
-    assert all(path.startswith("Extensions>WSI Segment>") and there for path, there in found)
+    (many, least), (few, least_too) = steps(groovy, served, code)
+    assert many > few > 0
+    assert min(least, least_too) >= 399.99
+
+
+def test_the_panel_is_for_one_image_and_menus_for_the_window(groovy: GroovyConsole) -> None:
     with pytest.raises(PluginError, match="menus need QuPath's window"):
         groovy("console.run('install_menu')")

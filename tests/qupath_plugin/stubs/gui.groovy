@@ -1,13 +1,18 @@
 package qupath.lib.gui
 
+import javafx.collections.FXCollections
+import javafx.collections.ObservableList
+import javafx.stage.Stage
+import qupath.lib.gui.viewer.QuPathViewer
 import qupath.lib.images.ImageData
+import qupath.lib.objects.classes.PathClass
 
 class QuPathGUI {
     static QuPathGUI instance
     ImageData<?> imageData
-    def stage
-    final List allViewers = []
-    final List availablePathClasses = []
+    Stage stage
+    final List<QuPathViewer> allViewers = []
+    final ObservableList<PathClass> availablePathClasses = FXCollections.observableArrayList()
     final Map<String, File> commands = [:]
     void installGroovyCommand(String path, File script) { commands[path] = script }
 }

@@ -12,6 +12,7 @@ class PixelCalibration {
     boolean hasPixelSizeMicrons() { mpp > 0 }
     double getPixelWidthMicrons() { mpp }
     double getPixelHeightMicrons() { mpp }
+    double getAveragedPixelSizeMicrons() { mpp }
 }
 
 interface ImageServer<T> {

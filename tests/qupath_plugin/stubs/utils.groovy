@@ -1,6 +1,17 @@
 package qupath.fx.utils
 
+import javafx.application.Platform
+
+import java.util.concurrent.Callable
+import java.util.concurrent.FutureTask
+
 class FXUtils {
-    static <T> T callOnApplicationThread(java.util.concurrent.Callable<T> work) { work.call() }
-    static void runOnApplicationThread(Runnable work) { work.run() }
+    static <T> T callOnApplicationThread(Callable<T> work) {
+        if (Platform.isFxApplicationThread()) return work.call()
+        def task = new FutureTask<T>(work)
+        Platform.runLater(task)
+        return task.get()
+    }
+
+    static void runOnApplicationThread(Runnable work) { callOnApplicationThread { work.run() } }
 }

@@ -2,7 +2,10 @@ package qupath.lib.gui.viewer
 
 import qupath.lib.images.ImageData
 
-class OverlayOptions { boolean showPixelClassification }
+class OverlayOptions {
+    boolean showPixelClassification
+    float opacity = 1
+}
 
 class QuPathViewer {
     ImageData<?> imageData

@@ -1,0 +1,285 @@
+package wsisegment
+
+import javafx.animation.KeyFrame
+import javafx.animation.Timeline
+import javafx.application.Platform
+import javafx.event.EventHandler
+import javafx.geometry.Insets
+import javafx.scene.Scene
+import javafx.scene.control.Alert
+import javafx.scene.control.ButtonBar
+import javafx.scene.control.ButtonType
+import javafx.scene.control.PasswordField
+import javafx.scene.control.ProgressBar
+import javafx.scene.control.RadioButton
+import javafx.scene.control.ScrollPane
+import javafx.scene.control.ToggleGroup
+import javafx.scene.layout.VBox
+import javafx.stage.Stage
+import javafx.util.Duration
+
+/**
+ * The window that stays open: what to run and where, how far it is, what came out.
+ *
+ * Knows JavaFX and a {@link Desk}, and nothing of QuPath. Methods are for the thread that draws; whatever waits for the
+ * server runs in a thread of its own, one at a time.
+ */
+class Panel {
+    static final String TITLE = 'WSI Segment', DEFAULT = "the server's default"
+    private static final Map<String, String> OBJECTS = ['no objects': '', 'annotations': 'annotations', 'detections': 'detections']
+
+    private final Desk desk
+    private final Settings settings
+    final Stage stage = new Stage()
+    private final ShownResults shown
+    private List<Map> models = []
+    private volatile Working working
+
+    private final server = Form.section('server', 'Server', false)
+    private final address, key, pathMap, upload
+    private final model = Form.choice('model', [DEFAULT], DEFAULT, 'Models of the server')
+    private final about = Form.text('about'), place = Form.text('place'), status = Form.text('status')
+    private final slide = new RadioButton('Whole slide'), selected = new RadioButton('Selected annotations and cores')
+    private final mpp = Form.field('mpp', '', '', 'µm per pixel of the full resolution, for slides that state none or a wrong one')
+    private final overlap, tissue, minArea, objects, overlay, measurements
+    private final run, cancel, bar = new ProgressBar(0)
+
+    /**
+     * @param settings that the window begins with, and saves
+     * @param owner window of the program, or null
+     */
+    Panel(Desk desk, Settings settings, Object owner) {
+        this.desk = desk
+        this.settings = settings
+        shown = new ShownResults(this, desk)
+        address = Form.field('address', settings.text('server'), 'http://127.0.0.1:8000', 'Where wsi-segment serve listens')
+        key = new PasswordField(id: 'key', promptText: settings.text('key') ? 'saved; - removes it' : 'only if the server asks for one')
+        pathMap = Form.field('path_map', settings.text('path_map'), 'CLIENT=SERVER', 'Such as Z:\\slides=/data/slides, several with ; between')
+        upload = Form.check('upload', 'Upload a slide that the server does not see', settings.flag('upload'), 'Where the server allows it')
+        overlap = Form.field('overlap', settings.number('overlap') < 0 ? '' : settings.text('overlap'), "the server's", 'Share of a window that its neighbour covers too, 0 to 0.9')
+        tissue = Form.choice('tissue', ["the server's", 'otsu', 'none'], settings.text('tissue') ?: "the server's", 'How tissue is found; none segments all of the slide')
+        minArea = Form.field('min_area', settings.number('min_area') as String, '0', 'Smaller pieces and holes are left out, µm²')
+        objects = Form.choice('objects', OBJECTS.keySet() as List, settings.flag('detections') ? 'detections' : settings.flag('annotations') ? 'annotations' : 'no objects', 'Detections are lighter, annotations can be corrected')
+        overlay = Form.check('overlay', 'Overlay', settings.flag('overlay'), 'The mask over the slide')
+        measurements = Form.check('measurements', 'Areas as measurements', settings.flag('measurements'), 'On the image, or on the annotations and cores')
+        run = Form.button('run', 'Run', 'Segment the open slide') { attempt { segment(taken()) } }
+        cancel = Form.button('cancel', 'Cancel', 'Stop the job on the server') { working?.stop() }
+        build(owner)
+    }
+
+    /** Show the window, or bring it to the front. */
+    void show() {
+        if (stage.showing) {
+            stage.toFront()
+            return
+        }
+        stage.show()
+        connect()
+    }
+
+    void segment(Settings chosen) {
+        work('segmenting') { Progress progress -> desk.segment(chosen, progress) }
+    }
+
+    void overlay(Settings chosen) { work('overlay') { Progress progress -> desk.overlay(chosen, progress) } }
+
+    void annotations(Settings chosen) { work('annotations') { Progress progress -> desk.annotations(chosen, progress) } }
+
+    void corrections(Settings chosen) { work('corrections') { Progress progress -> desk.corrections(chosen, progress) } }
+
+    /** What the window's fields say; saved for the next run. */
+    Settings taken() {
+        settings.set('server', address.text.trim())
+        if (key.text.trim()) settings.set('key', key.text.trim() == '-' ? '' : key.text.trim())
+        settings.set('path_map', pathMap.text.trim())
+        settings.set('upload', upload.selected)
+        settings.set('model', model.value == DEFAULT ? '' : model.value)
+        settings.set('where', slide.selected ? 'slide' : 'annotations')
+        settings.set('mpp', mpp.text.trim() ?: '0')
+        settings.set('overlap', overlap.text.trim() ?: '-1')
+        settings.set('tissue', tissue.value == "the server's" ? '' : tissue.value)
+        settings.set('min_area', minArea.text.trim() ?: '0')
+        ['annotations', 'detections'].each { settings.set(it, OBJECTS[objects.value] == it) }
+        settings.set('overlay', overlay.selected)
+        settings.set('measurements', measurements.selected)
+        settings.save()
+        def copy = Settings.load(settings.recorded(), [:])
+        copy.set('key', settings.text('key'))
+        return copy
+    }
+
+    /** Do something that takes a while; its outcome is shown, its failure told. */
+    void work(String title, Closure<?> does) {
+        if (working != null) return
+        def now = new Working(this)
+        working = now
+        busy(title)
+        Thread.startDaemon(TITLE) {
+            def outcome = null
+            String said = '', failed = ''
+            try {
+                outcome = does(now)
+                said = outcome instanceof Outcome ? outcome.said : ''
+            } catch (Failure failure) {
+                failed = failure.message
+                if (failure.kind != 'cancelled') desk.tell(failed, true)
+            } catch (Throwable error) {
+                error.printStackTrace()
+                failed = "this should not have happened: ${error}"
+                desk.tell(failed, true)
+            }
+            if (said && !stage.showing) desk.tell(said, false)
+            Platform.runLater {
+                working = null
+                idle(failed ?: said)
+                if (outcome instanceof Outcome) shown.show(outcome)
+            }
+        }
+    }
+
+    /** Do something at once; a failure is told. */
+    void attempt(Closure<?> does) {
+        try {
+            does()
+        } catch (Failure failure) {
+            status.text = failure.message
+        }
+    }
+
+    /** Say how far the work is; from any thread. */
+    void say(String message, double share) {
+        Platform.runLater {
+            if (working == null) return
+            status.text = message
+            bar.progress = share < 0 ? ProgressBar.INDETERMINATE_PROGRESS : share
+        }
+    }
+
+    private void busy(String title) {
+        [run, shown.actions].flatten()*.disable = true
+        cancel.disable = false
+        bar.progress = ProgressBar.INDETERMINATE_PROGRESS
+        status.text = title
+    }
+
+    private void idle(String said) {
+        shown.actions*.disable = false
+        cancel.disable = true
+        bar.progress = 0
+        if (said) status.text = said
+        look()
+    }
+
+    /** Ask the server for its models; its answer, or what is wrong, stands in the title of its section. */
+    private void connect() {
+        attempt {
+            def chosen = taken()
+            server.text = "Server: ${chosen.text('server')}, connecting..."
+            Thread.startDaemon(TITLE) {
+                List<Map> found = []
+                String said
+                try {
+                    found = new Jobs(Service.once(chosen)).models()
+                    said = "Server: ${chosen.text('server')}, ${found.size()} model${found.size() == 1 ? '' : 's'}"
+                } catch (Failure failure) {
+                    said = failure.message
+                }
+                Platform.runLater {
+                    offer(found)
+                    server.text = said
+                    server.expanded = found.isEmpty()
+                }
+            }
+        }
+    }
+
+    private void offer(List<Map> found) {
+        models = found
+        String before = settings.text('model')
+        model.items.setAll([DEFAULT] + found*.name)
+        model.value = before in found*.name ? before : DEFAULT
+        describe()
+    }
+
+    /** The card of the chosen model. */
+    private void describe() {
+        Map card = models.find { it.name == model.value } ?: models.find()
+        about.text = card == null ? '' : [
+            "${card.name} ${card.version}: ${card.description ?: ''}",
+            "Research use only. ${card.intended_use ?: ''}",
+            card.limitations ? "Limitations: ${card.limitations}" : null,
+            "Works at ${card.mpp} µm per pixel; classes: ${card.classes*.name.join(', ')}",
+            card.attribution ? "Cite: ${card.attribution}" : null,
+            card.license ? "Licence: ${card.license}" : null,
+        ].findAll().join('\n')
+    }
+
+    /** Look at the open image: what is selected, and whether it states its pixel size. */
+    private void look() {
+        Map<String, Object> image = desk.image()
+        boolean size = image != null && (image.mpp > 0 || mpp.text.trim())
+        mpp.promptText = image == null ? '' : image.mpp > 0 ? String.format(Locale.ROOT, 'as the slide states: %.4g', image.mpp) : 'the slide states none: give µm per pixel'
+        mpp.style = image == null || size ? '' : '-fx-border-color: #c00000;'
+        place.text = image == null ? 'No image is open.'
+            : "${image.name}: ${image.selected} selected, of ${image.annotations} annotations and ${image.cores} TMA cores."
+        run.disable = working != null || !size || (selected.selected && image.selected == 0)
+        shown.look()
+    }
+
+    /** What becomes of a job when the window closes: it goes on, is cancelled, or the window stays. */
+    private boolean closes() {
+        if (working == null) return true
+        def goOn = new ButtonType('Let it run'), stop = new ButtonType('Cancel the job'), stay = new ButtonType('Keep the window', ButtonBar.ButtonData.CANCEL_CLOSE)
+        def alert = new Alert(Alert.AlertType.CONFIRMATION, 'Its results come into the image when it is done.', goOn, stop, stay)
+        alert.initOwner(stage)
+        alert.title = TITLE
+        alert.headerText = 'A job is running.'
+        def answer = alert.showAndWait().orElse(stay)
+        if (answer.is(stop)) working?.stop()
+        return !answer.is(stay)
+    }
+
+    private void build(Object owner) {
+        def group = new ToggleGroup()
+        [slide, selected]*.toggleGroup = group
+        slide.id = 'slide'
+        selected.id = 'selected'
+        (settings.text('where') == 'slide' ? slide : selected).selected = true
+        cancel.disable = true
+        bar.id = 'bar'
+        bar.maxWidth = Double.MAX_VALUE
+        about.style = '-fx-font-size: 0.9em;'
+        model.onAction = { event -> describe() } as EventHandler
+        server.content.children.setAll(
+            Form.grid(['Address': address, 'Key': key, 'Path map': pathMap]), upload,
+            Form.button('connect', 'Connect', 'Save, and ask the server for its models') { connect() })
+        def pick = Form.row(
+            Form.button('all_annotations', 'Select all annotations', 'All but those that came from here') { attempt { desk.selectAnnotations(); selected.selected = true } },
+            Form.button('cores', 'TMA cores', 'Select the cores that are not missing') { attempt { desk.selectCores(); selected.selected = true } })
+        def box = new VBox(8.0d,
+            server, Form.grid(['Model': model]), Form.section('card', 'About this model', false, about),
+            Form.row(slide, selected), pick, place,
+            Form.section('parameters', 'Parameters', true,
+                Form.grid(['Pixel size, µm': mpp, 'Overlap': overlap, 'Tissue': tissue, 'Objects': objects, 'Smallest piece, µm²': minArea]),
+                Form.row(overlay, measurements)),
+            Form.row(run, cancel), bar, status, shown.results, shown.section)
+        box.padding = new Insets(10)
+        def scroll = new ScrollPane(box)
+        scroll.fitToWidth = true
+        stage.scene = new Scene(scroll, 440.0d, 820.0d)
+        stage.title = TITLE
+        stage.minWidth = 430.0d
+        stage.minHeight = 500.0d
+        if (owner != null) {
+            stage.initOwner(owner)
+            stage.x = Math.max(0.0d, owner.x + owner.width - 440.0d)
+            stage.y = Math.max(0.0d, owner.y)
+        }
+        stage.onCloseRequest = { event -> if (!closes()) event.consume() } as EventHandler
+        // looked at rather than listened to: images, selections and cores change in many ways
+        def watch = new Timeline(new KeyFrame(Duration.millis(400), { event -> if (stage.showing) look() } as EventHandler))
+        watch.cycleCount = Timeline.INDEFINITE
+        stage.onShown = { event -> watch.play() } as EventHandler
+        stage.onHidden = { event -> watch.stop() } as EventHandler
+    }
+}

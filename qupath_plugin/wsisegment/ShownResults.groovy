@@ -1,0 +1,131 @@
+package wsisegment
+
+import javafx.beans.property.ReadOnlyObjectWrapper
+import javafx.scene.control.CheckBox
+import javafx.scene.control.ListCell
+import javafx.scene.control.ComboBox
+import javafx.scene.control.Slider
+import javafx.scene.control.TableColumn
+import javafx.scene.control.TableView
+import javafx.scene.layout.FlowPane
+import javafx.scene.shape.Rectangle
+import javafx.scene.paint.Color
+import javafx.util.Callback
+
+/** The part of the panel below its Run button: results that there are, what is drawn of them, and areas. */
+class ShownResults {
+    private final Panel panel
+    private final Desk desk
+    private final ComboBox<Map<String, String>> job = new ComboBox<Map<String, String>>()
+    private final Slider opacity = new Slider(0, 1, 0.5)
+    private final FlowPane classes = new FlowPane(8.0d, 4.0d)
+    private final TableView<Map<String, Object>> table = new TableView<Map<String, Object>>()
+    /** Buttons that wait for the server. */
+    final List actions
+    final results, section
+
+    ShownResults(Panel panel, Desk desk) {
+        this.panel = panel
+        this.desk = desk
+        actions = [
+            Form.button('find', 'Find', 'Ask the server for results of this slide') { lookFor() },
+            Form.button('show', 'Show overlay', 'The mask of the chosen result') { panel.attempt { panel.overlay(chosen()) } },
+            Form.button('take', 'Take annotations', 'The outlines of the chosen result') { panel.attempt { panel.annotations(chosen()) } },
+            Form.button('file', 'From a file...', 'Outlines of a GeoJSON file') { file() },
+            Form.button('send', 'Send corrections', 'Keep the annotations, as they are now, beside the result') { panel.attempt { panel.corrections(chosen()) } },
+            Form.button('remove', 'Remove results', 'Take out what came from here') { panel.work('removing') { desk.remove() } },
+        ]
+        job.id = 'job'
+        job.maxWidth = Double.MAX_VALUE
+        job.promptText = 'finished jobs of this slide'
+        job.cellFactory = { list -> labelled() } as Callback
+        job.buttonCell = labelled()
+        opacity.id = 'opacity'
+        opacity.valueProperty().addListener({ seen, before, now -> if (opacity.valueChanging || opacity.focused) desk.opacity = now as double } as javafx.beans.value.ChangeListener)
+        classes.id = 'classes'
+        table.id = 'table'
+        table.prefHeight = 180.0d
+        table.columns.setAll(column('Where', 'where'), column('Class', 'name'), column('mm²', 'mm2'), column('%', 'percent'))
+        table.columnResizePolicy = TableView.CONSTRAINED_RESIZE_POLICY
+        results = Form.section('results', 'Results', true, Form.row(job, actions[0]), Form.row(actions[1], actions[2], actions[3]), Form.row(actions[4], actions[5]))
+        section = Form.section('drawn', 'Overlay and areas', true, Form.grid(['Opacity': opacity]), classes, table)
+    }
+
+    /** Show what an action brought. */
+    void show(Outcome outcome) {
+        if (outcome.rows) table.items.setAll(outcome.rows)
+        if (outcome.tiles != null) draw(outcome.tiles)
+        if (outcome.job && !job.items.any { it.job == outcome.job }) {
+            job.items.add(0, [job: outcome.job, label: "job ${outcome.job.take(6)}, just now".toString()])
+            job.value = job.items[0]
+        }
+    }
+
+    /** Follow what the program does with the opacity. */
+    void look() {
+        if (!opacity.valueChanging && !opacity.focused) opacity.value = desk.opacity
+    }
+
+    private void draw(Tiles tiles) {
+        Set<Integer> background = tiles.background
+        def boxes = tiles.names.findAll { Integer id, String name -> id > 0 }.collect { Integer id, String name ->
+            def box = new CheckBox(name)
+            def color = tiles.colors[id]
+            box.graphic = new Rectangle(12, 12, Color.rgb(color[0], color[1], color[2]))
+            box.userData = id
+            box.selected = !(id in background)
+            return box
+        }
+        boxes.each { box -> box.onAction = { event -> desk.hide(boxes.findAll { !it.selected }*.userData as Set) } as javafx.event.EventHandler }
+        classes.children.setAll(boxes)
+    }
+
+    private void lookFor() {
+        panel.attempt {
+            def settings = panel.taken()
+            panel.work('looking for results') { Progress progress ->
+                def found = desk.finished(settings, progress)
+                javafx.application.Platform.runLater {
+                    job.items.setAll(found)
+                    job.value = found.find()
+                }
+                return new Outcome(said: found ? "${found.size()} results of this slide" : 'the server has no result of this slide')
+            }
+        }
+    }
+
+    private void file() {
+        def file = desk.chooseFile()
+        if (file == null) return
+        panel.attempt {
+            def settings = panel.taken()
+            settings.set('file', file.path)
+            panel.annotations(settings)
+        }
+    }
+
+    private Settings chosen() {
+        def settings = panel.taken()
+        if (job.value != null) settings.set('job', job.value.job)
+        return settings
+    }
+
+    private static ListCell<Map<String, String>> labelled() {
+        return new ListCell<Map<String, String>>() {
+            @Override
+            protected void updateItem(Map<String, String> item, boolean empty) {
+                super.updateItem(item, empty)
+                text = empty || item == null ? null : item.label
+            }
+        }
+    }
+
+    private static TableColumn<Map<String, Object>, Object> column(String title, String name) {
+        def made = new TableColumn<Map<String, Object>, Object>(title)
+        made.cellValueFactory = { cell ->
+            def value = cell.value[name]
+            return new ReadOnlyObjectWrapper(value instanceof Number ? String.format(Locale.ROOT, '%.4g', value as double) : value)
+        } as Callback
+        return made
+    }
+}

@@ -1,0 +1,236 @@
+package wsisegment
+
+import qupath.lib.images.ImageData
+
+import java.awt.Shape
+import java.nio.file.Files
+import java.nio.file.Path
+
+/**
+ * What can be done with an image, from beginning to end; the same with a window and without.
+ *
+ * Everything is fetched before anything is changed in the image.
+ */
+class Steps {
+    private final File home
+    private final OpenImage image
+    private final Settings settings
+    private final Progress progress
+    private final Service service
+    private final Jobs jobs
+    private final Results results
+    /** Asked where there would be very many objects: fewer (true), all (false), none (null). */
+    Closure<Boolean> askCoarser = { String warning ->
+        progress.say("warning: ${warning}", -1)
+        return false
+    }
+
+    /**
+     * @param home folder of the scripts
+     */
+    Steps(File home, ImageData<?> data, Settings settings, Progress progress) {
+        this.home = home
+        this.settings = settings
+        this.progress = progress
+        image = new OpenImage(data)
+        results = new Results(image)
+        service = Service.of(settings)
+        service.lost = { String message -> progress.say(message, -1) }
+        service.cancelled = { -> progress.isStopRequested() }
+        jobs = new Jobs(service)
+    }
+
+    Results getResults() { results }
+
+    String getBase() { service.base }
+
+    /** Have the slide segmented, and bring in what was asked for. */
+    Outcome segment() {
+        def parents = image.parents(settings.text('where'))
+        progress.say('looking the slide up', -1)
+        Map<String, Object> body = [slide: slideId(), width: image.width, height: image.height] + settings.choices()
+        if (parents) body.region = image.region(parents)
+        String job = jobs.submit(body).id
+        progress.say("job ${job} was accepted", 0)
+        jobs.await(job, progress)
+        def outcome = brought(fitting(job), parents)
+        results.record(new File(home, 'wsi_segment.groovy'), settings.recorded())
+        return outcome
+    }
+
+    /** Find the mask of a finished job, for an overlay. */
+    Outcome overlay() {
+        def tiles = chosen()
+        def areas = measured(tiles, [])
+        return new Outcome(said: "the overlay of job ${tiles.job} is shown", job: tiles.job, tiles: tiles, rows: rows(areas))
+    }
+
+    /** Take the objects of a finished job, or of a file. */
+    Outcome annotations() {
+        def parents = image.parents(settings.text('where'))
+        if (settings.text('file')) {
+            Path file = Path.of(settings.text('file'))
+            if (!Files.isRegularFile(file)) throw new Failure("${file}: no such file", 'no-file')
+            double mpp = settings.number('mpp'), um2 = mpp > 0 ? mpp * mpp : image.um2
+            def (objects, said) = read(file, file.fileName.toString(), um2, parents)
+            results.bring([:], objects)
+            return new Outcome(said: said)
+        }
+        def tiles = chosen()
+        def (objects, said) = fetched(tiles, parents)
+        results.bring([:], objects)
+        return new Outcome(said: said, job: tiles.job)
+    }
+
+    /** Keep the image's classified areas on the server, beside the result that they correct. */
+    Outcome corrections() {
+        String job = settings.text('job') ?: results.origin()
+        if (!job) throw new Failure('say which result is corrected: job=ID; no annotation here came from one', 'no-job')
+        fitting(job)
+        Map<String, Object> sent = results.corrections()
+        if (!sent.features) throw new Failure('the image has no annotation with a class; nothing was sent', 'nothing')
+        int version = jobs.correct(job, sent)
+        return new Outcome(said: "${(sent.features as List).size()} annotations were sent as version ${version} of the corrections of job ${job}", job: job)
+    }
+
+    /** Results of this slide that the server has, the newest first: job and label. */
+    List<Map<String, String>> finished() {
+        progress.say('looking for results of this slide', -1)
+        String slide = known()
+        return jobs.finished(50).findAll { Map job -> (slide != null && job.slide == slide) || fits(job.id as String) }
+            .collect { Map job -> [job: job.id as String, label: Jobs.label(job)] }
+    }
+
+    /** Take out what was brought in. */
+    static Outcome remove(ImageData<?> data) {
+        int count = new Results(new OpenImage(data)).remove()
+        return new Outcome(said: "${count} annotations, the measurements and the overlay were removed; Edit > Undo brings annotations and measurements back")
+    }
+
+    private Outcome brought(Tiles tiles, List parents) {
+        List<String> said = ["job ${tiles.job} is done"]
+        Map areas = measured(tiles, parents)
+        if (areas.isEmpty()) said << 'the image states no pixel size, areas were left out'
+        def objects = [:]
+        if (settings.flag('annotations') || settings.flag('detections')) {
+            def (found, line) = fetched(tiles, parents)
+            objects = found
+            said << line
+        }
+        results.classesOf(tiles)
+        results.bring(settings.flag('measurements') ? areas : [:], objects)
+        return new Outcome(said: said.join('; '), job: tiles.job, tiles: tiles, rows: rows(areas))
+    }
+
+    private String slideId() {
+        String kept = "WSI Segment upload to ${settings.text('server')}"
+        String earlier = image.data.getProperty(kept)
+        if (earlier != null && jobs.knows(earlier)) return earlier
+        try {
+            return jobs.findSlide(image.path, new PathMap(settings.text('path_map'))).id
+        } catch (Failure failure) {
+            if (failure.kind != 'unknown-slide' || !settings.flag('upload')) throw failure
+            progress.say('the server does not see the slide; uploading it', -1)
+            String made = jobs.upload(Path.of(image.path)).id
+            image.data.setProperty(kept, made)
+            return made
+        }
+    }
+
+    /** The server's id of the slide, or null where it does not see it, or sees another of that name. */
+    private String known() {
+        try {
+            Map slide = jobs.findSlide(image.path, new PathMap(settings.text('path_map')))
+            return slide.width == image.width && slide.height == image.height ? slide.id : null
+        } catch (Failure failure) {
+            if (!(failure.kind in ['unknown-slide', 'unusable-slide', 'no-file'])) throw failure
+            return null
+        }
+    }
+
+    /** The result that the settings name: the only one of this slide, where they name none. */
+    private Tiles chosen() {
+        if (settings.text('job')) return fitting(settings.text('job'))
+        def found = finished()
+        if (found.isEmpty())
+            throw new Failure("${service.base} has no result of a slide of ${image.width} x ${image.height} px; run the segmentation, or serve the mask with --results", 'no-result')
+        if (found.size() > 1)
+            throw new Failure("several results are of this slide; say job=ID, one of ${found*.job.join(', ')}", 'several-results')
+        return fitting(found[0].job)
+    }
+
+    private boolean fits(String job) {
+        try {
+            return new Tiles(service, job).misfit(image.width, image.height) == null
+        } catch (Failure ignored) {  // its files were removed meanwhile
+            return false
+        }
+    }
+
+    private Tiles fitting(String job) {
+        def tiles = new Tiles(service, job)
+        String misfit = tiles.misfit(image.width, image.height)
+        if (misfit != null) throw new Failure(misfit, 'size-mismatch')
+        return tiles
+    }
+
+    private List fetched(Tiles tiles, List parents) {
+        Path file = Files.createTempFile('wsi-segment', '.geojson')
+        try {
+            progress.say('fetching the outlines', -1)
+            service.download("${tiles.at}/objects.geojson", file)
+            return read(file, tiles.job, tiles.um2(image.um2), parents)
+        } finally {
+            Files.deleteIfExists(file)
+        }
+    }
+
+    /** Objects by parent, and what to say of them. */
+    private List read(Path file, String origin, double size, List parents) {
+        double um2 = size ?: 1.0d
+        def outlines = new Outlines(file, um2)
+        outlines.detections = settings.flag('detections')
+        double least = settings.number('min_area')
+        double[] areas = outlines.survey().findAll { it >= least } as double[]
+        if (areas.length > Outlines.MANY && !parents) {
+            double coarser = Outlines.coarser(areas)
+            String warning = "${areas.length} annotations make QuPath slow; min_area=${coarser} leaves the ${areas.findAll { it >= coarser }.size()} largest"
+            Boolean fewer = askCoarser(warning)
+            if (fewer == null) throw new Failure('cancelled; no annotation was added', 'cancelled')
+            if (fewer) least = coarser
+        }
+        def (Map objects, int there, int unusable) = results.read(outlines, origin, least, um2, parents, progress)
+        String said = "${objects.values()*.size().sum() ?: 0} ${outlines.detections ? 'detections' : 'annotations'} were added" +
+            (there ? ", ${there} were there already" : '') + (unusable ? ", ${unusable} features could not be used" : '')
+        return [objects, said]
+    }
+
+    /** mm² by class name for each parent; the whole slide's are those of the summary, where there is one. */
+    private Map measured(Tiles tiles, List parents) {
+        progress.say('measuring', -1)
+        double um2 = tiles.um2(image.um2)
+        if (um2 == 0) return [:]
+        def counted = { Shape shape ->
+            Areas.inside(shape, tiles, progress).collectEntries { Integer id, Double pixels -> [tiles.names[id], pixels * um2 / 1e6] }
+        }
+        if (parents) return parents.collectEntries { [it, counted(it.ROI.shape)] }
+        def root = image.data.hierarchy.rootObject
+        try {
+            Map summary = service.json('GET', "${tiles.at}/summary.json") as Map
+            return [(root): summary.classes.collectEntries { [tiles.names[it.id as int], it.area_mm2 as double] }]
+        } catch (Failure failure) {
+            if (failure.kind != 'no-summary') throw failure
+            return [(root): counted(image.whole())]
+        }
+    }
+
+    private List<Map<String, Object>> rows(Map areas) {
+        def root = image.data.hierarchy.rootObject
+        return areas.collectMany { parent, Map<String, Double> mm2 ->
+            double all = mm2.values().sum() ?: 0.0d
+            mm2.collect { String name, Double area ->
+                [where: parent.is(root) ? 'slide' : parent.displayedName, name: name, mm2: area, percent: all > 0 ? 100 * area / all : 0.0d]
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+package wsisegment
+
+import qupath.fx.utils.FXUtils
+import qupath.lib.gui.QuPathGUI
+import qupath.lib.images.ImageData
+
+/** QuPath's window as the panel sees it: always the image that is open in it. */
+class Workbench implements Desk {
+    private static Panel panel
+
+    private final File home
+    /** The mask that is drawn over an image, to be drawn anew without some classes. */
+    private final Map<ImageData<?>, List> drawn = Collections.synchronizedMap(new WeakHashMap<ImageData<?>, List>())
+
+    Workbench(File home) { this.home = home }
+
+    /** Open the panel, or bring it to the front, and go on with it there. */
+    static void open(File home, Closure<?> then) {
+        def settings = Settings.load([])
+        FXUtils.runOnApplicationThread {
+            if (panel == null) panel = new Panel(new Workbench(home), settings, QuPathGUI.getInstance().stage)
+            panel.show()
+            then(panel)
+        }
+    }
+
+    /** Load the classes that the first click would wait for. */
+    static void prepare() { [Panel, Steps, Results, MaskServer, Areas, Outlines].each { it.name } }
+
+    @Override
+    Map<String, Object> image() {
+        def data = QuPathGUI.getInstance().imageData
+        if (data == null) return null
+        def selected = data.hierarchy.selectionModel.selectedObjects
+        def size = data.server.pixelCalibration
+        return [
+            name       : data.server.metadata.name,
+            mpp        : size.hasPixelSizeMicrons() ? size.averagedPixelSizeMicrons as double : 0.0d,
+            annotations: data.hierarchy.annotationObjects.count { it.metadata[Results.MARK] == null } as int,
+            cores      : (data.hierarchy.TMAGrid?.TMACoreList?.count { !it.isMissing() } ?: 0) as int,
+            selected   : selected.count { (it.isAnnotation() || it.isTMACore()) && it.ROI?.isArea() } as int,
+        ]
+    }
+
+    @Override
+    void selectAnnotations() {
+        def hierarchy = shownImage().hierarchy
+        hierarchy.selectionModel.setSelectedObjects(hierarchy.annotationObjects.findAll { it.metadata[Results.MARK] == null }, null)
+    }
+
+    @Override
+    void selectCores() {
+        def hierarchy = shownImage().hierarchy
+        hierarchy.selectionModel.setSelectedObjects(hierarchy.TMAGrid?.TMACoreList?.findAll { !it.isMissing() } ?: [], null)
+    }
+
+    @Override
+    Outcome segment(Settings settings, Progress progress) { brought(settings, progress, settings.flag('overlay')) { it.segment() } }
+
+    @Override
+    Outcome overlay(Settings settings, Progress progress) { brought(settings, progress, true) { it.overlay() } }
+
+    @Override
+    Outcome annotations(Settings settings, Progress progress) { brought(settings, progress, false) { it.annotations() } }
+
+    @Override
+    Outcome corrections(Settings settings, Progress progress) { new Steps(home, shownImage(), settings, progress).corrections() }
+
+    @Override
+    List<Map<String, String>> finished(Settings settings, Progress progress) { new Steps(home, shownImage(), settings, progress).finished() }
+
+    @Override
+    Outcome remove() {
+        def data = shownImage()
+        def outcome = Steps.remove(data)
+        Window.hide(data)
+        drawn.remove(data)
+        return outcome
+    }
+
+    @Override
+    void hide(Set<Integer> ids) {
+        def data = QuPathGUI.getInstance().imageData
+        def held = data == null ? null : drawn[data]
+        if (held != null) Window.show(data, new MaskServer(data.server, held[0], held[1], held[2], ids))
+    }
+
+    @Override
+    double getOpacity() { Window.opacity }
+
+    @Override
+    void setOpacity(double opacity) { Window.opacity = opacity }
+
+    @Override
+    File chooseFile() { Window.chooseFile() }
+
+    @Override
+    Boolean askCoarser(String warning) { Window.askCoarser(warning) }
+
+    @Override
+    void tell(String message, boolean failed) { Window.tell(message, failed) }
+
+    private Outcome brought(Settings settings, Progress progress, boolean overlay, Closure<Outcome> work) {
+        def data = shownImage()
+        def steps = new Steps(home, data, settings, progress)
+        steps.askCoarser = { String warning -> Window.askCoarser(warning) }
+        def outcome = work(steps)
+        if (overlay && outcome.tiles != null) {
+            def classes = steps.results.classesOf(outcome.tiles)
+            drawn[data] = [outcome.tiles, steps.base, classes]
+            Window.show(data, new MaskServer(data.server, outcome.tiles, steps.base, classes, outcome.tiles.background))
+        }
+        Window.offer(steps.results.classes)
+        return outcome
+    }
+
+    private static ImageData<?> shownImage() {
+        def data = QuPathGUI.getInstance().imageData
+        if (data == null) throw new Failure('no image is open; open a slide first', 'no-image')
+        return data
+    }
+}

@@ -1,6 +1,0 @@
-package javafx.event
-
-class ActionEvent {
-    static final Object ACTION = 'action'
-    void consume() { }
-}

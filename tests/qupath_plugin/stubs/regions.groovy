@@ -1,0 +1,3 @@
+package qupath.lib.regions
+
+class ImagePlane { }

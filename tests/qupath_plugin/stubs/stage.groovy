@@ -1,3 +1,0 @@
-package javafx.stage
-
-enum Modality { NONE }

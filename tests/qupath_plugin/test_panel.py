@@ -1,0 +1,263 @@
+"""The panel in real JavaFX on a virtual display, on stand-ins for QuPath's classes and the real service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from groovy_console import GroovyConsole
+from live_server import Served, write_slides
+from synthetic import class_map
+
+BEGIN = """
+import javafx.application.Platform
+import javafx.stage.Stage
+import qupath.fx.dialogs.Dialogs
+import qupath.fx.utils.FXUtils
+import qupath.lib.gui.QuPathGUI
+import qupath.lib.gui.viewer.QuPathViewer
+import qupath.lib.images.servers.*
+import qupath.lib.objects.PathObject
+import qupath.lib.objects.classes.PathClass
+import qupath.lib.roi.*
+console.draw()
+def image = console.image(900, 700, 1.0d, "${folder}/slides/s0.tiff")
+def hierarchy = image.hierarchy
+def wait = { Closure<Boolean> until ->
+    for (int i = 0; i < 900 && !until(); i++) sleep(50)
+    assert until() : "${Dialogs.shown} ${Workbench.@panel?.@status?.text}"
+}
+def drawing = { Closure<?> work -> FXUtils.callOnApplicationThread(work) }
+Dialogs.shown.clear()
+def gui = new QuPathGUI(imageData: image)
+QuPathGUI.instance = gui
+gui.allViewers << new QuPathViewer(imageData: image)
+drawing { gui.stage = new Stage() }
+def open = { List<String> arguments = [] ->
+    console.act('segment', arguments, image)
+    wait { Workbench.@panel?.stage?.showing }
+    wait { Workbench.@panel.@models || Workbench.@panel.@server.expanded }
+}
+def node = { String id -> Workbench.@panel.stage.scene.lookup("#$id") }
+def type = { Map<String, Object> values -> drawing { values.each { id, value ->
+    def found = node(id)
+    if (found instanceof javafx.scene.control.TextField) found.text = value
+    else if (found instanceof javafx.scene.control.ComboBox) found.value = value
+    else found.selected = value
+} } }
+def press = { String id -> drawing { assert !node(id).disable : id; node(id).fire() } }
+def idle = { -> wait { Workbench.@panel.@working == null && drawing { node('cancel').disable } } }
+try {
+"""
+END = """
+} finally {
+    drawing { Workbench.@panel?.stage?.hide(); gui.stage.hide() }
+    Workbench.@panel = null
+    QuPathGUI.instance = null
+}"""
+
+
+def panel(windows: GroovyConsole, served: Served, code: str, **more: object) -> Any:
+    """What a piece gives that can ``open()`` the panel, ``type()`` into it, ``press()`` its buttons and wait."""
+    return windows(BEGIN + code + END, folder=served.folder, url=served.url, **more)
+
+
+def test_a_run_from_the_panel_shows_overlay_areas_and_annotations_and_can_be_removed(
+    windows: GroovyConsole, served: Served
+) -> None:
+    code = """
+    long begun = System.currentTimeMillis()
+    open()
+    boolean late = System.currentTimeMillis() - begun > 10000
+    type(address: url)
+    press('connect')
+    wait { Workbench.@panel.@models.size() == 2 }
+    type(model: 'channels', objects: 'annotations')
+    def card = drawing { node('about').text }
+    press('run')
+    idle()
+    def viewer = gui.allViewers[0]
+    def server = viewer.customPixelLayerOverlay.getPixelClassificationServer(image)
+    def place = [level: 0, tileX: 768, tileY: 512, tileWidth: 132, tileHeight: 188]
+    def tile = server.readTile(new TileRequest(place))
+    def said = drawing { node('status').text }
+    def colors = { now -> def one = now.readTile(new TileRequest(place)); (0..<188).collectMany { y -> (0..<132).collect { x -> one.getRGB(x, y) } }.toSet().sort() }
+    def all = colors(server)
+    drawing { def box = node('classes').children.find { it.text == 'red' }; box.fire() }
+    def without = colors(viewer.customPixelLayerOverlay.getPixelClassificationServer(image))
+    def metadata = server.metadata
+    def seen = [
+        said, viewer.overlayOptions.showPixelClassification, viewer.overlayOptions.opacity, server.URIs[0].toString(),
+        metadata.levels.collect { [it.downsample, it.width, it.height] },
+        metadata.classificationLabels.collectEntries { [it.key, it.value.name] }, gui.availablePathClasses*.name,
+        tile.raster.getSample(5, 7, 0), all, without, drawing { node('table').items.collect { [it.where, it.name, it.mm2] } },
+        hierarchy.annotationObjects.size(), hierarchy.annotationObjects*.name.unique(), hierarchy.changes.size(), card, late,
+    ]
+    press('remove')
+    idle()
+    seen << [viewer.customPixelLayerOverlay, hierarchy.annotationObjects.size(), drawing { node('status').text }]
+    """
+    seen = panel(windows, served, code)
+    said, shown, opacity, address, levels, labels, offered, value, colors, without, rows, *rest = seen
+    count, names, changes, card, late, removed = rest
+    job = said.split()[1]
+    ids = class_map(served.data / "results" / job / "mask.zarr")
+    assert f"{count} annotations were added" in said
+    assert shown
+    assert opacity == 0.5
+    assert not late
+    assert address == f"{served.url}/v1/jobs/{job}/results/tiles.json"
+    assert levels[:2] == [[1.0, 900, 700], [2.0, 450, 350]]
+    assert labels == {"0": None, "1": "red", "2": "green", "3": "blue"}
+    assert set(offered) == {"red", "green", "blue"}
+    assert value == int(ids[512 + 7, 768 + 5])
+    red = 0xFFC80000 - (1 << 32)
+    assert red in colors
+    assert red not in without
+    assert len(without) == len(colors) - (0x00FFFFFF in colors)
+    assert [row[:2] for row in rows] == [["slide", "red"], ["slide", "green"], ["slide", "blue"]]
+    assert rows[0][2] == pytest.approx((ids == 1).sum() / 1e6, abs=1e-6)
+    assert names == [None]  # a name on each piece would hide the slide
+    assert changes == 1
+    assert "Research use only" in card
+    assert removed[:2] == [None, 0]
+    assert "Edit > Undo" in removed[2]
+
+
+def test_cancel_dismisses_the_job_and_failures_are_notifications(windows: GroovyConsole, tmp_path: Path) -> None:
+    folder = write_slides(tmp_path)
+    with Served(folder, "--workers", 0) as idle:
+        code = """
+        open()
+        type(address: url)
+        press('run')
+        wait { drawing { node('status').text } == 'waiting for a worker' }
+        assert drawing { node('run').disable && !node('cancel').disable }
+        press('cancel')
+        idle()
+        def cancelled = drawing { node('status').text }
+        console.act('overlay', ["server=$url", 'job=000000000000000000000000'], image)
+        wait { !Dialogs.shown.isEmpty() }
+        [cancelled, Dialogs.shown[0], hierarchy.changes, image.historyWorkflow.steps.size()]
+        """
+        cancelled, unknown, changes, history = panel(windows, idle, code)
+        statuses = [one["status"] for one in httpx.get(f"{idle.url}/v1/jobs").json()["jobs"]]
+    assert cancelled.startswith("cancelled (job")
+    assert statuses == ["dismissed"]
+    assert unknown.startswith("error: ")
+    assert (changes, history) == ([], 0)
+
+
+def test_closing_asks_what_becomes_of_a_running_job(windows: GroovyConsole, tmp_path: Path) -> None:
+    folder = write_slides(tmp_path)
+    with Served(folder, "--workers", 0) as idle:
+        code = """
+        open()
+        type(address: url)
+        press('run')
+        wait { drawing { node('status').text } == 'waiting for a worker' }
+        def close = { String answer ->
+            Platform.runLater { def stage = Workbench.@panel.stage; javafx.event.Event.fireEvent(stage, new javafx.stage.WindowEvent(stage, javafx.stage.WindowEvent.WINDOW_CLOSE_REQUEST)) }
+            def asked = { -> drawing { javafx.stage.Window.windows.findAll { it instanceof Stage && it.showing }*.scene*.root.find { it instanceof javafx.scene.control.DialogPane } } }
+            wait { asked() != null }
+            drawing { def pane = asked(); pane.lookupButton(pane.buttonTypes.find { it.text == answer }).fire() }
+            wait { asked() == null }
+            return drawing { Workbench.@panel.stage.showing }
+        }
+        def kept = close('Keep the window')
+        def closed = close('Cancel the job')
+        wait { Workbench.@panel.@working == null }
+        [kept, closed]
+        """
+        assert panel(windows, idle, code) == [True, False]
+        statuses = [one["status"] for one in httpx.get(f"{idle.url}/v1/jobs").json()["jobs"]]
+    assert statuses == ["dismissed"]
+
+
+def test_a_missing_pixel_size_is_asked_for_and_selections_are_counted(windows: GroovyConsole, served: Served) -> None:
+    code = """
+    image.server.mpp = 0.0d
+    open()
+    type(address: url, mpp: '')
+    wait { drawing { node('run').disable } }
+    def asked = drawing { node('mpp').promptText }
+    type(mpp: '1.0')
+    wait { drawing { !node('run').disable } }
+    def square = new ROI(GeoJson.read([type: 'Polygon', coordinates: [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]]]))
+    2.times { hierarchy.objects << new PathObject(ROI: square) }
+    hierarchy.objects << new PathObject(ROI: square)
+    hierarchy.objects[2].metadata['WSI Segment'] = 'job'
+    hierarchy.TMAGrid = new qupath.lib.objects.hierarchy.TMAGrid(TMACoreList: [new PathObject(ROI: square, kind: 'core')])
+    type(selected: true)
+    wait { drawing { node('run').disable } }
+    press('all_annotations')
+    wait { drawing { node('place').text }.contains('2 selected') }
+    def place = drawing { node('place').text }
+    press('cores')
+    wait { drawing { node('place').text }.contains('1 selected') }
+    type(mpp: 'small')
+    press('run')
+    [asked, place, drawing { node('status').text }]
+    """
+    asked, place, wrong = panel(windows, served, code)
+    assert "give µm per pixel" in asked
+    assert "2 selected, of 2 annotations and 1 TMA cores" in place
+    assert wrong == "mpp=small: write a number"
+
+
+def test_a_server_that_does_not_answer_leaves_the_panel_open(windows: GroovyConsole, served: Served) -> None:
+    code = """
+    open()
+    type(address: 'http://127.0.0.1:1')
+    long begun = System.currentTimeMillis()
+    press('connect')
+    wait { drawing { node('server').text }.contains('no server answers') }
+    long waited = System.currentTimeMillis() - begun
+    type(address: url)
+    [drawing { node('server').text }, waited < 3000]
+    """
+    said, soon = panel(windows, served, code)
+    assert said.startswith("http://127.0.0.1:1: no server answers (nothing listens there)")
+    assert soon
+
+
+def test_results_of_the_slide_are_listed_by_what_tells_them_apart(
+    windows: GroovyConsole, served: Served, done: str
+) -> None:
+    code = """
+    open()
+    type(address: url)
+    press('find')
+    idle()
+    def labels = drawing { node('job').items*.label ?: [node('status').text] }
+    drawing { node('job').value = node('job').items.find { it.job == done } }
+    press('take')
+    idle()
+    [labels, hierarchy.annotationObjects.size()]
+    """
+    labels, count = panel(windows, served, code, done=done)
+    assert [
+        label for label in labels if label.startswith("s0.tiff, whole slide, channels, 20") and done[:6] in label
+    ], labels
+    assert count > 10
+
+
+def test_a_project_is_run_without_a_question(windows: GroovyConsole, served: Served) -> None:
+    code = """
+    def lines = console.act('segment', ["server=$url", 'model=channels'], image, 12)
+    [lines[-1].contains('is done'), Dialogs.shown, gui.allViewers[0].customPixelLayerOverlay]
+    """
+    assert panel(windows, served, code) == [True, [], None]
+
+
+def test_the_menu_names_scripts_that_exist(windows: GroovyConsole, served: Served) -> None:
+    code = """
+    console.run('install_menu')
+    wait { gui.commands.size() == 3 }
+    gui.commands.collect { path, script -> [path, script.isFile()] }
+    """
+    found = panel(windows, served, code)
+    assert all(path.startswith("Extensions>WSI Segment>") and there for path, there in found)
