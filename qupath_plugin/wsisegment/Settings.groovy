@@ -33,6 +33,7 @@ class Settings {
         region       : '',
         ome_zarr     : '',
         probabilities: false,
+        apply_icc    : false,
         strict       : false,
         where        : 'slide',
         overlay      : true,
@@ -123,7 +124,7 @@ class Settings {
         Map<String, Object> wanted = [:]
         ['model', 'tissue', 'precision', 'ome_zarr'].each { String name -> if (text(name)) wanted[name] = text(name) }
         ['mpp', 'window'].each { String name -> if (number(name) > 0) wanted[name] = number(name) }
-        ['probabilities', 'strict'].each { String name -> if (flag(name)) wanted[name] = true }
+        ['probabilities', 'strict', 'apply_icc'].each { String name -> if (flag(name)) wanted[name] = true }
         if (number('overlap') >= 0) wanted.overlap = number('overlap')
         if (text('image')) wanted.image = text('image').isInteger() ? text('image').toInteger() : text('image')
         if (text('region')) wanted.region = box(text('region'))

@@ -14,7 +14,10 @@ from synthetic import class_map
 
 BEGIN = """
 import javafx.application.Platform
+import javafx.event.Event
+import javafx.scene.control.DialogPane
 import javafx.stage.Stage
+import javafx.stage.WindowEvent
 import qupath.fx.dialogs.Dialogs
 import qupath.fx.utils.FXUtils
 import qupath.lib.gui.QuPathGUI
@@ -84,7 +87,10 @@ def test_a_run_from_the_panel_shows_overlay_areas_and_annotations_and_can_be_rem
     def place = [level: 0, tileX: 768, tileY: 512, tileWidth: 132, tileHeight: 188]
     def tile = server.readTile(new TileRequest(place))
     def said = drawing { node('status').text }
-    def colors = { now -> def one = now.readTile(new TileRequest(place)); (0..<188).collectMany { y -> (0..<132).collect { x -> one.getRGB(x, y) } }.toSet().sort() }
+    def colors = { now ->
+        def one = now.readTile(new TileRequest(place))
+        (0..<188).collectMany { y -> (0..<132).collect { x -> one.getRGB(x, y) } }.toSet().sort()
+    }
     def all = colors(server)
     drawing { def box = node('classes').children.find { it.text == 'red' }; box.fire() }
     def without = colors(viewer.customPixelLayerOverlay.getPixelClassificationServer(image))
@@ -93,8 +99,10 @@ def test_a_run_from_the_panel_shows_overlay_areas_and_annotations_and_can_be_rem
         said, viewer.overlayOptions.showPixelClassification, viewer.overlayOptions.opacity, server.URIs[0].toString(),
         metadata.levels.collect { [it.downsample, it.width, it.height] },
         metadata.classificationLabels.collectEntries { [it.key, it.value.name] }, gui.availablePathClasses*.name,
-        tile.raster.getSample(5, 7, 0), all, without, drawing { node('table').items.collect { [it.where, it.name, it.mm2] } },
-        hierarchy.annotationObjects.size(), hierarchy.annotationObjects*.name.unique(), hierarchy.changes.size(), card, late,
+        tile.raster.getSample(5, 7, 0), all, without,
+        drawing { node('table').items.collect { [it.where, it.name, it.mm2] } },
+        hierarchy.annotationObjects.size(), hierarchy.annotationObjects*.name.unique(), hierarchy.changes.size(),
+        card, late,
     ]
     press('remove')
     idle()
@@ -160,8 +168,10 @@ def test_closing_asks_what_becomes_of_a_running_job(windows: GroovyConsole, tmp_
         press('run')
         wait { drawing { node('status').text } == 'waiting for a worker' }
         def close = { String answer ->
-            Platform.runLater { def stage = Workbench.@panel.stage; javafx.event.Event.fireEvent(stage, new javafx.stage.WindowEvent(stage, javafx.stage.WindowEvent.WINDOW_CLOSE_REQUEST)) }
-            def asked = { -> drawing { javafx.stage.Window.windows.findAll { it instanceof Stage && it.showing }*.scene*.root.find { it instanceof javafx.scene.control.DialogPane } } }
+            def stage = Workbench.@panel.stage
+            Platform.runLater { Event.fireEvent(stage, new WindowEvent(stage, WindowEvent.WINDOW_CLOSE_REQUEST)) }
+            def shown = { -> javafx.stage.Window.windows.findAll { it instanceof Stage && it.showing } }
+            def asked = { -> drawing { shown()*.scene*.root.find { it instanceof DialogPane } } }
             wait { asked() != null }
             drawing { def pane = asked(); pane.lookupButton(pane.buttonTypes.find { it.text == answer }).fire() }
             wait { asked() == null }
@@ -190,7 +200,8 @@ def test_a_missing_pixel_size_is_asked_for_and_selections_are_counted(windows: G
     2.times { hierarchy.objects << new PathObject(ROI: square) }
     hierarchy.objects << new PathObject(ROI: square)
     hierarchy.objects[2].metadata['WSI Segment'] = 'job'
-    hierarchy.TMAGrid = new qupath.lib.objects.hierarchy.TMAGrid(TMACoreList: [new PathObject(ROI: square, kind: 'core')])
+    def cores = [new PathObject(ROI: square, kind: 'core')]
+    hierarchy.TMAGrid = new qupath.lib.objects.hierarchy.TMAGrid(TMACoreList: cores)
     type(selected: true)
     wait { drawing { node('run').disable } }
     press('all_annotations')

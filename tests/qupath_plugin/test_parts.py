@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from groovy_console import GroovyConsole, PluginError
+from wsi_segment.service.api.requests import Choices
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 
@@ -218,3 +219,8 @@ def test_a_large_file_is_read_in_little_memory(groovy: GroovyConsole, tmp_path: 
     assert len(one) * 8000 > 40e6
     assert peak[0] == 8000
     assert peak[1] < 100e6
+
+
+def test_what_a_job_takes_can_be_chosen_by_the_same_name(groovy: GroovyConsole) -> None:
+    names = set(groovy("Settings.DEFAULTS.keySet() as List"))
+    assert set(Choices.model_fields) - {"priority"} <= names

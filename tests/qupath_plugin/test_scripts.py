@@ -10,8 +10,8 @@ from groovy_console import PLUGIN, Groovy, GroovyConsole, PluginError, compile_g
 SCRIPTS = sorted(PLUGIN.glob("*.groovy"))
 PARTS = sorted((PLUGIN / "wsisegment").glob("*.groovy"))
 QUPATH_FREE = {
-    "Areas", "Desk", "Failure", "Jobs", "Lines", "Outcome", "Outlines", "Pace", "PathMap", "Progress", "Service", "Settings",
-    "Tiles", "Working",
+    "Areas", "Desk", "Failure", "Jobs", "Lines", "Outcome", "Outlines", "Pace", "PathMap", "Progress", "Service",
+    "Settings", "Tiles", "Working",
 }  # fmt: skip
 JAVAFX_ALONE = {"Form", "Panel", "ShownResults"}
 """What draws the panel: it must also open where there is no QuPath."""

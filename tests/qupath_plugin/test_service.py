@@ -26,7 +26,7 @@ def service = new Service(url, key, patience)
 def jobs = new Jobs(service)
 def said = []
 def stop = false
-def progress = [say: { String message, double share -> said << message }, cancelled: { -> stop }] as Progress
+def progress = [say: { String message, double share -> said << message }, isStopRequested: { -> stop }] as Progress
 """
 """Begins a piece; ``said`` are the messages of progress, ``stop = true`` presses Cancel."""
 
@@ -160,7 +160,7 @@ def test_keys_are_sent_and_their_faults_told(
     assert main(["keys", "create", "reader", "--scope", "read", "--data", str(folder / "data")]) == 0
     token = capsys.readouterr().out.strip()
     with Served(folder, "--workers", 0) as locked:
-        with pytest.raises(PluginError, match=r"asks for a key.*set the key in the settings"):
+        with pytest.raises(PluginError, match=r"asks for a key; give it under Server"):
             call(groovy, locked.url, "jobs.models()")
         with pytest.raises(PluginError, match="the key is unknown, was revoked, or has expired"):
             call(groovy, locked.url, "jobs.models()", key=f"{token}x")

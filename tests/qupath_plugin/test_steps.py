@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from groovy_console import GroovyConsole, PluginError
-from live_server import Served, write_slides
+from live_server import Served
 from synthetic import class_map
 
 SQUARE = {"type": "Polygon", "coordinates": [[[200, 150], [700, 150], [700, 550], [200, 550], [200, 150]]]}
@@ -24,7 +24,8 @@ import qupath.lib.roi.*
 import qupath.fx.dialogs.Dialogs
 def image = console.image(width, height, 1.0d, "${folder}/slides/s0.tiff")
 def hierarchy = image.hierarchy
-def drawn = { geometry -> new PathObject(ROI: new ROI(GeoJson.read(new com.google.gson.Gson().fromJson(geometry, Map)))) }
+def read = { geometry -> new com.google.gson.Gson().fromJson(geometry, Map) }
+def drawn = { geometry -> new PathObject(ROI: new ROI(GeoJson.read(read(geometry)))) }
 try {
 """
 END = "\n} finally { QuPathGUI.instance = null }"
@@ -225,8 +226,12 @@ def test_with_parents_outlines_are_clipped_to_them_and_become_their_children(
     console.act('segment', arguments, image)
     def first = parents*.childObjects*.size()
     console.act('segment', arguments, image)
-    def inside = parents.collect { parent -> parent.childObjects.every { parent.ROI.geometry.buffer(1e-6).covers(it.ROI.geometry) } }
-    def areas = parents.collect { parent -> parent.childObjects.groupBy { it.pathClass.name }.collectEntries { [it.key, it.value.sum { it.ROI.geometry.area } / 1e6] } }
+    def inside = parents.collect { parent ->
+        parent.childObjects.every { parent.ROI.geometry.buffer(1e-6).covers(it.ROI.geometry) }
+    }
+    def areas = parents*.childObjects.collect { children ->
+        children.groupBy { it.pathClass.name }.collectEntries { [it.key, it.value.sum { it.ROI.geometry.area } / 1e6] }
+    }
     [first, parents*.childObjects*.size(), inside, areas, parents*.measurementList*.values, hierarchy.changes,
      parents*.childObjects.flatten()*.detection.unique()]
     """
@@ -262,7 +267,8 @@ def test_cores_are_parents_and_those_without_are_told(groovy: GroovyConsole, ser
 def test_the_pixel_size_of_the_job_counts_for_the_least_area(groovy: GroovyConsole, served: Served) -> None:
     code = """
     def counts = ['mpp=1.4', 'mpp=0.8'].collect { size ->
-        def lines = console.act('segment', ["server=$url", 'model=channels', 'annotations=true', 'min_area=400', size], image)
+        def arguments = ["server=$url", 'model=channels', 'annotations=true', 'min_area=400', size]
+        def lines = console.act('segment', arguments, image)
         def job = lines[-1].split()[3]
         console.act('remove', [], image)
         console.act('annotations', ["server=$url", "job=$job", 'min_area=400'], image)
@@ -276,6 +282,22 @@ def test_the_pixel_size_of_the_job_counts_for_the_least_area(groovy: GroovyConso
     assert min(least, least_too) >= 399.99
 
 
-def test_the_panel_is_for_one_image_and_menus_for_the_window(groovy: GroovyConsole) -> None:
+def test_corrections_are_kept_beside_the_result(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def nothing = null
+    try { console.act('corrections', ["server=$url"], image) } catch (Exception failure) { nothing = failure.message }
+    console.act('segment', ["server=$url", 'model=channels', 'annotations=true'], image)
+    int ours = hierarchy.annotationObjects.size()
+    hierarchy.annotationObjects[0].pathClass = PathClass.getInstance('blue')
+    hierarchy.objects << drawn(square)  // without a class: no correction
+    [nothing, ours] + (1..2).collect { console.act('corrections', ["server=$url"], image)[-1] }
+    """
+    nothing, ours, first, second = steps(groovy, served, code, square=json.dumps(SQUARE))
+    assert "say which result is corrected: job=ID" in nothing
+    assert f"{ours} annotations were sent as version 1 of the corrections of job" in first
+    assert "as version 2" in second
+
+
+def test_menus_are_for_the_window(groovy: GroovyConsole) -> None:
     with pytest.raises(PluginError, match="menus need QuPath's window"):
         groovy("console.run('install_menu')")

@@ -189,6 +189,14 @@ class Client:
             raise RunError(f"{self._url}: names a file {path!r} outside of the mask; is it a wsi-segment server?")
         return parts
 
+    def corrections(self, job_id: str) -> dict[str, Any]:
+        """Return the latest corrections of a result, as GeoJSON with ``version``, ``author`` and ``saved``."""
+        return self._call("GET", f"/v1/jobs/{job_id}/corrections.geojson")
+
+    def result(self, job_id: str, name: str) -> dict[str, Any]:
+        """Return a JSON document of a job's results, such as ``summary.json``."""
+        return self._call("GET", f"/v1/jobs/{job_id}/results/{name}")
+
     def download(self, path: str, target: Path) -> None:
         """Write the answer of a GET to a file, which appears when it is complete."""
         with self._http.stream("GET", path) as answer:

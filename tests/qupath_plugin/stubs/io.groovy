@@ -24,7 +24,7 @@ class GsonTools {
 class PathIO {
     static List<PathObject> readObjectsFromGeoJSON(InputStream stream) {
         return new Gson().fromJson(new InputStreamReader(stream, 'UTF-8'), List).collect { Map feature ->
-            Map properties = feature.properties
+            Map properties = feature.get('properties')  // Groovy 6 takes feature.properties for the bean's
             def made = new PathObject(name: properties.name, locked: properties.isLocked, ROI: new ROI(GeoJson.read(feature.geometry)), kind: properties.objectType)
             if (feature.id != null) made.ID = UUID.fromString(feature.id)
             if (properties.classification != null) made.pathClass = PathClass.getInstance(properties.classification.name)

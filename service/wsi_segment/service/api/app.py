@@ -15,6 +15,7 @@ from wsi_segment.service.api import problems
 from wsi_segment.service.api.guard import Guard
 from wsi_segment.service.api.requests import BatchRequest
 from wsi_segment.service.api.routes import batches as batch_routes
+from wsi_segment.service.api.routes import corrections as correction_routes
 from wsi_segment.service.api.routes import jobs as job_routes
 from wsi_segment.service.api.routes import results as result_routes
 from wsi_segment.service.api.routes import slides as slide_routes
@@ -72,7 +73,7 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         lifespan=lifespan,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for module in (slide_routes, job_routes, batch_routes, result_routes):
+    for module in (slide_routes, job_routes, batch_routes, result_routes, correction_routes):
         app.include_router(module.router)
     for router in (system_routes.models, system_routes.system, system_routes.pages):
         app.include_router(router)

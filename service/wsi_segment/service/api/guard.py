@@ -30,6 +30,13 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 
+CORRECTIONS_LIMIT = 64 << 20
+"""Bytes of the corrections of a slide."""
+
+_SENT_HEADERS = (
+    "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "Range",
+)  # fmt: skip
+
 log = logging.getLogger("wsi_segment.service.access")
 
 
@@ -90,7 +97,7 @@ class Guard:
                     answer.add_vary_header("Origin")
             await send(message)
 
-        limit, received = self._upload_limit if scope["path"] == "/v1/slides" else self._max_body, 0
+        limit, received = self._limit(scope["path"]), 0
 
         async def receiving() -> Message:
             nonlocal received
@@ -120,6 +127,12 @@ class Guard:
             self._metrics.request(scope["method"], route, status, seconds)
             log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
             request_id.reset(token)
+
+    def _limit(self, path: str) -> int:
+        """Bytes that a body may have: slides and outlines are larger than requests."""
+        if path == "/v1/slides":
+            return self._upload_limit
+        return max(self._max_body, CORRECTIONS_LIMIT) if path.endswith("/corrections.geojson") else self._max_body
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse DNS rebinding and foreign pages, for every method, with a key or without."""
@@ -163,8 +176,11 @@ def _host_of(address: str) -> str:
 
 async def _preflight(send: Send) -> None:
     headers = [
-        (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
-        (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range"),
+        (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE"),
+        (
+            b"access-control-allow-headers",
+            b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Range",
+        ),
         (b"access-control-max-age", b"600"),
     ]
     await send({"type": "http.response.start", "status": 204, "headers": headers})

@@ -34,9 +34,12 @@ class JobOut(BaseModel):
     status: Status
     progress: Annotated[int, Field(ge=0, le=100)]
     stage: str
+    done: int = Field(description="of the stage: windows for ``segment``, rows or blocks else")
+    total: int
     slide: Id
     slide_name: str | None = Field(description="its file name; null where it no longer lies under a root")
     model: str
+    region: list[float] | None = Field(description="x0, y0, x1, y1 of what it was limited to; null for the whole slide")
     batch: Id | None
     priority: int
     created: datetime
@@ -182,9 +185,12 @@ def job_out(job: Job, slide_name: str | None) -> JobOut:
         status=job.status,
         progress=progress,
         stage=job.stage,
+        done=job.done,
+        total=job.total,
         slide=job.slide,
         slide_name=slide_name,
         model=job.parameters.get("model") or DEFAULT_MODEL,
+        region=_bounds(job.parameters.get("region")),
         batch=job.batch,
         priority=job.priority,
         created=moment(job.created),
@@ -194,6 +200,16 @@ def job_out(job: Job, slide_name: str | None) -> JobOut:
         warnings=[JobWarning.model_validate(one) for one in job.warnings],
         links=links,
     )
+
+
+def _bounds(region: dict[str, Any] | None) -> list[float] | None:
+    """Return the box around a region, or None for the whole slide."""
+    if region is None:
+        return None
+    polygons = [region["coordinates"]] if region["type"] == "Polygon" else region["coordinates"]
+    points = [point for polygon in polygons for point in polygon[0]]
+    xs, ys = [point[0] for point in points], [point[1] for point in points]
+    return [min(xs), min(ys), max(xs), max(ys)]
 
 
 def batch_out(batch: Batch) -> BatchOut:

@@ -1,0 +1,110 @@
+"""Corrections of a job's result: what people drew or changed, kept beside it for training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from wsi_segment.service.api.problems import ProblemError, answers, documented
+from wsi_segment.service.api.requests import MultiPolygon, Polygon
+from wsi_segment.service.api.routes.jobs import JobId
+from wsi_segment.service.api.service import Here, Service
+from wsi_segment.service.workers.kept_corrections import ChangedError, Corrections
+
+router = APIRouter(prefix="/v1/jobs/{job_id}/corrections.geojson", tags=["results"])
+
+_TAG = r'^(\*|(W/)?"[!#-~]*")$'
+
+
+class Classification(BaseModel):
+    """A class, as QuPath writes it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Properties(BaseModel):
+    """Of a feature; what else QuPath writes is kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    classification: Classification
+
+
+class Feature(BaseModel):
+    """An outline with its class."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["Feature"]
+    geometry: Annotated[Polygon | MultiPolygon, Field(discriminator="type")]
+    properties: Properties
+
+
+class FeatureCollection(BaseModel):
+    """All outlines of a slide that have a class; level-0 pixels from the corner of the slide's bounds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["FeatureCollection"]
+    features: Annotated[list[Feature], Field(min_length=1, max_length=200_000)]
+
+
+class KeptOut(BaseModel):
+    """The version that was kept."""
+
+    version: int
+    features: int
+
+
+@router.get("", response_class=FileResponse, responses=answers("application/geo+json", 404))
+def get_corrections(service: Here, job_id: JobId) -> Response:
+    """The latest corrections, with who sent them and when; the ETag is needed to replace them."""
+    latest = _corrections(service, job_id).latest()
+    if latest is None:
+        raise ProblemError(404, "no-corrections", "nobody has sent corrections of this result yet")
+    headers = {"ETag": f'"{latest.tag}"', "Cache-Control": "no-cache"}
+    return FileResponse(latest.path, headers=headers, media_type="application/geo+json")
+
+
+@router.put("", response_model=KeptOut, responses=documented(404, 409, 412, 428))
+def put_corrections(
+    service: Here,
+    request: Request,
+    job_id: JobId,
+    wanted: FeatureCollection,
+    if_match: Annotated[str | None, Header(pattern=_TAG, description="ETag of the version that is replaced")] = None,
+    if_none_match: Annotated[str | None, Header(pattern=r"^\*$", description="* for the first version")] = None,
+) -> Response:
+    """Keep corrections as another version; earlier ones stay. A version that someone sent meanwhile is not replaced."""
+    kept = _corrections(service, job_id)
+    latest = kept.latest()
+    if latest is not None and if_match is None and if_none_match is None:
+        raise ProblemError(428, "no-condition", "corrections exist: send If-Match with the ETag that GET answers")
+    expected = None if if_match is None else if_match.removeprefix("W/").strip('"')
+    if if_match == "*" and latest is not None:
+        expected = latest.tag
+    features: list[dict[str, Any]] = [one.model_dump(mode="json") for one in wanted.features]
+    try:
+        made = kept.keep(features, request.state.client, expected)
+    except ChangedError as error:
+        raise ProblemError(
+            412, "changed", "corrections were sent meanwhile; fetch them, and send yours again with their ETag"
+        ) from error
+    except ValueError as error:
+        raise ProblemError(422, "invalid-request", "a number is not finite") from error
+    content = KeptOut(version=made.number, features=len(features)).model_dump()
+    return JSONResponse(content, headers={"ETag": f'"{made.tag}"'})
+
+
+def _corrections(service: Service, job_id: str) -> Corrections:
+    job = service.job(job_id)
+    if job.store is not None:
+        raise ProblemError(409, "not-ours", "this mask was not made by a job; keep corrections in its own folder")
+    if job.status != "successful":
+        raise ProblemError(404, "no-result", f"job {job_id} is {job.status}; a successful one has results to correct")
+    return Corrections(service.data, job.id)

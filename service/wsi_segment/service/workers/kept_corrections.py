@@ -1,0 +1,72 @@
+"""Corrections of results by people: GeoJSON, every version of which is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+_LOCK_SECONDS = 30.0
+
+
+class ChangedError(Exception):
+    """Another version was kept meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One kept version."""
+
+    number: int
+    """From 1."""
+    path: Path
+    tag: str
+    """Hash of its content; what ``ETag`` says."""
+
+
+class Corrections:
+    """The corrections of one job; they outlive its results, which can be made again."""
+
+    def __init__(self, data: Path, job_id: str) -> None:
+        self._folder = data / "corrections" / job_id
+
+    def latest(self) -> Version | None:
+        """Return the version that counts, or None."""
+        found = sorted(self._folder.glob("[0-9]*.geojson"))
+        if not found:
+            return None
+        digest = hashlib.sha256(found[-1].read_bytes()).hexdigest()
+        return Version(int(found[-1].stem), found[-1], digest[:32])
+
+    def keep(self, features: list[dict[str, Any]], author: str, expected: str | None) -> Version:
+        """Write another version.
+
+        Args:
+            features: GeoJSON features.
+            author: Name of the key that they were sent with; empty without one.
+            expected: The tag that the latest version must have; None: there must be none yet.
+
+        Raises:
+            ChangedError: the latest version is another one.
+            ValueError: a number is not finite.
+        """
+        saved = datetime.now(UTC).isoformat(timespec="seconds")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._folder / "lock", timeout=_LOCK_SECONDS):
+            before = self.latest()
+            if (None if before is None else before.tag) != expected:
+                raise ChangedError
+            number = 1 if before is None else before.number + 1
+            content = {"type": "FeatureCollection", "version": number, "author": author, "saved": saved}
+            path = self._folder / f"{number:06d}.geojson"
+            beside = path.with_suffix(".partial")
+            beside.write_text(json.dumps(content | {"features": features}, allow_nan=False), encoding="utf-8")
+            beside.replace(path)
+            found = self.latest()
+        assert found is not None
+        return found
