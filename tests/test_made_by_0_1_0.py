@@ -190,7 +190,7 @@ def test_a_failed_job_and_its_batch_still_say_why(running: Served) -> None:
     with running.client() as client:
         job, batch = client.job(FAILED), client.batch(BATCH)
     assert (job["status"], job["slide_name"], job["batch"]) == ("failed", "gone.tiff", BATCH)
-    assert "is unknown; GET /v1/slides lists all" in job["message"]
+    assert "is unknown; GET /v1/slides lists those there are" in job["message"]
     assert batch["jobs"] == 2
 
 

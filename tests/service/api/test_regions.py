@@ -53,7 +53,7 @@ def test_every_kind_of_geojson_limits_a_job(served: Served) -> None:
     [
         ({"type": "Ellipse"}, "body.region.geojson: Input tag 'Ellipse'"),
         ([], "body.region.box"),
-        ([{"type": "Feature", "geometry": {"type": "Polygon"}}], "body.region.features.0.geometry.Polygon.coordinates"),
+        ([{"type": "Feature", "geometry": "Polygon"}], "body.region.features.0.geometry: Input should be"),
     ],
 )
 def test_what_is_not_geojson_makes_no_job(region: Any, where: str, served: Served) -> None:
@@ -75,6 +75,7 @@ def test_what_is_not_geojson_makes_no_job(region: Any, where: str, served: Serve
             {"type": "Polygon", "coordinates": [[[9, 9], [9, 9], [9, 9]]]},
             "no outline has an area, it holds only 1 flat",
         ),
+        ([{"type": "Feature", "geometry": {"type": "Polygon"}}], "not GeoJSON: a Polygon holds no list"),
         ([LINE, LINE], "no outline has an area, it holds only 2 lines; draw an area"),
         ({"type": "Feature", "geometry": None}, "no outline has an area, it holds only 1 feature without geometry"),
     ],

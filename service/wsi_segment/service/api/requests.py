@@ -58,27 +58,21 @@ class MultiPolygon(_GeoJson):
     coordinates: Annotated[list[Annotated[list[Ring], Field(min_length=1)]], Field(min_length=1, max_length=10_000)]
 
 
-class WithoutArea(_GeoJson):
-    """GeoJSON that encloses nothing; it is left out."""
-
-    type: Literal["Point", "MultiPoint", "LineString", "MultiLineString"]
-    coordinates: list[Any]
+_Geometry = Annotated[dict[str, Any], Field(description="a GeoJSON geometry, which is read when the job runs")]
 
 
 class GeometryCollection(_GeoJson):
     """GeoJSON; its areas count."""
 
     type: Literal["GeometryCollection"]
-    geometries: Annotated[list[Polygon | MultiPolygon | WithoutArea], Field(min_length=1, max_length=10_000)]
+    geometries: Annotated[list[_Geometry], Field(min_length=1, max_length=10_000)]
 
 
 class Feature(_GeoJson):
     """GeoJSON; an outline as QuPath writes it, or something without an area, which is left out."""
 
     type: Literal["Feature"]
-    geometry: (
-        Annotated[Polygon | MultiPolygon | GeometryCollection | WithoutArea, Field(discriminator="type")] | None
-    ) = None
+    geometry: _Geometry | None = None
     properties: dict[str, Any] | None = None
 
 
