@@ -132,4 +132,4 @@ def longest_name(folder: Path) -> int:
 
 def printable(path: Path | str) -> str:
     r"""Return a path as text that every encoding of Unicode can hold: bytes that are not UTF-8 become ``\xfc``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")  # addresses are no os.PathLike
