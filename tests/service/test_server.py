@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from live_server import Served, job_body, write_slides
+from live_server import Served, free_port, job_body, write_slides
 from wsi_segment.errors import InputError
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.jobs.database import Database
@@ -27,7 +27,7 @@ def test_a_server_that_others_reach_needs_a_valid_key(
     database.migrate()
     Keys(database).create("expired", ["read"], 1e-9)
     database.close()
-    assert main(["serve", *door.split(), "--data", str(data)]) == 2
+    assert main(["serve", *door.split(), "--port", str(free_port()), "--data", str(data)]) == 2
     said = capsys.readouterr().err
     assert door in said
     assert f"wsi-segment keys create NAME --data '{data}'" in said

@@ -69,6 +69,7 @@ def test_what_comes_within_a_moment_of_the_first_is_the_same_signal() -> None:
     ) as one:
         assert one.stdout is not None
         assert one.stdout.readline() == "running\n"
+        time.sleep(0.3)
         one.send_signal(signal.SIGTERM)
         one.send_signal(signal.SIGINT)
         out, _ = one.communicate(timeout=60)
