@@ -2,6 +2,7 @@ package qupath.lib.gui
 
 import javafx.collections.FXCollections
 import javafx.collections.ObservableList
+import javafx.scene.control.MenuItem
 import javafx.stage.Stage
 import qupath.lib.gui.viewer.QuPathViewer
 import qupath.lib.images.ImageData
@@ -11,8 +12,11 @@ class QuPathGUI {
     static QuPathGUI instance
     ImageData<?> imageData
     Stage stage
-    final List<QuPathViewer> allViewers = []
+    final ObservableList<QuPathViewer> allViewers = FXCollections.observableArrayList()
     final ObservableList<PathClass> availablePathClasses = FXCollections.observableArrayList()
     final Map<String, File> commands = [:]
-    void installGroovyCommand(String path, File script) { commands[path] = script }
+    MenuItem installGroovyCommand(String path, File script) {
+        commands[path] = script
+        return null
+    }
 }
