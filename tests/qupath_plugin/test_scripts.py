@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from groovy_console import PLUGIN, Groovy, GroovyConsole, PluginError, compile_groovy
+from wsi_segment.service.cli.commands.qupath import bundle
 
 SCRIPTS = sorted(PLUGIN.glob("*.groovy"))
 PARTS = sorted((PLUGIN / "wsisegment").glob("*.groovy"))
@@ -22,7 +23,7 @@ def test_every_script_and_part_compiles(compiler: Groovy, stubs: Path, tmp_path:
         "wsi_segment", "import_overlay", "import_annotations", "send_corrections", "remove_results", "install_menu",
     }  # fmt: skip
     compile_groovy(compiler, [*SCRIPTS, *PARTS], tmp_path, stubs)
-    for part in SCRIPTS + [path for path in PARTS if path.stem != "start"]:
+    for part in SCRIPTS + [path for path in PARTS if path.stem not in ("start", "bundle")]:
         assert list(tmp_path.rglob(f"{part.stem}.class")), part
 
 
@@ -66,3 +67,26 @@ def test_a_script_that_another_one_evaluates_finds_its_own_folder(groovy: Groovy
 def test_without_an_image_every_script_says_so(groovy: GroovyConsole, script: str) -> None:
     with pytest.raises(Exception, match="no image is open"):
         groovy("console.run(script)", script=script)
+
+
+def test_one_file_carries_the_rest_and_installs_it(groovy: GroovyConsole, tmp_path: Path) -> None:
+    (tmp_path / "one.groovy").write_text(bundle(), encoding="utf-8")
+    code = """
+    qupath.lib.gui.UserDirectoryManager.scripts = java.nio.file.Path.of(folder, 'scripts')
+    def printed = new StringWriter()
+    def started = { ->
+        new GroovyShell(console.loader, new Binding(out: printed)).evaluate(new File(folder, 'one.groovy'))
+    }
+    started()
+    new File(folder, 'scripts/wsi_segment/wsisegment/Old.groovy').text = 'class Old {}'
+    started()
+    [printed.toString().readLines(), qupath.lib.gui.prefs.PathPrefs.startupScriptProperty().value]
+    """
+    said, startup = groovy(code, folder=tmp_path)
+    home = tmp_path / "scripts" / "wsi_segment"
+    assert said == [f"Installed in {home}."] * 2
+    assert startup == str(home / "install_menu.groovy")
+    installed = {path.relative_to(home): path.read_bytes() for path in home.rglob("*.groovy")}
+    assert installed == {
+        path.relative_to(PLUGIN): path.read_bytes() for path in PLUGIN.rglob("*.groovy") if path.name != "bundle.groovy"
+    }
