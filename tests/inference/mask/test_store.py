@@ -104,7 +104,7 @@ def test_05_root_shows_the_levels_of_the_label(stores: dict[tuple[str, bool], Pa
     paths = [dataset["path"] for dataset in root["ome"]["multiscales"][0]["datasets"]]
     assert paths == [f"labels/segmentation/{index}" for index in range(4)]
     assert root["wsi_segment"]["model"]["name"] == "channels"
-    assert root["wsi_segment"]["slide"]["mpp_source"] == "openslide.mpp-x/y"
+    assert root["wsi_segment"]["slide"]["mpp_source"] == "TIFF resolution"
 
 
 def test_04_states_its_pixel_size_for_qupath(stores: dict[tuple[str, bool], Path]) -> None:
