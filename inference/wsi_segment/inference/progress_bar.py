@@ -75,7 +75,10 @@ class BarReport:
             unit = "windows" if progress.stage == "segment" else ""
             self._bar.remove_task(self._task)
             self._task = self._bar.add_task(
-                f"{self._name}: {STAGES[progress.stage]}", total=progress.total or None, completed=progress.kept, unit=unit
+                f"{self._name}: {STAGES[progress.stage]}",
+                total=progress.total or None,
+                completed=progress.kept,
+                unit=unit,
             )
         self._bar.update(self._task, completed=progress.done, total=progress.total or None)
 
