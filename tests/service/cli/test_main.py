@@ -498,3 +498,15 @@ def test_images_that_have_a_label_alone_are_measured_by_it(tmp_path: Path, capsy
     figures = json.loads(capsys.readouterr().out)
     assert (figures["images"], figures["accuracy"]) == (1, 1.0)
     assert [row["images"] for row in figures["per_label"].values()] == [1, 2]
+
+
+def test_a_command_whose_flags_need_an_extra_says_so_in_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['pydantic_settings'] = None\n"
+        "from wsi_segment.service.cli.main import main\n"
+        "sys.exit(main(['serve', '--root', 'slides']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install wsi-segment[service]" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
+from wsi_segment.errors import InputError
 from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED, interruptible
 from wsi_segment.service.cli.streams import nobody_reads, print_anything
 
@@ -39,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "segment"
     command = command_module(name)
-    parser = make_parser(name)
+    try:
+        parser = make_parser(name)
+    except InputError as error:  # flags that come from an extra which is not installed
+        return _say(str(error), error.exit_code)
     if name == "segment" and not arguments:
         parser.print_help()
         return EXIT_INPUT
