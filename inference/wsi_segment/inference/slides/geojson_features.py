@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,21 @@ def gather_polygons(content: Any) -> dict[str, Any]:
     if not polygons:
         raise InputError(describe_no_area(left_out))
     return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def bounds_of(content: Any) -> tuple[float, float, float, float] | None:
+    """Return x0, y0, x1, y1 around all polygons of parsed GeoJSON; None where it has none that can be read.
+
+    >>> bounds_of({"type": "Polygon", "coordinates": [[[0, 5], [9, 0], [9, 9], [0, 5]]]})
+    (0.0, 0.0, 9.0, 9.0)
+    """
+    try:
+        shells = [rings[0] for rings in gather_polygons(content)["coordinates"]]
+        xs, ys = ([float(position[axis]) for shell in shells for position in shell] for axis in (0, 1))
+        box = min(xs), min(ys), max(xs), max(ys)
+    except (InputError, TypeError, ValueError, LookupError):
+        return None
+    return box if all(map(math.isfinite, box)) else None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wsi_segment.inference.slides.geojson_features import bounds_of
 from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.requests import Id
 from wsi_segment.service.jobs.job_table import Batch, Job, Status
@@ -39,7 +40,9 @@ class JobOut(BaseModel):
     slide: Id
     slide_name: str | None = Field(description="its file name; null where it no longer lies under a root")
     model: str
-    region: list[float] | None = Field(description="x0, y0, x1, y1 of what it was limited to; null for the whole slide")
+    region: tuple[float, float, float, float] | None = Field(
+        description="x0, y0, x1, y1 of what it was limited to; null for the whole slide or unreadable outlines"
+    )
     batch: Id | None
     priority: int
     created: datetime
@@ -190,7 +193,7 @@ def job_out(job: Job, slide_name: str | None) -> JobOut:
         slide=job.slide,
         slide_name=slide_name,
         model=job.parameters.get("model") or DEFAULT_MODEL,
-        region=_bounds(job.parameters.get("region")),
+        region=bounds_of(job.parameters.get("region")),
         batch=job.batch,
         priority=job.priority,
         created=moment(job.created),
@@ -200,16 +203,6 @@ def job_out(job: Job, slide_name: str | None) -> JobOut:
         warnings=[JobWarning.model_validate(one) for one in job.warnings],
         links=links,
     )
-
-
-def _bounds(region: dict[str, Any] | None) -> list[float] | None:
-    """Return the box around a region, or None for the whole slide."""
-    if region is None:
-        return None
-    polygons = [region["coordinates"]] if region["type"] == "Polygon" else region["coordinates"]
-    points = [point for polygon in polygons for point in polygon[0]]
-    xs, ys = [point[0] for point in points], [point[1] for point in points]
-    return [min(xs), min(ys), max(xs), max(ys)]
 
 
 def batch_out(batch: Batch) -> BatchOut:
