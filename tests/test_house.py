@@ -32,7 +32,7 @@ LAYERS = (
     ("service.jobs",),
     ("service.workers",),
     ("service.api",),
-    ("service.assemble", "service.server"),
+    ("service.assemble", "service.startup"),
     ("service.cli", "service.__main__"),
 )
 """From the bottom to the top; a module imports from its own layer and from those below it. The longest name counts."""
@@ -42,8 +42,8 @@ ONLY_IN = {
     "matplotlib": ("model.training.curves", "model.experiments.figures"),
     "onnx": ("export", "service.workers.trusted_models"),
     "onnxruntime": ("export", "inference.engine", "service.cli.commands.doctor"),
-    "fastapi": ("service.api", "service.server"),
-    "uvicorn": ("service.api.listen", "service.server"),
+    "fastapi": ("service.api", "service.startup"),
+    "uvicorn": ("service.api.server", "service.startup"),
 }
 MOST_MODULES = 14
 SOURCES = [path for portion in PORTIONS for path in sorted((ROOT / portion).rglob("*.py"))]

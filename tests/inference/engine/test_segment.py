@@ -18,9 +18,9 @@ from PIL import Image
 from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, OutputError
 from wsi_segment.inference.engine import segment as engine
+from wsi_segment.inference.engine.memory import make_budget
 from wsi_segment.inference.engine.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.engine.plan import make_budget
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduler import run_tasks
@@ -212,7 +212,7 @@ def test_a_begun_run_keeps_its_regions_though_less_memory_is_free(
     size = json.loads((tmp_path / "m.zarr.partial" / "ledger.jsonl").read_text().split(" ", 1)[1].splitlines()[0])[
         "parameters.region_size"
     ]
-    monkeypatch.setattr("wsi_segment.inference.engine.plan.region_size_for", lambda width, height: size // 2)
+    monkeypatch.setattr("wsi_segment.inference.engine.memory.region_size_for", lambda width, height: size // 2)
     summary = segment(slide, make_model(), out, run, network=ChannelNetwork())
     assert summary.regions_kept > 0
     assert summary.provenance["parameters"]["region_size"] == size

@@ -14,10 +14,10 @@ from typing import Any
 
 from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.files import printable, sync_tree
-from wsi_segment.inference.engine.memory import return_freed_memory
+from wsi_segment.inference.engine.memory import Budget, make_budget, return_freed_memory
 from wsi_segment.inference.engine.onnx_network import Network, OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.engine.plan import Budget, Plan, make_budget, make_plan
+from wsi_segment.inference.engine.plan import Plan, make_plan
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.provenance import make_provenance, slide_fingerprint
 from wsi_segment.inference.engine.region_task import RegionTask

@@ -1,4 +1,4 @@
-"""Does one job: calls the engine, then writes outlines and a picture, while it renews the job's lease."""
+"""Does one job: calls the engine, then writes outlines and a picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -22,12 +21,12 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview
 from wsi_segment.inference.mask.summary import ClassArea
-from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import Model
 from wsi_segment.service.jobs.job_table import Job, Status
-from wsi_segment.service.jobs.queue import LEASE_SECONDS, RENEW_SECONDS, LostJobError, Queue
+from wsi_segment.service.jobs.queue import LEASE_SECONDS, LostJobError, Queue
 from wsi_segment.service.redaction import without_paths
+from wsi_segment.service.workers.lease_keeper import LeaseKeeper
 from wsi_segment.service.workers.outline_index import has_objects, write_objects
 from wsi_segment.service.workers.result_files import ResultFiles
 from wsi_segment.service.workers.slide_catalogue import Catalogue, FoundSlide
@@ -35,9 +34,6 @@ from wsi_segment.service.workers.trusted_models import TrustedModels
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.25
-"""How often a running job checks whether it was cancelled."""
-PROGRESS_SECONDS = 1.0
 OPTIONS = frozenset(field.name for field in fields(SegmentOptions))
 """Parameters of a job that are the engine's; others are the service's, such as ``model``."""
 FULL_DISK_SECONDS = 30.0
@@ -72,7 +68,7 @@ class JobRunner:
 
     def do(self, job: Job) -> None:
         """Do a claimed job and record how it ended."""
-        watch = _LeaseKeeper(self._queue, job, self._stopping)
+        watch = LeaseKeeper(self._queue, job, self._stopping)
         slide: FoundSlide | None = None
         try:
             with _full_disk_as_one_error():
@@ -127,7 +123,7 @@ class JobRunner:
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
 
-    def _make(self, job: Job, slide: FoundSlide, watch: _LeaseKeeper) -> ResultFiles:
+    def _make(self, job: Job, slide: FoundSlide, watch: LeaseKeeper) -> ResultFiles:
         """Write all files of a job's result; what is there already is kept."""
         model = self._models.get(job.parameters.get("model"))
         files = ResultFiles.of(self._data, job)
@@ -191,68 +187,3 @@ def _is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-class _LeaseKeeper:
-    """Renews a job's lease, reports its progress, and sets ``stop`` when it is cancelled or lost."""
-
-    def __init__(self, queue: Queue, job: Job, stopping: threading.Event) -> None:
-        self._queue, self._job, self._stopping = queue, job, stopping
-        self.stop = threading.Event()
-        self.cancelled = self.lost = False
-        self._over = threading.Event()
-        self._latest = Progress("tissue", 0, 0)
-        self._stage = "opening"
-
-    def report(self, progress: Progress) -> None:
-        """Remember what the engine reports; the thread passes it on."""
-        self._latest, self._stage = progress, progress.stage
-
-    def stage(self, name: str) -> None:
-        """Set a stage that the engine does not report."""
-        self._stage = name
-
-    def raise_if_stopped(self) -> None:
-        """Raise Cancelled when work outside of the engine should end."""
-        if self.stop.is_set():
-            raise Cancelled("stopped")
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Keep the lease for as long as the context lasts."""
-        thread = threading.Thread(target=self._keep_watch, name="watch", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            thread.join()
-
-    def _keep_watch(self) -> None:
-        last_report, reported_at, renewed_at = ("", -1, -1), 0.0, time.monotonic()
-        while not self._over.wait(LOOK_SECONDS):
-            if self._stopping.is_set():
-                self.stop.set()
-            try:
-                seen = self._queue.look(self._job)
-                if not seen.held or seen.cancelled:
-                    self.lost, self.cancelled = not seen.held, seen.cancelled
-                    self.stop.set()
-                    if self.lost:
-                        return
-                now = time.monotonic()
-                latest = self._latest
-                news = (self._stage, latest.done, latest.total)
-                kept = latest.kept if latest.stage == "segment" else None
-                if news != last_report and now - reported_at >= PROGRESS_SECONDS:
-                    self._queue.progress(self._job, *news, kept)
-                    last_report, reported_at, renewed_at = news, now, now
-                elif now - renewed_at >= RENEW_SECONDS:
-                    self._queue.renew(self._job)
-                    renewed_at = now
-            except LostJobError:
-                self.lost = True
-                self.stop.set()
-                return
-            except Exception:  # the database is away: the lease may run out, but the work goes on
-                log.exception("the job table cannot be reached", extra={"job": self._job.id})

@@ -63,7 +63,7 @@ class KeptOut(BaseModel):
 
 @router.get("", response_class=FileResponse, responses=answers("application/geo+json", 404))
 def get_corrections(service: Here, job_id: JobId) -> Response:
-    """The latest corrections, with who sent them and when; the ETag is needed to replace them."""
+    """Return the latest corrections, with who sent them and when; the ETag is needed to replace them."""
     latest = _corrections(service, job_id).latest()
     if latest is None:
         raise ProblemError(404, "no-corrections", "nobody has sent corrections of this result yet")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wsi_segment.inference.mask.summary import Summary
     from wsi_segment.inference.slides.slide import Slide
-    from wsi_segment.service.cli.console import Display
+    from wsi_segment.service.cli.printing import Display
     from wsi_segment.service.cli.slide_list import ExtraOutputs, Order
 
 HELP = "Segment whole-slide images into OME-Zarr masks."
@@ -93,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
     """Segment the slides one after another, all cores on each."""
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.options import SegmentOptions
-    from wsi_segment.service.cli.console import Display
     from wsi_segment.service.cli.main import make_parser, with_flags
+    from wsi_segment.service.cli.printing import Display
     from wsi_segment.service.cli.slide_list import ExtraOutputs, make_orders
 
     choices = SegmentOptions(

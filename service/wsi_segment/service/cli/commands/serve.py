@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(flags, args.config)
     set_up_logs(settings.log)
     with needs_extra("service", "the service"):
-        from wsi_segment.service.server import run_server
+        from wsi_segment.service.startup import run_server
     run_server(settings)
     return 0

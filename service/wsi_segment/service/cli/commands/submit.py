@@ -119,8 +119,8 @@ def _with_outlines(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait(client: Client, posted: list[tuple[str, str]]) -> int:
-    from wsi_segment.service.cli.console import Following
     from wsi_segment.service.cli.main import make_parser, with_flags
+    from wsi_segment.service.cli.printing import Following
 
     failed = False
     for kind, name in posted:

@@ -48,7 +48,7 @@ def run_server(settings: Settings) -> None:
     supervisor = Supervisor(database, worker_config(settings), settings.workers)
     supervisor.start()
     try:
-        from wsi_segment.service.api.listen import serve
+        from wsi_segment.service.api.server import serve
         from wsi_segment.service.assemble import make_service
 
         service = make_service(settings, database, roots, supervisor)

@@ -14,8 +14,8 @@ from wsi_segment.errors import InputError
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.keys import Keys
-from wsi_segment.service.server import _refuse_open_door
 from wsi_segment.service.settings import load_settings
+from wsi_segment.service.startup import _refuse_open_door
 
 
 @pytest.mark.parametrize("door", ["--host 0.0.0.0", "--allowed-host lab.example", "--trusted-proxy 10.0.0.1"])
