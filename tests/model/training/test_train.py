@@ -299,7 +299,7 @@ def test_labels_of_images_make_classification_patches_of_all_windows(dataset: Da
 
 
 def test_recipes_are_data() -> None:
-    assert set(RECIPES) == {"paper", "modern"}
+    assert set(RECIPES) == {"paper", "paper-0.1", "modern"}
     assert make_recipe("paper", {"steps": 5}).steps == 5
     with pytest.raises(InputError, match="no field 'learningrate'; did you mean learning_rate"):
         make_recipe("paper", {"learningrate": 1e-3})
@@ -309,8 +309,8 @@ def test_recipes_are_data() -> None:
         make_recipe("old", {})
     with pytest.raises(InputError, match="balance is 2"):
         make_recipe("paper", {"balance": 2})
-    with pytest.raises(InputError, match="head is 'unet'; choose one of: paper, lateral"):
-        make_recipe("paper", {"head": "unet"})
+    with pytest.raises(InputError, match="head is 'vnet'; choose one of: paper, lateral, unet"):
+        make_recipe("paper", {"head": "vnet"})
     with pytest.raises(InputError, match="steps is 'ten'; it must be like 3000"):
         make_recipe("paper", {"steps": "ten"})
     with pytest.raises(InputError, match="mosaic needs classification_patches=tiles"):

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from wsi_segment.errors import DatasetError
 from wsi_segment.model.card import WINDOW
@@ -132,20 +133,37 @@ class PatchReader:
         self._bytes = 0
         self._cache: OrderedDict[Item, tuple[Pixels, Pixels | None]] = OrderedDict()
 
-    def read(self, patch: Patch, dy: int = 0, dx: int = 0) -> tuple[Pixels, Pixels]:
-        """Read RGB (128, 128, 3) and class ids (128, 128) of a patch, displaced by (dy, dx) within its image.
+    def read(
+        self, patch: Patch, dy: int = 0, dx: int = 0, *, side: int = WINDOW, scale: float = 1.0
+    ) -> tuple[Pixels, Pixels]:
+        """Read RGB (side, side, 3) and class ids (side, side) around a patch's centre.
 
         Without a mask all ids are 0, unlabelled.
 
+        Args:
+            patch: Where.
+            dy: Rows that the place is displaced by, within the image.
+            dx: Columns, likewise.
+            side: Of what is read, pixels.
+            scale: Enlargement: a square of ``side / scale`` pixels, at most the whole image, is resampled to ``side``.
+
         Raises:
-            DatasetError: see :class:`Dataset`.
+            DatasetError: the image is smaller than ``side``; or see :class:`Dataset`.
         """
         image, mask = self._decoded(patch.item)
-        y = min(max(patch.y + dy, 0), image.shape[0] - WINDOW)
-        x = min(max(patch.x + dx, 0), image.shape[1] - WINDOW)
-        rows, columns = slice(y, y + WINDOW), slice(x, x + WINDOW)
-        ids = np.zeros((WINDOW, WINDOW), np.uint8) if mask is None else mask[rows, columns]
-        return image[rows, columns], ids
+        smaller = min(image.shape[:2])
+        if side > smaller:
+            raise DatasetError(f"{patch.item.image}: {smaller} px is less than a patch of {side} px")
+        wide = min(round(side / scale), smaller)
+        grown = (wide - WINDOW) // 2
+        y = min(max(patch.y - grown + dy, 0), image.shape[0] - wide)
+        x = min(max(patch.x - grown + dx, 0), image.shape[1] - wide)
+        rows, columns = slice(y, y + wide), slice(x, x + wide)
+        ids = np.zeros((wide, wide), np.uint8) if mask is None else mask[rows, columns]
+        if wide == side:
+            return image[rows, columns], ids
+        resized = Image.fromarray(image[rows, columns]).resize((side, side), Image.Resampling.BICUBIC)
+        return np.asarray(resized), np.asarray(Image.fromarray(ids).resize((side, side), Image.Resampling.NEAREST))
 
     def _decoded(self, item: Item) -> tuple[Pixels, Pixels | None]:
         if item in self._cache:

@@ -1,12 +1,18 @@
-"""Augmentation of a batch of patches: symmetries of the square, stain and colour jitter.
+"""Augmentation of a batch of patches: symmetries of the square, stain, colour, focus and compression.
 
 Every random number comes from the generator that is passed in, so a step can be repeated exactly.
 """
 
 from __future__ import annotations
 
+import io
+import math
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from wsi_segment.model.training.recipe import Recipe
 
@@ -21,7 +27,8 @@ def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Genera
     Args:
         pixels: (B, 3, h, h) float32 in 0..255.
         ids: (B, h, h) class ids, moved with the pixels.
-        recipe: Its ``rotate``, ``flip``, ``stain`` and ``jitter`` are read.
+        recipe: Its ``rotate``, ``flip``, ``stain``, ``density``, ``stain_ratio``, ``cast``, ``jitter``, ``blur`` and
+            ``jpeg`` are read.
         generator: Source of all randomness; on the CPU, wherever the pixels are.
     """
     turns = torch.randint(0, 4, (len(pixels),), generator=generator).tolist()
@@ -35,8 +42,12 @@ def augment(pixels: Tensor, ids: Tensor, recipe: Recipe, generator: torch.Genera
             one, its_ids = one.flip(2), its_ids.flip(1)
         moved_pixels.append(one)
         moved_ids.append(its_ids)
-    stained = stain_jitter(torch.stack(moved_pixels), recipe.stain, generator)
-    return colour_jitter(stained, recipe.jitter, generator), torch.stack(moved_ids)
+    changed = stain_jitter(torch.stack(moved_pixels), recipe.stain, generator)
+    changed = stain_strength(changed, recipe.density, recipe.stain_ratio, generator)
+    changed = colour_cast(changed, recipe.cast, generator)
+    changed = colour_jitter(changed, recipe.jitter, generator)
+    changed = blur(changed, recipe.blur, generator)  # in the order of a scanner: slide, lamp, lens, file
+    return compress(changed, recipe.jpeg, generator), torch.stack(moved_ids)
 
 
 def stain_jitter(pixels: Tensor, amount: float, generator: torch.Generator) -> Tensor:
@@ -58,6 +69,97 @@ def stain_jitter(pixels: Tensor, amount: float, generator: torch.Generator) -> T
     density = -torch.log10((pixels + 1) / 256)
     changed = torch.einsum("ji,bjhw->bihw", apart, density) * (1 + scale) + shift / 10
     return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", together, changed) - 1).clamp(0, 255)
+
+
+def stain_strength(
+    pixels: Tensor, density: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+) -> Tensor:
+    """Stain each patch more weakly or strongly, and haematoxylin and eosin apart from each other.
+
+    Laboratories differ in the strength of their stains by more than a factor of two; a wide range of it is what
+    carries a network from one to another (Tellez et al. 2019).
+
+    Args:
+        pixels: (B, 3, h, w) float32 in 0..255.
+        density: Range of the factor of all optical density, drawn evenly on a logarithmic scale.
+        ratio: Range of the factors of haematoxylin and of eosin, drawn likewise.
+        generator: Source of all randomness.
+    """
+    if density == ratio == (1.0, 1.0):
+        return pixels
+    draws = torch.rand((3, len(pixels), 1, 1), generator=generator)
+    both, haematoxylin, eosin = (
+        torch.exp(math.log(low) + draw * (math.log(high) - math.log(low)))
+        for draw, (low, high) in zip(draws, (density, ratio, ratio), strict=True)
+    )
+    factors = torch.stack((both * haematoxylin, both * eosin, both), dim=1).to(pixels.device)
+    apart, together = (matrix.to(pixels.device) for matrix in (torch.linalg.inv(_STAINS), _STAINS))
+    optical = torch.einsum("ji,bjhw->bihw", apart, -torch.log10((pixels + 1) / 256)) * factors
+    return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", together, optical) - 1).clamp(0, 255)
+
+
+def colour_cast(pixels: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+    """Multiply red, green and blue by factors of 1 - amount to 1 + amount, for each patch by itself.
+
+    Args:
+        pixels: (B, 3, h, w) float32 in 0..255.
+        amount: Half the range; 0 changes nothing.
+        generator: Source of all randomness.
+    """
+    if not amount:
+        return pixels
+    draws = torch.rand((len(pixels), 3, 1, 1), generator=generator) * 2 - 1
+    return (pixels * (1 + amount * draws.to(pixels.device))).clamp(0, 255)
+
+
+def blur(pixels: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Blur half of the patches by a Gaussian of a random sigma, as slides are out of focus here and there.
+
+    Args:
+        pixels: (B, 3, h, w) float32 in 0..255.
+        most: The largest sigma, pixels; 0 changes nothing.
+        generator: Source of all randomness.
+    """
+    if not most:
+        return pixels
+    chosen, sigmas = torch.rand((2, len(pixels)), generator=generator)
+    sigmas = (most * sigmas * (chosen < 0.5)).clamp(min=1e-3).to(pixels.device)
+    reach = math.ceil(3 * most)
+    places = torch.arange(-reach, reach + 1, device=pixels.device)
+    kernels = torch.exp(-0.5 * (places / sigmas[:, None]) ** 2)
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(3, dim=0)
+    count, channels, height, width = pixels.shape
+    x = functional.pad(pixels, (reach,) * 4, mode="replicate").reshape(1, count * channels, *_grown(pixels, reach))
+    x = functional.conv2d(x, kernels[:, None, :, None], groups=count * channels)
+    x = functional.conv2d(x, kernels[:, None, None, :], groups=count * channels)
+    return x.reshape(count, channels, height, width)
+
+
+def _grown(pixels: Tensor, reach: int) -> tuple[int, int]:
+    return pixels.shape[2] + 2 * reach, pixels.shape[3] + 2 * reach
+
+
+def compress(pixels: Tensor, lowest: int, generator: torch.Generator) -> Tensor:
+    """Compress half of the patches as JPEG of a random quality.
+
+    Args:
+        pixels: (B, 3, h, w) float32 in 0..255.
+        lowest: The lowest quality, 1 to 99; 100 changes nothing.
+        generator: Source of all randomness.
+    """
+    if lowest >= 100:
+        return pixels
+    chosen = torch.rand(len(pixels), generator=generator) < 0.5
+    qualities = torch.randint(lowest, 96, (len(pixels),), generator=generator)
+    if pixels.is_meta:  # shapes without values
+        return pixels
+    changed = pixels.clone()
+    for index in chosen.nonzero().flatten().tolist():
+        rgb = pixels[index].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        file = io.BytesIO()
+        Image.fromarray(rgb).save(file, "JPEG", quality=int(qualities[index]))
+        changed[index] = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).to(pixels)
+    return changed
 
 
 def colour_jitter(pixels: Tensor, amounts: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:

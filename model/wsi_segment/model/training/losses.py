@@ -45,7 +45,7 @@ def soft_dice_loss(logits: Tensor, ids: Tensor) -> Tensor:
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
-def filled_loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:
+def filled_loss(logits: Tensor, labels: Tensor, drop: float = 0.0, weights: Tensor | None = None) -> Tensor:
     """Compute the pixel-wise cross entropy against a mask filled with the patch's label.
 
     Args:
@@ -53,8 +53,11 @@ def filled_loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:
         labels: Class ids (B,), int64, from 1.
         drop: Share of each patch's pixels, those with the largest loss, that is left out: where a label
             does not hold for all of a patch, they are the likeliest to be something else.
+        weights: One per class (C,) for the cross entropy, or None.
     """
     filled = (labels - 1)[:, None, None].expand(-1, *logits.shape[2:])
+    if weights is not None and not drop:
+        return segmentation_loss(logits, filled + 1, weights)
     losses = functional.cross_entropy(logits, filled, reduction="none").flatten(1)
     kept = max(1, round((1 - drop) * losses.shape[1]))
     return losses.topk(kept, dim=1, largest=False).values.mean() if drop else losses.mean()
@@ -81,7 +84,13 @@ def class_vector(logits: Tensor, pooling: ClassPooling, sharpness: float) -> Ten
 
 
 def classification_loss(
-    logits: Tensor, labels: Tensor, pooling: ClassPooling, *, sharpness: float = 4.0, taught: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    pooling: ClassPooling,
+    *,
+    sharpness: float = 4.0,
+    taught: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Compute the cross entropy of a patch's class vector.
 
@@ -93,8 +102,9 @@ def classification_loss(
         taught: (C,) bool, the classes that labels of images speak of; None for tiles, which are all of one class. A
             class that no image is labelled with, such as stroma among diagnoses, is left out of the vector:
             labels say nothing on where it is.
+        weights: One per class (C,) for the cross entropy, or None.
     """
     vector = class_vector(logits, pooling, sharpness)
     if taught is not None:
         vector = vector.masked_fill(~taught, float("-inf"))
-    return functional.cross_entropy(vector, labels - 1)
+    return functional.cross_entropy(vector, labels - 1, weight=weights)

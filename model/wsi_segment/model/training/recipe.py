@@ -1,7 +1,8 @@
 """Training recipes: every choice that training makes, as data.
 
-``paper`` is the published recipe (see :mod:`wsi_segment.model.training.resnet` for the source);
-``modern`` changes what is known to do better. Any field can be changed from there (:func:`make_recipe`).
+``paper`` is the published recipe (see :mod:`wsi_segment.model.training.resnet` for the source), by its text and by the
+authors' code where the two differ; ``modern`` changes what is known to do better. Any field can be changed from there
+(:func:`make_recipe`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_type_hints
 
 from wsi_segment.errors import InputError
+from wsi_segment.model.card import WINDOW
 from wsi_segment.model.data.patches import PatchSource
 
 ClassPooling = Literal["max", "mean_softmax", "log_sum_exp", "generalised_mean"]
@@ -25,11 +27,22 @@ class Recipe:
     'adam'
     """
 
-    head: Literal["paper", "lateral"] = "paper"
+    head: Literal["paper", "lateral", "unet"] = "paper"
+    """What turns the encoder's features into logits, see :mod:`wsi_segment.model.training.resnet`."""
+    head_upsampling: Literal["nearest", "bilinear"] = "nearest"
+    """Within the ``paper`` head; ``bilinear`` (with aligned corners) is the published one."""
+    patch: int = 128
+    """Side of the training patches, pixels; validation and the tile rule stay at 128."""
     classification_patches: PatchSource = "tiles"
     """Where they come from: tiles of a mask that one class covers (paper), or windows of images that have a label."""
-    update: Literal["alternating", "joint"] = "alternating"
-    """The two kinds in turn, an optimizer update each, or one mixed batch and one update."""
+    update: Literal["alternating", "joint", "mixed"] = "alternating"
+    """How the two kinds of patches share the updates.
+
+    - ``alternating``: in turn, an update each.
+    - ``joint``: a batch of each, the sum of their losses, one update.
+    - ``mixed``: patches of both kinds as they come in shuffled passes, one loss over all of their pixels and one over
+      all of their class vectors, a segmentation patch's being that of its most frequent class; one update.
+    """
     supervision: Supervision = "pooled"
     """What classification patches teach: their pooled class vector (paper), a mask filled with their label, or both."""
     pooling: ClassPooling = "max"
@@ -49,17 +62,32 @@ class Recipe:
     schedule: Literal["constant", "one_cycle"] = "constant"
     steps: int = 3000
     """A step is one segmentation update and, where there are classification patches, one classification update."""
+    epochs: int = 0
+    """Passes over the training patches, from which ``steps`` follows; 0 leaves ``steps`` as it is."""
     segmentation_batch: int = 32
     classification_batch: int = 32
     """A kind without patches leaves its places to the other, so that every setting costs the same."""
-    class_weights: Literal["none", "inverse_frequency"] = "none"
-    """Weights of the pixel-wise cross entropy, from the pixel counts of the training patches."""
+    class_weights: Literal["none", "inverse_frequency", "both_losses"] = "none"
+    """Inverse frequency: in the pixel-wise cross entropy of segmentation patches, from their pixel counts, or in both
+    losses, filled masks included, and from the counts of classification patches in the classification loss."""
     balance: float = 0.0
     """0 draws patches as they come, 1 draws every class equally often; in between interpolates."""
     jitter: tuple[float, float, float, float] = (0.25, 0.75, 0.25, 0.04)
     """Colour jitter: brightness, contrast, saturation (relative) and hue (of a turn)."""
     stain: float = 0.0
     """Stain jitter: haematoxylin, eosin and the rest each change by up to this share and this optical density."""
+    density: tuple[float, float] = (1.0, 1.0)
+    """Optical density is multiplied by a factor from this range, for slides that are stained weakly or strongly."""
+    stain_ratio: tuple[float, float] = (1.0, 1.0)
+    """Haematoxylin and eosin are each multiplied by a factor of its own from this range (Tellez et al. 2018)."""
+    cast: float = 0.0
+    """Colour cast: red, green and blue are each multiplied by up to this share more or less."""
+    blur: float = 0.0
+    """Half of the patches are blurred by a Gaussian of up to this sigma, pixels, as out of focus."""
+    jpeg: int = 100
+    """Half of the patches are compressed as JPEG of at least this quality; 100 compresses none."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Patches are enlarged by a factor from this range, for pixel sizes that are not quite those stated."""
     rotate: bool = True
     """Random quarter turns."""
     flip: bool = False
@@ -79,13 +107,31 @@ class Recipe:
             "validate_every",
             "learning_rate",
             "pooling_sharpness",
+            "patch",
         )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise InputError(f"recipe: {name} is {getattr(self, name)}; it must be positive")
-        for name in ("balance", "ema_decay", "fill_drop", "mosaic"):
+        for name in ("balance", "ema_decay", "fill_drop", "mosaic", "cast"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"recipe: {name} is {getattr(self, name)}; it must lie between 0 and 1")
+        for name in ("density", "stain_ratio", "scale"):
+            if len(getattr(self, name)) != 2 or not 0 < getattr(self, name)[0] <= getattr(self, name)[1]:
+                raise InputError(f"recipe: {name} is {getattr(self, name)}; it must be two factors, the smaller first")
+        if self.patch % 16:
+            raise InputError(f"recipe: patch is {self.patch}; it must be a multiple of 16")
+        if not 1 <= self.jpeg <= 100 or self.blur < 0 or self.epochs < 0:
+            raise InputError("recipe: jpeg must lie between 1 and 100; blur and epochs must not be negative")
+        if self.update == "mixed" and (self.balance or self.mosaic or self.fill_drop or self.dice):
+            raise InputError(
+                "recipe: update=mixed takes patches as they come; leave balance, mosaic, fill_drop and dice at 0"
+            )
+        if self.fill_drop and self.class_weights == "both_losses":
+            raise InputError(
+                "recipe: fill_drop leaves out pixels by their loss; class_weights=both_losses would bias it"
+            )
+        if self.mosaic and self.patch != WINDOW:
+            raise InputError(f"recipe: mosaic needs patch={WINDOW}, the side of the tiles that it joins")
         if self.mosaic and self.classification_patches == "images":
             raise InputError(
                 "recipe: mosaic needs classification_patches=tiles; an image's label does not hold for all of it"
@@ -99,7 +145,21 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "paper": Recipe(),
+    # As published, text and code; what cannot be set here: it starts from ImageNet weights (`encoder_weights`), and its
+    # best epoch is chosen on `val` here and not on the data that it is measured on.
+    "paper": Recipe(
+        head_upsampling="bilinear",
+        classification_patches="tiles",  # each covered to 90 % by one class
+        update="mixed",  # one batch of 200 of both kinds, the losses added
+        segmentation_batch=100,
+        classification_batch=100,
+        supervision="both",  # a label fills its patch's mask and names its pooled vector
+        pooling="max",
+        class_weights="both_losses",
+        epochs=90,
+    ),
+    # What versions up to 0.1.0 called `paper`: the paper's text without its code.
+    "paper-0.1": Recipe(),
     "modern": Recipe(
         head="lateral",
         pooling="mean_softmax",
@@ -140,4 +200,6 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
         allowed = (int, float) if isinstance(before, float) else type(before)
         if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(before, bool):
             raise InputError(f"recipe: {field} is {value!r}; it must be like {before!r}")
+    if "steps" in changes:
+        changes = {"epochs": 0} | changes
     return replace(RECIPES[name], **changes)

@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Head = Literal["paper", "lateral"]
+Head = Literal["paper", "lateral", "unet"]
+Upsampling = Literal["nearest", "bilinear"]
 
-OUTPUT_STRIDE: dict[Head, int] = {"paper": 8, "lateral": 4}
-UPSAMPLING: dict[Head, Literal["nearest", "bilinear"]] = {"paper": "nearest", "lateral": "bilinear"}
+OUTPUT_STRIDE: dict[Head, int] = {"paper": 8, "lateral": 4, "unet": 2}
+UPSAMPLING: dict[Head, Upsampling] = {"paper": "nearest", "lateral": "bilinear", "unet": "bilinear"}
+
+Features = tuple[Tensor, Tensor, Tensor, Tensor]
+"""At strides 2, 4, 8 and 16, with 64, 64, 128 and 256 channels: (B, channels, h / stride, w / stride)."""
 
 PIXEL_SCALE = 1 / 128
 PIXEL_ZERO_POINT = 255
@@ -61,26 +65,35 @@ class Encoder(nn.Module):
         self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
         self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, 3, h, w) to features at stride 4 (64 channels) and at stride 16 (256 channels)."""
-        x = functional.relu(self.bn1(self.conv1(x)))
-        fine = self.layer1(functional.max_pool2d(x, 3, 2, 1))
-        return fine, self.layer3(self.layer2(fine))
+    def forward(self, x: Tensor) -> Features:
+        """Map (B, 3, h, w) to the features of the stem and of each layer."""
+        stem = functional.relu(self.bn1(self.conv1(x)))
+        first = self.layer1(functional.max_pool2d(stem, 3, 2, 1))
+        second = self.layer2(first)
+        return stem, first, second, self.layer3(second)
 
 
 class PaperHead(nn.Module):
-    """The published head: 3 x 3 convolution, nearest up-sampling by 2, 1 x 1 convolution; stride 8."""
+    """The published head: 3 x 3 convolution, up-sampling by 2, 1 x 1 convolution; stride 8.
 
-    def __init__(self, classes: int) -> None:
+    Published is the bilinear up-sampling with aligned corners, which depends on the size of the map: a network with it
+    gives other values in a larger window.
+    """
+
+    def __init__(self, classes: int, upsampling: Upsampling = "nearest") -> None:
         super().__init__()
+        self._upsampling = upsampling
         self.conv = nn.Conv2d(256, 64, 3, 1, 1, bias=False)
         self.bn = nn.BatchNorm2d(64)
         self.logits = nn.Conv2d(64, classes, 1)
 
-    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Map features to logits (B, classes, h / 8, w / 8); the fine features are not used."""
-        x = functional.relu(self.bn(self.conv(coarse)))
-        out: Tensor = self.logits(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, features: Features) -> Tensor:
+        """Map features to logits (B, classes, h / 8, w / 8); only the coarsest are used."""
+        x = functional.relu(self.bn(self.conv(features[3])))
+        aligned = True if self._upsampling == "bilinear" else None
+        out: Tensor = self.logits(
+            functional.interpolate(x, scale_factor=2.0, mode=self._upsampling, align_corners=aligned)
+        )
         return out
 
 
@@ -97,31 +110,66 @@ class LateralHead(nn.Module):
         self.smooth_bn = nn.BatchNorm2d(64)
         self.logits = nn.Conv2d(64, classes, 1)
 
-    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+    def forward(self, features: Features) -> Tensor:
         """Map features to logits (B, classes, h / 4, w / 4)."""
-        x = functional.relu(self.bn(self.conv(coarse)))
+        x = functional.relu(self.bn(self.conv(features[3])))
         x = functional.interpolate(x, scale_factor=4.0, mode="bilinear", align_corners=False)
-        x = functional.relu(x + self.lateral_bn(self.lateral(fine)))
+        x = functional.relu(x + self.lateral_bn(self.lateral(features[1])))
         out: Tensor = self.logits(functional.relu(self.smooth_bn(self.smooth(x))))
+        return out
+
+
+class UNetStep(nn.Module):
+    """One step of a U-Net's way up: up-sampling by 2, the encoder's features beside it, two 3 x 3 convolutions."""
+
+    def __init__(self, channels_in: int, channels_beside: int, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in + channels_beside, channels, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor, beside: Tensor) -> Tensor:
+        """Map (B, channels_in, h, w) and (B, channels_beside, 2 h, 2 w) to (B, channels, 2 h, 2 w)."""
+        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = functional.relu(self.bn1(self.conv1(torch.cat((x, beside), dim=1))))
+        return functional.relu(self.bn2(self.conv2(x)))
+
+
+class UNetHead(nn.Module):
+    """The decoder of a U-Net (Ronneberger et al. 2015) on the same encoder, for comparison; stride 2."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.up3 = UNetStep(256, 128, 128)
+        self.up2 = UNetStep(128, 64, 64)
+        self.up1 = UNetStep(64, 64, 32)
+        self.logits = nn.Conv2d(32, classes, 1)
+
+    def forward(self, features: Features) -> Tensor:
+        """Map features to logits (B, classes, h / 2, w / 2)."""
+        stem, first, second, x = features
+        x = self.up1(self.up2(self.up3(x, second), first), stem)
+        out: Tensor = self.logits(x)
         return out
 
 
 class SegmentationNetwork(nn.Module):
     """Encoder and head: normalised RGB (B, 3, h, w) to logits (B, classes, h / stride, w / stride)."""
 
-    def __init__(self, classes: int, head: Head = "paper") -> None:
+    def __init__(self, classes: int, head: Head = "paper", head_upsampling: Upsampling = "nearest") -> None:
         super().__init__()
         self.output_stride = OUTPUT_STRIDE[head]
         self.upsampling = UPSAMPLING[head]
         self.encoder = Encoder()
-        self.head: nn.Module = PaperHead(classes) if head == "paper" else LateralHead(classes)
+        self.head = _head(classes, head, head_upsampling)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits at the output stride."""
-        out: Tensor = self.head(*self.encoder(x))
+        out: Tensor = self.head(self.encoder(x))
         return out
 
     def full_size(self, logits: Tensor) -> Tensor:
@@ -131,3 +179,9 @@ class SegmentationNetwork(nn.Module):
         return functional.interpolate(
             logits, scale_factor=float(self.output_stride), mode="bilinear", align_corners=False
         )
+
+
+def _head(classes: int, head: Head, upsampling: Upsampling) -> nn.Module:
+    if head == "paper":
+        return PaperHead(classes, upsampling)
+    return LateralHead(classes) if head == "lateral" else UNetHead(classes)

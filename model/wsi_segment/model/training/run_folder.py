@@ -149,7 +149,9 @@ def load_run(folder: Path) -> TrainedRun:
         raise OutputError(f"{folder}: the run has no validated checkpoint yet; let it train on")
     described = json.loads(described_path.read_text(encoding="utf-8"))
     classes = tuple(SegmentClass.model_validate(entry) for entry in described["classes"])
-    network = SegmentationNetwork(len(classes), described["recipe"]["head"])
+    network = SegmentationNetwork(
+        len(classes), described["recipe"]["head"], described["recipe"].get("head_upsampling", "nearest")
+    )
     content = torch.load(best, weights_only=True)
     network.load_state_dict(content["weights"])
     return TrainedRun(network.eval(), classes, described, content["row"], np.load(folder / PATCHES_FILE))
@@ -162,6 +164,9 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         if there == value:
             continue
         if key == "recipe" and isinstance(there, dict):
+            there = json.loads(json.dumps(asdict(Recipe()))) | there  # fields that its version did not know yet
+            if there == value:
+                continue
             name = next(name for name in value if there.get(name) != value[name])
             return f"its recipe: {name} is {there.get(name)} there and {value[name]} here"
         both = f"{there} there and {value} here"

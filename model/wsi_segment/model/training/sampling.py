@@ -20,6 +20,8 @@ from wsi_segment.model.training.mosaic import mosaic
 from wsi_segment.model.training.recipe import Recipe
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
+"""Of class ids 0 to C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,9 @@ class Batch:
 
     kind: PatchKind
     pixels: Tensor
-    """(B, 3, 128, 128) float32 in 0..255."""
+    """(B, 3, side, side) float32 in 0..255."""
     ids: Tensor
-    """Class ids (B, 128, 128) int64, 0 = unlabelled."""
+    """Class ids (B, side, side) int64, 0 = unlabelled."""
     labels: Tensor
     """Class ids (B,) int64; of use for classification patches only."""
 
@@ -42,20 +44,63 @@ class Sampler:
         self._pool, self._reader, self._recipe, self._seed = pool, reader, recipe, seed
         self._weights = {kind: draw_weights(pool.of(kind), recipe.balance) for kind in PatchKind if pool.of(kind)}
         self._places = _places(pool, recipe)
+        self._newest_pass: tuple[int, list[int]] = (-1, [])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which as many patches are drawn as there are."""
+        patches = sum(len(self._pool.of(kind)) for kind in PatchKind)
+        return max(1, -(-patches // sum(self._places.values())))
 
     def batches(self, step: int) -> list[Batch]:
-        """Draw the batches of a step, one of each kind that the pool has."""
+        """Draw the batches of a step, one of each kind that the pool has, or that came up in a mixed batch."""
+        if self._recipe.update == "mixed":
+            return self._mixed(step)
         return [self._batch(kind, places, step) for kind, places in self._places.items()]
+
+    def _mixed(self, step: int) -> list[Batch]:
+        """Take the next patches of both kinds from shuffled passes over all of them."""
+        every = [*self._pool.segmentation, *self._pool.classification]
+        size = min(sum(self._places.values()), len(every))
+        first, chosen = step * size, []
+        for place in range(first, first + size):
+            turn, position = divmod(place, len(every))
+            chosen.append(every[self._pass(turn, len(every))[position]])
+        rng = np.random.default_rng([self._seed, step, 3])
+        found = []
+        for kind in PatchKind:
+            patches = [patch for patch in chosen if patch.kind is kind]
+            if patches:
+                found.append(self._read(kind, patches, rng))
+        return found
+
+    def _pass(self, turn: int, count: int) -> list[int]:
+        """Return the order of a pass; the newest is kept."""
+        if self._newest_pass[0] != turn:
+            self._newest_pass = turn, np.random.default_rng([self._seed, turn, 2]).permutation(count).tolist()
+        return self._newest_pass[1]
 
     def _batch(self, kind: PatchKind, places: int, step: int) -> Batch:
         segmentation, recipe = kind is PatchKind.SEGMENTATION, self._recipe
         rng = np.random.default_rng([self._seed, step, int(segmentation)])
         mosaics = round(recipe.mosaic * places) if segmentation and self._can_mosaic() else 0
-        chosen = self._draw(kind, places - mosaics, rng)
+        return self._read(kind, self._draw(kind, places - mosaics, rng), rng, mosaics)
+
+    def _read(self, kind: PatchKind, chosen: list[Patch], rng: np.random.Generator, mosaics: int = 0) -> Batch:
+        """Read patches, each displaced and enlarged at random, and make some mosaics after them."""
+        recipe = self._recipe
         # a tile's label holds for its own place only; that of an image holds for all its windows
-        reach = recipe.shift if segmentation or recipe.classification_patches == "images" else 0
+        free = kind is PatchKind.SEGMENTATION or recipe.classification_patches == "images"
+        reach = recipe.shift if free else 0
         shifts = rng.integers(-reach, reach + 1, size=(len(chosen), 2))
-        read = [self._reader.read(patch, int(dy), int(dx)) for patch, (dy, dx) in zip(chosen, shifts, strict=True)]
+        low, high = recipe.scale
+        scales = (
+            np.exp(rng.uniform(np.log(low), np.log(high), len(chosen))) if low < high else np.full(len(chosen), low)
+        )
+        read = [
+            self._reader.read(patch, int(dy), int(dx), side=recipe.patch, scale=float(scale))
+            for patch, (dy, dx), scale in zip(chosen, shifts, scales, strict=True)
+        ]
         for _ in range(mosaics):
             first, second = self._draw(PatchKind.CLASSIFICATION, 2, rng, apart=True)
             tiles = (self._reader.read(first)[0], self._reader.read(second)[0])
@@ -86,7 +131,7 @@ def _places(pool: PatchPool, recipe: Recipe) -> dict[PatchKind, int]:
 
 
 def to_tensors(images: Sequence[Pixels], masks: Sequence[Pixels]) -> tuple[Tensor, Tensor]:
-    """Stack pixels to (B, 3, 128, 128) float32 in 0..255 and class ids to (B, 128, 128) int64."""
+    """Stack pixels to (B, 3, side, side) float32 in 0..255 and class ids to (B, side, side) int64."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(torch.float32)
     return pixels, torch.from_numpy(np.stack(masks)).to(torch.int64)
 
@@ -109,6 +154,16 @@ def inverse_frequency(pool: PatchPool, reader: PatchReader, classes: int) -> Ten
     counts = np.zeros(classes + 1, np.int64)
     for patch in pool.segmentation:
         counts += np.bincount(reader.read(patch)[1].ravel(), minlength=classes + 1)
+    return _inverse(counts, classes)
+
+
+def inverse_label_frequency(pool: PatchPool, classes: int) -> Tensor:
+    """Return class weights (C,) from the number of classification patches, mean 1 over the classes present."""
+    labels = [patch.classes[0] for patch in pool.classification]
+    return _inverse(np.bincount(np.array(labels, np.int64), minlength=classes + 1), classes)
+
+
+def _inverse(counts: Counts, classes: int) -> Tensor:
     present = counts[1:] > 0
     if not present.any():
         return torch.ones(classes)

@@ -28,11 +28,17 @@ from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
 from wsi_segment.model.training.augment import augment
 from wsi_segment.model.training.device import CPU
 from wsi_segment.model.training.label_shares import LabelSetting, draw_subset
-from wsi_segment.model.training.losses import classification_loss, filled_loss, segmentation_loss
+from wsi_segment.model.training.objective import Objective
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork, normalise
 from wsi_segment.model.training.run_folder import RunFolder
-from wsi_segment.model.training.sampling import Batch, Sampler, inverse_frequency, to_tensors
+from wsi_segment.model.training.sampling import (
+    Batch,
+    Sampler,
+    inverse_frequency,
+    inverse_label_frequency,
+    to_tensors,
+)
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -103,17 +109,17 @@ def train(
         trainer.load_state_dict(state)
     started = time.monotonic() - trainer.seconds
     saved = time.monotonic()
-    for step in range(trainer.step, recipe.steps):
+    for step in range(trainer.step, trainer.steps):
         newest = trainer.train_step(step)
         trainer.seconds = time.monotonic() - started
-        if trainer.step % recipe.validate_every == 0 or trainer.step == recipe.steps:
+        if trainer.step % recipe.validate_every == 0 or trainer.step == trainer.steps:
             row = trainer.validate()
             log.save(row, trainer.state_dict(), trainer.export_state())
             saved = time.monotonic()
         elif time.monotonic() - saved >= CHECKPOINT_SECONDS:
             log.checkpoint(trainer.state_dict())
             saved = time.monotonic()
-        progress(TrainingProgress(trainer.step, recipe.steps, *newest, trainer.val_macro_f1))
+        progress(TrainingProgress(trainer.step, trainer.steps, *newest, trainer.val_macro_f1))
 
 
 class _Trainer:
@@ -131,7 +137,7 @@ class _Trainer:
     ) -> None:
         self._recipe, self._seed, self._classes, self._device = recipe, seed, len(dataset.classes), device
         torch.manual_seed(seed)
-        self._network = SegmentationNetwork(self._classes, recipe.head)
+        self._network = SegmentationNetwork(self._classes, recipe.head, recipe.head_upsampling)
         if encoder_weights is not None:
             self._network.encoder.load_state_dict(encoder_weights)
         self._network = self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -143,11 +149,6 @@ class _Trainer:
         parameters = self._network.parameters()
         optimizer = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
         self._optimizer = optimizer(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        self._schedule = (
-            torch.optim.lr_scheduler.OneCycleLR(self._optimizer, recipe.learning_rate, total_steps=recipe.steps + 1)
-            if recipe.schedule == "one_cycle"
-            else None
-        )
         self._reader = PatchReader(dataset)
         source = recipe.classification_patches
         pool, self._validation = make_pool(dataset, "train", source), _grid(make_pool(dataset, "val", source))
@@ -158,10 +159,27 @@ class _Trainer:
         if not self._validation:
             raise DatasetError(f"{dataset.name}: no validation patch; give some groups the split val, with masks")
         self._sampler = Sampler(pool, self._reader, recipe, seed)
-        weighted = recipe.class_weights != "none"
-        self._weights = inverse_frequency(pool, self._reader, self._classes).to(device) if weighted else None
-        taught = _taught_classes(dataset, pool, recipe)
-        self._taught = None if taught is None else taught.to(device)
+        self.steps = recipe.epochs * self._sampler.steps_per_epoch or recipe.steps
+        self._labelled = bool(pool.classification)
+        self._objective = Objective(
+            recipe,
+            pixel_weights=(
+                None
+                if recipe.class_weights == "none"
+                else inverse_frequency(pool, self._reader, self._classes).to(device)
+            ),
+            label_weights=(
+                inverse_label_frequency(pool, self._classes).to(device)
+                if recipe.class_weights == "both_losses"
+                else None
+            ),
+            taught=_taught_classes(dataset, pool, recipe, device),
+        )
+        self._schedule = (
+            torch.optim.lr_scheduler.OneCycleLR(self._optimizer, recipe.learning_rate, total_steps=self.steps + 1)
+            if recipe.schedule == "one_cycle"
+            else None
+        )
         self.step = 0
         self.seconds = 0.0
         self.val_macro_f1: float | None = None
@@ -180,15 +198,15 @@ class _Trainer:
         self._network.train()
         batches = [self._augmented(batch, step) for batch in self._sampler.batches(step)]
         seen = dict.fromkeys(PatchKind, torch.tensor(float("nan")))
-        for together in [batches] if self._recipe.update == "joint" else [[batch] for batch in batches]:
+        for together in [[batch] for batch in batches] if self._recipe.update == "alternating" else [batches]:
             pixels = torch.cat([batch.pixels for batch in together])
             logits = self._network(self._as_input(pixels))
-            parts = logits.split([len(batch.pixels) for batch in together])
-            losses = [self._loss(batch, part) for batch, part in zip(together, parts, strict=True)]
+            parts = list(logits.split([len(batch.pixels) for batch in together]))
+            losses = self._losses_of(together, parts)
             self._optimizer.zero_grad(set_to_none=True)
-            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
-            seen |= {batch.kind: loss.detach() for batch, loss in zip(together, losses, strict=True)}
+            seen |= {kind: loss.detach() for kind, loss in losses.items()}
         if self._schedule is not None:
             self._schedule.step()
         if self._average is not None:
@@ -205,19 +223,14 @@ class _Trainer:
         pixels, ids = augment(batch.pixels.to(self._device), batch.ids.to(self._device), self._recipe, generator)
         return Batch(batch.kind, pixels, ids, batch.labels.to(self._device))
 
-    def _loss(self, batch: Batch, logits: Tensor) -> Tensor:
-        recipe = self._recipe
-        if batch.kind is PatchKind.SEGMENTATION:
-            return segmentation_loss(self._network.full_size(logits), batch.ids, self._weights, recipe.dice)
-        loss = logits.new_zeros(())
-        if recipe.supervision != "filled":
-            sharpness = recipe.pooling_sharpness
-            loss = loss + classification_loss(
-                logits, batch.labels, recipe.pooling, sharpness=sharpness, taught=self._taught
-            )
-        if recipe.supervision != "pooled":
-            loss = loss + filled_loss(self._network.full_size(logits), batch.labels, recipe.fill_drop)
-        return loss
+    def _losses_of(self, batches: list[Batch], logits: list[Tensor]) -> dict[PatchKind, Tensor]:
+        """Return what an update adds up; of a mixed batch the loss of its pixels and that of its class vectors."""
+        if self._recipe.update != "mixed":
+            pairs = zip(batches, logits, strict=True)
+            return {batch.kind: self._objective.of_kind(batch, part, self._network) for batch, part in pairs}
+        pixels, vectors = self._objective.of_mixed(batches, logits, self._network, labelled=self._labelled)
+        both = {PatchKind.SEGMENTATION: pixels, PatchKind.CLASSIFICATION: vectors}
+        return {kind: loss for kind, loss in both.items() if loss is not None}
 
     def validate(self) -> dict[str, float]:
         """Score the pixels of the validation tiles, as a row of the log."""
@@ -295,7 +308,7 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, int | Tensor]
     return update
 
 
-def _taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe) -> Tensor | None:
+def _taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe, device: torch.device) -> Tensor | None:
     """Return which classes (C,) labels of images can tell apart; None where a label holds for a whole tile."""
     if recipe.classification_patches == "tiles" or not pool.classification:
         return None
@@ -307,7 +320,7 @@ def _taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe) -> Tensor
             f"{dataset.name}: all labels of images are {name!r}, which teaches nothing; label images of another class "
             "too, or none"
         )
-    return taught
+    return taught.to(device)
 
 
 def _grid(pool: PatchPool) -> list[Patch]:

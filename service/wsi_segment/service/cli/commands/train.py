@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; the same one continues")
-    parser.add_argument("--recipe", default="modern", help="paper or modern (default: %(default)s)")
+    parser.add_argument("--recipe", default="modern", help="modern, paper or paper-0.1 (default: %(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe (repeatable)"
     )
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             nonlocal told
             best = "" if progress.val_macro_f1 is None else f", val macro F1 {progress.val_macro_f1:.3f}"
             losses = f"loss {progress.segmentation_loss:.3f} + {progress.classification_loss:.3f}{best}"
-            bar.update(task, completed=progress.step, description=losses)
+            bar.update(task, completed=progress.step, total=progress.steps, description=losses)
             due = progress.step % recipe.validate_every == 0 or time.monotonic() - told >= LINE_SECONDS
             if not console.is_terminal and due:  # a line for the log
                 told = time.monotonic()
