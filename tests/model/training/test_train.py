@@ -217,7 +217,7 @@ def test_balance_draws_rare_classes_more_often(dataset: Dataset) -> None:
     assert balanced[: len(pool.segmentation)].sum() == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("head", "cells"), [("paper", 16), ("lateral", 32)])
+@pytest.mark.parametrize(("head", "cells"), [("paper", 16), ("lateral", 32), ("unet", 64)])
 def test_logits_come_at_the_output_stride(head: Any, cells: int) -> None:
     network = SegmentationNetwork(7, head).eval()
     logits = network(torch.zeros(2, 3, 128, 128))
