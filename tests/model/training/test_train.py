@@ -314,9 +314,9 @@ def test_recipes_are_data() -> None:
     with pytest.raises(InputError, match="steps is 'ten'; it must be like 3000"):
         make_recipe("paper", {"steps": "ten"})
     with pytest.raises(InputError, match="mosaic needs classification_patches=tiles"):
-        make_recipe("paper", {"mosaic": 0.5, "classification_patches": "images"})
+        make_recipe("paper-0.1", {"mosaic": 0.5, "classification_patches": "images"})
     with pytest.raises(InputError, match="fill_drop needs supervision=filled"):
-        make_recipe("paper", {"fill_drop": 0.1})
+        make_recipe("paper-0.1", {"fill_drop": 0.1})
 
 
 def test_a_training_runs_on_cuda_where_pytorch_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 _Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 _MARKERS = {"S": "o", "S+C": "s", "S+C*": "^"}
-_COLORS = {"paper": ("#0072B2", "#56B4E9", "#009E73"), "modern": ("#D55E00", "#E69F00", "#CC79A7")}
+_COLORS = {
+    "paper": ("#0072B2", "#56B4E9", "#009E73"),
+    "paper-0.1": ("#0072B2", "#56B4E9", "#009E73"),
+    "modern": ("#D55E00", "#E69F00", "#CC79A7"),
+}
+_STYLES = {"paper": "-", "paper-0.1": ":", "modern": "--"}
 
 
 def curve(results: list[Result], recipe: str, setting: str, metric: str) -> list[tuple[float, float, float, int]]:
@@ -97,9 +102,10 @@ def _draw_curves(results: list[Result]) -> Figure | None:
 def _plot_line(axes: Axes, points: tuple[_Values, _Values, _Values], *, color: str, recipe: str, setting: str) -> None:
     """Plot means with their standard deviations; ``points`` are shares, means and deviations."""
     x, y, deviation = points
-    style = "-" if recipe == "paper" else "--"
     label = f"{recipe} {setting}"
-    axes.errorbar(x, y, yerr=deviation, color=color, marker=_MARKERS[setting], linestyle=style, capsize=3, label=label)
+    axes.errorbar(
+        x, y, yerr=deviation, color=color, marker=_MARKERS[setting], linestyle=_STYLES[recipe], capsize=3, label=label
+    )
 
 
 def _draw_accuracy(results: list[Result]) -> Figure | None:

@@ -56,7 +56,7 @@ def _by_share(lines: list[Result], metric: str, title: str, share: str) -> list[
 
 def _paper_first(column: tuple[str, str]) -> tuple[bool, str, int]:
     recipe, setting = column
-    return recipe != "paper", recipe, SETTINGS.index(setting)
+    return not recipe.startswith("paper"), recipe, SETTINGS.index(setting)
 
 
 def _ablations(results: list[Result]) -> list[str]:
