@@ -116,8 +116,9 @@ def test_verify_notices_a_flipped_bit(made: Path, capsys: pytest.CaptureFixture[
     assert said in capsys.readouterr().err
 
 
-def test_outlines_are_those_that_0_1_0_wrote(store: Path, made: Path, tmp_path: Path) -> None:
-    write_geojson(tmp_path / "again.geojson", store)
+def test_outlines_of_the_level_of_then_are_those_that_0_1_0_wrote(store: Path, made: Path, tmp_path: Path) -> None:
+    """It followed the level of 2 µm per pixel, and smoothed by one pixel of it."""
+    write_geojson(tmp_path / "again.geojson", store, simplify_um=2.0, level=1)
     assert outlines((tmp_path / "again.geojson").read_bytes()) == outlines_of_0_1_0(made)
 
 
@@ -144,10 +145,10 @@ def test_a_mask_gives_the_pixels_that_were_written(store: Path) -> None:
         assert (mask.at(2 * edge - 0.5, 500).id, mask.at(2 * edge, 501.5).id) == (row[edge - 1], row[edge])
 
 
-def test_a_mask_gives_the_outlines_that_0_1_0_wrote(store: Path, made: Path) -> None:
+def test_a_mask_gives_the_outlines_that_0_1_0_wrote_of_its_level(store: Path, made: Path) -> None:
     found = [
         (outline.name, round(outline.area_um2, 2), shapely.normalize(outline.polygon).wkt)
-        for outline in Mask.open(store).outlines()
+        for outline in Mask.open(store).outlines(simplify_um=2.0, level=1)
     ]
     expected = [(entry[0]["name"], *entry[1:]) for entry in outlines_of_0_1_0(made).values()]
     assert sorted(found) == sorted(expected)
@@ -159,14 +160,19 @@ def test_the_database_is_brought_up_to_date_and_the_old_one_kept(running: Served
     assert table_version(before) == OLD_TABLES if VERSION != OLD_TABLES else not before.exists()
 
 
-def test_finished_masks_are_served_as_results(running: Served) -> None:
+def test_finished_masks_are_served_as_results(running: Served, tmp_path: Path) -> None:
     with running.client() as client:
         jobs = {job["id"]: job["status"] for job in client.jobs()}
     adopted = jobs.keys() - {FINISHED, FAILED, DISMISSED, KILLED, WAITING}
     assert [jobs[job] for job in adopted] == ["successful", "successful"]
     summary = json.loads((running.folder / "masks" / "v0_5.summary.json").read_bytes())
+    write_geojson(tmp_path / "today.geojson", running.folder / "masks" / "v0_5.zarr")  # their outlines are made today
+    today = outlines((tmp_path / "today.geojson").read_bytes())
+    for entry in summary["classes"]:
+        area = sum(um2 for kind, um2, _ in today.values() if kind["name"] == entry["name"])
+        assert area / 1e6 == pytest.approx(entry["area_mm2"], rel=0.005)
     for job in adopted:
-        assert outlines(result(running, job, "objects.geojson")) == outlines_of_0_1_0(running.folder)
+        assert outlines(result(running, job, "objects.geojson")) == today
         assert json.loads(result(running, job, "summary.json"))["classes"] == summary["classes"]
         assert json.loads(result(running, job, "provenance.json"))["versions"]["wsi-segment"] == "0.1.0"
         assert len(json.loads(result(running, job, "tiles.json"))["classes"]) == 4

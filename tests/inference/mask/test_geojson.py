@@ -4,7 +4,7 @@ import gzip
 import json
 import math
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.features import rasterize
 from scipy import ndimage
 
 from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.geojson import write_geojson
-from wsi_segment.inference.mask.mask import OUTLINE_MPP, Mask
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.polygons import ClassPolygon, class_polygons, split_large
 
 
@@ -29,7 +30,7 @@ def class_map(seed: int, height: int, width: int, grain: float = 2.0) -> np.ndar
     return ids
 
 
-def polygons_of(ids: np.ndarray, tolerance: float = 0.0, tile: int = 1024) -> list[ClassPolygon]:
+def polygons_of(ids: np.ndarray, tolerance: float | None = 0.0, tile: int = 1024) -> list[ClassPolygon]:
     def read(y: int, x: int, side: int) -> np.ndarray:
         part: np.ndarray = ids[y : y + side, x : x + side]
         return part
@@ -58,7 +59,7 @@ def test_tile_by_tile_equals_the_whole_array(seed: int, height: int, width: int,
         assert sum(p.polygon.area for p in tiled if p.class_id == class_id) == np.count_nonzero(ids == class_id)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1.5])
+@pytest.mark.parametrize("tolerance", [0.0, 1.5, None])
 def test_a_piece_that_grows_too_large_is_cut_and_nothing_is_lost(tolerance: float) -> None:
     ids = class_map(3, 160, 120, 1.0)
     ids[:, ::7] = 1  # one class is a single piece from the first row to the last
@@ -97,6 +98,33 @@ def test_neighbours_stay_disjoint_after_simplification(tile: int) -> None:
     exact = polygons_of(class_map(1, 150, 170))
     assert sum(len(p.exterior.coords) for p in polygons) < 0.7 * sum(len(p.polygon.exterior.coords) for p in exact)
     assert sum(p.area for p in polygons) == pytest.approx(sum(p.polygon.area for p in exact), rel=0.02)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000), tile=st.sampled_from([97, 1024]))
+def test_by_default_every_class_keeps_its_pixels_and_its_area(seed: int, tile: int) -> None:
+    ids = class_map(seed, 300, 330, 9.0)  # large pieces
+    ids[40:260, 30:200] = np.where(
+        class_map(seed + 1, 220, 170, 3.0) == 3, 5, ids[40:260, 30:200]
+    )  # small ones in them
+    pieces = polygons_of(ids, tolerance=None, tile=tile)
+    polygons = [piece.polygon for piece in pieces]
+    assert shapely.is_valid(polygons).all()
+    assert sum(p.area for p in polygons) == pytest.approx(shapely.union_all(polygons).area)
+    drawn = rasterize([(piece.polygon, piece.class_id) for piece in pieces], ids.shape)
+    for class_id in (1, 2, 3, 5):
+        pixels = np.count_nonzero(ids == class_id)
+        assert np.count_nonzero((drawn == class_id) & (ids == class_id)) >= 0.985 * pixels
+        assert sum(p.polygon.area for p in pieces if p.class_id == class_id) == pytest.approx(pixels, rel=0.005)
+
+
+def test_by_default_fewer_corners_are_kept_where_pieces_are_large() -> None:
+    def corners(grain: float, tolerance: float | None) -> int:
+        pieces = polygons_of(class_map(5, 400, 400, grain), tolerance)
+        return int(shapely.get_num_coordinates([piece.polygon for piece in pieces]).sum())
+
+    assert corners(30.0, None) < 0.7 * corners(30.0, 0.0)
+    assert corners(2.0, None) > 0.7 * corners(2.0, 0.0)
 
 
 def test_long_rings_are_cut_without_losing_area() -> None:
@@ -145,6 +173,23 @@ def test_every_feature_follows_the_rules_of_import(written: tuple[Path, dict[str
     assert len(seen) == len(collection["features"])
 
 
+def test_outlines_and_their_measurements_state_the_areas_of_the_summary(
+    written: tuple[Path, dict[str, Any]],
+) -> None:
+    folder = written[0]
+    write_geojson(folder / "all.geojson", folder / "m.zarr")
+    of_outlines: defaultdict[str, float] = defaultdict(float)
+    stated: defaultdict[str, float] = defaultdict(float)
+    for feature in json.loads((folder / "all.geojson").read_text())["features"]:
+        rings, properties = feature["geometry"]["coordinates"], feature["properties"]
+        of_outlines[properties["name"]] += shapely.Polygon(rings[0], rings[1:]).area / 1e6
+        stated[properties["name"]] += properties["measurements"]["Area um^2"] / 1e6
+    areas = {area.name: area.area_mm2 for area in Mask.open(folder / "m.zarr").areas()}
+    assert min(areas.values()) > 0.02
+    assert dict(of_outlines) == pytest.approx(areas, rel=0.005)
+    assert dict(stated) == pytest.approx(areas, rel=0.005)
+
+
 def test_rings_wind_as_rfc_7946_wants_and_ids_do_not_depend_on_it(written: tuple[Path, dict[str, Any]]) -> None:
     holes = 0
     for feature in written[1]["features"]:
@@ -154,9 +199,8 @@ def test_rings_wind_as_rfc_7946_wants_and_ids_do_not_depend_on_it(written: tuple
         holes += len(inner)
     assert holes
     mask = Mask.open(written[0] / "m.zarr")
-    level = mask.level_for(OUTLINE_MPP)
     namespace = uuid.UUID("6d0cbf3c-5d7e-5c1e-9a0b-0d1f6f0a7b11")
-    scale = mask.levels[level].downsample
+    scale = mask.levels[0].downsample
     expected = {
         str(
             uuid.uuid5(
@@ -165,7 +209,7 @@ def test_rings_wind_as_rfc_7946_wants_and_ids_do_not_depend_on_it(written: tuple
                 + shapely.transform(polygon, lambda points: np.round(points * scale, 2)).wkb_hex,
             )
         )
-        for class_id, polygon, _ in mask.pieces(level, 200, None)
+        for class_id, polygon, _ in mask.pieces(0, 200, None)
     }
     assert {feature["id"] for feature in written[1]["features"]} == expected
 
@@ -199,5 +243,5 @@ def test_outlines_tell_how_far_they_are(written: tuple[Path, dict[str, Any]]) ->
     write_geojson(
         written[0] / "told.geojson", written[0] / "m.zarr", step=lambda done, total: told.append((done, total))
     )
-    assert told[0] == (0, 375)  # of the level of 4 um per pixel
-    assert all(0 <= done < total == 375 for done, total in told)
+    assert told[0] == (0, 1500)  # of the finest level
+    assert all(0 <= done < total == 1500 for done, total in told)

@@ -18,7 +18,7 @@ import numpy as np
 import shapely
 
 from wsi_segment.files import replacing
-from wsi_segment.inference.mask.mask import OUTLINE_MPP, Mask, oriented
+from wsi_segment.inference.mask.mask import Mask, oriented
 from wsi_segment.inference.progress import Step, no_step
 
 _NAMESPACE = uuid.UUID("6d0cbf3c-5d7e-5c1e-9a0b-0d1f6f0a7b11")
@@ -26,21 +26,21 @@ _DECIMALS = 2
 
 
 def features(
-    mask: Mask, min_area_um2: float = 0.0, simplify_um: float | None = None, step: Step = no_step
+    mask: Mask, min_area_um2: float = 0.0, simplify_um: float | None = None, step: Step = no_step, level: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Yield the features of a mask, one after another.
 
     Args:
         mask: A finished mask.
         min_area_um2: Leave out smaller polygons, µm².
-        simplify_um: Corners of triangles up to this side may go, µm; 0 keeps every corner, None stands for one pixel
-            of the level that is outlined.
+        simplify_um: Corners of triangles up to this side may go, µm; 0 keeps every corner. None stands for corners of
+            single pixels, and for triangles of up to 2 x 2 pixels where two pieces of at least 3,000 pixels meet.
         step: Called with (rows outlined, rows in all) as they are read.
+        level: Index in ``mask.levels``; the finest has the areas of the summary, coarser ones lose small pieces.
 
     Memory bound:
         That of :func:`wsi_segment.inference.mask.polygons.class_polygons`.
     """
-    level = mask.level_for(OUTLINE_MPP)
     downsample = mask.levels[level].downsample
     corner = mask.origin[0] - mask.bounds.x0, mask.origin[1] - mask.bounds.y0
     for class_id, polygon, area_um2 in mask.pieces(level, min_area_um2, simplify_um, step):
@@ -53,6 +53,7 @@ def write_geojson(
     min_area_um2: float = 0.0,
     simplify_um: float | None = None,
     step: Step = no_step,
+    level: int = 0,
 ) -> int:
     """Write the annotations of a finished mask; gzip where the name ends in ``.gz``.
 
@@ -65,6 +66,7 @@ def write_geojson(
         min_area_um2: Leave out smaller polygons, µm².
         simplify_um: See :func:`features`.
         step: See :func:`features`.
+        level: See :func:`features`.
 
     Returns:
         The number of features.
@@ -79,7 +81,7 @@ def write_geojson(
         packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if Path(path).suffix == ".gz" else raw
         file = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
         file.write('{"type": "FeatureCollection", "features": [')
-        for feature in features(mask, min_area_um2, simplify_um, step):
+        for feature in features(mask, min_area_um2, simplify_um, step, level):
             file.write(",\n" if count else "\n")
             json.dump(feature, file, allow_nan=False, separators=(",", ":"))
             count += 1

@@ -28,9 +28,6 @@ from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.location import is_remote, slide_location
 from wsi_segment.inference.slides.slide import Level, PixelSize
 
-OUTLINE_MPP = 4.0
-"""Outlines are taken from the coarsest level of at most this many µm per pixel."""
-
 _PICTURE_SIDE = 1024
 """Longest side of the picture that a notebook shows, in pixels."""
 
@@ -211,21 +208,16 @@ class Mask:
             counts.tolist(), [entry.name for entry in self.classes[1:]], self.pixel_size, self.levels[0].downsample
         )
 
-    def level_for(self, mpp: float) -> int:
-        """Return the coarsest level of at most ``mpp`` µm per pixel; the finest where none is."""
-        fine = [i for i, level in enumerate(self.levels) if level.downsample * self.pixel_size.x <= mpp]
-        return max(fine, default=0)
-
     def outlines(
-        self, min_area_um2: float = 0.0, simplify_um: float | None = None, level: int | None = None
+        self, min_area_um2: float = 0.0, simplify_um: float | None = None, level: int = 0
     ) -> Iterator[Outline]:
         """Yield the connected pieces of all classes but "not analysed", in level-0 pixels of the slide.
 
         Args:
             min_area_um2: Leave out smaller pieces, µm².
-            simplify_um: Corners of triangles up to this side may go, µm; 0 keeps every corner, None stands for one
-                pixel of the level.
-            level: Index in ``levels``; None for the coarsest of at most 4 µm per pixel.
+            simplify_um: Corners of triangles up to this side may go, µm; 0 keeps every corner. None stands for those
+                of single pixels, and for triangles of up to 2 x 2 pixels where pieces of at least 3,000 pixels meet.
+            level: Index in ``levels``; the finest has the areas of :meth:`areas`, coarser ones lose small pieces.
 
         Raises:
             OutputError: the store is damaged.
@@ -234,7 +226,6 @@ class Mask:
         Memory bound:
             That of :func:`wsi_segment.inference.mask.polygons.class_polygons`.
         """
-        level = self.level_for(OUTLINE_MPP) if level is None else level
         downsample = self.levels[level].downsample
         for class_id, polygon, area_um2 in self.pieces(level, min_area_um2, simplify_um):
             placed = shapely.transform(polygon, lambda points: points * downsample + self.origin)
@@ -254,7 +245,7 @@ class Mask:
             step(y, size.height)
             return self.read(level, Box(x, y, min(x + side, size.width), min(y + side, size.height)))
 
-        tolerance = 1.0 if simplify_um is None else simplify_um / mpp_x
+        tolerance = None if simplify_um is None else simplify_um / mpp_x
         for piece in class_polygons(read, size.height, size.width, tolerance):
             if piece.polygon.area * um2 >= min_area_um2:
                 for part in split_large(piece.polygon):

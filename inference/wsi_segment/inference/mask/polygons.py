@@ -21,6 +21,10 @@ ReadTile = Callable[[int, int, int], NDArray[np.uint8]]
 MAX_RING_VERTICES = 20_000
 """Viewers slow down on longer rings; polygons that have one are cut in halves."""
 
+_FINE, _COARSE, _LARGE = 0.8, 2.0, 3000.0
+"""By default corners of single pixels may go (triangles of half a pixel), and triangles of up to 2 x 2 where pieces of
+at least 3,000 pixels meet: such corners count in the areas of small pieces, and large ones have the most of them."""
+
 MAX_OPEN_VERTICES = 400_000
 """Tissue can be one connected piece from the first row of tiles to the last; this bounds what has to be held of it."""
 
@@ -34,7 +38,7 @@ class ClassPolygon:
 
 
 def class_polygons(
-    read: ReadTile, height: int, width: int, tolerance: float, tile: int = 1024, most: int = MAX_OPEN_VERTICES
+    read: ReadTile, height: int, width: int, tolerance: float | None, tile: int = 1024, most: int = MAX_OPEN_VERTICES
 ) -> Iterator[ClassPolygon]:
     """Yield the polygons of a class map; class 0 has none. Their order depends on the map and the tile only.
 
@@ -42,7 +46,8 @@ def class_polygons(
         read: Reads a square of the map.
         height: Of the map, pixels.
         width: Of the map, pixels.
-        tolerance: Side in pixels of the triangles that simplification may take away; 0 keeps every corner.
+        tolerance: Side in pixels of the triangles that simplification may take away; 0 keeps every corner, None takes
+            less away where pieces are small.
         tile: Side of a tile in pixels.
         most: A polygon that grows beyond so many vertices is cut at the end of a row of tiles.
 
@@ -73,7 +78,7 @@ def class_polygons(
                 above.append(piece)
             else:
                 for part in _parts(shapely.union_all(piece.polygons)):
-                    yield ClassPolygon(piece.class_id, part if tolerance else _without_straight_corners(part))
+                    yield ClassPolygon(piece.class_id, _without_straight_corners(part) if tolerance == 0 else part)
 
 
 @dataclass(slots=True, eq=False)
@@ -166,21 +171,27 @@ def split_large(polygon: shapely.Polygon, most: int = MAX_RING_VERTICES) -> Iter
             yield from split_large(part, most)
 
 
-def _tile_polygons(ids: NDArray[np.uint8], x: int, y: int, tolerance: float) -> Iterator[ClassPolygon]:
+def _tile_polygons(ids: NDArray[np.uint8], x: int, y: int, tolerance: float | None) -> Iterator[ClassPolygon]:
     if not ids.any():
         return
     # with a tolerance, class 0 takes part: its edges with other classes are simplified as well
-    wanted = None if tolerance else ids > 0
+    wanted = ids > 0 if tolerance == 0 else None
     from rasterio.features import shapes  # GDAL takes long to load, and a run comes to outlines at its end
     from rasterio.transform import Affine
 
     found = shapes(ids, mask=wanted, connectivity=4, transform=Affine.translation(x, y))
     pieces = [(int(value), _polygon(geometry)) for geometry, value in found]
     polygons = np.array([polygon for _, polygon in pieces], dtype=object)
-    if tolerance:
+    if tolerance != 0:
         # outlines have no corner where a neighbour's edge only ends at theirs; unit steps give them one
         stepped = shapely.segmentize(polygons, 1.0)
-        polygons = shapely.coverage_simplify(stepped, tolerance, simplify_boundary=False)
+        polygons = shapely.coverage_simplify(
+            stepped, _FINE if tolerance is None else tolerance, simplify_boundary=False
+        )
+        if tolerance is None:
+            # edges that large pieces share with small ones, or with a tile's edge, bound this coverage and stay
+            large = shapely.area(polygons) >= _LARGE
+            polygons[large] = shapely.coverage_simplify(polygons[large], _COARSE, simplify_boundary=False)
     for (class_id, _), polygon in zip(pieces, polygons, strict=True):
         if class_id:
             for part in _parts(polygon):

@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--simplify",
         type=_not_negative,
         metavar="UM",
-        help="smooth outlines (default: one of their pixels)",
+        help="smooth outlines (default: corners of 1 pixel, of 2 between large pieces)",
     )
     add("--quiet", action="store_true", help="print nothing but errors")
     add("--json", action="store_true", help="print the summary as JSON")
