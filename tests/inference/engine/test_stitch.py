@@ -82,6 +82,34 @@ def test_refining_borders_equals_interpolating_everything(stride: int, seed: int
     assert (margin[-1] - margin[-2])[differs].max(initial=0) < 1e-6  # only where two classes tie
 
 
+def stitched(probabilities: np.ndarray, stride: int) -> np.ndarray:
+    """Class ids of cells whose probabilities are given."""
+    classes, rows, columns = probabilities.shape
+    stitcher = RegionStitcher(Box(0, 0, columns * stride, rows * stride), classes, stride, np.ones((1, 1), np.float32))
+    stitcher._sums[:], stitcher._weights[:] = probabilities, 1
+    return stitcher.class_ids("bilinear")
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+@given(seed=st.integers(0, 10_000), classes=st.integers(1, 6), rows=st.integers(1, 40), columns=st.integers(60, 300))
+def test_of_equally_likely_classes_the_first_wins(
+    stride: int, seed: int, classes: int, rows: int, columns: int
+) -> None:
+    # eighths, so that interpolation is exact and many pixels tie
+    probabilities = np.random.default_rng(seed).integers(1, 8, (classes, rows, columns)) / np.float32(8)
+    smooth = np.kron(probabilities[:, ::3, ::3], np.ones((1, 3, 3), np.float32))[:, :rows, :columns]
+    expected = interpolate_all(smooth, stride).argmax(axis=0) + 1
+    np.testing.assert_array_equal(stitched(smooth.astype(np.float32), stride), expected)
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 200), split=st.integers(1, 3))
+def test_a_cell_comes_out_the_same_however_many_are_refined_with_it(seed: int, rows: int, split: int) -> None:
+    probabilities = np.random.default_rng(seed).random((5, rows, 4 * BLOCK // 8), np.float32)
+    whole, at = stitched(probabilities, 8), split * BLOCK // 8
+    parts = [stitched(probabilities[:, :, :at], 8), stitched(probabilities[:, :, at:], 8)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
 def test_likeliest_class_of_nothing_is_0() -> None:
     probabilities = np.zeros((2, 1, 2), np.float32)
     probabilities[1, 0, 1] = 0.4

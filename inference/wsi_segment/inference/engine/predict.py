@@ -74,11 +74,15 @@ class RegionPredictor:
         card, lattice = self.card, self.lattice
         weight = window_weight(card.cells, overlapping=lattice.stride < lattice.core)
         stitcher = RegionStitcher(m_region, len(card.classes), card.output_stride, weight)
+        buffer: NDArray[np.float32] | None = None
         bands = read_bands(self.source, self.lattice, self.tissue, m_region, self.band_rows)
         for batch in cut_batches(bands, self.batch_size):
             if self.stop is not None and self.stop.is_set():
                 raise Cancelled("stopped")
-            for m_window, probabilities in zip(batch.windows, softmax(self.network(batch.pixels)), strict=True):
+            logits = self.network(batch.pixels)
+            if buffer is None:
+                buffer = np.empty((self.batch_size, *logits.shape[1:]), np.float32)
+            for m_window, probabilities in zip(batch.windows, softmax(logits, buffer[: len(logits)]), strict=True):
                 stitcher.add(m_window.moved(lattice.margin, lattice.margin), probabilities)
             self.count(len(batch.windows))
         return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region), self.stop)

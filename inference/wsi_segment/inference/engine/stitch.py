@@ -22,9 +22,20 @@ BLOCK = 512
 """Interpolation does not cross multiples of this many mask pixels, so that no region needs its neighbours."""
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn logits (B, C, h, w) into probabilities of that shape."""
-    shifted: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+_CELLS_AT_ONCE = 1024
+"""Border cells per matrix product. Every product has this shape, so that a cell's sums do not depend on how many others
+there are; it is small enough (1024 x 9 x 16 products) for OpenBLAS to stay on the calling thread."""
+
+
+def softmax(logits: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Turn logits (B, C, h, w) into probabilities of that shape.
+
+    Args:
+        logits: As the network gave them.
+        out: Array of that shape to use, so that no memory has to be mapped for each batch; may be ``logits``.
+    """
+    shifted: NDArray[np.float32] = np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
+    np.exp(shifted, out=shifted)
     shifted /= shifted.sum(axis=1, keepdims=True)
     return shifted
 
@@ -106,9 +117,24 @@ class RegionStitcher:
 
 def class_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the ids of the likeliest class (first of equals) of (C, h, w), from 1; 0 where all are 0."""
-    ids: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8) + np.uint8(1)
-    ids[probabilities.max(axis=0) == 0] = 0
+    best = probabilities[0].copy()
+    ids = np.ones(best.shape, np.uint8)
+    for index, plane in enumerate(probabilities[1:], start=2):
+        _take_where_likelier(ids, best, plane, index)
+    ids[best == 0] = 0
     return ids
+
+
+def _take_where_likelier(
+    ids: NDArray[np.uint8], best: NDArray[np.float32], here: NDArray[np.float32], index: int
+) -> None:
+    """Set ``ids`` to ``index``, and ``best`` to ``here``, where ``here`` is larger.
+
+    Indices must rise from call to call. Comparing class after class runs several times faster than argmax, which walks
+    through memory in strides; so does the larger of two ids than an assignment under a mask.
+    """
+    np.maximum(ids, (here > best).view(np.uint8) * np.uint8(index), out=ids)
+    np.maximum(best, here, out=best)
 
 
 def enlarge(plane: NDArray[np.float32], stride: int, upsampling: Upsampling) -> NDArray[np.float32]:
@@ -149,29 +175,67 @@ def refine_borders(
         stride: Pixels per cell.
     """
     rows, columns = ids.shape
+    # cells that no window covered stay 0: their probabilities are all 0 and would win nothing but the first class
+    y, x = np.nonzero(_on_borders(ids, stride) & (ids > 0))
     above, below = _neighbours(rows, stride)
     left, right = _neighbours(columns, stride)
-    # which cells have a neighbour, corners included, of another class
-    mixed = np.zeros(ids.shape, bool)
-    for r in (above, np.arange(rows), below):
-        for c in (left, np.arange(columns), right):
-            mixed |= ids[np.ix_(r, c)] != ids
-    # cells that no window covered stay 0: their probabilities are all 0 and would win nothing but the first class
-    y, x = np.nonzero(mixed & (ids > 0))
-    if not len(y):
-        return
-    taps_y = np.stack([above[y], y, below[y]], axis=1)
-    taps_x = np.stack([left[x], x, right[x]], axis=1)
     # the same memory seen as [cell row, pixel row in it, cell column, pixel column in it]
     blocks = full.reshape(rows, stride, columns, stride)
-    kernel = _bilinear_kernel(stride)
-    for start in range(0, len(y), 8192):  # some thousand cells at a time bound what the neighbourhoods take
-        part = slice(start, start + 8192)
-        around = probabilities[:, taps_y[part, :, None], taps_x[part, None, :]]  # (C, n, 3, 3)
-        neighbours = np.ascontiguousarray(around.reshape(*around.shape[:2], 9).transpose(1, 2, 0))  # (n, 9, C)
-        interpolated = np.matmul(kernel, neighbours)  # (n, stride * stride, C): one product instead of a sum per pixel
-        winners = interpolated.argmax(axis=2).astype(np.uint8) + np.uint8(1)
-        blocks[y[part], :, x[part], :] = winners.reshape(-1, stride, stride)
+    weights = np.ascontiguousarray(_bilinear_kernel(stride).T)
+    size = _CELLS_AT_ONCE
+    taps = np.zeros((size, 3, 3), np.intp)
+    for start in range(0, len(y), size):
+        r, c = y[start : start + size], x[start : start + size]
+        taps_y = np.stack([above[r], r, below[r]], axis=1) * columns
+        np.add(taps_y[:, :, None], np.stack([left[c], c, right[c]], axis=1)[:, None, :], out=taps[: len(r)])
+        winners = _likeliest(probabilities, taps.reshape(size, 9), weights)
+        blocks[r, :, c, :] = winners[: len(r)].reshape(-1, stride, stride)
+
+
+def _on_borders(ids: NDArray[np.uint8], stride: int) -> NDArray[np.bool_]:
+    """Tell which cells (rows, columns) have a neighbour of another class, corners included, in the same block."""
+    mixed = np.empty(ids.shape, bool)
+    for rows in _blocks(ids.shape[0], stride):
+        for columns in _blocks(ids.shape[1], stride):
+            block = np.pad(ids[rows, columns], 1, mode="edge")
+            lowest, highest = _of_neighbours(block, np.minimum), _of_neighbours(block, np.maximum)
+            mixed[rows, columns] = lowest != highest
+    return mixed
+
+
+def _of_neighbours(padded: NDArray[np.uint8], extreme: np.ufunc) -> NDArray[np.uint8]:
+    """Return the extreme of each 3 x 3 neighbourhood; ``padded`` is one cell larger on every side."""
+    tall = extreme(extreme(padded[:-2], padded[1:-1]), padded[2:])
+    found: NDArray[np.uint8] = extreme(extreme(tall[:, :-2], tall[:, 1:-1]), tall[:, 2:])
+    return found
+
+
+def _blocks(count: int, stride: int) -> Iterator[slice]:
+    """Yield the cells along an axis that interpolate among themselves."""
+    block = np.arange(count) * stride // BLOCK
+    for index in range(int(block[-1]) + 1):
+        yield slice(*np.searchsorted(block, (index, index + 1)))
+
+
+def _likeliest(
+    probabilities: NDArray[np.float32], taps: NDArray[np.intp], weights: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Return the ids (n, pixels) of the likeliest class, from 1, between the cells around each of n cells.
+
+    Args:
+        probabilities: (C, rows, columns).
+        taps: Flat indices (n, 9) of the neighbourhoods' cells.
+        weights: (9, pixels).
+    """
+    around = np.empty(taps.shape, np.float32)
+    here, best = (np.empty((len(taps), weights.shape[1]), np.float32) for _ in range(2))
+    winners = np.ones(best.shape, np.uint8)
+    for index, plane in enumerate(probabilities, start=1):
+        np.take(plane, taps, out=around, mode="clip")
+        np.matmul(around, weights, out=best if index == 1 else here)
+        if index > 1:
+            _take_where_likelier(winners, best, here, index)
+    return winners
 
 
 def _neighbours(count: int, stride: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

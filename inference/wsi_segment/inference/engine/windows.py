@@ -44,7 +44,7 @@ class Batch:
 
     windows: tuple[Box, ...]
     pixels: NDArray[np.uint8]
-    """(B, window, window, 3)."""
+    """(B, window, window, 3); overwritten by the next batch."""
 
 
 def read_bands(
@@ -68,11 +68,19 @@ def read_bands(
 
 
 def cut_batches(bands: Iterator[Band], size: int) -> Iterator[Batch]:
-    """Cut the windows of all bands into batches of ``size``; the last one of a band may be smaller."""
+    """Cut the windows of all bands into batches of ``size``; the last one of a band may be smaller.
+
+    All batches are cut into the same memory: a batch holds until the next one is asked for.
+    """
+    buffer: NDArray[np.uint8] | None = None
     for band in bands:
         for start in range(0, len(band.windows), size):
             windows = band.windows[start : start + size]
-            yield Batch(windows, np.stack([_cut(band, window) for window in windows]))
+            if buffer is None:
+                buffer = np.empty((size, windows[0].height, windows[0].width, 3), np.uint8)
+            for index, window in enumerate(windows):
+                buffer[index] = _cut(band, window)
+            yield Batch(windows, buffer[: len(windows)])
 
 
 def _cut(band: Band, window: Box) -> NDArray[np.uint8]:
