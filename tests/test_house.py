@@ -41,6 +41,7 @@ ONLY_IN = {
     "torch": ("model.training", "model.experiments.figures", "export"),
     "matplotlib": ("model.training.curves", "model.experiments.figures"),
     "onnx": ("export", "service.workers.trusted_models"),
+    "openvino": ("inference.engine.networks.openvino_network",),
     "onnxruntime": ("export", "inference.engine", "service.cli.commands.doctor"),
     "fastapi": ("service.api", "service.startup"),
     "uvicorn": ("service.api.server", "service.startup"),

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from synthetic import tissue_like, write_slide
 from wsi_segment.inference.engine import predict
 from wsi_segment.inference.engine import segment as engine
-from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.engine.stitch import RegionStitcher

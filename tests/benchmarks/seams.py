@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from synthetic import SLIDES
-from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.tissue import find_tissue
 from wsi_segment.inference.evaluation.model_scores import predict_image
 from wsi_segment.inference.grid.box import Box

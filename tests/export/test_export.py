@@ -13,7 +13,7 @@ from synthetic import class_map, tissue_like, write_slide  # noqa: E402
 from wsi_segment.errors import ModelError  # noqa: E402
 from wsi_segment.export.graph import to_onnx  # noqa: E402
 from wsi_segment.export.parity import LARGEST_DIFFERENCE, check_parity  # noqa: E402
-from wsi_segment.inference.engine.onnx_network import OnnxNetwork  # noqa: E402
+from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork  # noqa: E402
 from wsi_segment.model.card import find_model  # noqa: E402
 from wsi_segment.model.training.resnet import SegmentationNetwork, normalise  # noqa: E402
 from wsi_segment.service.cli.main import main  # noqa: E402

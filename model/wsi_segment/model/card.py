@@ -86,12 +86,16 @@ class OutputFormat(_Strict):
     """Pixels of the window on each side for which there is no output, as convolutions without padding leave them."""
 
 
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""In which a network computes: floats of 32 or 16 bits, or integers of 8."""
+
+
 class Variant(_Strict):
     """One file of the same network in another precision."""
 
     file: str = Field(min_length=1)
     """Its name in the folder; one of the card's ``files``."""
-    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    precision: Precision
     metrics: dict[str, Any] = {}
     """Its own measured figures, as the card's ``metrics``."""
 
@@ -162,6 +166,29 @@ class ModelCard(_Strict):
     def cells(self) -> int:
         """Output cells of a window, along one axis."""
         return (self.window - 2 * self.margin) // self.output_stride
+
+    @property
+    def precision(self) -> Precision:
+        """Of ``model.onnx``: as a variant states it, else fp32, or fp16 where its input is."""
+        stated = [one.precision for one in self.variants or () if one.file == MODEL_FILE]
+        return stated[0] if stated else "fp16" if self.input.dtype == "float16" else "fp32"
+
+    @property
+    def files_by_precision(self) -> dict[Precision, str]:
+        """Name of the file for each precision that the folder holds, ``model.onnx`` first."""
+        return {self.precision: MODEL_FILE} | {
+            one.precision: one.file for one in self.variants or () if one.file != MODEL_FILE
+        }
+
+    def with_metrics(self, file: str, metrics: dict[str, Any]) -> ModelCard:
+        """Return the card with figures of one of its files: a variant's own, else those of the model."""
+        variants = self.variants or ()
+        if file == MODEL_FILE:
+            return self.model_copy(update={"metrics": self.metrics | metrics})
+        own = tuple(
+            one.model_copy(update={"metrics": one.metrics | metrics}) if one.file == file else one for one in variants
+        )
+        return self.model_copy(update={"variants": own})
 
     @model_validator(mode="after")
     def _cells_are_whole(self) -> ModelCard:

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     worker_memory: ByteSize | None = Field(
         None, description="memory limit per worker, such as 4GiB; without it, by what is free"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
+    device: Literal["auto", "cpu", "cuda", "openvino"] = Field("auto", description="where networks run")
     allowed_host: Texts = Field(
         (), description="host name that clients may use, in addition to this machine's; repeatable"
     )

@@ -39,6 +39,7 @@ _CHOICES: dict[str, Callable[[str], Any]] = {
     "model": str,
     "image": _parse_whole,
     "overlap": parse_number,
+    "precision": str.lower,
     "tissue": str,
     "region": str,
     "apply_icc": _parse_yes_no,

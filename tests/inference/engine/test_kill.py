@@ -26,7 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.mask import ledger
-from wsi_segment.inference.engine import onnx_network as network
+from wsi_segment.inference.engine.networks import onnx_network as network
 from wsi_segment.inference.mask import partial as output
 from wsi_segment.inference.mask import pyramid_writer
 from wsi_segment.inference.engine.segment import segment

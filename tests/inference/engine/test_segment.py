@@ -19,7 +19,7 @@ from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_li
 from wsi_segment.errors import Cancelled, InputError, OutputError
 from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.engine.memory import make_budget
-from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.region_task import RegionTask

@@ -332,7 +332,7 @@ def test_wrong_parameters_name_the_flag(
 INTERRUPTED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without it
-from wsi_segment.inference.engine import onnx_network as network
+from wsi_segment.inference.engine.networks import onnx_network as network
 call = network.OnnxNetwork.__call__
 def slow(self, windows):
     time.sleep(0.3)

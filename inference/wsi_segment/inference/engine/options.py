@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.engine.onnx_network import Device
+from wsi_segment.inference.engine.networks.network import Device, PrecisionChoice
 from wsi_segment.inference.grid.region import REGION_SIZES
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
 
@@ -36,6 +36,8 @@ class SegmentOptions:
     region: Path | None = None
     """GeoJSON file of outlines beyond which nothing is analysed; to whole cells of tissue, about 16 µm."""
     device: Device = "auto"
+    precision: PrecisionChoice = "auto"
+    """In which the network computes; ``auto`` is what is fast on the device and processor, among the model's files."""
     batch_size: int = 16
     """Windows per network call."""
     workers: int = 0
@@ -58,6 +60,8 @@ class SegmentOptions:
             raise InputError(f"`batch_size` is {self.batch_size}; give 1 or more")
         if self.workers < 0:
             raise InputError(f"`workers` is {self.workers}; give 0 for one per core, or more")
+        if self.precision not in get_args(PrecisionChoice):
+            raise InputError(f"`precision` is {self.precision!r}; give auto, fp32, bf16, fp16 or int8")
         if self.region_size is not None and self.region_size not in REGION_SIZES:
             raise InputError(f"`region_size` is {self.region_size}; give one of {REGION_SIZES}")
 

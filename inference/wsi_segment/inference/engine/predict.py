@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import Cancelled
-from wsi_segment.inference.engine.onnx_network import Network
+from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.stitch import RegionStitcher, Upsampling, softmax, window_weight
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.engine.windows import cut_batches, read_bands

@@ -12,6 +12,7 @@ from typing import Any
 import onnxruntime
 import openslide
 
+from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.slides.doubt import Doubt
@@ -47,18 +48,21 @@ def make_provenance(
     lattice: Lattice,
     model: Model,
     options: SegmentOptions,
-    provider: str,
+    network: LoadedNetwork | None,
     region_size: int,
     doubts: Sequence[Doubt],
 ) -> dict[str, Any]:
-    """Return the record, as JSON, that goes into the store and that a continued run must repeat."""
-    card = model.card
+    """Return the record, as JSON, that goes into the store and that a continued run must repeat.
+
+    ``network`` is None where one was given in place of the model's.
+    """
+    card, file = model.card, MODEL_FILE if network is None else network.file
     return {
         "model": {
             "name": card.name,
             "version": card.version,
-            "sha256": card.files[MODEL_FILE],
-            "card": _card_digest(card),
+            "sha256": card.files[file],
+            "card": _card_digest(card, file),
         },
         "slide": {
             "fingerprint": fingerprint,
@@ -88,9 +92,10 @@ def make_provenance(
             "apply_icc": options.apply_icc,
             "ome_zarr": options.ome_zarr,
             "probabilities": options.probabilities,
-            "provider": provider,
+            "provider": "given network" if network is None else network.provider,
+            "precision": card.precision if network is None else network.precision,
         },
-        "versions": versions(),
+        "versions": versions() | ({} if network is None else network.versions),
         "warnings": [asdict(doubt) for doubt in doubts],
     }
 
@@ -104,9 +109,10 @@ def versions() -> dict[str, str]:
     }
 
 
-def _card_digest(card: ModelCard) -> str:
-    """Hash every field of a card that bears on pixels with sha256."""
+def _card_digest(card: ModelCard, file: str) -> str:
+    """Hash every field of a card that bears on pixels with sha256; of its files, the one that is run."""
     # None is left out, so that cards without the fields of later versions keep their sum
     prose = {"description", "limitations", "attribution", "training_data", "applicability"}
-    fields = card.model_dump_json(exclude=prose | {"metrics", "variants"}, exclude_none=True)
+    one = card.model_copy(update={"files": {file: card.files[file]}})
+    fields = one.model_dump_json(exclude=prose | {"metrics", "variants"}, exclude_none=True)
     return hashlib.sha256(fields.encode()).hexdigest()

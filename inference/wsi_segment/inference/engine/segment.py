@@ -15,7 +15,7 @@ from typing import Any
 from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.files import printable, sync_tree
 from wsi_segment.inference.engine.memory import Budget, make_budget, return_freed_memory
-from wsi_segment.inference.engine.onnx_network import Network, OnnxNetwork
+from wsi_segment.inference.engine.networks.network import LoadedNetwork, Network, load_network
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.plan import Plan, make_plan
 from wsi_segment.inference.engine.predict import RegionPredictor
@@ -158,12 +158,11 @@ def prepare(
     size = pixel_size_of(slide, path, options.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)
     lattice = lattice_of(frame, card, options.overlap)
-    provider = "given network"
+    loaded: LoadedNetwork | None = None
     if network is None:
-        network = onnx = OnnxNetwork(model, options.device)
-        provider = onnx.provider
+        network = loaded = load_network(model, options.device, options.precision)
         # smaller calls than a graph's fixed batch would compute copies of windows
-        options = replace(options, batch_size=max(options.batch_size, onnx.form.batch or 1))
+        options = replace(options, batch_size=max(options.batch_size, loaded.batch or 1))
     budget = make_budget(frame, lattice, card, options)
     tissue = find_tissue(
         slide, frame, size.mpp * frame.downsample, options.tissue, watch.step("tissue"), options.region
@@ -186,7 +185,7 @@ def prepare(
             lattice=lattice,
             model=model,
             options=options,
-            provider=provider,
+            network=loaded,
             region_size=budget.region_size,
             doubts=doubts,
         )
@@ -277,6 +276,7 @@ def _summarise(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         device=prepared.provenance["parameters"]["provider"],
+        precision=prepared.provenance["parameters"]["precision"],
         warnings=prepared.doubts,
         provenance=prepared.provenance,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wsi_segment.inference.engine.onnx_network import Network
+from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.evaluation.model_scores import Evaluation, ImageResult, predict_image, read_pair
 from wsi_segment.inference.mask.preview import overlay
 from wsi_segment.model.card import ModelCard

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import DatasetError
-from wsi_segment.inference.engine.onnx_network import Network
+from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.tissue import find_tissue
 from wsi_segment.inference.engine.windows import lattice_of

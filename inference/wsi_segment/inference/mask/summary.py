@@ -68,6 +68,8 @@ class Summary:
     seconds: float
     """That this run took."""
     device: str
+    precision: str
+    """In which the network computed: fp32, bf16, fp16 or int8."""
     warnings: tuple[Doubt, ...]
     """What a reader of the result should know, and what the provenance lists too."""
     provenance: dict[str, Any]

@@ -120,6 +120,13 @@ class Choices(_In):
     overlap: (
         Annotated[float, Field(ge=0, le=0.9, description="share of a window that its neighbour covers too")] | None
     ) = None
+    precision: (
+        Annotated[
+            Literal["auto", "fp32", "bf16", "fp16", "int8"],
+            Field(description="in which the network computes; auto is what is fast on the server"),
+        ]
+        | None
+    ) = None
     tissue: (
         Annotated[
             Literal["otsu", "none"] | Areas,

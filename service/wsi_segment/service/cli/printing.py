@@ -69,7 +69,7 @@ class Display:
         self._out.print(table)
         self.line(
             f"{summary.out}: {summary.width} x {summary.height} px of {summary.mask_mpp:.3f} µm, "
-            f"{summary.windows} windows in {summary.seconds:.1f} s ({summary.device}); "
+            f"{summary.windows} windows in {summary.seconds:.1f} s ({summary.device}, {summary.precision}); "
             f"slide {summary.mpp:.4g} µm/px from {summary.mpp_source}"
         )
         if summary.regions_skipped:

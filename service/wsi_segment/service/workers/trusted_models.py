@@ -38,7 +38,7 @@ class TrustedModels:
                 self._models[model.card.name] = model
 
     def check(self) -> None:
-        """Check all graphs, see :func:`check_graph`; without this call each is checked when it is first used."""
+        """Check all graphs, see :func:`check_graphs`; without this call each is checked when it is first used."""
         for name in self._models:
             self.get(name)
 
@@ -64,20 +64,24 @@ class TrustedModels:
         if found is None:
             raise UnknownModelError(f"model {name!r} is unknown; choose one of: {', '.join(self._models)}")
         if found.card.name not in self._checked:
-            check_graph(found)
+            check_graphs(found)
             self._checked.add(found.card.name)
         return found
 
 
-def check_graph(model: Model) -> None:
-    """Refuse a graph that could reach beyond its own file, before onnxruntime loads it.
+def check_graphs(model: Model) -> None:
+    """Refuse a model of which a graph could reach beyond its own file, before onnxruntime loads any.
 
     Raises:
         ModelError: the file is not ONNX, uses operators of other libraries, or keeps weights in other files.
     """
+    for file in model.card.files:
+        _check_graph(model.weights(file))
+
+
+def _check_graph(path: Path) -> None:
     import onnx
 
-    path = model.weights()
     try:
         graph = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors have no common type of their own

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.onnx_network import Device
+    from wsi_segment.inference.engine.networks.network import Device
     from wsi_segment.service.jobs.queue import Queue
     from wsi_segment.service.workers.job_runner import JobRunner
 

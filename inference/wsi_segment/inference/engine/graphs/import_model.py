@@ -25,7 +25,7 @@ from wsi_segment.inference.engine.graphs.check import (
 )
 from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, channels_first
 from wsi_segment.inference.engine.graphs.geometry import find_geometry
-from wsi_segment.inference.engine.onnx_network import load_session
+from wsi_segment.inference.engine.networks.onnx_network import load_session
 from wsi_segment.model.card import (
     CARD_FILE,
     MODEL_FILE,

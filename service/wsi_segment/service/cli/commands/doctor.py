@@ -53,10 +53,11 @@ def _versions() -> str:
 
 
 def _providers() -> str:
-    from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+    from wsi_segment.inference.engine.networks.network import load_network
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
-    return f"networks run on {OnnxNetwork(find_model(DEFAULT_MODEL), 'auto').provider}"
+    network = load_network(find_model(DEFAULT_MODEL))
+    return f"networks run on {network.provider}, in {network.precision}"
 
 
 def _codecs() -> str:

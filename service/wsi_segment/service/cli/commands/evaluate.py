@@ -27,7 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: %(default)s")
     parser.add_argument("--overlap", type=float, default=0.25, help="as in segmentation (default: %(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "openvino"), default="auto", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+        default="auto",
+        help="as in segmentation (default: %(default)s)",
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw 12 images with truth and prediction")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -73,7 +81,7 @@ def _of_model(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+    from wsi_segment.inference.engine.networks.network import load_network
     from wsi_segment.inference.evaluation.contact_sheet import write_sheet
     from wsi_segment.inference.evaluation.model_scores import evaluate
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
@@ -84,7 +92,7 @@ def _of_model(args: argparse.Namespace) -> int:
     model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))
     if args.sheet is not None and not any(item.mask for item in dataset.split(args.split)):
         raise InputError(f"--sheet {args.sheet}: no image of {args.split} has a mask to draw; leave the sheet out")
-    network = OnnxNetwork(model, args.device)
+    network = load_network(model, args.device, args.precision)
     console = Console(stderr=True, quiet=args.quiet or args.json)
     for line in dataset.left_out:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -98,12 +106,12 @@ def _of_model(args: argparse.Namespace) -> int:
             overlap=args.overlap,
             step=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    figures = result.as_dict() | {"overlap": args.overlap}
+    figures = result.as_dict() | {"overlap": args.overlap, "precision": network.precision}
     if args.sheet is not None:
         write_sheet(args.sheet, dataset, result, card=model.card, network=network, overlap=args.overlap)
     if args.record:
-        metrics = model.card.metrics | {args.split: {"dataset": dataset.name, **figures}}
-        write_card(model.card.model_copy(update={"metrics": metrics}), model.folder)
+        recorded = {args.split: {"dataset": dataset.name, **figures}}
+        write_card(model.card.with_metrics(network.file, recorded), model.folder)
     if args.json:
         print(json.dumps(figures, indent=2))
     elif not args.quiet:

@@ -9,12 +9,11 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wsi_segment.inference.engine.onnx_network import Device
     from wsi_segment.model.data.dataset import Dataset
     from wsi_segment.model.experiments.experiment import PlannedRun, ResultFile
 
@@ -103,13 +102,13 @@ def _locked_runs(
 
 
 def _train_and_measure(
-    dataset: Dataset, planned: PlannedRun, folder: Path, device_name: Device, console: Console
+    dataset: Dataset, planned: PlannedRun, folder: Path, device_name: Literal["auto", "cpu", "cuda"], console: Console
 ) -> dict[str, Any]:
     """Train a run and measure its ONNX export with the engine's own windows, as for a model card."""
     import tempfile
 
     from wsi_segment.export.model_folder import export_run
-    from wsi_segment.inference.engine.onnx_network import OnnxNetwork
+    from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
     from wsi_segment.inference.engine.provenance import versions
     from wsi_segment.inference.evaluation.model_scores import evaluate
     from wsi_segment.inference.progress_bar import make_bar

@@ -54,9 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
     add(
         "--device",
-        choices=("auto", "cpu", "cuda"),
+        choices=("auto", "cpu", "cuda", "openvino"),
         default="auto",
         help="where the network runs (default: %(default)s)",
+    )
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+        default="auto",
+        help="in which the network computes (default: %(default)s, what is fast here)",
     )
     add("--batch-size", type=int, default=16, metavar="N", help="windows per call (default: %(default)s)")
     add("--workers", type=_positive, metavar="N", help="threads (default: one per core)")
@@ -104,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
         region=args.region,
         device=args.device,
+        precision=args.precision,
         batch_size=args.batch_size,
         workers=args.workers or 0,
         memory_limit=args.memory_limit,

@@ -15,6 +15,7 @@ CHOICES = (
     "image",
     "mpp",
     "overlap",
+    "precision",
     "tissue",
     "region",
     "apply_icc",
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image", type=int, metavar="N", help="which image of the file (default: the slide)")
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none")
     add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour")
+    add("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="in which the network computes")
     add("--tissue", metavar="HOW", help="otsu, none (everything), or a GeoJSON file")
     add("--region", type=Path, metavar="GEOJSON", help="segment only inside these outlines")
     add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")

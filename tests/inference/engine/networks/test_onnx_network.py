@@ -9,9 +9,10 @@ import pytest
 
 from synthetic import ChannelNetwork, tissue_like, write_model
 from wsi_segment.errors import InputError, ModelError
-from wsi_segment.inference.engine import onnx_network as network
 from wsi_segment.inference.engine.graphs.conversion import as_input
-from wsi_segment.inference.engine.onnx_network import OnnxNetwork, choose_provider
+from wsi_segment.inference.engine.networks import onnx_network as network
+from wsi_segment.inference.engine.networks.network import Device
+from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork, choose_provider
 from wsi_segment.model.card import DEFAULT_MODEL, InputFormat, find_model, sha256_of, write_card
 
 WINDOWS = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
@@ -86,7 +87,7 @@ def test_a_card_with_another_input_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_provider_follows_device_build_and_driver(
-    monkeypatch: pytest.MonkeyPatch, device: network.Device, providers: list[str], devices: int, chosen: str
+    monkeypatch: pytest.MonkeyPatch, device: Device, providers: list[str], devices: int, chosen: str
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)

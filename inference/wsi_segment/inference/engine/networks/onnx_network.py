@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,21 +14,14 @@ from numpy.typing import NDArray
 from wsi_segment.errors import InputError, ModelError
 from wsi_segment.inference.engine.graphs.check import find_form, padded, reason_of
 from wsi_segment.inference.engine.graphs.conversion import as_input, as_logits
+from wsi_segment.inference.engine.networks.network import Device, PrecisionChoice
+from wsi_segment.inference.engine.networks.precision import settle_precision
 from wsi_segment.model.card import Model
-
-Device = Literal["auto", "cpu", "cuda"]
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 _EXTERNAL = b"\n\x08location\x12"
 """How a tensor of an ONNX file begins to name the file that holds its data (key of an external_data entry)."""
-
-
-class Network(Protocol):
-    """Anything that maps windows to logits; called from several threads."""
-
-    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map (B, window, window, 3) RGB to logits (B, C, cells, cells); window and cells are the card's."""
 
 
 class OnnxNetwork:
@@ -38,15 +31,18 @@ class OnnxNetwork:
     convolution among threads, and its result does not depend on the number of cores.
     """
 
-    def __init__(self, model: Model, device: Device = "auto") -> None:
+    def __init__(self, model: Model, device: Device = "auto", precision: PrecisionChoice = "auto") -> None:
         """Load a model's weights after checking their hash, and try them on varied windows.
 
         Raises:
             ModelError: the file is changed, not ONNX, or not what its card says.
-            InputError: ``cuda`` was asked for and cannot be had.
+            InputError: ``cuda`` was asked for and cannot be had, or the model not in that precision.
         """
         self._card = model.card
-        path = model.weights()
+        self.versions: dict[str, str] = {}
+        settled = settle_precision(precision, model.card, gpu=choose_provider(device) == _CUDA)
+        self.precision, self.file = settled.precision, settled.file
+        path = model.weights(settled.file)
         if keeps_weights_elsewhere(path):
             raise ModelError(
                 f"{path}: keeps weights in other files, which its card does not vouch for; export it whole"
@@ -54,10 +50,11 @@ class OnnxNetwork:
         self._session = load_session(path, device)
         self.provider: str = self._session.get_providers()[0]
         self.form = find_form(self._session, path, model.card)
+        self.batch = self.form.batch
 
     def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`Network`."""
-        size = self.form.batch or len(windows)
+        size = self.batch or len(windows)
         parts = [self._run(padded(windows[i : i + size], size)) for i in range(0, len(windows), size)]
         raw = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return as_logits(raw[: len(windows)], self.form, len(self._card.classes))

@@ -1,0 +1,51 @@
+"""What the engine asks of a network, and loading a model's own."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.model.card import Model, Precision
+
+Device = Literal["auto", "cpu", "cuda", "openvino"]
+PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+
+class Network(Protocol):
+    """Anything that maps windows to logits; called from several threads."""
+
+    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map (B, window, window, 3) RGB to logits (B, C, cells, cells); window and cells are the card's."""
+
+
+class LoadedNetwork(Network, Protocol):
+    """A network of a model folder, ready to be called."""
+
+    provider: str
+    """What runs it, such as ``CPUExecutionProvider``."""
+    precision: Precision
+    """In which it computes."""
+    file: str
+    """Of the model folder."""
+    versions: dict[str, str]
+    """Of the libraries that only this network needs, by name."""
+    batch: int | None
+    """Windows in each call, where the graph takes no other number."""
+
+
+def load_network(model: Model, device: Device = "auto", precision: PrecisionChoice = "auto") -> LoadedNetwork:
+    """Load the file of a model that a device and a precision ask for.
+
+    Raises:
+        ModelError: the file is changed, not ONNX, or not what its card says.
+        InputError: the device cannot be had, or not in that precision.
+    """
+    if device == "openvino":
+        from wsi_segment.inference.engine.networks.openvino_network import OpenVinoNetwork
+
+        return OpenVinoNetwork(model, precision)
+    from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
+
+    return OnnxNetwork(model, device, precision)
