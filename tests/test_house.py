@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PORTIONS = ("model", "export", "inference", "service")
 LAYERS = (
-    ("errors", "files", "csv_table"),
+    ("errors", "files", "csv_table", "lazy_names", "extras"),
     ("model",),
     ("model.data",),
     ("model.training",),

@@ -14,11 +14,6 @@ Messages are one line: what is wrong, the value, and the remedy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-
 
 class WsiSegmentError(Exception):
     """Root of the tree; ``exit_code`` is what the command line returns for it."""
@@ -45,7 +40,7 @@ class DatasetError(InputError):
 
 
 class OutputError(InputError):
-    """The output exists already, cannot be created, or was begun with other parameters."""
+    """The output already exists, cannot be created, or belongs to a run with other parameters."""
 
 
 class RunError(WsiSegmentError):
@@ -56,15 +51,3 @@ class Cancelled(WsiSegmentError):  # noqa: N818  not an error of anything
     """The run was asked to stop; what is finished is kept."""
 
     exit_code = 130
-
-
-def first_problem(error: ValidationError, whole: str = "") -> str:
-    """Return the first of pydantic's findings as ``field.subfield: what is wrong``.
-
-    Args:
-        error: Of the validation.
-        whole: What to call the whole, where it is at fault and not a field of it.
-    """
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or whole
-    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -54,7 +54,7 @@ def test_when_the_disk_is_nearly_full_jobs_wait_and_readiness_says_why(tmp_path:
         assert client.job(job["id"])["status"] == "accepted"
         answer = httpx.get(f"{running.url}/health/ready")
         assert answer.status_code == 503
-        assert answer.json()["detail"] == "the disk is nearly full; see --min-free"  # no figure, without a key
+        assert answer.json()["detail"] == "the disk is nearly full; see `min_free`"  # no figure, without a key
 
 
 def test_a_stopped_server_gives_jobs_back_and_goes_on_with_them(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ not need. Errors are in :mod:`wsi_segment.errors`.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from wsi_segment.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     import threading
@@ -79,19 +80,8 @@ _HOMES = {
 }
 """Where each name that is loaded on first use is defined, below ``wsi_segment``."""
 
-
-def __getattr__(name: str) -> object:
-    """Load a name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"wsi_segment.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names too that no one has used yet."""
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # a type checker that saw it would accept every name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, __all__)
 
 
 def segment(

@@ -31,6 +31,7 @@ STAGES = {
     "outlines": "writing outlines",
 }
 """What people read of a stage."""
+DONE, STOPPED = "done", "stopped"
 _REDRAW_SECONDS = 0.2
 
 
@@ -82,7 +83,7 @@ class BarReport:
             )
         self._bar.update(self._task, completed=progress.done, total=progress.total or None)
 
-    def close(self) -> None:
+    def close(self, outcome: str) -> None:
         """Take the task off the bar."""
         self._bar.remove_task(self._task)
 
@@ -94,6 +95,7 @@ class NotebookReport:
         from IPython.display import display
 
         self._name, self._progress = name, Progress("tissue", 0, 0)
+        self._outcome: str | None = None
         self._drawn_at = time.monotonic()
         self._lock = threading.Lock()
         self._handle: Any = display(self, display_id=True)
@@ -106,9 +108,10 @@ class NotebookReport:
             if news or time.monotonic() - self._drawn_at >= _REDRAW_SECONDS:
                 self._draw()
 
-    def close(self) -> None:
-        """Draw what was told last."""
+    def close(self, outcome: str) -> None:
+        """Draw how it ended, with a bar that no longer moves."""
         with self._lock:
+            self._outcome = outcome
             self._draw()
 
     def _draw(self) -> None:
@@ -117,12 +120,16 @@ class NotebookReport:
 
     def __repr__(self) -> str:
         now = self._progress
+        if self._outcome is not None:
+            return f"{self._name}: {self._outcome}"
         count = f" {now.done:,} / {now.total:,}" if now.total else ""
         return f"{self._name}: {STAGES[now.stage]}{count}"
 
     def _repr_html_(self) -> str:
         now = self._progress
         share = f' max="{now.total}" value="{now.done}"' if now.total else ""
+        if self._outcome is not None:  # one without a share would move for ever
+            share = f' max="1" value="{int(self._outcome == DONE)}"'
         return f"<label><progress{share}></progress> {escape(repr(self))}</label>"
 
 
@@ -135,20 +142,24 @@ def shown(name: str) -> Iterator[Report]:
     """
     console = Console(stderr=True, markup=False)
     if console.is_jupyter:
-        report: NotebookReport | BarReport = NotebookReport(name)
-        try:
+        with _closed_in_the_end(NotebookReport(name)) as report:
             yield report
-        finally:
-            report.close()
     elif console.is_terminal:
-        with _shared_bar(console) as bar:
-            report = BarReport(name, bar)
-            try:
-                yield report
-            finally:
-                report.close()
+        with _shared_bar(console) as bar, _closed_in_the_end(BarReport(name, bar)) as report:
+            yield report
     else:
         yield silent
+
+
+@contextmanager
+def _closed_in_the_end(report: NotebookReport | BarReport) -> Iterator[Report]:
+    """Yield a report and tell it whether what it reports on was done or stopped."""
+    outcome = STOPPED
+    try:
+        yield report
+        outcome = DONE
+    finally:
+        report.close(outcome)
 
 
 _shared: list[Bar] = []

@@ -6,15 +6,16 @@
     >>> make_recipe("modern", {"steps": 400}).steps
     400
 
-Names are loaded when they are first used: importing this module loads no library, and PyTorch (``pip install
-wsi-segment[train]``) is needed for :func:`train` alone. A manifest whose images are whole slides is read by
+Names are loaded when they are first used: importing this module loads no library, and PyTorch (the extra
+``train``) is needed for :func:`train` alone. A manifest whose images are whole slides is read by
 :func:`wsi_segment.inference.evaluation.slide_dataset.read_training_data`, which needs the readers of slides.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from wsi_segment.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from wsi_segment.model.card import Model, ModelCard, SegmentClass, find_model, read_card, write_card
@@ -42,33 +43,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Dataset": "data.dataset",
-    "Item": "data.dataset",
-    "LabelSetting": "training.label_shares",
-    "Model": "card",
-    "ModelCard": "card",
-    "Recipe": "training.recipe",
-    "SegmentClass": "card",
-    "TrainingProgress": "training.train",
-    "find_model": "card",
-    "make_recipe": "training.recipe",
-    "read_card": "card",
-    "read_dataset": "data.loaders.manifest",
-    "train": "training.train",
-    "write_card": "card",
+    "Dataset": "model.data.dataset",
+    "Item": "model.data.dataset",
+    "LabelSetting": "model.training.label_shares",
+    "Model": "model.card",
+    "ModelCard": "model.card",
+    "Recipe": "model.training.recipe",
+    "SegmentClass": "model.card",
+    "TrainingProgress": "model.training.train",
+    "find_model": "model.card",
+    "make_recipe": "model.training.recipe",
+    "read_card": "model.card",
+    "read_dataset": "model.data.loaders.manifest",
+    "train": "model.training.train",
+    "write_card": "model.card",
 }
-"""Module below this one in which each public name is defined."""
+"""Where each name is defined, below ``wsi_segment``."""
 
-
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names too that no one has used yet."""
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # a type checker that saw it would accept every name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, __all__)

@@ -12,7 +12,7 @@ class Problem:
     """One thing that is wrong; as text, ``FIELD: REASON``."""
 
     field: str
-    """Its path, such as ``classes.0.color``; empty where the whole is wrong."""
+    """Its path, such as ``classes.0.color``; where the whole is wrong, the name that was given for it, or empty."""
     reason: str
     """As pydantic says it."""
     value: object
@@ -22,7 +22,7 @@ class Problem:
         return f"{self.field}: {self.reason}" if self.field else self.reason
 
 
-def first_problem(error: ValidationError) -> Problem:
+def first_problem(error: ValidationError, whole: str = "") -> Problem:
     """Return the first of an error's problems.
 
     >>> from wsi_segment.model.card import SegmentClass
@@ -31,6 +31,10 @@ def first_problem(error: ValidationError) -> Problem:
     ... except ValidationError as error:
     ...     print(first_problem(error))
     color.2: Field required
+
+    Args:
+        error: Of the validation.
+        whole: What to call the whole, where it is at fault and not a field of it.
     """
     first = error.errors()[0]
-    return Problem(".".join(str(part) for part in first["loc"]), first["msg"], first["input"])
+    return Problem(".".join(str(part) for part in first["loc"]) or whole, first["msg"], first["input"])

@@ -69,12 +69,12 @@ class Settings(BaseSettings):
 
     @property
     def door(self) -> str | None:
-        """The setting that lets other machines reach the server, as a flag; None where they cannot."""
+        """The setting that lets other machines reach the server, as messages name fields; None where they cannot."""
         if not is_loopback(self.host):
-            return f"--host {self.host}"
-        for flag, values in (("--allowed-host", self.allowed_host), ("--trusted-proxy", self.trusted_proxy)):
+            return f"`host {self.host}`"
+        for field, values in (("allowed_host", self.allowed_host), ("trusted_proxy", self.trusted_proxy)):
             if values:  # a reverse proxy lets others in, whatever the address behind it
-                return f"{flag} {values[0]}"
+                return f"`{field} {values[0]}`"
         return None
 
     @classmethod

@@ -110,6 +110,11 @@ def test_the_picture_has_the_colours_of_the_classes(made: tuple[Mask, Summary]) 
     assert "rgb(0, 200, 0)" in page
 
 
+def test_a_mask_is_one_short_line_as_text(made: tuple[Mask, Summary]) -> None:
+    mask, _ = made
+    assert repr(mask) == f"<Mask {mask.path}: 650 x 350 px of {mask.mpp:.4g} µm, classes red, green, blue>"
+
+
 @pytest.mark.parametrize("version", ["v0_5", "v0_4"])
 def test_masks_of_version_0_1_0_open(tmp_path: Path, version: str) -> None:
     with zipfile.ZipFile(MADE_BY_0_1_0) as packed:

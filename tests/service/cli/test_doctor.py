@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_doctor_says_line_by_line_what_works(tmp_path: Path, capsys: pytest.Capt
     assert str(tmp_path) in said["disk"]
     assert said["database"].startswith("sqlite, tables of version ")
     assert "windows segmented and verified" in said["self-test"]
+
+
+def test_a_service_that_is_not_installed_is_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "_self_test", lambda: "not this time")
+    assert main(["doctor", "--data", str(tmp_path)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[1] == "database")
+    assert line.startswith("-       database   not checked")
+    assert "the extra [service]" in line
 
 
 def test_doctor_says_what_does_not_work_goes_on_and_fails(

@@ -81,6 +81,41 @@ def test_one_bad_slide_of_several_is_reported_and_the_rest_done(
     assert (tmp_path / "masks" / "made.zarr").exists()
 
 
+def test_the_word_segment_may_stand_before_the_slide(slide: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.zarr"
+    assert main(["segment", str(slide), "--out", str(out), "--model", str(model), "--quiet"]) == 0
+    assert (out / "zarr.json").exists()
+
+
+def test_a_word_that_is_no_command_and_no_file_is_refused(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.zarr"
+    assert "neither a command nor a file" in fails_with_one_line(capsys, ["predict", slide, "--out", out])
+    assert not out.exists()
+
+
+def test_a_folder_may_be_called_as_a_command_is_not(
+    slide: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(slide, "segment")
+    assert main(["segment", "--out", "m.zarr", "--model", str(model), "--quiet"]) == 0
+
+
+def test_verify_names_the_damaged_mask_among_several(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = [tmp_path / name for name in ("a.zarr", "b.zarr")]
+    for store in stores:
+        assert main([str(slide), "--out", str(store), "--model", str(model), "--quiet"]) == 0
+    next(path for path in sorted(stores[1].rglob("*")) if path.is_file() and path.name == "0").unlink()
+    assert main(["verify", *map(str, stores)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{stores[0]}: whole")
+    assert all(line.startswith(f"wsi-segment: {stores[1]}: ") for line in err.splitlines())
+
+
 def test_json_is_the_summary_and_nothing_else(
     slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -508,5 +543,5 @@ def test_a_command_whose_flags_need_an_extra_says_so_in_one_line(tmp_path: Path)
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install wsi-segment[service]" in done.stderr
+    assert "pip install '.[service]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

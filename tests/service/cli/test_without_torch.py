@@ -35,7 +35,7 @@ def test_the_line_of_pip_is_said_and_the_exit_code_is_2(command: str, tmp_path: 
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "pip install" in done.stderr
-    assert "wsi-segment[train]" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "r.jsonl").exists()

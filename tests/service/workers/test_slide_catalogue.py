@@ -48,7 +48,7 @@ def test_paths_that_leave_the_roots_are_unknown_like_those_that_are_not_there(
 ) -> None:
     with pytest.raises(UnknownSlideError) as refused:
         catalogue.by_path(path.format(tmp=tmp_path))
-    assert str(refused.value) == "the path is no slide under the server's roots; check the path map, and --root"
+    assert str(refused.value) == "the path is not a slide under the server's roots; check the path map, and `root`"
 
 
 def test_links_may_stay_under_a_root_and_may_not_leave_it(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def default_limit() -> int:
 def region_size_for(width: int, height: int) -> int:
     """Choose the side of a region for a mask of that size."""
     for size in REGION_SIZES:
-        if math.ceil(width / size) * math.ceil(height / size) >= FEWEST_REGIONS:
+        if ceil_div(width, size) * ceil_div(height, size) >= FEWEST_REGIONS:
             return size
     return REGION_SIZES[-1]
 

@@ -110,7 +110,7 @@ class TissueMask:
 def cell_size(frame: MaskFrame, mask_mpp: float) -> int:
     """Choose the side of a cell in mask pixels: about 16 µm, more where that would be too many cells."""
     cell: int = 2 ** min(7, max(2, round(math.log2(CELL_MICRONS / mask_mpp))))
-    while cell < CHUNK and math.ceil(frame.width / cell) * math.ceil(frame.height / cell) > MOST_CELLS:
+    while cell < CHUNK and ceil_div(frame.width, cell) * ceil_div(frame.height, cell) > MOST_CELLS:
         cell *= 2
     return cell
 

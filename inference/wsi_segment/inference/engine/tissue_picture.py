@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy import ndimage
 
 from wsi_segment.files import replacing
 from wsi_segment.inference.engine.tissue import find_tissue
+from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask.preview import LONGEST_SIDE, draw_scale_bar
 from wsi_segment.inference.progress import no_step
 from wsi_segment.inference.slides.frame import mask_frame
@@ -46,7 +46,7 @@ def write_tissue_picture(path: Path, slide: Slide, slide_mpp: float, mask_mpp: f
     """
     frame = mask_frame(slide, slide_mpp, mask_mpp)
     tissue = find_tissue(slide, frame, slide_mpp * frame.downsample, "otsu", no_step)
-    factor = max(1, math.ceil(max(frame.width, frame.height) / LONGEST_SIDE))
+    factor = max(1, ceil_div(max(frame.width, frame.height), LONGEST_SIDE))
     coarse = frame.coarser(slide, factor) if factor > 1 else frame
     pixels = read_whole(PixelSource(slide, coarse))
     rows, columns = (

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.evaluation.model_scores import Evaluation, ImageResult, predict_image, read_pair
+from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask.preview import overlay
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.data.dataset import Dataset
@@ -38,9 +39,9 @@ def write_sheet(
     """Draw 12 images with truth and prediction over them, the last 4 the worst, and a legend; PNG."""
     chosen = pick_images(evaluation, 12, 4)
     columns = 2
-    rows = -(-len(chosen) // columns)
+    rows = ceil_div(len(chosen), columns)
     cell_width, cell_height = 3 * (_SIDE + 2) + 3 * _GAP, _SIDE + 3 * _TEXT
-    legend = 2 * _TEXT * (-(-len(card.classes) // 4) + 1) + _TEXT
+    legend = 2 * _TEXT * (ceil_div(len(card.classes), 4) + 1) + _TEXT
     canvas = Image.new("RGB", (columns * cell_width + _GAP, rows * cell_height + legend), _PAPER)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_TEXT)
     for index, image in enumerate(chosen):

@@ -22,14 +22,13 @@ Neighbouring windows lie a stride apart and share the rest of their cores, where
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +81,11 @@ class Lattice:
         return np.asarray(rows, np.int64) * self.stride, np.asarray(columns, np.int64) * self.stride
 
     def _count(self, extent: int) -> int:
-        return max(0, math.ceil((extent - self.core) / self.stride)) + 1
+        return max(0, ceil_div(extent - self.core, self.stride)) + 1
 
     def _touching(self, start: int, stop: int, count: int) -> range:
         first = max(0, (start - self.core) // self.stride + 1)
-        last = min(count, math.ceil(stop / self.stride))
+        last = min(count, ceil_div(stop, self.stride))
         return range(first, last)
 
 

@@ -66,7 +66,7 @@ class Outline:
     area_um2: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Mask:
     """A finished mask; reading is safe from several threads.
 
@@ -152,6 +152,11 @@ class Mask:
             provenance=provenance,
             _arrays=arrays,
         )
+
+    def __repr__(self) -> str:
+        finest = self.levels[0]
+        names = ", ".join(entry.name for entry in self.classes[1:])
+        return f"<Mask {self.path}: {finest.width} x {finest.height} px of {self.mpp:.4g} µm, classes {names}>"
 
     @property
     def mpp(self) -> float:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from wsi_segment.files import replacing
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.summary import ClassArea
 from wsi_segment.inference.slides.frame import mask_frame
@@ -45,7 +45,7 @@ def write_preview(
         A few pictures of the size of the result.
     """
     frame = mask_frame(slide, slide_mpp, card.mpp)
-    factor = max(1, math.ceil(max(frame.width, frame.height) / LONGEST_SIDE))
+    factor = max(1, ceil_div(max(frame.width, frame.height), LONGEST_SIDE))
     coarse = frame.coarser(slide, factor) if factor > 1 else frame
     pixels = read_whole(PixelSource(slide, coarse))
     ids = read_class_map(Mask.open(store), coarse.height, coarse.width, factor)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_segment.inference.grid.box import ceil_div
+
 SMALLEST = 512
 """The coarsest level is the first whose longer side is at most this."""
 
@@ -17,7 +19,7 @@ def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
     """
     shapes = [(height, width)]
     while max(shapes[-1]) > SMALLEST:
-        shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
+        shapes.append((ceil_div(shapes[-1][0], 2), ceil_div(shapes[-1][1], 2)))
     return tuple(shapes)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from wsi_segment.files import sync_file, sync_folder
+from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.grid.region import CHUNK, Region
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
 from wsi_segment.inference.mask.zarr_settings import shipped_settings
@@ -150,6 +151,6 @@ class PyramidWriter:
             folder /= "c"
         if channel is not None:
             folder /= str(channel)
-        for row in range(y // side, -(-(y + plane.shape[0]) // side)):
-            for column in range(x // side, -(-(x + plane.shape[1]) // side)):
+        for row in range(y // side, ceil_div(y + plane.shape[0], side)):
+            for column in range(x // side, ceil_div(x + plane.shape[1], side)):
                 yield folder / str(row) / str(column)

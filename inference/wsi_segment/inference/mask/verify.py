@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from wsi_segment.errors import OutputError
+from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask import ngff
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
@@ -110,7 +111,7 @@ def _record_damage(root: zarr.Group, noted: dict[str, Any]) -> Iterator[str]:
     level_0, size, regions = root[f"{ngff.LABEL_PATH}/0"], int(noted["region_size"]), noted["regions"]
     assert isinstance(level_0, zarr.Array)
     height, width = level_0.shape
-    expected = {f"{row},{column}" for row in range(-(-height // size)) for column in range(-(-width // size))}
+    expected = {f"{row},{column}" for row in range(ceil_div(height, size)) for column in range(ceil_div(width, size))}
     if regions.keys() != expected:
         missing = sorted(expected - regions.keys()) or sorted(regions.keys() - expected)
         yield f"{ngff.LABEL_PATH}/0: the record of regions does not fit the mask: {missing[0]}"

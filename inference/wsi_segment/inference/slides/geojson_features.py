@@ -188,6 +188,6 @@ def count_kinds(kinds: Kinds) -> str:
 
 
 def describe_no_area(left_out: Kinds) -> str:
-    """Say that nothing has an area, and what there is instead."""
+    """Say that nothing has an area, and what the file holds instead."""
     held = f"only {count_kinds(left_out)}" if left_out else "nothing"
     return f"no outline has an area, it holds {held}; draw an area and export it as GeoJSON"

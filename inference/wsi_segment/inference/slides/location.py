@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from wsi_segment.errors import InputError
+from wsi_segment.extras import how_to_install
 
 _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""
@@ -32,9 +33,7 @@ def slide_location(place: str | Path) -> Path:
         location = UPath(place)
         _ = location.fs  # imports what the scheme needs
     except ImportError as error:
-        raise InputError(
-            f"{place}: reading over the network needs: pip install wsi-segment[remote] ({error})"
-        ) from error
+        raise InputError(f"{place}: reading over the network needs {how_to_install('remote')} ({error})") from error
     except ValueError as error:
         raise InputError(f"{place}: addresses that start with {scheme}:// cannot be read ({error})") from error
     return cast("Path", location)

@@ -138,12 +138,12 @@ class Guard:
         """Refuse DNS rebinding and foreign pages, for every method, with a key or without."""
         host = _host_of(f"//{headers.get('host', '')}")
         if host not in self._hosts:
-            raise ProblemError(400, "unknown-host", "this host name is not served; see --allowed-host")
+            raise ProblemError(400, "unknown-host", "this host name is not served; see `allowed_host`")
         origin = headers.get("origin")
         if origin is None or origin.lower() in self._origins:
             return
         if _host_of(origin) not in self._hosts or urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
-            raise ProblemError(403, "foreign-origin", "pages of this origin may not call; see --allowed-origin")
+            raise ProblemError(403, "foreign-origin", "pages of this origin may not call; see `allowed_origin`")
 
     async def _check_key(self, scope: Scope, headers: Headers) -> str:
         path = scope["path"]

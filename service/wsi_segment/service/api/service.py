@@ -74,7 +74,7 @@ class Service:
             raise ProblemError(404, "result-removed", f"the results of job {job_id} were removed; post the slide again")
         files = ResultFiles.of(self.data, job)
         if job.store is not None and not self._offers(files.store):
-            raise ProblemError(404, "no-result", f"the mask of job {job_id} is no longer served; see --results")
+            raise ProblemError(404, "no-result", f"the mask of job {job_id} is no longer served; see `results`")
         return job, files
 
     def _offers(self, store: Path) -> bool:

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -38,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "segment"
+    try:
+        name = _take_command(arguments)
+    except InputError as error:
+        return _say(str(error), error.exit_code)
     command = command_module(name)
     try:
         parser = make_parser(name)
@@ -59,6 +63,22 @@ def _run(arguments: list[str]) -> int:
             raise
         return _say(with_flags(_one_line(error), parser), getattr(error, "exit_code", EXIT_FAILED))
     return code
+
+
+def _take_command(arguments: list[str]) -> str:
+    """Take the command off the arguments; ``segment`` may be left out, and a word that is no file is no slide.
+
+    Raises:
+        InputError: the first word is neither a command nor the name of a file.
+    """
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS:
+        return arguments.pop(0)
+    if re.fullmatch(r"[a-z][a-z-]*", first) and not Path(first).exists():
+        if first != "segment":
+            raise InputError(f"{first!r} is neither a command nor a file here; see wsi-segment --help")
+        del arguments[0]
+    return "segment"
 
 
 @contextmanager

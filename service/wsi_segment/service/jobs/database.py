@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from wsi_segment.errors import InputError
+from wsi_segment.extras import how_to_install
 from wsi_segment.service.jobs.tables import VERSION
 
 SQLITE_FILE = "jobs.sqlite"
@@ -169,7 +170,7 @@ def _postgresql(url: str) -> Engine:
     try:
         return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10)
     except ModuleNotFoundError as error:
-        raise InputError("`database`: PostgreSQL needs: pip install wsi-segment[postgresql]") from error
+        raise InputError(f"`database`: PostgreSQL needs {how_to_install('postgresql')}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -51,7 +51,7 @@ class Housekeeping:
         free = shutil.disk_usage(self._data).free
         if free >= self._min_free:
             return None
-        return f"{free >> 20} MiB of disk are free, jobs wait for {self._min_free >> 20} MiB; see --min-free"
+        return f"{free >> 20} MiB of disk are free, jobs wait for {self._min_free >> 20} MiB; see `min_free`"
 
     def remove_results(self, job_id: str) -> None:
         """Remove the files of an ended job; the job itself stays.

@@ -91,7 +91,7 @@ class JobRunner:
         except InputError as error:
             self._try_to_end(job, "failed", self._for_clients(str(error), slide))
         except MemoryError:
-            self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see --worker-memory")
+            self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see `worker_memory`")
         except RunError as error:
             self._queue.release(job, self._for_clients(str(error), slide), crashed=True)
         except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's

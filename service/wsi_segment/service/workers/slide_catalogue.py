@@ -151,7 +151,7 @@ class Catalogue:
                         return self._checked(root, text.removeprefix(prefix))
                     except UnknownSlideError:
                         continue
-        raise UnknownSlideError("the path is no slide under the server's roots; check the path map, and --root")
+        raise UnknownSlideError("the path is not a slide under the server's roots; check the path map, and `root`")
 
     def below(self, root: Root, prefix: str = "") -> Iterator[FoundSlide]:
         """Iterate over the slides of a root whose paths below it start with ``prefix``, in the order of the paths."""

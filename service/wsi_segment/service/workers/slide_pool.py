@@ -124,6 +124,8 @@ def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> A
 
 def describe(location: Path, image: int | None = None) -> dict[str, Any]:
     """Describe size, pixel size and levels of a slide for JSON. Runs in a child process."""
+    from wsi_segment.inference.grid.box import ceil_div
+
     slide = _opened(location, image)
     size = slide.pixel_size
     zooms = _zooms(slide.bounds.width, slide.bounds.height)
@@ -139,8 +141,8 @@ def describe(location: Path, image: int | None = None) -> dict[str, Any]:
         "levels": [
             {
                 "downsample": 2**z,
-                "width": max(1, math.ceil(slide.bounds.width / 2**z)),
-                "height": max(1, math.ceil(slide.bounds.height / 2**z)),
+                "width": max(1, ceil_div(slide.bounds.width, 2**z)),
+                "height": max(1, ceil_div(slide.bounds.height, 2**z)),
             }
             for z in range(zooms)
         ],
@@ -149,14 +151,14 @@ def describe(location: Path, image: int | None = None) -> dict[str, Any]:
 
 def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
     """Return a tile as JPEG, ``2**z`` level-0 pixels per pixel; None outside. Runs in a child process."""
-    from wsi_segment.inference.grid.box import Box
+    from wsi_segment.inference.grid.box import Box, ceil_div
     from wsi_segment.inference.slides.frame import mask_frame
     from wsi_segment.inference.slides.pixels import PixelSource
 
     slide = _opened(location)
     if z >= _zooms(slide.bounds.width, slide.bounds.height):
         return None
-    width, height = (max(1, math.ceil(side / 2**z)) for side in (slide.bounds.width, slide.bounds.height))
+    width, height = (max(1, ceil_div(side, 2**z)) for side in (slide.bounds.width, slide.bounds.height))
     box = Box(x * TILE, y * TILE, x * TILE + TILE, y * TILE + TILE).intersect(Box(0, 0, width, height))
     if box.empty:
         return None

@@ -14,7 +14,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from wsi_segment.errors import InputError, first_problem
+from wsi_segment.errors import InputError
+from wsi_segment.model.first_problem import first_problem
 from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
@@ -65,7 +66,7 @@ class _Posted:
         try:
             self.rows[number] = BatchRow.model_validate_json(to_json(row, inf_nan_mode="constants"))
         except ValidationError as error:
-            self.errors[number] = first_problem(error, "row")
+            self.errors[number] = str(first_problem(error, "row"))
 
 
 @router.post(

@@ -67,7 +67,7 @@ def ready(service: Here) -> dict[str, Any]:
     if service.supervisor.alive < service.settings.workers:
         reasons.append("workers are missing; the server's log says why")
     if service.housekeeping.disk_low is not None:
-        reasons.append("the disk is nearly full; see --min-free")
+        reasons.append("the disk is nearly full; see `min_free`")
     if reasons:
         raise ProblemError(503, "not-ready", "; ".join(reasons), {"Retry-After": "10"})
     return {"status": "ready"}

@@ -33,10 +33,16 @@ def run(args: argparse.Namespace) -> int:
     for name, check in checks:
         try:
             print(f"ok      {name:<10} {check()}")
+        except _NotInstalledError as missing:
+            print(f"-       {name:<10} {missing}")
         except Exception as error:  # a boundary: each check says what it met, and the others run
             failed = True
             print(f"FAILED  {name:<10} {' '.join(str(error).split()) or type(error).__name__}")
     return 1 if failed else 0
+
+
+class _NotInstalledError(Exception):
+    """A part that was not asked for is not there, which is no fault."""
 
 
 def _versions() -> str:
@@ -88,6 +94,12 @@ def _disk(data: Path) -> str:
 
 
 def _database(data: Path, url: str | None) -> str:
+    from importlib.util import find_spec
+
+    from wsi_segment.extras import how_to_install
+
+    if find_spec("sqlalchemy") is None:
+        raise _NotInstalledError(f"not checked; the service needs {how_to_install('service')}")
     from wsi_segment.service.jobs.database import SQLITE_FILE, Database
 
     if url is None and not (data / SQLITE_FILE).exists():

@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.errors import InputError
+    from wsi_segment.extras import needs_extra
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.model.experiments.experiment import ResultFile, read_plan
     from wsi_segment.service.cli.field_values import parse_changes
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
 
     plan, results = read_plan(args.config), ResultFile(args.results)
     console = Console(stderr=True, quiet=args.quiet)

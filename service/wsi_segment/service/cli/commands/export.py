@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say how far graph and network agree."""
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
+    from wsi_segment.extras import needs_extra
 
     with needs_extra("train", "training and export"):
         from wsi_segment.export.model_folder import export_run

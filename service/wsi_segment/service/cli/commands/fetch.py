@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fetch what was asked for."""
     from wsi_segment.errors import InputError
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
+    from wsi_segment.extras import needs_extra
 
     if args.out is None and args.corrections is None:
         raise InputError("fetch needs --out PATH for the mask, or --corrections DIR")

@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     import tempfile
 
     from wsi_segment.errors import ModelError
+    from wsi_segment.extras import needs_extra
     from wsi_segment.inference.engine.graphs.import_model import import_model
     from wsi_segment.inference.engine.networks.onnx_network import keeps_weights_elsewhere
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
 
     told = _told(args)
     if not args.file.is_file():

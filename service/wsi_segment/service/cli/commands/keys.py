@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do one of the three."""
     from wsi_segment.errors import InputError
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
+    from wsi_segment.extras import needs_extra
 
     with needs_extra("service", "the service"):
         from wsi_segment.service.jobs.database import Database

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each field of the settings."""
     add = parser.add_argument
     add("--config", type=Path, metavar="TOML", help="file with the same settings; flags and environment go before it")
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
+    from wsi_segment.extras import needs_extra
 
     with needs_extra("service", "the service"):
         from wsi_segment.service.settings import Settings
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
+    from wsi_segment.extras import needs_extra
     from wsi_segment.service.logs import set_up_logs
     from wsi_segment.service.settings import Settings, load_settings
 

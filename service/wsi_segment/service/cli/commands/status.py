@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from wsi_segment.errors import InputError
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
+    from wsi_segment.extras import needs_extra
 
     with needs_extra("service", "the client"):
         from wsi_segment.service.client import Client

@@ -60,7 +60,7 @@ def add_server(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Post, and wait if that is wanted."""
     from wsi_segment.errors import InputError
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
+    from wsi_segment.extras import needs_extra
 
     with needs_extra("service", "the client"):
         from wsi_segment.service.client import Client

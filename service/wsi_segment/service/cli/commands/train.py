@@ -40,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from wsi_segment.errors import InputError
+    from wsi_segment.extras import needs_extra
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.inference.progress_bar import make_bar
     from wsi_segment.model.training.recipe import make_recipe
     from wsi_segment.service.cli.field_values import parse_changes
-    from wsi_segment.service.cli.optional_dependencies import needs_extra
     from wsi_segment.service.cli.printing import LINE_SECONDS
 
     changes = parse_changes("--set", args.set)

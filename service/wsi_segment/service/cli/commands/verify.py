@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
                 continue
         damaged += bool(found.damage)
         for line in found.damage:
-            print(f"wsi-segment: {line}", file=sys.stderr)
+            print(f"wsi-segment: {store}: {line}", file=sys.stderr)
         if not found.damage and not args.quiet:
             print(f"{store}: whole, {found.regions} regions, {found.levels} levels")
     return 1 if damaged else 0
