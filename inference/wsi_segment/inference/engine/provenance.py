@@ -102,7 +102,7 @@ def make_provenance(
 
 def versions() -> dict[str, str]:
     """Return the versions of everything that bears on pixels."""
-    libraries = ("wsi-segment", "numpy", "zarr", "tifffile", "imagecodecs", "pillow", "scipy", "rasterio")
+    libraries = ("wsi-segment", "numpy", "zarr", "tifffile", "imagecodecs", "pillow", "rasterio")
     return {name: version(name) for name in libraries} | {
         "onnxruntime": onnxruntime.__version__,
         "openslide": openslide.__library_version__,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.morphology import GAUSSIAN_REACH, grown, shrunk, smoothed, without_small
 from wsi_segment.inference.engine.options import TissueMethod
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.region import CHUNK
@@ -36,7 +36,7 @@ _INK_EDGE = 2
 """Cells around ink that are mixed with it."""
 _GLASS_DARKEST, _GLASS_CHROMA = 190, 18
 """Grey levels: glass has no channel below, and no stronger tint."""
-_STRIP = 256
+_STRIP = 64
 _SMALLEST_MICRONS = 50.0
 """Side of the smallest piece that counts as tissue; smaller ones are dust."""
 _LARGEST_HOLE_MICRONS = 150.0
@@ -179,23 +179,20 @@ def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     glass = glass_colour(thumbnail)
     balance = (glass.max() / glass).astype(np.float32)
     for start in range(0, len(thumbnail), _STRIP):
-        above = min(start, 4)  # the Gaussian reaches four rows
-        smooth = ndimage.gaussian_filter(
-            thumbnail[start - above : start + _STRIP + 4].astype(np.float32), sigma=(1, 1, 0)
-        )[above : above + _STRIP]
+        above = min(start, GAUSSIAN_REACH)
+        smooth = smoothed(thumbnail[start - above : start + _STRIP + GAUSSIAN_REACH])[above : above + _STRIP]
         smooth *= balance
         chroma[start : start + _STRIP] = smooth.max(axis=2) - smooth.min(axis=2)
         ink[start : start + _STRIP] = smooth[..., 1] - smooth[..., 0] > _INK_MARGIN
-    ink = ndimage.binary_dilation(_without_small(ink, _INK_EDGE**2), iterations=_INK_EDGE)
+    ink = grown(without_small(ink, _INK_EDGE**2), _INK_EDGE)
     stained = chroma[~ink]
     if not stained.size:
         return np.zeros(chroma.shape, bool)
     tissue = (chroma > np.clip(otsu_threshold(stained), *_THRESHOLD_RANGE)) & ~ink
-    tissue = ndimage.binary_closing(np.pad(tissue, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
-    tissue = ~_without_small(~tissue, (_LARGEST_HOLE_MICRONS / mpp) ** 2)
-    tissue = _without_small(tissue, min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))
-    grown: NDArray[np.bool_] = ndimage.binary_dilation(tissue)
-    return grown & ~ink
+    tissue = shrunk(grown(np.pad(tissue, 2, mode="edge"), 2), 2)[2:-2, 2:-2]
+    tissue = ~without_small(~tissue, (_LARGEST_HOLE_MICRONS / mpp) ** 2)
+    tissue = without_small(tissue, min((_SMALLEST_MICRONS / mpp) ** 2, tissue.size / 100))
+    return grown(tissue) & ~ink
 
 
 def glass_colour(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -245,15 +242,6 @@ def _outlined_cells(
     polygons = [outline.geometry for outline in outlines.areas]
     touched: NDArray[np.uint8] = rasterize(polygons, shape, transform=to_slide, all_touched=True, dtype="uint8")
     return touched > 0, doubts
-
-
-def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
-    """Return the mask without its connected pieces of fewer pixels than ``smallest``."""
-    pieces, _ = ndimage.label(mask)
-    areas = np.bincount(pieces.ravel())
-    areas[0] = 0
-    kept: NDArray[np.bool_] = (areas >= max(smallest, 1))[pieces]
-    return kept
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from wsi_segment.files import replacing
+from wsi_segment.inference.engine.morphology import shrunk
 from wsi_segment.inference.engine.tissue import find_tissue
 from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask.preview import LONGEST_SIDE, draw_scale_bar
@@ -55,7 +55,7 @@ def write_tissue_picture(path: Path, slide: Slide, slide_mpp: float, mask_mpp: f
     )
     inside = tissue.cells[np.ix_(rows, columns)]
     shown = np.where(inside[..., None], pixels, (pixels * _GLASS + _GREY * (1 - _GLASS)).astype(np.uint8))
-    shown[inside ^ ndimage.binary_erosion(inside, iterations=2)] = _OUTLINE
+    shown[inside ^ shrunk(inside, 2)] = _OUTLINE
     picture = Image.fromarray(shown)
     canvas = Image.new("RGB", (max(picture.width, 420), picture.height + _FOOT), (255, 255, 255))
     canvas.paste(picture, (0, 0))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from wsi_segment.files import replacing
 from wsi_segment.inference.grid.box import Box, ceil_div
@@ -72,7 +71,7 @@ def read_class_map(mask: Mask, height: int, width: int, factor: int) -> NDArray[
 def overlay(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], card: ModelCard) -> NDArray[np.uint8]:
     """Return RGB pixels (h, w, 3) with classes in their colours, their borders stronger."""
     palette = np.array([(0, 0, 0), *(entry.color for entry in card.classes)], np.float32)
-    border = ids != ndimage.minimum_filter(ids, 3)
+    border = ids != np.asarray(Image.fromarray(ids).filter(ImageFilter.MinFilter(3)))
     opacity = np.where(ids == 0, 0.0, np.where(border, _OUTLINE, _FILL)).astype(np.float32)[..., None]
     mixed = pixels * (1 - opacity) + palette[ids] * opacity
     return np.rint(mixed).astype(np.uint8)
