@@ -281,3 +281,9 @@ def test_real_slides_have_no_doubts() -> None:
         slide = open_slide(SLIDES / name)
         assert slide.doubts == ()
         slide.close()
+
+
+def test_the_overview_in_a_vsi_file_is_not_taken_for_the_slide(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "slide.vsi", np.full((300, 400, 3), 200, np.uint8), photometric="rgb", tile=(128, 128))
+    with pytest.raises(SlideError, match=r"overview of the slide.*\.ets"):
+        open_slide(tmp_path / "slide.vsi")

@@ -258,3 +258,47 @@ def test_a_region_of_a_job_is_one_multipolygon() -> None:
     assert gathered == {"type": "MultiPolygon", "coordinates": [[RING], [RING]]}
     with pytest.raises(InputError, match="it holds only 1 line"):
         gather_polygons(feature(LINE))
+
+
+TRIANGLE = [[0, 0], [9, 0], [9, 9], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ({"annotation": {"name": "a", "elements": [{"type": "polyline", "points": [[1, 2, 0]]}]}}, "large_image"),
+        ([{"annotation": {"elements": []}}], "large_image"),
+        ({"name": "a", "elements": []}, "large_image"),
+        ({"version": "5", "shapes": [{"points": TRIANGLE}]}, "labelme"),
+        ({"images": [], "annotations": [], "categories": []}, "COCO"),
+        ({"mag": 40, "nuc": {"1": {"contour": TRIANGLE}}}, "HoVer-Net"),
+        ({"geometryType": "esriGeometryPolygon", "features": [{"geometry": {"rings": [TRIANGLE]}}]}, "Esri JSON"),
+        ({"type": "Topology", "objects": {}, "arcs": []}, "TopoJSON"),
+    ],
+)
+def test_json_of_other_programs_is_refused_by_name(content: object, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"not GeoJSON but .*{name}.*convert"):
+        read_outlines(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"type": "FeatureCollection", "features": None}, "features of its FeatureCollection are not a list"),
+        ({"colour": "red", "points": TRIANGLE}, "type 'None', not Polygon or MultiPolygon; it holds colour, points"),
+        ({"type": "Polygon", "coordinates": TRIANGLE}, "something else stands where a ring or a position belongs"),
+        (
+            {"type": "MultiPolygon", "coordinates": [TRIANGLE]},
+            "something else stands where a ring or a position belongs",
+        ),
+        ({"type": "Polygon", "coordinates": [[{"x": 1, "y": 2}] * 3]}, "something else stands where"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1e300, 0], [9, 9]]]}, r"1e\+300, farther out than any slide"),
+    ],
+)
+def test_misshapen_geojson_is_refused_in_plain_words(content: object, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=reason):
+        read_outlines(path)

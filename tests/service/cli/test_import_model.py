@@ -164,3 +164,37 @@ def test_what_onnxruntime_says_of_a_newer_file_is_shown_to_its_end(
     said = capsys.readouterr().err
     assert "IR version: 99" in said
     assert "max supported IR version" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--mpp", "0"], "--mpp is 0.0; give"),
+        (["--mpp", "nan"], "--mpp is nan; give"),
+        (["--mpp", "1", "--window", "0"], "--window is 0; give 1 or more"),
+        (["--mpp", "1", "--output-stride", "0"], "--output-stride is 0; give 1 or more"),
+        (["--mpp", "1", "--margin", "-1"], "--margin is -1; give 0 or more"),
+        (["--mpp", "1", "--std", "0", "1", "1"], "--std is (0.0, 1.0, 1.0); give three positive numbers"),
+        (["--mpp", "1", "--mean", "nan", "0", "0"], "--mean is (nan, 0.0, 0.0); give three numbers"),
+    ],
+)
+def test_impossible_numbers_are_refused_and_no_model_is_made(
+    flags: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import-model", write_graph(tmp_path / "f.onnx"), "--classes", "a", "b", "--out", tmp_path / "m", *flags]
+    assert main([str(word) for word in words]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [(b"PK\x03\x04rest", "PyTorch"), (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"\x1c\0\0\0TFL3", "TensorFlow Lite")],
+)
+def test_files_of_other_frameworks_are_refused_by_name(
+    content: bytes, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f.onnx").write_bytes(content)
+    words = ["import-model", tmp_path / "f.onnx", "--classes", "a", "b", "--mpp", 1, "--out", tmp_path / "m"]
+    assert main([str(word) for word in words]) == 2
+    assert re.search(rf"not ONNX but .*{name}.*export the network to ONNX", capsys.readouterr().err)

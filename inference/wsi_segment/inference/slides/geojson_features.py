@@ -31,6 +31,17 @@ WITHOUT_AREA = {
 _NO_GEOMETRY = ("feature without geometry", "features without geometry")
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
+_OTHER_FORMATS = {
+    "elements": "an annotation of large_image (HistomicsTK, Digital Slide Archive)",
+    "shapes": "a file of labelme",
+    "categories": "COCO",
+    "nuc": "cells of HoVer-Net",
+    "geometryType": "Esri JSON",
+    "arcs": "TopoJSON",
+    "_via_img_metadata": "a project of the VGG Image Annotator",
+}
+"""What JSON is that has a key which GeoJSON has not."""
+
 Rings = Sequence[Sequence[Sequence[float]]]
 """Coordinates of one polygon: its shell, then its holes; each a list of positions [x, y]."""
 
@@ -136,6 +147,12 @@ def features_of(content: Any) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         return
     if not isinstance(content, dict):
         raise InputError(f"not GeoJSON: {content!r:.40} stands where a feature or a geometry belongs")
+    inner = content.get("annotation")  # around what the server of large_image gives
+    for key, what in _OTHER_FORMATS.items():
+        if key in content or (isinstance(inner, dict) and key in inner):
+            raise InputError(f"not GeoJSON but {what}; convert its outlines to GeoJSON")
+    if content.get("type") == "FeatureCollection" and not isinstance(content.get("features"), list):
+        raise InputError("not GeoJSON: the features of its FeatureCollection are not a list")
     if isinstance(content.get("features"), list):
         yield from features_of(content["features"])
     elif "geometry" in content or content.get("type") == "Feature":
@@ -170,7 +187,8 @@ def polygons_of(geometry: Any, left_out: Counter[Kind]) -> Iterator[Rings]:
     if kind in WITHOUT_AREA:
         left_out[WITHOUT_AREA[kind]] += 1
     elif kind not in ("Polygon", "MultiPolygon", "GeometryCollection"):
-        raise InputError(f"not GeoJSON: a geometry has the type {kind!r:.40}, not Polygon or MultiPolygon")
+        keys = "" if "type" in geometry else f"; it holds {', '.join(map(str, geometry)) or 'nothing'}"
+        raise InputError(f"not GeoJSON: a geometry has the type {kind!r:.40}, not Polygon or MultiPolygon{keys:.80}")
     elif not isinstance(parts, list):
         raise InputError(f"not GeoJSON: a {kind} holds no list")
     elif kind == "GeometryCollection":

@@ -16,6 +16,7 @@ from wsi_segment.inference.slides.readers.refuse import (
     refuse_cut_off,
     refuse_disguised,
     refuse_fluorescence,
+    refuse_overview,
 )
 from wsi_segment.inference.slides.readers.tiff import find_images, has_proportions_of, refuse_parts
 from wsi_segment.inference.slides.readers.tiles import TileSlide
@@ -64,6 +65,7 @@ def _open(candidate: Candidate, image: int | None) -> Slide:
             return ImageSlide.open(file)
         except SlideError as error:
             raise _unreadable(candidate, str(error)) from error
+    refuse_overview(file)
     if not is_remote(file):
         refuse_disguised(file)
         if file.suffix.lower() == ".mrxs":

@@ -33,6 +33,9 @@ from wsi_segment.inference.slides.geojson_features import (
     read_json,
 )
 
+_FARTHEST = 1e9
+"""Level-0 pixels; geometries of larger numbers cannot be computed with."""
+
 FLAT = ("flat outline", "flat outlines")
 """An outline whose points lie on a line."""
 
@@ -167,11 +170,15 @@ def _polygon(rings: Rings) -> shapely.Polygon | None:
     """Make a polygon of its rings, closing them and dropping heights; None for a shell of less than three points."""
     outlines = []
     for ring in rings:
+        if not isinstance(ring, list) or not all(isinstance(position, list) for position in ring):
+            raise ValueError("something else stands where a ring or a position belongs")
         points = np.array([position[:2] for position in ring], np.float64)
         if points.size and (points.ndim != 2 or points.shape[1] != 2):
             raise ValueError("a position has fewer than two numbers")
         if not np.isfinite(points).all():
             raise ValueError("a position is not a number")
+        if points.size and np.abs(points).max() > _FARTHEST:
+            raise ValueError(f"a position is {np.abs(points).max():.3g}, farther out than any slide reaches")
         if len(points) >= 3:
             outlines.append(points)
         elif not outlines:

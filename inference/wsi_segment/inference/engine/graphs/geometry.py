@@ -17,22 +17,29 @@ Respond = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Windows (B, h, w, 3) in, outputs (B, C, rows, columns) out."""
 
 PLACES = 9
-"""Where a window is changed, along its diagonal."""
-_MOVED = 32
-"""Pixels, about, by which a picture is moved."""
-_MOST_MISFIT = 0.5
+"""How many places of a window are changed, along its diagonal."""
+_MOVED = (32, 64)
+"""Pixels, about, by which a picture is moved: layers inside a network may have larger strides than its output. Beside
+these a quarter of the window, for small ones."""
+_NEAR = 1.5
+"""Cells by which the output may move further, or less far, than a stride would move it, for that to be looked into."""
+_DRIFT = 0.3
+"""Share of the way of a changed square by which the cells that answer may lag behind it."""
+_EXACT = 1e-3
+"""Misfit below which no other stride is tried."""
+_COMPARED = 96
+"""Cells that are compared along each axis."""
+_MOST_MISFIT = 0.75
 """Of the right stride it is near 0 but for borders, of a wrong one near 1."""
-_NEAR = 0.2
-"""Share by which the measured distance of cells may differ from a whole number of pixels that the shape allows."""
 
 
 def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
     """Find the output stride of a graph and the margin that it leaves on each side of its window; pixels.
 
     A shape alone does not say: 388 cells of a window of 572 px are one pixel each with 92 px left out on every side.
-    So a small square is changed at several places, and how far the change in the output moves gives the pixels per
-    cell. Of the whole numbers near it that the shape allows, the one is taken by whose multiple a picture can be
-    moved so that the output moves by whole cells.
+    So a picture is moved by whole cells of each stride that the shape allows. Of the right one, the output moves by
+    just as many cells, however far each cell sees. A small square that is changed at several places then shows whether
+    the cells lie in the middle of the window.
 
     Args:
         respond: Runs the graph.
@@ -52,53 +59,108 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
         return window, 0
     if cells > window:
         raise ModelError(f"gives {cells} cells for a window of {window} px; export it without its last enlargement")
-    # the square is as large as a cell, so that what changes moves smoothly as the square does
-    side, places = max(2, window // 32, ceil_div(window, 2 * cells)), np.linspace(0.3, 0.7, PLACES) * window
-    centres = []
-    for place in places.round().astype(int):
-        changed = base.copy()
-        square = np.s_[:, place - side : place + side, place - side : place + side]
+    if not all(np.any(respond(255 - base)[index] != before[index]) for index in range(len(base))):
+        raise ModelError("answers alike whatever its window shows; state `output_stride` and `margin`")
+    moves = [(pixels, _best_move(respond, base, before, pixels)) for pixels in sorted({*_MOVED, window // 4})]
+    # of strides that the shape does not allow, too: where one of them fits best, no other may be taken for it
+    strides = range(1, ceil_div(window, cells) + 2)
+    near = [one for one in strides if any(abs(pixels / one - move) <= _NEAR for pixels, move in moves)]
+    misfit, stride = math.inf, 0
+    for one in sorted(near, key=lambda one: abs(moves[0][0] / one - moves[0][1])):
+        if misfit > _EXACT and (found := _mismatch(respond, base, before, one)) < misfit:
+            misfit, stride = found, one
+    rest = window - cells * stride
+    if misfit > _MOST_MISFIT:
+        apart = f"about {moves[-1][0] / max(1, moves[-1][1]):.2g} px apart, which no whole number of pixels per cell"
+    elif rest < 0 or rest % 2:
+        apart = f"{stride} px apart, which no border of the same width on each side"
+    else:
+        off = _off_middle(respond, base, before, stride)
+        if abs(off) <= max(4, stride, window // 32):
+            return stride, rest // 2
+        where = f"{off:+.0f} px off its middle" if math.isfinite(off) else "not where the window was changed"
+        apart = f"{stride} px apart and {where} (are rows and columns swapped?), which no border of the same width"
+    raise ModelError(
+        f"gives {cells} cells for a window of {window} px, {apart} explains; give another `window` where it takes "
+        "several, or state `output_stride` and `margin`"
+    )
+
+
+def _off_middle(respond: Respond, picture: NDArray[np.uint8], before: NDArray[Any], stride: int) -> float:
+    """Change a small square at several places, and return by how many pixels the cells that answer lie off it.
+
+    Both axes alike, the middle one of all places. Infinite where no place shows in the output, or where the cells that
+    answer do not follow the square at this stride.
+    """
+    window, cells = picture.shape[1], before.shape[2]
+    margin = (window - cells * stride) // 2
+    # the square is as large as a cell, so that some cell answers to it wherever it is
+    side, off = max(2, window // 32, ceil_div(stride, 2)), []
+    for place in np.linspace(margin + 0.2 * cells * stride, window - margin - 0.2 * cells * stride, PLACES):
+        row, changed = round(place), picture.copy()
+        column = window - row  # along the other diagonal, so that rows are told from columns
+        square = np.s_[:, row - side : row + side, column - side : column + side]
         changed[square] = 255 - changed[square]
-        centres.append(_centre(before, respond(changed)))
-    found = np.asarray(centres)
-    if not np.isfinite(found).all() or (found[-1] - found[0]).min() <= 0:
-        raise ModelError("answers alike wherever its window is changed; state `output_stride` and `margin`")
-    # a straight line through all places: cells per pixel along each axis
-    slopes = np.polyfit(places.round(), found, 1)[0]
-    measured = float(1 / slopes.mean())
-    allowed = [stride for stride in range(1, window // cells + 1) if (window - cells * stride) % 2 == 0]
-    near = [one for one in allowed if abs(one / measured - 1) <= _NEAR]
-    misfit, stride = min(((_mismatch(respond, window, one), one) for one in near), default=(math.inf, 0))
-    off = float((found.mean(axis=0) - cells / 2).mean()) * stride
-    if misfit > _MOST_MISFIT or abs(off) > max(4, stride, side):
-        raise ModelError(
-            f"gives {cells} cells for a window of {window} px, about {measured:.2f} px apart and {off:+.1f} px off its "
-            "middle, which no whole number of pixels per cell explains; state `output_stride` and `margin`"
-        )
-    return stride, (window - cells * stride) // 2
+        expected = (row - margin) / stride, (column - margin) / stride
+        off.append(np.subtract(_centre(before, respond(changed)), expected) * stride)
+    found = np.asarray(off)
+    known = np.isfinite(found)
+    # from the first places to the last ones, cells of another stride drift off
+    if not (known[-3:].all(axis=1).any() and known[:3].all(axis=1).any()):
+        return math.inf
+    drift = np.abs(np.nanmedian(found[-3:], axis=0) - np.nanmedian(found[:3], axis=0)).max()
+    follows = drift <= _DRIFT * 0.6 * cells * stride + 2 * side
+    return float(np.median(found[known])) if follows else math.inf
 
 
-def _mismatch(respond: Respond, window: int, stride: int) -> float:
+def _mismatch(respond: Respond, picture: NDArray[np.uint8], before: NDArray[Any], stride: int) -> float:
     """Move a picture by whole cells of a stride, and return how much the output differs from the moved output.
 
-    Relative to how much the output differs between unlike pictures; 0 is the same.
+    Relative to how much it differs when moved by any number of cells; infinite where another number fits better.
     """
-    cells = max(1, round(_MOVED / stride))  # many pixels: the layers inside may have larger strides than the output
-    moved = cells * stride
-    picture = varied_windows(4, window + moved)
-    before, after = respond(picture[:, :window, :window]), respond(picture[:, moved:, moved:])
-    if before.shape[2] <= cells:
-        return math.inf
-    difference = before[:, :, cells:, cells:].astype(np.float64) - after[:, :, :-cells, :-cells]
-    unlike = before.astype(np.float64) - np.roll(before, 1, axis=0)
-    return float(np.abs(difference).mean() / max(np.abs(unlike).mean(), 1e-300))
+    found = []
+    for pixels in sorted({*_MOVED, picture.shape[1] // 4}):
+        cells = max(1, round(pixels / stride))
+        differences = _differences(respond, picture, before, cells * stride)
+        if cells < len(differences) and differences.argmin() == cells:
+            found.append(float(differences[cells] / max(np.median(differences), 1e-300)))
+    return min(found, default=math.inf)
+
+
+def _best_move(respond: Respond, picture: NDArray[np.uint8], before: NDArray[Any], pixels: int) -> int:
+    """Return by how many cells the output moves when the picture moves by some pixels."""
+    return int(_differences(respond, picture, before, pixels).argmin())
+
+
+def _differences(
+    respond: Respond, picture: NDArray[np.uint8], before: NDArray[Any], pixels: int
+) -> NDArray[np.float64]:
+    """Move a picture along its diagonal; for each number of cells, say how unlike the output is when moved by them.
+
+    The picture leaves the window on one side and comes in on the other, so that a network that sees all of the window
+    sees the same picture.
+    """
+    after = respond(np.roll(picture, (-pixels, -pixels), (1, 2)))
+    cells = before.shape[2]
+    most = min(max(1, cells * 2 // 3), 2 * pixels)
+    compared = max(1, min(_COMPARED, (cells - most) * 3 // 4))
+    first = (cells - most - compared) // 2  # in the middle: borders answer to what lies around the window
+    there = after[:, :, first : first + compared, first : first + compared].astype(np.float32)
+    return np.array(
+        [
+            np.abs(before[:, :, k + first : k + first + compared, k + first : k + first + compared] - there).mean()
+            for k in range(most + 1)
+        ],
+        np.float64,
+    )
 
 
 def _centre(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
-    """Row and column of the middle of what differs between two outputs (B, C, rows, columns), in cells."""
+    """Row and column of the middle of where two outputs (B, C, rows, columns) differ most, in cells."""
     change = np.abs(after.astype(np.float64) - before.astype(np.float64)).sum(axis=1)
     change /= np.maximum(change.sum(axis=(1, 2), keepdims=True), 1e-300)  # each window counts alike
     change = change.sum(axis=0)
+    change = np.where(change > change.max() / 2, change, 0)  # the rest is of cells that see all of the window
     total = change.sum()
     if not total:
         return math.nan, math.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from wsi_segment.errors import ModelError, OutputError
+from wsi_segment.errors import InputError, ModelError, OutputError
 from wsi_segment.inference.engine.graphs.check import (
     TYPES,
     VARIED,
@@ -96,12 +97,14 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
         overwrite: Replace a model that is there.
 
     Raises:
+        InputError: a number that was told is impossible, such as a window of 0 px.
         OutputError: the folder holds a model already.
         ModelError: the graph cannot be run by the engine, or contradicts what was told; the line says what it has and
             what would be needed.
     """
     if (out / CARD_FILE).exists() and not overwrite:
         raise OutputError(f"{out}: holds a model already; choose another folder for `out`, or `overwrite`")
+    _refuse_impossible(told)
     session = load_session(source, "cpu")
     form, window, batch = _input_of(session, source, told)
     outputs, batch = _tried(session, source, form, window, batch)
@@ -144,6 +147,23 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
     shutil.copyfile(source, out / MODEL_FILE)
     write_card(card, out)
     return Imported(out, card, found)
+
+
+def _refuse_impossible(told: Told) -> None:
+    """Refuse numbers that no network has, before it is run with them."""
+    for name, value, least in (
+        ("window", told.window, 1),
+        ("output_stride", told.output_stride, 1),
+        ("margin", told.margin, 0),
+        ("step", told.step, 1),
+    ):
+        if value is not None and value < least:
+            raise InputError(f"`{name}` is {value}; give {least} or more")
+    if not (math.isfinite(told.mpp) and told.mpp > 0):
+        raise InputError(f"`mpp` is {told.mpp}; give the µm per pixel of the windows that it was trained on")
+    for name, numbers in (("mean", told.mean), ("std", told.std)):
+        if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
+            raise InputError(f"`{name}` is {numbers}; give three {'positive ' if name == 'std' else ''}numbers")
 
 
 def _input_of(session: Any, source: Path, told: Told) -> tuple[InputFormat, int, int | None]:

@@ -24,6 +24,15 @@ _CONVERTING = {6, 7, 33003, 33005, 33007, 34712, 34892, 50001, 50002}
 """Compressions whose decoders turn YCbCr into RGB: JPEG's, JPEG 2000's, WebP, JPEG XL."""
 
 
+def refuse_overview(file: Path) -> None:
+    """Refuse the VSI files of Olympus and Evident: TIFF of a label and an overview, with the pixels in other files."""
+    if file.suffix.lower() == ".vsi":
+        raise SlideError(
+            f"{file}: a VSI file holds an overview of the slide, whose pixels lie in .ets files that no reader here "
+            "opens; convert it to a pyramidal OME-TIFF"
+        )
+
+
 def refuse_disguised(file: Path) -> None:
     """Refuse Hamamatsu's key files, which name others, under a name of something else.
 

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     told = _told(args)
     if not args.file.is_file():
         raise ModelError(f"{args.file}: no such file; give an ONNX file")
+    _refuse_other_formats(args.file)
     with tempfile.TemporaryDirectory(prefix="wsi-segment-") as folder:
         source = args.file
         if keeps_weights_elsewhere(source):
@@ -74,6 +75,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_other_formats(file: Path) -> None:
+    """Refuse by name what other frameworks write, of which onnxruntime would say that parsing failed."""
+    from wsi_segment.errors import ModelError
+
+    with file.open("rb") as content:
+        head = content.read(8)
+    for place, mark, what in (
+        (0, b"PK\x03\x04", "a ZIP archive, as PyTorch and Keras write them"),
+        (0, b"\x80\x02", "a pickle, as older PyTorch writes them"),
+        (0, b"\x89HDF", "HDF5, as older Keras writes it"),
+        (4, b"TFL3", "TensorFlow Lite"),
+    ):
+        if head[place:].startswith(mark):
+            raise ModelError(f"{file}: not ONNX but {what}; export the network to ONNX where it was trained")
+
+
 def _told(args: argparse.Namespace) -> Told:
     """Put together what flags and a WSInfer configuration say; flags count where both do."""
     from wsi_segment.errors import InputError
@@ -91,12 +108,12 @@ def _told(args: argparse.Namespace) -> Told:
         name=args.name or args.out.resolve().name.lower(),
         version=args.model_version,
         classes=names or (() if config is None else config.classes),
-        mpp=args.mpp or (1.0 if config is None else config.mpp),
-        mpp_source="given at import" if args.mpp or config is None else config.mpp_source,
+        mpp=args.mpp if args.mpp is not None or config is None else config.mpp,
+        mpp_source="given at import" if args.mpp is not None or config is None else config.mpp_source,
         mean=tuple(args.mean or mean),
         std=tuple(args.std or std),
         layout=args.layout,
-        window=args.window or (None if config is None else config.window),
+        window=args.window if args.window is not None or config is None else config.window,
         output=args.output,
         output_stride=args.output_stride,
         margin=args.margin,
