@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wsi_segment.errors import ModelError
 from wsi_segment.inference.engine.graphs.check import run_graph
 from wsi_segment.inference.engine.graphs.geometry import find_geometry
-from wsi_segment.inference.engine.onnx_network import load_session
+from wsi_segment.inference.engine.networks.onnx_network import load_session
 from wsi_segment.model.card import find_model
 
 
