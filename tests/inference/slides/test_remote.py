@@ -96,6 +96,15 @@ def address(request: pytest.FixtureRequest) -> str:
     return f"{base}/made.tiff" if request.param == "web" else f"{base}/case 1/made.tiff"
 
 
+def test_tiles_at_a_smaller_scale_are_those_of_the_file(web: str, local: Path, tmp_path: Path) -> None:
+    flat = write_slide(local.parent / "flat.tiff", tissue_like(1100, 1500), mpp=0.25, compression="jpeg")
+    for slide, out in ((flat, "here"), (slide_location(f"{web}/flat.tiff"), "there")):
+        run = SegmentOptions(workers=1)
+        found = segment(slide, make_model(), tmp_path / f"{out}.zarr", run, network=ChannelNetwork())
+        assert found.provenance["slide"]["decoded_at"] == {"mask": "1/4", "tissue": "1/8"}
+    assert files_of(tmp_path / "here.zarr") == files_of(tmp_path / "there.zarr")
+
+
 def test_pixels_over_the_network_are_those_of_the_file(address: str, local: Path) -> None:
     remote, here = open_slide(slide_location(address)), open_slide(local)
     assert remote.reader == here.reader == "tifffile"

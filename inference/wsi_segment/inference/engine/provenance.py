@@ -14,6 +14,7 @@ import openslide
 
 from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
@@ -45,6 +46,7 @@ def make_provenance(
     slide: Slide,
     size: PixelSize,
     frame: MaskFrame,
+    tissue: TissueMask,
     lattice: Lattice,
     model: Model,
     options: SegmentOptions,
@@ -72,6 +74,7 @@ def make_provenance(
             "mpp_y": size.y,
             "mpp_source": size.source,
             "level": frame.level,
+            **_scaled_decoding(slide, frame, tissue),
             "bounds": [slide.bounds.x0, slide.bounds.y0, slide.bounds.x1, slide.bounds.y1],
             **({} if options.image is None else {"image": options.image}),
         },
@@ -98,6 +101,13 @@ def make_provenance(
         "versions": versions() | ({} if network is None else network.versions),
         "warnings": [asdict(doubt) for doubt in doubts],
     }
+
+
+def _scaled_decoding(slide: Slide, frame: MaskFrame, tissue: TissueMask) -> dict[str, Any]:
+    """Say what was decoded at a smaller scale than it is stored at, and by how much; nothing for most slides."""
+    levels = {"mask": frame.level, "tissue": frame.coarser(slide, tissue.cell).level}
+    scales = {use: slide.levels[level].scale for use, level in levels.items() if slide.levels[level].scale > 1}
+    return {"decoded_at": {use: f"1/{scale}" for use, scale in scales.items()}} if scales else {}
 
 
 def versions() -> dict[str, str]:

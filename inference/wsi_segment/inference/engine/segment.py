@@ -37,6 +37,7 @@ from wsi_segment.inference.slides.frame import MaskFrame, mask_frame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.icc import ColourManaged
+from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
 from wsi_segment.inference.slides.slide import PixelSize, Slide, pixel_size_of
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.model.card import Model, ModelCard
@@ -106,7 +107,8 @@ def segment(
     output = Output(out, options.overwrite)
     slide = open_slide(path, options.image)
     try:
-        seen = ColourManaged(slide) if options.apply_icc else slide
+        scaled = with_scaled_levels(slide)
+        seen = ColourManaged(scaled) if options.apply_icc else scaled
         prepared = prepare(
             seen, path=path, model=model, options=options, watch=watch, network=network, started=output.started()
         )
@@ -182,6 +184,7 @@ def prepare(
             slide=slide,
             size=size,
             frame=frame,
+            tissue=tissue,
             lattice=lattice,
             model=model,
             options=options,

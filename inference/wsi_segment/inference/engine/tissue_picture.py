@@ -15,6 +15,7 @@ from wsi_segment.inference.mask.preview import LONGEST_SIDE, draw_scale_bar
 from wsi_segment.inference.progress import no_step
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
+from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
 from wsi_segment.inference.slides.slide import Slide
 
 _OUTLINE = (0, 140, 70)
@@ -44,6 +45,7 @@ def write_tissue_picture(path: Path, slide: Slide, slide_mpp: float, mask_mpp: f
     Memory bound:
         That of :func:`~wsi_segment.inference.engine.tissue.find_tissue`, and a few pictures of the size of the result.
     """
+    slide = with_scaled_levels(slide)
     frame = mask_frame(slide, slide_mpp, mask_mpp)
     tissue = find_tissue(slide, frame, slide_mpp * frame.downsample, "otsu", no_step)
     factor = max(1, ceil_div(max(frame.width, frame.height), LONGEST_SIDE))

@@ -22,6 +22,7 @@ from wsi_segment.inference.progress import no_step
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
 from wsi_segment.inference.slides.slide import Slide, pixel_size_of
 from wsi_segment.model.card import WINDOW, SegmentClass
 from wsi_segment.model.data.dataset import UNLABELLED, Dataset, ImageSource, Item, Pixels
@@ -203,7 +204,7 @@ class _SlideTiles:
             return self._open[item.image]
 
     def _opened(self, item: Item) -> _OpenSlide:
-        slide = open_slide(item.image)
+        slide = with_scaled_levels(open_slide(item.image))
         try:
             return self._annotated(slide, item)
         except BaseException:  # a slide that nobody holds is closed whatever happens, Ctrl-C included

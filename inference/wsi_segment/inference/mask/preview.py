@@ -15,6 +15,7 @@ from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.summary import ClassArea
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
+from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
 from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.model.card import ModelCard
 
@@ -43,6 +44,7 @@ def write_preview(
     Memory bound:
         A few pictures of the size of the result.
     """
+    slide = with_scaled_levels(slide)
     frame = mask_frame(slide, slide_mpp, card.mpp)
     factor = max(1, ceil_div(max(frame.width, frame.height), LONGEST_SIDE))
     coarse = frame.coarser(slide, factor) if factor > 1 else frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,8 @@ class Level:
     height: int
     downsample: float
     """Level-0 pixels per pixel of this level, along one axis."""
+    scale: int = field(default=1, repr=False)
+    """How many times smaller than stored the tiles of level 0 are decoded for it; 1 where the file holds the level."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class PageReader:
                 columns = slice(part.x0 - inside.x0, part.x1 - inside.x0)
                 cut = slice(part.y0 - box.y0, part.y1 - box.y0), slice(part.x0 - box.x0, part.x1 - box.x0)
                 for plane in range(self._planes):
-                    decoded = self._decode(index + plane * self._per_plane, box)
+                    decoded = self.decoded(index + plane * self._per_plane)
                     if decoded is not None:
                         samples = slice(None) if self._planes == 1 else slice(plane, plane + 1)
                         pixels[rows, columns, samples] = decoded[cut]
@@ -111,30 +111,50 @@ class PageReader:
         laid: NDArray[np.uint8] = np.minimum(colour + (WHITE - alpha), WHITE).astype(np.uint8)
         return laid
 
-    def _decode(self, index: int, box: Box) -> NDArray[np.uint8] | None:
-        """Return the samples (height, width, samples) of a segment; None where it is left out."""
+    def encoded(self, index: int) -> bytes | None:
+        """Return a segment as it is stored; None where it is left out.
+
+        Raises:
+            SlideError: it cannot be read.
+            RunError: it could not be fetched over the network.
+        """
         page = self.page
         if index >= len(page.databytecounts) or not (count := page.databytecounts[index]):
             return None
         if count > _LARGEST_SEGMENT:
             raise SlideError(f"{self._path}: tile {index} claims {count} bytes; the file is damaged")
         try:
-            encoded = self._bytes(page.dataoffsets[index], count)
+            return self._bytes(page.dataoffsets[index], count)
         except Exception as error:  # every protocol has errors of its own
             if not is_remote(self._path):
                 raise SlideError(f"{self._path}: tile {index} cannot be read: {error}; copy the file again") from error
+            box = self.segment(index % self._per_plane)
             raise RunError(
                 f"{self._path}: pixels at ({box.x0}, {box.y0}) could not be fetched: {' '.join(str(error).split())}; "
                 "what is finished is kept, run the same command again"
             ) from error
+
+    def decoded(self, index: int) -> NDArray[np.uint8] | None:
+        """Return the samples (height, width, samples) of a segment; None where it is left out.
+
+        Raises:
+            SlideError: it cannot be read or decoded.
+            RunError: it could not be fetched over the network.
+        """
+        if (encoded := self.encoded(index)) is None:
+            return None
         try:
-            decoded: NDArray[np.uint8] = page.decode(encoded, index, jpegtables=page.jpegtables)[0]
+            decoded: NDArray[np.uint8] = self.page.decode(encoded, index, jpegtables=self.page.jpegtables)[0]
         except Exception as error:  # every codec has errors of its own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SlideError(
-                f"{self._path}: tile {index} cannot be decoded: {reason:.200}; the file seems damaged, copy it again"
-            ) from error
+            raise self.undecodable(index, error) from error
         return decoded.reshape(decoded.shape[-3:])
+
+    def undecodable(self, index: int, error: Exception) -> SlideError:
+        """Say that a segment cannot be decoded."""
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return SlideError(
+            f"{self._path}: tile {index} cannot be decoded: {reason:.200}; the file seems damaged, copy it again"
+        )
 
     def _bytes(self, offset: int, count: int) -> bytes:
         if self._positioned:
