@@ -38,4 +38,7 @@ interface Desk {
 
     /** Show a notification, which outlives the panel's own line. */
     void tell(String message, boolean failed)
+
+    /** Show an error that nobody foresaw, and keep where it happened in the program's log. */
+    void tell(Throwable error)
 }

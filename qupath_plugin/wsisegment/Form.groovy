@@ -1,5 +1,9 @@
 package wsisegment
 
+import groovy.transform.CompileStatic
+
+import javafx.event.ActionEvent
+import javafx.event.EventHandler
 import javafx.geometry.Insets
 import javafx.geometry.Pos
 import javafx.scene.Node
@@ -19,10 +23,11 @@ import javafx.scene.layout.Region
 import javafx.scene.layout.VBox
 
 /** Pieces of a window, each with the id that a test finds it by. */
+@CompileStatic
 class Form {
     static Button button(String id, String text, String help, Closure<?> pressed) {
         def made = new Button(text)
-        made.onAction = { event -> pressed() }
+        made.onAction = { ActionEvent event -> pressed.call() } as EventHandler<ActionEvent>
         made.minWidth = Region.USE_PREF_SIZE
         return named(made, id, help)
     }
@@ -58,21 +63,24 @@ class Form {
     static HBox row(Node... nodes) {
         def made = new HBox(6.0d, nodes)
         made.alignment = Pos.CENTER_LEFT
-        nodes.findAll { it instanceof TextField || it instanceof ComboBox }.each { HBox.setHgrow(it, Priority.ALWAYS) }
+        for (Node node in nodes) if (node instanceof TextField || node instanceof ComboBox) HBox.setHgrow(node, Priority.ALWAYS)
         return made
     }
 
     /** Labels on the left, controls on the right. */
     static GridPane grid(Map<String, Node> rows) {
-        def made = new GridPane(hgap: 8.0d, vgap: 5.0d)
+        def made = new GridPane()
+        made.hgap = 8.0d
+        made.vgap = 5.0d
         def right = new ColumnConstraints()
         right.hgrow = Priority.ALWAYS
         made.columnConstraints.setAll(new ColumnConstraints(), right)
-        rows.eachWithIndex { String name, Node node, int index ->
-            def label = new Label(name)
+        int index = 0
+        for (Map.Entry<String, Node> row in rows.entrySet()) {
+            def label = new Label(row.key)
             label.minWidth = Region.USE_PREF_SIZE
-            label.labelFor = node
-            made.addRow(index, label, node)
+            label.labelFor = row.value
+            made.addRow(index++, label, row.value)
         }
         return made
     }

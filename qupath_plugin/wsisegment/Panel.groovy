@@ -1,21 +1,33 @@
 package wsisegment
 
+import groovy.transform.CompileStatic
+
 import javafx.animation.KeyFrame
 import javafx.animation.Timeline
 import javafx.application.Platform
+import javafx.event.ActionEvent
 import javafx.event.EventHandler
 import javafx.geometry.Insets
+import javafx.scene.Node
 import javafx.scene.Scene
 import javafx.scene.control.Alert
+import javafx.scene.control.Button
 import javafx.scene.control.ButtonBar
 import javafx.scene.control.ButtonType
+import javafx.scene.control.CheckBox
+import javafx.scene.control.ComboBox
+import javafx.scene.control.Label
 import javafx.scene.control.PasswordField
 import javafx.scene.control.ProgressBar
 import javafx.scene.control.RadioButton
 import javafx.scene.control.ScrollPane
+import javafx.scene.control.TextField
+import javafx.scene.control.TitledPane
 import javafx.scene.control.ToggleGroup
 import javafx.scene.layout.VBox
 import javafx.stage.Stage
+import javafx.stage.Window as JavaFXWindow
+import javafx.stage.WindowEvent
 import javafx.util.Duration
 
 /**
@@ -24,6 +36,7 @@ import javafx.util.Duration
  * Knows JavaFX and a {@link Desk}, and nothing of QuPath. Methods are for the thread that draws; whatever waits for the
  * server runs in a thread of its own, one at a time.
  */
+@CompileStatic
 class Panel {
     static final String TITLE = 'WSI Segment', DEFAULT = "the server's default"
     private static final Map<String, String> OBJECTS = ['no objects': '', 'annotations': 'annotations', 'detections': 'detections']
@@ -32,34 +45,40 @@ class Panel {
     private final Settings settings
     final Stage stage = new Stage()
     private final ShownResults shown
-    private List<Map> models = []
+    private List<Map> models = new ArrayList<Map>()
     private volatile Working working
 
-    private final server = Form.section('server', 'Server', false)
-    private final address, key, pathMap, upload
-    private final model = Form.choice('model', [DEFAULT], DEFAULT, 'Models of the server')
-    private final about = Form.text('about'), place = Form.text('place'), status = Form.text('status')
-    private final slide = new RadioButton('Whole slide'), selected = new RadioButton('Selected annotations and cores')
-    private final mpp = Form.field('mpp', '', '', 'µm per pixel of the full resolution, for slides that state none or a wrong one')
-    private final overlap, tissue, minArea, objects, overlay, measurements
-    private final run, cancel, bar = new ProgressBar(0)
+    private final TitledPane server = Form.section('server', 'Server', false)
+    private final TextField address, pathMap
+    private final PasswordField key = new PasswordField()
+    private final CheckBox upload
+    private final ComboBox<String> model = Form.choice('model', [DEFAULT], DEFAULT, 'Models of the server')
+    private final Label about = Form.text('about'), place = Form.text('place'), status = Form.text('status')
+    private final RadioButton slide = new RadioButton('Whole slide'), selected = new RadioButton('Selected annotations and cores')
+    private final TextField mpp = Form.field('mpp', '', '', 'µm per pixel of the full resolution, for slides that state none or a wrong one')
+    private final TextField overlap, minArea
+    private final ComboBox<String> tissue, objects
+    private final CheckBox overlay, measurements
+    private final Button run, cancel
+    private final ProgressBar bar = new ProgressBar(0)
 
     /**
      * @param settings that the window begins with, and saves
      * @param owner window of the program, or null
      */
-    Panel(Desk desk, Settings settings, Object owner) {
+    Panel(Desk desk, Settings settings, JavaFXWindow owner) {
         this.desk = desk
         this.settings = settings
         shown = new ShownResults(this, desk)
         address = Form.field('address', settings.text('server'), 'http://127.0.0.1:8000', 'Where wsi-segment serve listens')
-        key = new PasswordField(id: 'key', promptText: settings.text('key') ? 'saved; - removes it' : 'only if the server asks for one')
+        key.id = 'key'
+        key.promptText = settings.text('key') ? 'saved; - removes it' : 'only if the server asks for one'
         pathMap = Form.field('path_map', settings.text('path_map'), 'CLIENT=SERVER', 'Such as Z:\\slides=/data/slides, several with ; between')
         upload = Form.check('upload', 'Upload a slide that the server does not see', settings.flag('upload'), 'Where the server allows it')
         overlap = Form.field('overlap', settings.number('overlap') < 0 ? '' : settings.text('overlap'), "the server's", 'Share of a window that its neighbour covers too, 0 to 0.9')
         tissue = Form.choice('tissue', ["the server's", 'otsu', 'none'], settings.text('tissue') ?: "the server's", 'How tissue is found; none segments all of the slide')
-        minArea = Form.field('min_area', settings.number('min_area') as String, '0', 'Smaller pieces and holes are left out, µm²')
-        objects = Form.choice('objects', OBJECTS.keySet() as List, settings.flag('detections') ? 'detections' : settings.flag('annotations') ? 'annotations' : 'no objects', 'Detections are lighter, annotations can be corrected')
+        minArea = Form.field('min_area', settings.number('min_area') > 0 ? settings.text('min_area') : '', '0', 'Smaller pieces and holes are left out, µm²')
+        objects = Form.choice('objects', OBJECTS.keySet() as List<String>, settings.flag('detections') ? 'detections' : settings.flag('annotations') ? 'annotations' : 'no objects', 'Detections are lighter, annotations can be corrected')
         overlay = Form.check('overlay', 'Overlay', settings.flag('overlay'), 'The mask over the slide')
         measurements = Form.check('measurements', 'Areas as measurements', settings.flag('measurements'), 'On the image, or on the annotations and cores')
         run = Form.button('run', 'Run', 'Segment the open slide') { attempt { segment(taken()) } }
@@ -85,7 +104,14 @@ class Panel {
 
     void annotations(Settings chosen) { work('annotations') { Progress progress -> desk.annotations(chosen, progress) } }
 
-    void corrections(Settings chosen) { work('corrections') { Progress progress -> desk.corrections(chosen, progress) } }
+    /** Look for results of the open slide. */
+    void find() { shown.find() }
+
+    /** @param chosen null for what the window's fields say */
+    void corrections(Settings chosen) {
+        if (chosen == null) attempt { corrections(shown.chosen()) }
+        else work('corrections') { Progress progress -> desk.corrections(chosen, progress) }
+    }
 
     /** What the window's fields say; saved for the next run. */
     Settings taken() {
@@ -99,7 +125,7 @@ class Panel {
         settings.set('overlap', overlap.text.trim() ?: '-1')
         settings.set('tissue', tissue.value == "the server's" ? '' : tissue.value)
         settings.set('min_area', minArea.text.trim() ?: '0')
-        ['annotations', 'detections'].each { settings.set(it, OBJECTS[objects.value] == it) }
+        ['annotations', 'detections'].each { String kind -> settings.set(kind, OBJECTS[objects.value] == kind) }
         settings.set('overlay', overlay.selected)
         settings.set('measurements', measurements.selected)
         settings.save()
@@ -115,24 +141,23 @@ class Panel {
         working = now
         busy(title)
         Thread.startDaemon(TITLE) {
-            def outcome = null
+            Object outcome = null
             String said = '', failed = ''
             try {
-                outcome = does(now)
-                said = outcome instanceof Outcome ? outcome.said : ''
+                outcome = does.call(now)
+                said = outcome instanceof Outcome ? ((Outcome) outcome).said : ''
             } catch (Failure failure) {
                 failed = failure.message
                 if (failure.kind != 'cancelled') desk.tell(failed, true)
             } catch (Throwable error) {
-                error.printStackTrace()
                 failed = "this should not have happened: ${error}"
-                desk.tell(failed, true)
+                desk.tell(error)
             }
             if (said && !stage.showing) desk.tell(said, false)
             Platform.runLater {
                 working = null
                 idle(failed ?: said)
-                if (outcome instanceof Outcome) shown.show(outcome)
+                if (outcome instanceof Outcome) shown.show((Outcome) outcome)
             }
         }
     }
@@ -140,7 +165,7 @@ class Panel {
     /** Do something at once; a failure is told. */
     void attempt(Closure<?> does) {
         try {
-            does()
+            does.call()
         } catch (Failure failure) {
             status.text = failure.message
         }
@@ -156,14 +181,15 @@ class Panel {
     }
 
     private void busy(String title) {
-        [run, shown.actions].flatten()*.disable = true
+        run.disable = true
+        shown.actions.each { Button action -> action.disable = true }
         cancel.disable = false
         bar.progress = ProgressBar.INDETERMINATE_PROGRESS
         status.text = title
     }
 
     private void idle(String said) {
-        shown.actions*.disable = false
+        shown.actions.each { Button action -> action.disable = false }
         cancel.disable = true
         bar.progress = 0
         if (said) status.text = said
@@ -196,19 +222,20 @@ class Panel {
     private void offer(List<Map> found) {
         models = found
         String before = settings.text('model')
-        model.items.setAll([DEFAULT] + found*.name)
-        model.value = before in found*.name ? before : DEFAULT
+        List<String> names = found.collect { Map one -> one.name as String }
+        model.items.setAll([DEFAULT] + names)
+        model.value = before in names ? before : DEFAULT
         describe()
     }
 
     /** The card of the chosen model. */
     private void describe() {
-        Map card = models.find { it.name == model.value } ?: models.find()
+        Map card = models.find { Map one -> one.name == model.value } ?: models.find()
         about.text = card == null ? '' : [
             "${card.name} ${card.version}: ${card.description ?: ''}",
             "Research use only. ${card.intended_use ?: ''}",
             card.limitations ? "Limitations: ${card.limitations}" : null,
-            "Works at ${card.mpp} µm per pixel; classes: ${card.classes*.name.join(', ')}",
+            "Works at ${card.mpp} µm per pixel; classes: ${(card.classes as List<Map>).collect { Map one -> one.name }.join(', ')}",
             card.attribution ? "Cite: ${card.attribution}" : null,
             card.license ? "Licence: ${card.license}" : null,
         ].findAll().join('\n')
@@ -217,12 +244,13 @@ class Panel {
     /** Look at the open image: what is selected, and whether it states its pixel size. */
     private void look() {
         Map<String, Object> image = desk.image()
-        boolean size = image != null && (image.mpp > 0 || mpp.text.trim())
-        mpp.promptText = image == null ? '' : image.mpp > 0 ? String.format(Locale.ROOT, 'as the slide states: %.4g', image.mpp) : 'the slide states none: give µm per pixel'
+        double stated = image == null ? 0.0d : image.mpp as double
+        boolean size = image != null && (stated > 0 || mpp.text.trim())
+        mpp.promptText = image == null ? '' : stated > 0 ? String.format(Locale.ROOT, 'as the slide states: %.4g', stated) : 'the slide states none: give µm per pixel'
         mpp.style = image == null || size ? '' : '-fx-border-color: #c00000;'
         place.text = image == null ? 'No image is open.'
             : "${image.name}: ${image.selected} selected, of ${image.annotations} annotations and ${image.cores} TMA cores."
-        run.disable = working != null || !size || (selected.selected && image.selected == 0)
+        run.disable = working != null || !size || (selected.selected && image.selected as int == 0)
         shown.look()
     }
 
@@ -234,14 +262,14 @@ class Panel {
         alert.initOwner(stage)
         alert.title = TITLE
         alert.headerText = 'A job is running.'
-        def answer = alert.showAndWait().orElse(stay)
+        ButtonType answer = alert.showAndWait().orElse(stay)
         if (answer.is(stop)) working?.stop()
         return !answer.is(stay)
     }
 
-    private void build(Object owner) {
+    private void build(JavaFXWindow owner) {
         def group = new ToggleGroup()
-        [slide, selected]*.toggleGroup = group
+        [slide, selected].each { RadioButton one -> one.toggleGroup = group }
         slide.id = 'slide'
         selected.id = 'selected'
         (settings.text('where') == 'slide' ? slide : selected).selected = true
@@ -249,15 +277,15 @@ class Panel {
         bar.id = 'bar'
         bar.maxWidth = Double.MAX_VALUE
         about.style = '-fx-font-size: 0.9em;'
-        model.onAction = { event -> describe() } as EventHandler
-        server.content.children.setAll(
+        model.onAction = { ActionEvent event -> describe() } as EventHandler<ActionEvent>
+        ((VBox) server.content).children.setAll(
             Form.grid(['Address': address, 'Key': key, 'Path map': pathMap]), upload,
             Form.button('connect', 'Connect', 'Save, and ask the server for its models') { connect() })
         def pick = Form.row(
             Form.button('all_annotations', 'Select all annotations', 'All but those that came from here') { attempt { desk.selectAnnotations(); selected.selected = true } },
             Form.button('cores', 'TMA cores', 'Select the cores that are not missing') { attempt { desk.selectCores(); selected.selected = true } })
         def box = new VBox(8.0d,
-            server, Form.grid(['Model': model]), Form.section('card', 'About this model', false, about),
+            server, Form.grid(['Model': model]), Form.section('card', 'About this model (research use only)', false, about),
             Form.row(slide, selected), pick, place,
             Form.section('parameters', 'Parameters', true,
                 Form.grid(['Pixel size, µm': mpp, 'Overlap': overlap, 'Tissue': tissue, 'Objects': objects, 'Smallest piece, µm²': minArea]),
@@ -275,11 +303,11 @@ class Panel {
             stage.x = Math.max(0.0d, owner.x + owner.width - 440.0d)
             stage.y = Math.max(0.0d, owner.y)
         }
-        stage.onCloseRequest = { event -> if (!closes()) event.consume() } as EventHandler
+        stage.onCloseRequest = { WindowEvent event -> if (!closes()) event.consume() } as EventHandler<WindowEvent>
         // looked at rather than listened to: images, selections and cores change in many ways
-        def watch = new Timeline(new KeyFrame(Duration.millis(400), { event -> if (stage.showing) look() } as EventHandler))
+        def watch = new Timeline(new KeyFrame(Duration.millis(400), { ActionEvent event -> if (stage.showing) look() } as EventHandler<ActionEvent>))
         watch.cycleCount = Timeline.INDEFINITE
-        stage.onShown = { event -> watch.play() } as EventHandler
-        stage.onHidden = { event -> watch.stop() } as EventHandler
+        stage.onShown = { WindowEvent event -> watch.play() } as EventHandler<WindowEvent>
+        stage.onHidden = { WindowEvent event -> watch.stop() } as EventHandler<WindowEvent>
     }
 }

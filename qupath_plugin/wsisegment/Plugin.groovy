@@ -18,7 +18,7 @@ class Plugin {
     private final List<String> arguments
 
     /**
-     * @param script that was started; its binding has the arguments
+     * @param script that was started, whose binding has the arguments; null for an entry of the menu
      * @param home folder of the scripts
      * @param data of the image that the script is for, or null
      */
@@ -33,7 +33,7 @@ class Plugin {
     }
 
     /** Have the open slide segmented, and bring in what was asked for. */
-    void segment() { act { Steps steps -> steps.segment() } { Panel panel, Settings settings -> panel.segment(settings) } }
+    void segment() { act { Steps steps -> steps.segment() } { Panel panel, Settings settings -> if (settings != null) panel.segment(settings) } }
 
     /** Show the overlay of a job that is done. */
     void overlay() {
@@ -41,11 +41,13 @@ class Plugin {
             new OpenImage(data)
             throw new Failure("an overlay needs QuPath's window; take the annotations instead", 'no-window')
         }
-        act(null) { Panel panel, Settings settings -> panel.overlay(settings) }
+        act(null) { Panel panel, Settings settings -> if (settings != null) panel.overlay(settings) else panel.find() }
     }
 
     /** Take the annotations of a job that is done, or of a file. */
-    void annotations() { act { Steps steps -> steps.annotations() } { Panel panel, Settings settings -> panel.annotations(settings) } }
+    void annotations() {
+        act { Steps steps -> steps.annotations() } { Panel panel, Settings settings -> if (settings != null) panel.annotations(settings) else panel.find() }
+    }
 
     /** Send the annotations to the server. */
     void corrections() { act { Steps steps -> steps.corrections() } { Panel panel, Settings settings -> panel.corrections(settings) } }
@@ -63,11 +65,12 @@ class Plugin {
         Workbench.prepare()
     }
 
+    /** @param panel what the panel does; without arguments it gets null, and asks */
     private void act(Closure<Outcome> steps, Closure<?> panel) {
         if (window) {
             Window.failing {
                 def settings = arguments ? Settings.load(arguments) : null
-                Workbench.open(home) { Panel opened -> if (settings != null) panel(opened, settings) }
+                Workbench.open(home) { Panel opened -> panel(opened, settings) }
             }
         } else {
             say(steps(new Steps(home, data, Settings.load(arguments), new Lines({ String line -> script.println(line) }))))
@@ -77,6 +80,7 @@ class Plugin {
     private void say(Outcome outcome) { script.println("WSI Segment: ${outcome.said}") }
 
     private Object given(String name) {
+        if (script == null) return null
         try {
             return script.getProperty(name)
         } catch (MissingPropertyException ignored) {

@@ -1,12 +1,15 @@
 package wsisegment
 
 import javafx.beans.property.ReadOnlyObjectWrapper
+import javafx.scene.control.Button
 import javafx.scene.control.CheckBox
-import javafx.scene.control.ListCell
 import javafx.scene.control.ComboBox
+import javafx.scene.control.Label
+import javafx.scene.control.ListCell
 import javafx.scene.control.Slider
 import javafx.scene.control.TableColumn
 import javafx.scene.control.TableView
+import javafx.scene.control.TitledPane
 import javafx.scene.layout.FlowPane
 import javafx.scene.shape.Rectangle
 import javafx.scene.paint.Color
@@ -21,14 +24,14 @@ class ShownResults {
     private final FlowPane classes = new FlowPane(8.0d, 4.0d)
     private final TableView<Map<String, Object>> table = new TableView<Map<String, Object>>()
     /** Buttons that wait for the server. */
-    final List actions
-    final results, section
+    final List<Button> actions
+    final TitledPane results, section
 
     ShownResults(Panel panel, Desk desk) {
         this.panel = panel
         this.desk = desk
         actions = [
-            Form.button('find', 'Find', 'Ask the server for results of this slide') { lookFor() },
+            Form.button('find', 'Find', 'Ask the server for results of this slide') { find() },
             Form.button('show', 'Show overlay', 'The mask of the chosen result') { panel.attempt { panel.overlay(chosen()) } },
             Form.button('take', 'Take annotations', 'The outlines of the chosen result') { panel.attempt { panel.annotations(chosen()) } },
             Form.button('file', 'From a file...', 'Outlines of a GeoJSON file') { file() },
@@ -45,7 +48,8 @@ class ShownResults {
         classes.id = 'classes'
         table.id = 'table'
         table.prefHeight = 180.0d
-        table.columns.setAll(column('Where', 'where'), column('Class', 'name'), column('mm²', 'mm2'), column('%', 'percent'))
+        table.placeholder = new Label('Areas of a run or of a shown result stand here.')
+        table.columns.setAll(column('Where', 'where'), column('Class', 'name'), column('mm²', 'mm2', '%.4f'), column('%', 'percent', '%.2f'))
         table.columnResizePolicy = TableView.CONSTRAINED_RESIZE_POLICY
         results = Form.section('results', 'Results', true, Form.row(job, actions[0]), Form.row(actions[1], actions[2], actions[3]), Form.row(actions[4], actions[5]))
         section = Form.section('drawn', 'Overlay and areas', true, Form.grid(['Opacity': opacity]), classes, table)
@@ -80,7 +84,8 @@ class ShownResults {
         classes.children.setAll(boxes)
     }
 
-    private void lookFor() {
+    /** List the results of the open slide. */
+    void find() {
         panel.attempt {
             def settings = panel.taken()
             panel.work('looking for results') { Progress progress ->
@@ -104,7 +109,8 @@ class ShownResults {
         }
     }
 
-    private Settings chosen() {
+    /** What the window's fields say, and the chosen result. */
+    Settings chosen() {
         def settings = panel.taken()
         if (job.value != null) settings.set('job', job.value.job)
         return settings
@@ -120,12 +126,13 @@ class ShownResults {
         }
     }
 
-    private static TableColumn<Map<String, Object>, Object> column(String title, String name) {
+    private static TableColumn<Map<String, Object>, Object> column(String title, String name, String format = null) {
         def made = new TableColumn<Map<String, Object>, Object>(title)
         made.cellValueFactory = { cell ->
             def value = cell.value[name]
-            return new ReadOnlyObjectWrapper(value instanceof Number ? String.format(Locale.ROOT, '%.4g', value as double) : value)
+            return new ReadOnlyObjectWrapper(format == null ? value : String.format(Locale.ROOT, format, value as double))
         } as Callback
+        if (format != null) made.style = '-fx-alignment: center-right;'
         return made
     }
 }

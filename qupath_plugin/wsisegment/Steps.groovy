@@ -224,13 +224,16 @@ class Steps {
         }
     }
 
+    /** Rows of the table of areas; parents that share a name are numbered. */
     private List<Map<String, Object>> rows(Map areas) {
         def root = image.data.hierarchy.rootObject
+        Map<String, Integer> named = areas.keySet().countBy { it.displayedName }, met = [:]
         return areas.collectMany { parent, Map<String, Double> mm2 ->
+            String title = parent.displayedName
+            met[title] = (met[title] ?: 0) + 1
+            String where = parent.is(root) ? 'slide' : named[title] > 1 ? "${title} ${met[title]}".toString() : title
             double all = mm2.values().sum() ?: 0.0d
-            mm2.collect { String name, Double area ->
-                [where: parent.is(root) ? 'slide' : parent.displayedName, name: name, mm2: area, percent: all > 0 ? 100 * area / all : 0.0d]
-            }
+            mm2.collect { String name, Double area -> [where: where, name: name, mm2: area, percent: all > 0 ? 100 * area / all : 0.0d] }
         }
     }
 }

@@ -14,11 +14,8 @@ class Window {
     static final String TITLE = 'WSI Segment'
     /** An overlay that nobody has made fainter yet would hide the slide. */
     private static final float HALF = 0.5f
-    private static final Map<String, String> ITEMS = [
-        'Segment...'        : 'wsi_segment.groovy',
-        'Send corrections'  : 'send_corrections.groovy',
-        'Remove results'    : 'remove_results.groovy',
-    ]
+    /** Entries of the menu, and the method of {@link Plugin} that each calls. */
+    private static final Map<String, String> ITEMS = ['Segment...': 'segment', 'Send corrections': 'corrections', 'Remove results': 'remove']
 
     /** Run something in a thread of its own, and tell how it failed. */
     static void failing(Closure<?> work) {
@@ -37,6 +34,9 @@ class Window {
         if (failed) Dialogs.showErrorNotification(TITLE, message)
         else Dialogs.showInfoNotification(TITLE, message)
     }
+
+    /** Show an error that nobody foresaw; QuPath's log gets where it happened. */
+    static void tell(Throwable error) { Dialogs.showErrorNotification(TITLE, error) }
 
     static File chooseFile() {
         return FXUtils.callOnApplicationThread {
@@ -79,7 +79,8 @@ class Window {
     }
 
     static double getOpacity() {
-        return QuPathGUI.getInstance().allViewers.collect { it.overlayOptions.opacity }.find() ?: 1.0d
+        def viewers = QuPathGUI.getInstance().allViewers
+        return viewers.isEmpty() ? 1.0d : viewers[0].overlayOptions.opacity
     }
 
     static void setOpacity(double opacity) {
@@ -94,11 +95,11 @@ class Window {
         }
     }
 
+    /** Add the menu; its entries call classes that are compiled already, rather than scripts. */
     static void installMenu(File home) {
-        FXUtils.runOnApplicationThread {
-            ITEMS.each { String item, String script ->
-                QuPathGUI.getInstance().installGroovyCommand("Extensions>WSI Segment>${item}".toString(), new File(home, script))
-            }
+        def gui = QuPathGUI.getInstance()
+        ITEMS.each { String item, String action ->
+            gui.installCommand("Extensions>WSI Segment>${item}".toString()) { -> new Plugin(null, home, gui.imageData)."${action}"() }
         }
     }
 

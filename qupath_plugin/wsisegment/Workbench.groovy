@@ -9,7 +9,7 @@ class Workbench implements Desk {
     private static Panel panel
 
     private final File home
-    /** The mask that is drawn over an image, to be drawn anew without some classes. */
+    /** The mask that is drawn over an image, to be drawn again without some classes. */
     private final Map<ImageData<?>, List> drawn = Collections.synchronizedMap(new WeakHashMap<ImageData<?>, List>())
 
     Workbench(File home) { this.home = home }
@@ -99,6 +99,9 @@ class Workbench implements Desk {
 
     @Override
     void tell(String message, boolean failed) { Window.tell(message, failed) }
+
+    @Override
+    void tell(Throwable error) { Window.tell(error) }
 
     private Outcome brought(Settings settings, Progress progress, boolean overlay, Closure<Outcome> work) {
         def data = shownImage()

@@ -264,11 +264,61 @@ def test_a_project_is_run_without_a_question(windows: GroovyConsole, served: Ser
     assert panel(windows, served, code) == [True, [], None]
 
 
-def test_the_menu_names_scripts_that_exist(windows: GroovyConsole, served: Served) -> None:
+def test_the_entries_of_the_menu_do_what_they_say(windows: GroovyConsole, served: Served) -> None:
     code = """
     console.run('install_menu')
     wait { gui.commands.size() == 3 }
-    gui.commands.collect { path, script -> [path, script.isFile()] }
+    def loader = gui.stage.properties['wsi-segment'].plugin.classLoader
+    def field = loader.loadClass('wsisegment.Workbench').getDeclaredField('panel')
+    field.accessible = true
+    def enter = { String item -> drawing { gui.commands["Extensions>WSI Segment>$item".toString()].run() } }
+    def said = { -> drawing { field.get(null).stage.scene.lookup('#status').text } }
+    enter('Segment...')
+    wait { field.get(null)?.stage?.showing }
+    enter('Send corrections')
+    wait { said().contains('which result is corrected') }
+    drawing { field.get(null).stage.hide() }
+    enter('Remove results')
+    wait { Dialogs.shown.toString().contains('were removed') }
+    gui.commands.keySet()
     """
     found = panel(windows, served, code)
-    assert all(path.startswith("Extensions>WSI Segment>") and there for path, there in found)
+    assert all(path.startswith("Extensions>WSI Segment>") for path in found)
+
+
+def test_without_arguments_the_overlay_script_lists_the_results(
+    windows: GroovyConsole, served: Served, done: str
+) -> None:
+    code = """
+    open()
+    type(address: url)
+    console.act('overlay', [], image)
+    wait { drawing { node('job').items.any { it.job == done } } }
+    idle()
+    drawing { node('job').items.size() }
+    """
+    assert panel(windows, served, code, done=done) > 0
+
+
+def test_the_slider_follows_an_opacity_of_nothing(windows: GroovyConsole, served: Served) -> None:
+    code = """
+    open()
+    gui.allViewers[0].overlayOptions.opacity = 0.25f
+    wait { drawing { node('opacity').value } == 0.25d }
+    gui.allViewers[0].overlayOptions.opacity = 0.0f
+    wait { drawing { node('opacity').value } == 0.0d }
+    drawing { node('opacity').value }
+    """
+    assert panel(windows, served, code) == 0
+
+
+def test_an_error_that_nobody_foresaw_is_shown_and_the_panel_goes_on(windows: GroovyConsole, served: Served) -> None:
+    code = """
+    open()
+    drawing { Workbench.@panel.work('odd') { progress -> throw new IllegalStateException('odd one out') } }
+    idle()
+    [Dialogs.shown, drawing { node('status').text }]
+    """
+    shown, said = panel(windows, served, code)
+    assert shown == ["broken: java.lang.IllegalStateException: odd one out"]
+    assert said == "this should not have happened: java.lang.IllegalStateException: odd one out"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import io
+import os
 import re
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from groovy_console import PLUGIN, Groovy, GroovyConsole, PluginError, compile_groovy
-from wsi_segment.service.cli.commands.qupath import bundle
+from groovy_console import JARS, PLUGIN, Groovy, GroovyConsole, PluginError, compile_groovy
+from wsi_segment.service.cli.commands.qupath import bundle, jar
 
 SCRIPTS = sorted(PLUGIN.glob("*.groovy"))
 PARTS = sorted((PLUGIN / "wsisegment").glob("*.groovy"))
@@ -90,3 +94,55 @@ def test_one_file_carries_the_rest_and_installs_it(groovy: GroovyConsole, tmp_pa
     assert installed == {
         path.relative_to(PLUGIN): path.read_bytes() for path in PLUGIN.rglob("*.groovy") if path.name != "bundle.groovy"
     }
+
+
+@pytest.fixture
+def extension() -> bytes:
+    """The extension as a jar."""
+    if shutil.which("javac") is None:
+        assert JARS not in os.environ, "no javac"
+        pytest.skip("no javac; install a JDK")
+    return jar()
+
+
+def test_an_extension_carries_the_scripts_and_adds_their_menu(
+    windows: GroovyConsole, tmp_path: Path, extension: bytes
+) -> None:
+    (tmp_path / "one.jar").write_bytes(extension)
+    assert jar() == extension
+    old = tmp_path / "scripts" / "wsi_segment" / "wsisegment" / "Old.groovy"
+    old.parent.mkdir(parents=True)
+    old.write_text("class Old {}")
+    old.parents[1].joinpath("mine.groovy").write_text("// the user's own")
+    code = """
+    console.draw()
+    qupath.lib.gui.UserDirectoryManager.scripts = java.nio.file.Path.of(folder, 'scripts')
+    def gui = new qupath.lib.gui.QuPathGUI()
+    qupath.fx.utils.FXUtils.callOnApplicationThread { gui.stage = new javafx.stage.Stage() }
+    qupath.lib.gui.QuPathGUI.instance = gui
+    def loader = new URLClassLoader([new File(folder, 'one.jar').toURI().toURL()] as URL[], console.loader)
+    def extensions = ServiceLoader.load(qupath.lib.gui.extensions.QuPathExtension, loader).toList()
+    try {
+        qupath.fx.utils.FXUtils.callOnApplicationThread { extensions*.installExtension(gui) }
+        for (int i = 0; i < 600 && gui.commands.size() < 3; i++) sleep(100)
+        def versions = extensions*.class*.package*.implementationVersion
+        [extensions*.name, versions, gui.commands.keySet()]
+    } finally {
+        qupath.lib.gui.QuPathGUI.instance = null
+    }
+    """
+    names, (version,), commands = windows(code, folder=tmp_path)
+    home = old.parents[1]
+    assert names == ["WSI Segment"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", version)  # as QuPath reads versions
+    assert "Extensions>WSI Segment>Segment..." in commands
+    assert not old.exists()
+    assert (home / "mine.groovy").exists()
+    assert (home / "wsisegment" / "Panel.groovy").read_bytes() == (PLUGIN / "wsisegment" / "Panel.groovy").read_bytes()
+
+
+def test_the_extension_is_compiled_for_the_java_of_the_oldest_qupath(extension: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(extension)) as archive:
+        (compiled,) = [name for name in archive.namelist() if name.endswith(".class")]
+        assert int.from_bytes(archive.read(compiled)[6:8], "big") == 44 + 17
+        assert archive.namelist()[0] == "META-INF/MANIFEST.MF"

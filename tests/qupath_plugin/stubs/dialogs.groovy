@@ -8,6 +8,7 @@ class Dialogs {
     static ButtonType answer
     static void showInfoNotification(String title, String message) { shown << "info: ${message}".toString() }
     static void showErrorNotification(String title, String message) { shown << "error: ${message}".toString() }
+    static void showErrorNotification(String title, Throwable error) { shown << "broken: ${error}".toString() }
     static void showErrorMessage(String title, Throwable error) { shown << "broken: ${error}".toString() }
     static ButtonType showYesNoCancelDialog(String title, String message) { shown << "asked: ${message}".toString(); answer }
 }

@@ -14,9 +14,9 @@ class QuPathGUI {
     Stage stage
     final ObservableList<QuPathViewer> allViewers = FXCollections.observableArrayList()
     final ObservableList<PathClass> availablePathClasses = FXCollections.observableArrayList()
-    final Map<String, File> commands = [:]
-    MenuItem installGroovyCommand(String path, File script) {
-        commands[path] = script
+    final Map<String, Runnable> commands = [:]
+    MenuItem installCommand(String path, Runnable command) {
+        commands[path] = command
         return null
     }
 }

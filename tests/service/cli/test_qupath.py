@@ -45,3 +45,17 @@ def test_without_qupath_the_remedy_is_told(
     (tmp_path / "file").write_text("")
     assert main(["qupath", "install", "--dir", str(tmp_path / "file")]) == 2
     assert "not a folder" in capsys.readouterr().err
+
+
+def test_without_a_java_compiler_a_jar_is_refused_with_the_other_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["qupath", "jar", "--out", str(tmp_path / "one.jar")]) == 2
+    assert "no javac on the PATH; install a JDK of Java 17" in capsys.readouterr().err
+    compiler = tmp_path / "javac"
+    compiler.write_text("#!/bin/sh\necho 'error: release version 17 not supported' >&2; exit 2\n")
+    compiler.chmod(0o755)
+    assert main(["qupath", "jar", "--out", str(tmp_path / "one.jar")]) == 2
+    assert "release version 17 not supported" in capsys.readouterr().err
+    assert not (tmp_path / "one.jar").exists()

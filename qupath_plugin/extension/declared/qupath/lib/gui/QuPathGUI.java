@@ -1,0 +1,4 @@
+package qupath.lib.gui;
+
+public class QuPathGUI {
+}

@@ -1,0 +1,11 @@
+package qupath.lib.gui.extensions
+
+import qupath.lib.gui.QuPathGUI
+
+interface QuPathExtension {
+    void installExtension(QuPathGUI qupath)
+
+    String getName()
+
+    String getDescription()
+}
