@@ -13,9 +13,6 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from wsi_segment.errors import ModelError
 
-_BATCH = 16
-"""Windows that are run together while ranges are looked for."""
-
 
 class _Windows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
     """Real windows, in onnxruntime's own form: one batch a call, None at the end."""
@@ -28,7 +25,7 @@ class _Windows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is u
         return None if batch is None else {self._name: batch}
 
 
-def quantise(source: Path, target: Path, windows: NDArray[Any], batch: int | None = None) -> None:
+def quantise(source: Path, target: Path, batches: Iterator[NDArray[Any]]) -> None:
     """Write a graph whose convolutions multiply integers of eight bits, in QDQ form.
 
     Activations are unsigned and weights signed, per channel, which is what VNNI multiplies; ranges are the smallest and
@@ -37,8 +34,7 @@ def quantise(source: Path, target: Path, windows: NDArray[Any], batch: int | Non
     Args:
         source: A graph in float, with its weights inside.
         target: The file to write.
-        windows: Real ones as the graph takes them: its layout and type, (N, ...).
-        batch: Windows in each call, where the graph takes no other number.
+        batches: Real windows as the graph takes them, in its layout and type, one batch a call.
 
     Raises:
         ModelError: the graph has no convolution, or cannot be quantised.
@@ -47,15 +43,13 @@ def quantise(source: Path, target: Path, windows: NDArray[Any], batch: int | Non
     convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
     if len(convolutions) < 2 or len(set(convolutions)) < len(convolutions):
         raise ModelError(f"{source}: has no two convolutions with names of their own, so nothing can be quantised")
-    size = batch or _BATCH
-    parts = (windows[start : start + size] for start in range(0, len(windows) - len(windows) % size, size))
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # onnxruntime advises a step that serves transformers
     try:
         quantize_static(
             str(source),
             str(target),
-            _Windows(graph.graph.input[0].name, parts),
+            _Windows(graph.graph.input[0].name, batches),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

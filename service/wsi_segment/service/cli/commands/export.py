@@ -1,48 +1,127 @@
-"""Turning a training run into a model folder."""
+"""Turning a training run into a model folder, and adding files in other precisions to one."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-HELP = "Export a training run to ONNX with a model card."
+if TYPE_CHECKING:
+    from wsi_segment.model.card import Model, Precision
+    from wsi_segment.model.data.dataset import Dataset
+
+HELP = "Export a training run to ONNX with a model card; add files in int8 or fp16."
 
 _LIMITATIONS = (
     "Measured on its own dataset only. Other organs, stains, scanners and laboratories were not tried. "
     "Validate it on your own slides before you rely on anything it says."
 )
+_CALIBRATION_WINDOWS = 256
+_BATCH = 16
+"""Windows that are run together while ranges are looked for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment export``."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that wsi-segment train made")
-    parser.add_argument("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
-    parser.add_argument("--name", help="name on the card (default: that of the folder)")
-    parser.add_argument("--version", dest="model_version", default="0.1.0", help="default: %(default)s")
-    parser.add_argument("--description", default="", help="a line for the card")
-    parser.add_argument("--limitations", default=_LIMITATIONS, help="what the model must not be trusted with")
-    parser.add_argument("--overwrite", action="store_true", help="replace a model that exists")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add = parser.add_argument
+    add("source", metavar="RUN|MODEL", help="folder that wsi-segment train made; or a model, to be copied")
+    add("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
+    add("--int8", action="store_true", help="add a file in int8, calibrated on `train`, checked on `val`; for CPUs")
+    add("--fp16", action="store_true", help="add a file in fp16, checked on `val`; for GPUs")
+    add("--manifest", type=Path, metavar="DATA", help="dataset for --int8 and --fp16, as train takes it")
+    add("--data", action="append", default=[], metavar="FIELD=VALUE", help="option of its loader (repeatable)")
+    add("--name", help="name on the card (default: that of the folder, or of the model)")
+    add("--version", dest="model_version", help="on the card (default: 0.1.0, or that of the model)")
+    add("--description", help="a line for the card")
+    add("--limitations", help="what the model must not be trusted with")
+    add("--overwrite", action="store_true", help="replace a model that exists")
+    add("--quiet", action="store_true", help="print nothing but errors")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, and say how far graph and network agree."""
+    """Export, and say how far graph and network, and the files of the folder, agree."""
+    from wsi_segment.errors import InputError
     from wsi_segment.extras import needs_extra
+    from wsi_segment.inference.evaluation.slide_dataset import read_training_data
+    from wsi_segment.service.cli.field_values import parse_changes
 
+    wanted: list[Precision] = [precision for precision in ("int8", "fp16") if getattr(args, precision)]
+    if wanted and args.manifest is None:
+        raise InputError(f"--{wanted[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
+    dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if wanted else None
     with needs_extra("train", "training and export"):
-        from wsi_segment.export.model_folder import export_run
-    exported = export_run(
-        args.run,
-        args.out,
-        name=args.name or args.out.resolve().name,
-        version=args.model_version,
-        limitations=args.limitations,
-        description=args.description,
-        overwrite=args.overwrite,
-    )
+        model = _whole_model(args)
+        for precision in wanted:
+            assert dataset is not None
+            model = _with_variant(model, precision, dataset, quiet=args.quiet)
+    return 0
+
+
+def _whole_model(args: argparse.Namespace) -> Model:
+    """Make the folder, of a run or of another model."""
+    from wsi_segment.export.variants import copy_model
+    from wsi_segment.model.card import CARD_FILE, Model, bundled_models, find_model
+
+    fields = {"name": args.name, "version": args.model_version, "description": args.description}
+    fields["limitations"] = args.limitations
+    given = {name: value for name, value in fields.items() if value is not None}
+    if args.source in bundled_models() or (Path(args.source) / CARD_FILE).is_file():
+        model = copy_model(find_model(args.source), args.out, changes=given, overwrite=args.overwrite)
+        if not args.quiet:
+            print(f"{model.folder}: {model.card.name} {model.card.version}, copied from {args.source}")
+        return model
+    from wsi_segment.export.model_folder import export_run
+
+    defaults = {"name": args.out.resolve().name, "version": "0.1.0", "limitations": _LIMITATIONS}
+    exported = export_run(Path(args.source), args.out, overwrite=args.overwrite, **(defaults | given))
     if not args.quiet:
         print(
             f"{exported.folder}: {exported.card.name} {exported.card.version}; logits differ from the network's by at "
             f"most {exported.largest_difference:.1e} on {exported.patches} patches"
         )
-    return 0
+    return Model(exported.folder, exported.card)
+
+
+def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet: bool) -> Model:
+    """Add one file, after measuring it beside ``model.onnx`` on ``val``."""
+    from rich.console import Console
+
+    from wsi_segment.export.half_precision import halve
+    from wsi_segment.export.quantisation import quantise
+    from wsi_segment.export.variants import Gate, add_variant
+    from wsi_segment.inference.engine.graphs.conversion import as_input
+    from wsi_segment.inference.engine.networks.network import load_network
+    from wsi_segment.inference.evaluation.agreement import compare, headline, plain, real_windows
+    from wsi_segment.inference.progress_bar import make_bar
+
+    def quantised(source: Path, target: Path) -> None:
+        windows = real_windows(dataset, "train", model.card, _CALIBRATION_WINDOWS)
+        size = load_network(model, "cpu", model.card.precision).batch or _BATCH
+        starts = range(0, len(windows) - len(windows) % size, size)
+        quantise(source, target, (as_input(windows[start : start + size], model.card.input) for start in starts))
+
+    def measured(tried: Model) -> Gate:
+        with make_bar(Console(stderr=True, quiet=quiet)) as bar:
+            task = bar.add_task(f"comparing {precision} on val", total=None, unit="images")
+            found = compare(
+                dataset,
+                "val",
+                card=tried.card,
+                first=load_network(tried, "cpu", tried.card.precision),
+                second=load_network(tried, "cpu", precision),
+                overlap=0.25,
+                step=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        figures: dict[str, Any] = {"val": {"dataset": dataset.name, "overlap": 0.25, **plain(found)}}
+        before, after = headline(found.first), headline(found.second)
+        return Gate(after["macro_f1"], before["macro_f1"], found.share, figures)
+
+    added = add_variant(model, precision, quantised if precision == "int8" else halve, measured)
+    if not quiet:
+        one = next(one for one in added.card.variants or () if one.precision == precision)
+        val = one.metrics["val"]
+        print(
+            f"{added.folder / one.file}: macro F1 on val {val['macro_f1']:.4f}, {val['default']['macro_f1']:.4f} in "
+            f"{model.card.precision}; {100 * val['pixels_as_default']:.2f} % of the pixels have the same class"
+        )
+    return added

@@ -1,0 +1,108 @@
+"""Further files of a model folder: the same network in another precision, kept only if it answers as before."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsi_segment.errors import ModelError, OutputError
+from wsi_segment.files import replacing
+from wsi_segment.model.card import CARD_FILE, MODEL_FILE, Model, ModelCard, Precision, Variant, sha256_of, write_card
+
+LARGEST_LOSS = 0.003
+"""Of macro F1 on ``val``, against the file ``model.onnx``."""
+LEAST_AGREEMENT = 0.995
+"""Share of the pixels of ``val`` that have the class that ``model.onnx`` gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a variant and ``model.onnx`` gave on the same images."""
+
+    macro_f1: float
+    macro_f1_before: float
+    """That of ``model.onnx``."""
+    agreement: float
+    """Share of pixels with the same class."""
+    figures: dict[str, Any]
+    """The variant's metrics, for the card."""
+
+    def check(self, precision: Precision) -> None:
+        """Refuse a variant that answers otherwise.
+
+        Raises:
+            ModelError: macro F1 fell by more than ``LARGEST_LOSS``, or fewer pixels than ``LEAST_AGREEMENT`` agree.
+        """
+        loss = self.macro_f1_before - self.macro_f1
+        if not (loss <= LARGEST_LOSS and self.agreement >= LEAST_AGREEMENT):
+            raise ModelError(
+                f"{precision} is not kept: macro F1 on val is {self.macro_f1:.4f}, {self.macro_f1_before:.4f} before "
+                f"(at most {LARGEST_LOSS} may be lost), and {100 * self.agreement:.2f} % of the pixels have the class "
+                f"they had ({100 * LEAST_AGREEMENT:.1f} % are needed); run the model in {MODEL_FILE}'s precision"
+            )
+
+
+def copy_model(model: Model, out: Path, *, changes: dict[str, str], overwrite: bool = False) -> Model:
+    """Write a model's files and card into another folder, or its card anew into its own.
+
+    Args:
+        model: To copy.
+        out: The folder to make; the model's own is allowed.
+        changes: Fields of the card to replace.
+        overwrite: Replace a model that is there.
+
+    Raises:
+        OutputError: the folder holds a model.
+        ModelError: a file of the model is missing or changed.
+    """
+    if (out / CARD_FILE).exists() and not overwrite:
+        raise OutputError(f"{out}: holds a model already; choose another `out`, or set `overwrite`")
+    files = [model.weights(file) for file in model.card.files]
+    out.mkdir(parents=True, exist_ok=True)
+    if out.resolve() != model.folder.resolve():
+        for path in (*files, *model.folder.glob("LICENSE*")):
+            shutil.copyfile(path, out / path.name)
+    card = model.card.model_copy(update=changes)
+    write_card(card, out)
+    return Model(out, card)
+
+
+def add_variant(
+    model: Model, precision: Precision, make: Callable[[Path, Path], None], measure: Callable[[Model], Gate]
+) -> Model:
+    """Add a file in another precision to a model folder, with figures of its own, if it answers as before.
+
+    Args:
+        model: Its ``model.onnx`` is the source; a file of that precision is replaced.
+        precision: Of the file.
+        make: Writes the file, given source and target.
+        measure: Compares the model's file of that precision with ``model.onnx``, given a model that has both.
+
+    Raises:
+        ModelError: the file cannot be made, or answers otherwise; the folder is as it was.
+    """
+    name = f"model.{precision}.onnx"
+    with tempfile.TemporaryDirectory() as folder:
+        tried = Path(folder)
+        source = Path(shutil.copyfile(model.weights(), tried / MODEL_FILE))
+        make(source, tried / name)
+        variant = Variant(file=name, precision=precision)
+        card = _with_variant(model.card, variant, sha256_of(tried / name))
+        gate = measure(Model(tried, card))
+        gate.check(precision)
+        with replacing(model.folder / name) as file:
+            file.write((tried / name).read_bytes())
+    card = card.with_metrics(name, gate.figures)
+    write_card(card, model.folder)
+    return Model(model.folder, card)
+
+
+def _with_variant(card: ModelCard, variant: Variant, digest: str) -> ModelCard:
+    others = tuple(one for one in card.variants or () if one.precision != variant.precision)
+    replaced = {one.file for one in card.variants or ()} - {one.file for one in others}
+    files = {name: kept for name, kept in card.files.items() if name not in replaced}
+    return card.model_copy(update={"variants": (*others, variant), "files": files | {variant.file: digest}})
