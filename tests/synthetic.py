@@ -202,3 +202,42 @@ def write_dataset(folder: Path) -> Path:
     classes = [{"name": "stroma", "color": [9, 9, 9]}, {"name": "tumour", "color": [200, 0, 0]}]
     (folder / "classes.json").write_text(json.dumps({"classes": classes, "mpp": 0.5}))
     return folder
+
+
+def write_convolutions(folder: Path) -> Model:
+    """A model of three convolutions that tells the classes of :func:`write_dataset` apart by their green; any size."""
+    from onnx import TensorProto, helper, save
+
+    green = np.zeros((4, 3, 8, 8), np.float32)
+    green[:, 1] = np.linspace(0.5, 1.0, 4)[:, None, None] / 64
+    mixed = np.eye(4, dtype=np.float32)[:, :, None, None]
+    scores = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]], np.float32)[:, :, None, None] / 255
+    bias = np.array([-330, 330], np.float32) / 255
+    constants = {"w0": green, "w1": mixed, "w2": scores, "b2": bias}
+    nodes = [
+        helper.make_node("Transpose", ["pixels"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["nchw"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["float", "w0"], ["a0"], name="first", kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Relu", ["a0"], ["r0"], name="relu_first"),
+        helper.make_node("Conv", ["r0", "w1"], ["a1"], name="middle", kernel_shape=[1, 1]),
+        helper.make_node("Relu", ["a1"], ["r1"], name="relu_middle"),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["logits"], name="last", kernel_shape=[1, 1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "convolutions",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", "height", "width", 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2, "rows", "columns"])],
+        [
+            helper.make_tensor(name, TensorProto.FLOAT, value.shape, value.ravel().tolist())
+            for name, value in constants.items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    folder.mkdir(parents=True, exist_ok=True)
+    save(model, folder / MODEL_FILE)
+    digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+    classes = (SegmentClass(name="stroma", color=(9, 9, 9)), SegmentClass(name="tumour", color=(200, 0, 0)))
+    card = make_card(digest=digest, mpp=0.5).model_copy(update={"classes": classes})
+    write_card(card, folder)
+    return Model(folder, card)
