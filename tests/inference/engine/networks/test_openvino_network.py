@@ -20,7 +20,7 @@ WINDOWS = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.u
 
 def test_without_openvino_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(InputError, match=r"pip install 'wsi-segment\[openvino\]'"):
+    with pytest.raises(InputError, match=r"`device` openvino needs the extra \[openvino\]"):
         OpenVinoNetwork(write_model(tmp_path / "m"))
 
 

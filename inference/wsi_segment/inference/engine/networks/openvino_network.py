@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError, ModelError
+from wsi_segment.extras import needs_extra
 from wsi_segment.inference.engine.graphs.check import find_form, padded, reason_of
 from wsi_segment.inference.engine.graphs.conversion import as_input, as_logits
 from wsi_segment.inference.engine.networks.network import PrecisionChoice
@@ -43,7 +44,8 @@ class OpenVinoNetwork:
             ModelError: the file is changed, not ONNX, or not what its card says.
             InputError: OpenVINO is not installed, or neither it nor the model has that precision here.
         """
-        openvino = _import_openvino()
+        with needs_extra("openvino", "`device` openvino"):
+            import openvino
         core = openvino.Core()
         capable = set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         settled = settle_for_openvino(precision, model.card, capable)
@@ -138,16 +140,6 @@ def settle_for_openvino(asked: PrecisionChoice, card: ModelCard, capable: set[st
             f"of: auto, {', '.join(offered)}"
         )
     return Settled(chosen, offered[chosen])
-
-
-def _import_openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise InputError(
-            "`device` openvino: the package openvino is not installed; pip install 'wsi-segment[openvino]', or use cpu"
-        ) from error
-    return openvino
 
 
 def _port(port: Any) -> _Port:
