@@ -37,7 +37,7 @@ class Gate:
         Raises:
             ModelError: macro F1 fell by more than ``LARGEST_LOSS``, or fewer pixels than ``LEAST_AGREEMENT`` agree.
         """
-        loss = round(self.macro_f1_before - self.macro_f1, 4)  # both have four digits, and 0.7 - 0.697 is more than 0.003
+        loss = round(self.macro_f1_before - self.macro_f1, 4)  # of four digits each; 0.7 - 0.697 is more than 0.003
         if not (loss <= LARGEST_LOSS and self.agreement >= LEAST_AGREEMENT):
             raise ModelError(
                 f"{precision} is not kept: macro F1 on val is {self.macro_f1:.4f}, {self.macro_f1_before:.4f} before "
