@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from synthetic import write_convolutions, write_dataset
+from wsi_segment.errors import ModelError
 from wsi_segment.export import variants
 from wsi_segment.inference.engine.networks import precision as settling
 from wsi_segment.inference.engine.networks.network import load_network
@@ -72,7 +73,7 @@ def test_files_of_other_precisions_compute_windows_of_any_size(tmp_path: Path, d
     windows = np.random.default_rng(0).integers(40, 240, (2, 256, 192, 3), dtype=np.uint8)
     expected = load_network(model, "cpu", "fp32")(windows)
     for precision in ("int8", "fp16"):
-        found = load_network(model, "cpu", precision)(windows)  # type: ignore[arg-type]  # literals
+        found = load_network(model, "cpu", precision)(windows)
         assert found.shape == (2, 2, 32, 24)
         np.testing.assert_allclose(found, expected, atol=0.05)
 
@@ -102,7 +103,7 @@ def test_the_gate_is_where_it_is_said_to_be(agreement: float, after: float, kept
     if kept:
         gate.check("int8")
     else:
-        with pytest.raises(variants.ModelError, match="not kept"):
+        with pytest.raises(ModelError, match="not kept"):
             gate.check("int8")
 
 
