@@ -213,7 +213,7 @@ def write_convolutions(folder: Path) -> Model:
     mixed = np.eye(4, dtype=np.float32)[:, :, None, None]
     scores = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]], np.float32)[:, :, None, None] / 255
     bias = np.array([-330, 330], np.float32) / 255
-    constants: dict[str, NDArray[np.float32]] = {"w0": green, "w1": mixed, "w2": scores, "b2": bias}
+    constants: dict[str, NDArray[np.floating]] = {"w0": green, "w1": mixed, "w2": scores, "b2": bias}
     nodes = [
         helper.make_node("Transpose", ["pixels"], ["nchw"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["nchw"], ["float"], to=TensorProto.FLOAT),
