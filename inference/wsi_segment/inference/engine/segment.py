@@ -162,7 +162,7 @@ def prepare(
     lattice = lattice_of(frame, card, options.overlap)
     loaded: LoadedNetwork | None = None
     if network is None:
-        network = loaded = load_network(model, options.device, options.precision)
+        network = loaded = load_network(model, options.device, options.precision, options.batch_size)
         # smaller calls than a graph's fixed batch would compute copies of windows
         options = replace(options, batch_size=max(options.batch_size, loaded.batch or 1))
     budget = make_budget(frame, lattice, card, options)

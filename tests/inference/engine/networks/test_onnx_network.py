@@ -110,9 +110,10 @@ def test_cuda_that_cannot_be_had_says_why(monkeypatch: pytest.MonkeyPatch, provi
 
 
 def test_on_cuda_input_and_output_are_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    onnx = OnnxNetwork(write_model(tmp_path / "m"), "cpu")
     moved: list[str] = []
     from_numpy = onnxruntime.OrtValue.ortvalue_from_numpy
+    session = onnxruntime.InferenceSession
+    made: list[object] = []
 
     def on_cpu(array: np.ndarray, device: str, index: int) -> object:
         moved.append(device)
@@ -129,15 +130,27 @@ def test_on_cuda_input_and_output_are_bound(tmp_path: Path, monkeypatch: pytest.
             moved.append(device)
             self.inner.bind_output(name, "cpu", 0)  # type: ignore[attr-defined]
 
-    session = onnx._session
-    make = session.io_binding
+    class Session(session):  # type: ignore[misc, valid-type]  # onnxruntime is untyped
+        def __init__(self, path: Path, options: object, providers: list[object]) -> None:
+            made.append(providers)
+            super().__init__(path, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider"]
+
+        def io_binding(self) -> Binding:
+            return Binding(super().io_binding())
+
+        def run_with_iobinding(self, binding: Binding) -> None:
+            super().run_with_iobinding(binding.inner)
+
     monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", staticmethod(on_cpu))
-    monkeypatch.setattr(session, "io_binding", lambda: Binding(make()))
-    run = session.run_with_iobinding
-    monkeypatch.setattr(session, "run_with_iobinding", lambda binding: run(binding.inner))
-    onnx.provider = "CUDAExecutionProvider"
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(network, "choose_provider", lambda device: "CUDAExecutionProvider")
+    onnx = OnnxNetwork(write_model(tmp_path / "m"), "cuda", batch_size=4)
     np.testing.assert_allclose(onnx(WINDOWS), ChannelNetwork()(WINDOWS), rtol=1e-5)
-    assert moved == ["cuda", "cuda"]
+    assert moved == ["cuda", "cuda"] * 2  # once a session: the last batch, of one window, has the shape of the others
+    assert made == [[("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})]] * 2
 
 
 @pytest.mark.skipif(network.cuda_devices() == 0, reason="the driver reports no CUDA device")

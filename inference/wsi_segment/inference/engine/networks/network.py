@@ -35,8 +35,16 @@ class LoadedNetwork(Network, Protocol):
     """Windows in each call, where the graph takes no other number."""
 
 
-def load_network(model: Model, device: Device = "auto", precision: PrecisionChoice = "auto") -> LoadedNetwork:
+def load_network(
+    model: Model, device: Device = "auto", precision: PrecisionChoice = "auto", batch_size: int = 16
+) -> LoadedNetwork:
     """Load the file of a model that a device and a precision ask for.
+
+    Args:
+        model: The folder.
+        device: Where it runs.
+        precision: In which it computes.
+        batch_size: Windows in each call, where all calls have one shape.
 
     Raises:
         ModelError: the file is changed, not ONNX, or not what its card says.
@@ -48,4 +56,4 @@ def load_network(model: Model, device: Device = "auto", precision: PrecisionChoi
         return OpenVinoNetwork(model, precision)
     from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 
-    return OnnxNetwork(model, device, precision)
+    return OnnxNetwork(model, device, precision, batch_size)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wsi_segment.errors import InputError, ModelError
 from wsi_segment.inference.engine.graphs.check import find_form, padded, reason_of
 from wsi_segment.inference.engine.graphs.conversion import as_input, as_logits
+from wsi_segment.inference.engine.networks.fixed_shape import FixedShapeCalls
 from wsi_segment.inference.engine.networks.network import Device, PrecisionChoice
 from wsi_segment.inference.engine.networks.precision import settle_precision
 from wsi_segment.model.card import Model
@@ -31,7 +32,9 @@ class OnnxNetwork:
     convolution among threads, and its result does not depend on the number of cores.
     """
 
-    def __init__(self, model: Model, device: Device = "auto", precision: PrecisionChoice = "auto") -> None:
+    def __init__(
+        self, model: Model, device: Device = "auto", precision: PrecisionChoice = "auto", batch_size: int = 16
+    ) -> None:
         """Load a model's weights after checking their hash, and try them on varied windows.
 
         Raises:
@@ -51,9 +54,15 @@ class OnnxNetwork:
         self.provider: str = self._session.get_providers()[0]
         self.form = find_form(self._session, path, model.card)
         self.batch = self.form.batch
+        self._on_gpu: FixedShapeCalls | None = None
+        if self.provider == _CUDA:
+            sessions = [self._session, load_session(path, device)]
+            self._on_gpu = FixedShapeCalls(sessions, self.form, model.card, batch_size)
 
     def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`Network`."""
+        if self._on_gpu is not None:
+            return self._on_gpu(windows)
         size = self.batch or len(windows)
         parts = [self._run(padded(windows[i : i + size], size)) for i in range(0, len(windows), size)]
         raw = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -61,18 +70,7 @@ class OnnxNetwork:
 
     def _run(self, windows: NDArray[np.uint8]) -> NDArray[Any]:
         batch = as_input(windows, self._card.input)
-        if self.provider == _CUDA:
-            return self._on_cuda(batch)
         raw: NDArray[Any] = self._session.run([self.form.output], {self.form.input: batch})[0]
-        return raw
-
-    def _on_cuda(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Bind input and output: one copy each way, and none inside onnxruntime."""
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self.form.input, onnxruntime.OrtValue.ortvalue_from_numpy(batch, "cuda", 0))
-        binding.bind_output(self.form.output, "cuda", 0)
-        self._session.run_with_iobinding(binding)
-        raw: NDArray[Any] = binding.copy_outputs_to_cpu()[0]
         return raw
 
 
@@ -93,8 +91,9 @@ def load_session(path: Path, device: Device) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    chosen = (provider, {"cudnn_conv_algo_search": "HEURISTIC"}) if provider == _CUDA else provider
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=[provider])
+        session = onnxruntime.InferenceSession(path, options, providers=[chosen])
     except Exception as error:  # onnxruntime's errors have no common type of their own
         raise ModelError(f"{path}: onnxruntime cannot load it: {reason_of(error)}") from error
     if device == "cuda" and session.get_providers()[0] != _CUDA:
