@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
@@ -169,3 +170,22 @@ def test_real_files_beside_a_segmentation_are_the_same_slide(slides: Path, tmp_p
     slide = open_slide(folder)
     assert np.array_equal((slide.levels[0].width, slide.levels[0].height), (2220, 2967))
     slide.close()
+
+
+@pytest.mark.parametrize("placed", [None, 0, 1])
+def test_sparse_frames_without_a_place_are_refused_before_a_reader_gets_them(
+    placed: int | None, tmp_path: Path
+) -> None:
+    folder, _ = write_dicom(tmp_path, SPEC)
+    image = next(one for one in dicom_files(Path(folder)) if one.kind == "VOLUME")
+    made = dcmread(image.path)
+    made.DimensionOrganizationType = "TILED_SPARSE"
+    if placed is not None:
+        position = Dataset()
+        position.ColumnPositionInTotalImagePixelMatrix = position.RowPositionInTotalImagePixelMatrix = 1
+        frame = Dataset()
+        frame.PlanePositionSlideSequence = Sequence([position])
+        made.PerFrameFunctionalGroupsSequence = Sequence([frame] * placed)
+    made.save_as(image.path)
+    with pytest.raises(SlideError, match="frames do not say where they lie"):
+        slide_files(Path(folder))

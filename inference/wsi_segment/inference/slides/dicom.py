@@ -33,11 +33,13 @@ _TAGS = (
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
     "ContainerIdentifier",
+    "DimensionOrganizationType",
     "TotalPixelMatrixColumns",
     "TotalPixelMatrixRows",
 )
 _LAST = 0x0048_0007
 """TotalPixelMatrixRows: nothing that is asked for comes after it, and long tables of frames do."""
+_FRAMES, _PER_FRAME = "NumberOfFrames", "PerFrameFunctionalGroupsSequence"
 _HEADS = (1 << 16, 1 << 22)
 """Bytes that are read at first, and where the wanted part of a header is longer."""
 _QUIET = threading.Lock()
@@ -62,6 +64,8 @@ class DicomFile:
     container: str
     """Identifier of the glass slide."""
     pyramid: str
+    organization: str
+    """TILED_FULL, or TILED_SPARSE, where each frame says its place."""
     width: int
     height: int
     """Of the whole pixel matrix; 0 where it is not stated."""
@@ -147,6 +151,36 @@ def refuse_mixed(images: Sequence[DicomFile]) -> None:
             )
 
 
+def refuse_unplaced(images: Sequence[DicomFile]) -> None:
+    """Refuse sparse images of which some frames do not say where they lie (DICOM PS3.3, C.7.6.17.3).
+
+    A reader would leave them out, and OpenSlide 4.0.1 ends the process where none does.
+
+    Raises:
+        SlideError: a frame has no position.
+    """
+    for image in images:
+        if image.organization == "TILED_SPARSE" and (missing := _count_unplaced(image.path)):
+            raise SlideError(
+                f"{image.path}: {missing} of its frames do not say where they lie, as TILED_SPARSE asks; convert it to "
+                "TILED_FULL"
+            )
+
+
+def _count_unplaced(path: Path) -> int:
+    import pydicom
+
+    try:
+        with _QUIET, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[_FRAMES, _PER_FRAME])
+            frames = int(read.get(_FRAMES, 1) or 1)
+            places = sum(bool(one.get("PlanePositionSlideSequence")) for one in read.get(_PER_FRAME) or ())
+    except Exception as error:  # pydicom raises errors of many kinds for damaged files
+        raise SlideError(f"{path}: its list of frames cannot be read ({error}); copy it again") from error
+    return max(0, frames - places)
+
+
 def read_header(path: Path) -> DicomFile:
     """Read what a DICOM file says it is; an unreadable header gives empty values.
 
@@ -179,6 +213,7 @@ def _read_header(path: Path, size: int, changed: int) -> DicomFile:
         frame_of_reference=_text(header, "FrameOfReferenceUID"),
         container=_text(header, "ContainerIdentifier"),
         pyramid=_text(header, "PyramidUID"),
+        organization=_text(header, "DimensionOrganizationType"),
         width=_number(header, "TotalPixelMatrixColumns"),
         height=_number(header, "TotalPixelMatrixRows"),
     )

@@ -13,6 +13,7 @@ from wsi_segment.inference.slides.dicom import (
     is_dicom,
     read_header,
     refuse_mixed,
+    refuse_unplaced,
     slides_of,
 )
 from wsi_segment.inference.slides.location import is_remote
@@ -68,6 +69,7 @@ def _dicom_slide(path: Path) -> tuple[DicomFile, ...]:
             raise SlideError(f"{path}: the {header.name} without a VOLUME image beside it; give the slide")
         images = mine[0]
     refuse_mixed(images)
+    refuse_unplaced(images)
     return images
 
 
