@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,4 +142,29 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(ROOT / "docs")]
     done = subprocess.run([*command, str(tmp_path / "site")], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "wsi-segment SLIDE" in (tmp_path / "site" / "reference" / "generated" / "cli.html").read_text()
+    assert "wsi-segment SLIDE... --out PATH" in (tmp_path / "site" / "reference" / "generated" / "cli.html").read_text()
+    page = (tmp_path / "site" / "reference" / "python.html").read_text()
+    for name in ("inference.Slide.levels", "inference.ClassArea.area_mm2", "model.Dataset.items"):
+        assert f'id="wsi_segment.{name}"' in page
+    for noise in ("model_config", "_arrays", "lambda", ">Type</dt>", "Type:"):
+        assert noise not in page
+
+
+def fields_without_docstring(public: type) -> list[str]:
+    """Return the public fields of a class under which no string says what they are."""
+    (found,) = ast.parse(textwrap.dedent(inspect.getsource(public))).body
+    assert isinstance(found, ast.ClassDef)
+    return [
+        field.target.id
+        for field, below in itertools.pairwise([*found.body, ast.Pass()])
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0] != "_"
+        if not (isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant))
+    ]
+
+
+@pytest.mark.parametrize("door", ["wsi_segment.inference", "wsi_segment.model"])
+def test_every_public_field_says_what_it_is(door: str) -> None:
+    pytest.importorskip("torch", reason="the training side needs PyTorch, of the extra [train]")
+    module = importlib.import_module(door)
+    classes = [value for name in module.__all__ if inspect.isclass(value := getattr(module, name))]
+    assert {entry.__name__: fields for entry in classes if (fields := fields_without_docstring(entry))} == {}

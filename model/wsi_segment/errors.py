@@ -1,5 +1,7 @@
 """Every error that this project raises on purpose.
 
+::
+
     WsiSegmentError
     ├── InputError          the arguments or the data are at fault
     │   ├── SlideError      a slide cannot be opened, read or scaled

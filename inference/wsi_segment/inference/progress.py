@@ -24,9 +24,11 @@ class Progress:
     """
 
     stage: Stage
+    """What the run is at."""
     done: int
     """Windows for ``segment``, rows or blocks else."""
     total: int
+    """How many there are; 0 while that is not known."""
     kept: int = 0
     """Of ``done``: taken over from an earlier run that was cut off."""
 

@@ -48,6 +48,7 @@ class SegmentClass(_Strict):
     """
 
     name: str = Field(min_length=1)
+    """Unique within a card."""
     color: Colour
     """sRGB, 0 to 255."""
 
@@ -113,8 +114,11 @@ class ModelCard(_Strict):
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    """Of lower-case letters, digits, dots, hyphens and underscores."""
     version: str = Field(min_length=1)
+    """Of the model, which changes with its weights or classes; not the package's."""
     description: str = ""
+    """One sentence on what it tells apart, and where."""
     mpp: float = Field(ge=0.05, le=100)
     """Pixel size the network was trained at, in µm."""
     mpp_source: str = ""
@@ -126,8 +130,11 @@ class ModelCard(_Strict):
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     """How the output is brought to full size, as it was during training."""
     classes: tuple[SegmentClass, ...] = Field(min_length=1, max_length=254)
+    """From id 1 on, in the order of the output channels; at most 254."""
     input: InputFormat = InputFormat()
+    """How pixels enter the graph."""
     output: OutputFormat | None = None
+    """How the classes leave it; None for scores in the order ``(batch, classes, rows, columns)``."""
     activation: Activation | None = None
     """What the output is; None where the card does not say, and it is measured when the network is loaded."""
     trained_window: int | None = Field(default=None, ge=1)
@@ -143,10 +150,15 @@ class ModelCard(_Strict):
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(min_length=1)
     """File name of each variant and the sha256 of its bytes."""
     license: str = Field(min_length=1)
+    """Of the weights."""
     training_data: str = Field(min_length=1)
+    """Name and source of the images."""
     attribution: str = ""
+    """Whom to name, and how."""
     intended_use: str = Field(min_length=1)
+    """What it was made for."""
     limitations: str = Field(min_length=1)
+    """Where it fails, or was not tried."""
     metrics: dict[str, Any] = {}
     """Measured figures: on what split, how many cases, the numbers, and the confusion matrix that they come from."""
 
@@ -229,7 +241,9 @@ class Model:
     """
 
     folder: Path
+    """With the card and the files that it names."""
     card: ModelCard
+    """As it was read and checked."""
 
     def weights(self, file: str = MODEL_FILE) -> Path:
         """Return the path of a variant whose bytes are those that the card names.

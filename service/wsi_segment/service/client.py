@@ -152,15 +152,16 @@ class Client:
                 return
             time.sleep(_PAUSE)  # the server ended the stream, as it does when it stops
 
-    def wait(self, job_id: str, report: Callable[[dict[str, Any]], None] = lambda event: None) -> dict[str, Any]:
+    def wait(self, job_id: str, report: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """Wait until a job ends, and return it.
 
         Args:
             job_id: Id of the job.
-            report: Called with each event.
+            report: Called with each event; None for nobody.
         """
         for event in self.events("jobs", job_id):
-            report(event)
+            if report is not None:
+                report(event)
         return self.job(job_id)
 
     def fetch(self, job_id: str, out: Path) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from synthetic import ChannelNetwork, class_map, make_model, tissue_like, write_slide
-from wsi_segment.errors import DatasetError
+from wsi_segment.errors import DatasetError, SlideError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.evaluation.annotations import read_annotations
@@ -81,6 +81,28 @@ def test_a_manifest_may_name_slides_and_annotations(slides: Path) -> None:
     dataset = read_training_data(slides, {})
     assert {item.group for item in dataset.split("train")} == {"case0", "case1"}
     assert dataset.read_mask(dataset.items[0]) is not None
+
+
+def test_slides_without_a_pixel_size_are_given_one(slides: Path) -> None:
+    stated = read_training_data(slides, {"mpp": 1.0})
+    for number in range(3):
+        write_slide(slides / f"s{number}.tiff", tissue_like(1200, 1600, seed=number), mpp=None)
+    with pytest.raises(SlideError, match=r"give it .* as `data slide_mpp=0.5` .* in a column mpp of the manifest"):
+        read_training_data(slides, {"mpp": 1.0})
+    given = read_training_data(slides, {"mpp": 1.0, "slide_mpp": 0.5})
+    assert [item.box for item in given.items] == [item.box for item in stated.items]
+    np.testing.assert_array_equal(given.read_image(given.items[0]), stated.read_image(stated.items[0]))
+
+
+def test_a_manifest_gives_each_slide_its_pixel_size(slides: Path) -> None:
+    write_slide(slides / "s1.tiff", tissue_like(1200, 1600, seed=1), mpp=None)
+    rows = ["image;mask;label;group;split;mpp", "s0.tiff;s0.geojson;;a;train;", "s1.tiff;s1.geojson;;b;val;0,25"]
+    (slides / "manifest.csv").write_text("\n".join(rows))
+    classes = [{"name": "stroma", "color": [1, 1, 1]}, {"name": "tumour", "color": [2, 2, 2]}]
+    (slides / "classes.json").write_text(json.dumps({"classes": classes, "mpp": 1.0}))
+    dataset = read_training_data(slides, {})
+    assert {item.slide_mpp for item in dataset.split("train")} == {None}
+    assert [item.box for item in dataset.split("val")] == [(0, 0, 400, 300)]
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,11 @@ class SegmentOptions:
     apply_icc: bool = False
     """Bring colours from the slide's ICC profile to sRGB; else the profile is only recorded."""
     tissue: TissueMethod = "otsu"
+    """How tissue is found: ``otsu``, ``none`` to analyse everything, or a GeoJSON file of outlines."""
     region: Path | None = None
     """GeoJSON file of outlines beyond which nothing is analysed; to whole cells of tissue, about 16 µm."""
     device: Device = "auto"
+    """Where the network runs."""
     precision: PrecisionChoice = "auto"
     """In which the network computes; ``auto`` is what is fast on the device and processor, among the model's files."""
     batch_size: int = 16

@@ -21,9 +21,6 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.geojson_features import Kind
 from wsi_segment.inference.slides.outlines import FLAT, Extent, Outline, Outlines, read_outlines, valid_area
 
-SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz", ".xml")
-"""Of files that hold annotations, not class ids of pixels."""
-
 
 def read_annotations(path: Path, extent: Extent | None = None, what: str = "the slide") -> Outlines:
     """Read the outlines of a file, in its order: ImageScope's XML by its suffix, all else as GeoJSON.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from wsi_segment.errors import DatasetError
 from wsi_segment.inference.engine.tissue import find_tissue
-from wsi_segment.inference.evaluation.annotations import SUFFIXES, AnnotationMap, class_ids, read_annotations
+from wsi_segment.inference.evaluation.annotations import AnnotationMap, class_ids, read_annotations
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.progress import no_step
 from wsi_segment.inference.slides.frame import mask_frame
@@ -25,7 +25,7 @@ from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
 from wsi_segment.inference.slides.slide import Slide, pixel_size_of
 from wsi_segment.model.card import WINDOW, SegmentClass
-from wsi_segment.model.data.dataset import UNLABELLED, Dataset, ImageSource, Item, Pixels
+from wsi_segment.model.data.dataset import ANNOTATION_SUFFIXES, UNLABELLED, Dataset, ImageSource, Item, Pixels
 from wsi_segment.model.data.loaders.manifest import CLASSES_FILE, read_classes, read_dataset
 from wsi_segment.model.data.loaders.options import OptionReader, Options
 from wsi_segment.model.data.splits import split_groups
@@ -34,6 +34,8 @@ TILE = 4 * WINDOW
 """Side of the tiles that slides are cut into, in pixels at the dataset's mpp; the last ones of a slide differ."""
 
 _MOST_OPEN = 32
+_SLIDE_MPP = "`data slide_mpp=0.5` for a folder of slides, or in a column mpp of the manifest"
+"""How the pixel size of a slide is given."""
 
 _PALETTE = (
     (170, 170, 170),
@@ -52,6 +54,7 @@ def read_training_data(path: Path, options: Options) -> Dataset:
 
     In a folder of slides, ``NAME.svs`` (or another suffix) goes with ``NAME.geojson``. Slides are split by name;
     a ``classes.json`` may name classes, colours and mpp, else they come from the annotations, and ``mpp`` is an option.
+    The option ``slide_mpp`` is the µm per level-0 pixel of slides that state none or a wrong one.
 
     Args:
         path: The file or folder.
@@ -64,7 +67,7 @@ def read_training_data(path: Path, options: Options) -> Dataset:
     """
     pairs = list(_annotated_slides(path)) if path.is_dir() and not (path / "manifest.csv").exists() else []
     dataset = _of_slides(path, pairs, options) if pairs else read_dataset(path, options)
-    if not any(item.mask is not None and item.mask.name.endswith(SUFFIXES) for item in dataset.items):
+    if not any(item.mask is not None and item.mask.name.endswith(ANNOTATION_SUFFIXES) for item in dataset.items):
         return dataset
     source = _SlideTiles(dataset)
     items = tuple(source.items())
@@ -74,10 +77,10 @@ def read_training_data(path: Path, options: Options) -> Dataset:
 def _annotated_slides(folder: Path) -> Iterator[tuple[Path, Path]]:
     files = sorted(folder.iterdir())
     for outlines in files:
-        stem = next((outlines.name.removesuffix(s) for s in SUFFIXES if outlines.name.endswith(s)), None)
+        stem = next((outlines.name.removesuffix(s) for s in ANNOTATION_SUFFIXES if outlines.name.endswith(s)), None)
         if stem is None or outlines.name == CLASSES_FILE:
             continue
-        slides = [path for path in files if path.stem == stem and not path.name.endswith(SUFFIXES)]
+        slides = [path for path in files if path.stem == stem and not path.name.endswith(ANNOTATION_SUFFIXES)]
         if len(slides) == 1:
             yield slides[0], outlines
         elif outlines.suffix not in (".xml", ".json"):
@@ -87,6 +90,7 @@ def _annotated_slides(folder: Path) -> Iterator[tuple[Path, Path]]:
 def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Options) -> Dataset:
     reader = OptionReader("a folder of slides", options)
     mpp = reader.number("mpp", 0.0, 0.0, 100.0)
+    slide_mpp = reader.number("slide_mpp", 0.0, 0.0, 100.0) or None
     reader.done()
     described = folder / CLASSES_FILE
     if described.is_file():
@@ -103,7 +107,17 @@ def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Option
         classes=classes,
         mpp=mpp,
         mpp_source=source,
-        items=tuple(Item(slide, outlines, None, slide.stem, splits[slide.stem]) for slide, outlines in pairs),
+        items=tuple(
+            Item(
+                image=slide,
+                mask=outlines,
+                label=None,
+                group=slide.stem,
+                split=splits[slide.stem],
+                slide_mpp=slide_mpp,
+            )
+            for slide, outlines in pairs
+        ),
     )
 
 
@@ -151,7 +165,7 @@ class _SlideTiles:
     def items(self) -> Iterator[Item]:
         """Yield the dataset's items, each slide as its tiles of which something is known."""
         for item in self._dataset.items:
-            if item.mask is None or not item.mask.name.endswith(SUFFIXES):
+            if item.mask is None or not item.mask.name.endswith(ANNOTATION_SUFFIXES):
                 yield item
                 continue
             known = self._is_known(item)
@@ -214,7 +228,7 @@ class _SlideTiles:
     def _annotated(self, slide: Slide, item: Item) -> _OpenSlide:
         assert item.mask is not None
         path = item.mask
-        size = pixel_size_of(slide, item.image, None)
+        size = pixel_size_of(slide, item.image, item.slide_mpp, name=_SLIDE_MPP)
         frame = mask_frame(slide, size.mpp, self._dataset.mpp)
         ids = {entry.name: index for index, entry in enumerate(self._dataset.classes, start=1)}
         unknown = f"is not among {', '.join(ids)}; correct the outline's class"

@@ -26,9 +26,13 @@ class Box:
     """
 
     x0: int
+    """First column."""
     y0: int
+    """First row."""
     x1: int
+    """Column after the last one."""
     y1: int
+    """Row after the last one."""
 
     @property
     def width(self) -> int:

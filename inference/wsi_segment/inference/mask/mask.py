@@ -44,6 +44,7 @@ class MaskClass:
     id: int
     """What pixels of the class hold."""
     name: str
+    """As the model's card names it; ``not analysed`` for 0."""
     color: tuple[int, int, int]
     """sRGB, 0 to 255."""
 
@@ -59,11 +60,13 @@ class Outline:
     """
 
     class_id: int
+    """What mask pixels of the class hold."""
     name: str
     """Of the class."""
     polygon: shapely.Polygon
     """In level-0 pixels of the slide; the shell runs counterclockwise, holes run clockwise (RFC 7946)."""
     area_um2: float
+    """Area without holes, µm²."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -25,10 +25,15 @@ class ClassArea:
     """
 
     id: int
+    """What mask pixels of the class hold, from 1."""
     name: str
+    """As the model's card names it."""
     pixels: int
+    """Mask pixels of the class."""
     area_mm2: float
+    """Their area in mm², to six decimals."""
     percent_of_tissue: float
+    """Their share of all that was analysed, in percent, to three decimals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +47,31 @@ class Summary:
     """
 
     slide: str
+    """Its path or address."""
     out: str
+    """Path of the mask."""
     model: str
+    """Name and version of the model."""
     mpp: float
     """µm per level-0 pixel."""
     mpp_source: str
+    """Where the pixel size comes from, or ``given by the user``."""
     mask_mpp: float
     """µm per mask pixel."""
     width: int
+    """Columns of the mask."""
     height: int
     """Of the mask."""
     tissue_mm2: float
     """What was analysed."""
     slide_mm2: float
+    """Area of the part of the slide that was scanned."""
     classes: tuple[ClassArea, ...]
+    """One per class of the model, in the order of ids."""
     windows: int
     """Windows of all regions; those on a border count in each."""
     regions: int
+    """Regions of the mask, those without tissue included."""
     regions_kept: int
     """Regions taken over from an earlier run."""
     regions_skipped: int
@@ -68,11 +81,13 @@ class Summary:
     seconds: float
     """That this run took."""
     device: str
+    """Execution provider of onnxruntime."""
     precision: str
     """In which the network computed: fp32, bf16, fp16 or int8."""
     warnings: tuple[Doubt, ...]
     """What a reader of the result should know, and what the provenance lists too."""
     provenance: dict[str, Any]
+    """As the mask holds it: model, slide, mask, parameters and versions."""
 
 
 def class_areas(

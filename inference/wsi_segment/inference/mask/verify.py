@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
 from wsi_segment.inference.mask.store import digest_of, metadata_digests, record_digest
 from wsi_segment.inference.mask.zarr_settings import shipped_settings
+from wsi_segment.inference.progress import Step, no_step
 
 _SIDE = 2048
 """Coarser levels are compared in squares of this many pixels."""
@@ -37,14 +38,17 @@ class Verification:
     """
 
     store: Path
+    """The mask that was checked."""
     regions: int
+    """How many regions its record names."""
     levels: int
+    """How many levels its class map has."""
     damage: tuple[str, ...]
     """A line each; empty for a store that is whole."""
 
 
 @shipped_settings()
-def verify(path: str | Path, step: Callable[[int, int], None] = lambda done, total: None) -> Verification:
+def verify(path: str | Path, step: Step = no_step) -> Verification:
     """Check a store against what was noted when it was made, and against the rules of NGFF.
 
     >>> verify("mask.zarr").damage
@@ -117,9 +121,7 @@ def _record_damage(root: zarr.Group, noted: dict[str, Any]) -> Iterator[str]:
         yield f"{ngff.LABEL_PATH}/0: the record of regions does not fit the mask: {missing[0]}"
 
 
-def _region_damage(
-    writer: PyramidWriter, regions: dict[str, Any], path: Path, step: Callable[[int, int], None]
-) -> Iterator[str]:
+def _region_damage(writer: PyramidWriter, regions: dict[str, Any], path: Path, step: Step) -> Iterator[str]:
     size = writer.region_size
     for done, (key, noted) in enumerate(regions.items(), start=1):
         y, x = _corner(key, size)

@@ -27,7 +27,9 @@ class Level:
     """
 
     width: int
+    """Columns of pixels."""
     height: int
+    """Rows of pixels."""
     downsample: float
     """Level-0 pixels per pixel of this level, along one axis."""
     scale: int = field(default=1, repr=False)
@@ -44,8 +46,11 @@ class PixelSize:
     """
 
     x: float
+    """Width of a pixel."""
     y: float
+    """Height of a pixel."""
     source: str
+    """Tag or property of the file, or ``given by the user``."""
 
     @property
     def mpp(self) -> float:
@@ -72,6 +77,7 @@ class Slide(Protocol):
     reader: str
     """Name of the library that decodes it."""
     levels: tuple[Level, ...]
+    """From the finest to the coarsest."""
     bounds: Box
     """The part of level 0 that was scanned; the whole of it for most formats."""
     pixel_size: PixelSize | None
@@ -93,29 +99,30 @@ class Slide(Protocol):
         """Give files and memory back; reading afterwards is an error."""
 
 
-def pixel_size_of(slide: Slide, path: Path, mpp: float | None) -> PixelSize:
+def pixel_size_of(slide: Slide, path: Path, mpp: float | None, *, name: str = "`mpp`") -> PixelSize:
     """Choose the pixel size to use: the one given, else the slide's own.
 
     Args:
         slide: Whose ``pixel_size`` counts where none is given.
         path: For the message.
         mpp: What the user gave, µm per level-0 pixel, or None.
+        name: How the user gives it, for the message.
 
     Raises:
         SlideError: there is none, or it is implausible.
     """
     size = slide.pixel_size if mpp is None else PixelSize(mpp, mpp, "given by the user")
     if size is None:
-        raise SlideError(f"{path}: the slide does not state its pixel size; give it as `mpp` (µm per pixel)")
+        raise SlideError(f"{path}: the slide does not state its pixel size; give it (µm per pixel) as {name}")
     if not is_plausible(size):
         low, high = MPP_RANGE
         raise SlideError(
             f"{path}: {size.mpp:.5g} µm per pixel (from {size.source}) is implausible; give the true one, "
-            f"between {low} and {high:.0f}, as `mpp`"
+            f"between {low} and {high:.0f}, as {name}"
         )
     if abs(size.x - size.y) > 0.02 * size.mpp:
         raise SlideError(
             f"{path}: pixels are {size.x:.5g} x {size.y:.5g} µm (from {size.source}), not square; "
-            "resample the slide, or give one size as `mpp`"
+            f"resample the slide, or give one size as {name}"
         )
     return size

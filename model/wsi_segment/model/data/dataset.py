@@ -22,6 +22,9 @@ LARGEST_PIXELS = 400_000_000
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+ANNOTATION_SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz", ".xml")
+"""Of files that hold annotations of a slide, not class ids of pixels."""
+
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 _PILLOWS_LIMIT = threading.Lock()
@@ -37,14 +40,19 @@ class Item:
     """
 
     image: Path
+    """The picture or the slide."""
     mask: Path | None
+    """A picture of class ids, or the annotations of a slide."""
     label: int | None
     """Class id of the whole image, or None."""
     group: str
     """Case or patient: splits never divide a group."""
     split: Split
+    """``train``, ``val`` or ``test``."""
     box: tuple[int, int, int, int] | None = None
     """Part of a slide: x0, y0, x1, y1 in pixels at the dataset's mpp; None for a whole image."""
+    slide_mpp: float | None = None
+    """µm per level-0 pixel of a slide, where it states none or a wrong one; None for what it states."""
 
 
 class ImageSource(Protocol):
@@ -99,13 +107,21 @@ class Dataset:
     """
 
     name: str
+    """As the model card will name it."""
     classes: tuple[SegmentClass, ...]
+    """From class id 1 on."""
     mpp: float
+    """µm per pixel at which images are read and the network learns."""
     mpp_source: str
+    """Where that comes from; an estimate is called one."""
     items: tuple[Item, ...]
+    """All images, in the order of the manifest."""
     attribution: str = ""
+    """Whom to name, and how."""
     license: str = "not stated"
+    """Of the images."""
     source: ImageSource = IMAGE_FILES
+    """How the files become pixels."""
     ordered: bool = False
     """Whether the classes are grades, from the mildest on, so that it matters how far a mistake is off."""
     class_of: Callable[[str], int | None] | None = None

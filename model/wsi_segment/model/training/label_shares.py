@@ -41,6 +41,7 @@ class LabelSetting:
     """
 
     name: SettingName
+    """As results name it, such as ``S+C*``."""
     share: float
     """s or c, in percent."""
 

@@ -56,15 +56,19 @@ class Recipe:
     dice: float = 0.0
     """Weight of the soft Dice loss beside the pixel-wise cross entropy."""
     optimizer: Literal["adam", "adamw"] = "adam"
+    """What changes the weights."""
     learning_rate: float = 1e-4
     """Constant, or the peak of the schedule."""
     weight_decay: float = 0.0
+    """Of the optimiser."""
     schedule: Literal["constant", "one_cycle"] = "constant"
+    """Of the learning rate."""
     steps: int = 3000
     """A step is one segmentation update and, where there are classification patches, one classification update."""
     epochs: int = 0
     """Passes over the training patches, from which ``steps`` follows; 0 leaves ``steps`` as it is."""
     segmentation_batch: int = 32
+    """Patches with masks per step."""
     classification_batch: int = 32
     """A kind without patches leaves its places to the other, so that every setting costs the same."""
     class_weights: Literal["none", "inverse_frequency", "both_losses"] = "none"

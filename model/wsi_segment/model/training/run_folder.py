@@ -179,7 +179,9 @@ def _digest_of_items(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for item in dataset.items:
         mask = None if item.mask is None else item.mask.name
-        known = [item.image.name, mask, item.label, item.group, item.split, item.box]
+        known: list[object] = [item.image.name, mask, item.label, item.group, item.split, item.box]
+        if item.slide_mpp is not None:
+            known.append(item.slide_mpp)
         digest.update(json.dumps(known).encode())
     return digest.hexdigest()
 

@@ -57,9 +57,13 @@ class TrainingProgress:
     """
 
     step: int
+    """The last one that is finished."""
     steps: int
+    """How many there will be."""
     segmentation_loss: float
+    """Of the last step."""
     classification_loss: float
+    """Of the last step."""
     val_macro_f1: float | None
     """Of the newest validation, None before the first."""
 
@@ -70,7 +74,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int = 0,
-    progress: Callable[[TrainingProgress], None] = lambda progress: None,
+    progress: Callable[[TrainingProgress], None] | None = None,
     encoder_weights: dict[str, Tensor] | None = None,
     setting: LabelSetting | None = None,
     device: torch.device = CPU,
@@ -91,7 +95,7 @@ def train(
         run: The folder; it is created where it is missing.
         recipe: How.
         seed: Of the weights, the batches, the augmentation, and of what a setting draws.
-        progress: Called after each step.
+        progress: Called after each step; None for nobody.
         encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.training.encoder_weights`.
         setting: The part of the training patches that may be used; None for all.
         device: Where the network is; a run may go on on another one.
@@ -119,7 +123,8 @@ def train(
         elif time.monotonic() - saved >= CHECKPOINT_SECONDS:
             log.checkpoint(trainer.state_dict())
             saved = time.monotonic()
-        progress(TrainingProgress(trainer.step, trainer.steps, *newest, trainer.val_macro_f1))
+        if progress is not None:
+            progress(TrainingProgress(trainer.step, trainer.steps, *newest, trainer.val_macro_f1))
 
 
 class _Trainer:

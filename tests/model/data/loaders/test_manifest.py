@@ -59,6 +59,20 @@ def test_a_bad_row_is_named(folder: Path, rows: list[str], message: str) -> None
         read_dataset(folder)
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a.png,a_mask.png,,p1,train,0.5", "line 2: mpp is for slides with annotations"),
+        ("a.png,a.geojson,,p1,train,half", "line 2: mpp 'half' is not a number; give the µm per level-0 pixel"),
+    ],
+)
+def test_the_mpp_of_a_row_is_a_number_and_of_a_slide(folder: Path, row: str, message: str) -> None:
+    (folder / "a.geojson").write_text("{}")
+    (folder / "manifest.csv").write_text(f"image,mask,label,group,split,mpp\n{row}")
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(folder)
+
+
 def test_a_missing_column_or_file_is_named(folder: Path) -> None:
     (folder / "manifest.csv").write_text("image,mask\na.png,a_mask.png")
     with pytest.raises(DatasetError, match="column 'label' is missing"):

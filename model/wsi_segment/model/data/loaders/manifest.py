@@ -5,6 +5,7 @@ the case or patient) beside a ``classes.json``::
 
     {"classes": [{"name": "stroma", "color": [187, 187, 187]}, ...], "mpp": 0.5, "mpp_source": "scanner"}
 
+A further column ``mpp`` gives the µm per level-0 pixel of slides that state none or a wrong one.
 Masks are 8-bit images of class ids: 1 is the first class of ``classes.json``, 0 is unlabelled. An image may also be a
 whole slide, and its mask the annotations that QuPath exports as GeoJSON: their classes bear the names of
 ``classes.json``. Other layouts have a loader each, known by columns or folders.
@@ -20,16 +21,18 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from wsi_segment.csv_table import Table, read_table
+from wsi_segment.csv_table import Table, parse_number, read_table
 from wsi_segment.errors import DatasetError, InputError
 from wsi_segment.model.card import SegmentClass
-from wsi_segment.model.data.dataset import SPLITS, Dataset, Item, Split
+from wsi_segment.model.data.dataset import ANNOTATION_SUFFIXES, SPLITS, Dataset, Item, Split
 from wsi_segment.model.data.loaders import bach, digestpath2019, ebhi_seg, gleason2019
 from wsi_segment.model.data.loaders.options import OptionReader, Options
 from wsi_segment.model.first_problem import first_problem
 
 CLASSES_FILE = "classes.json"
 COLUMNS = ("image", "mask", "label", "group", "split")
+SLIDE_MPP = "mpp"
+"""Column that a manifest may have too."""
 _NEEDED = 'it needs {"classes": [{"name": "tumour", "color": [213, 94, 0]}, ...], "mpp": 0.5}'
 
 
@@ -153,6 +156,7 @@ def _from_manifest(manifest: Path, table: Table) -> Dataset:
             label=None if label is None else ids[label],
             group=row["group"] or row["image"],
             split=split,
+            slide_mpp=_slide_mpp(row.get(SLIDE_MPP, ""), row["mask"], where),
         )
 
     return Dataset(
@@ -165,6 +169,17 @@ def _from_manifest(manifest: Path, table: Table) -> Dataset:
         license=described.license,
         ordered=described.ordered,
     )
+
+
+def _slide_mpp(text: str, mask: str, where: str) -> float | None:
+    if not text:
+        return None
+    if not mask.endswith(ANNOTATION_SUFFIXES):
+        raise DatasetError(f"{where}: mpp is for slides with annotations; pictures have the mpp of {CLASSES_FILE}")
+    try:
+        return parse_number(text)
+    except ValueError as error:
+        raise DatasetError(f"{where}: mpp {error}; give the µm per level-0 pixel of the slide") from error
 
 
 def _check_groups(manifest: Path, items: Iterable[Item]) -> None:

@@ -26,6 +26,9 @@ router = APIRouter(prefix="/v1", tags=["slides"], responses=documented(503))
 
 SlideId = Annotated[Id, Path(alias="slide_id")]
 Zoom = Annotated[int, Path(ge=0, le=30, description="0 is the finest level")]
+DeepZoomLevel = Annotated[
+    int, Path(ge=0, le=30, description="as Deep Zoom counts: the last level is the finest, level 0 would be one pixel")
+]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 _UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg"]
 _LIST_SECONDS = 20.0
@@ -117,8 +120,8 @@ def get_deep_zoom(service: Here, slide_id: SlideId) -> Response:
     response_class=Response,
     responses=answers("image/jpeg", 404),
 )
-def get_deep_zoom_tile(service: Here, slide_id: SlideId, level: Zoom, column: Number, row: Number) -> Response:
-    """Return a Deep Zoom tile; the last level has the slide's own pixels."""
+def get_deep_zoom_tile(service: Here, slide_id: SlideId, level: DeepZoomLevel, column: Number, row: Number) -> Response:
+    """Return a Deep Zoom tile; the last level has the slide's own pixels, the first that exists is one tile."""
     described = service.describe(service.catalogue.by_id(slide_id))
     last = (max(described["width"], described["height"]) - 1).bit_length()
     if level > last:
