@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from wsi_segment.model.data.dataset import Dataset, Item
     from wsi_segment.model.data.loaders.manifest import read_dataset
     from wsi_segment.model.training.label_shares import LabelSetting
+    from wsi_segment.model.training.progress import TrainingProgress
     from wsi_segment.model.training.recipe import Recipe, make_recipe
-    from wsi_segment.model.training.train import TrainingProgress, train
+    from wsi_segment.model.training.train import train
 
 __all__ = [
     "Dataset",
@@ -50,7 +51,7 @@ _HOMES = {
     "ModelCard": "model.card",
     "Recipe": "model.training.recipe",
     "SegmentClass": "model.card",
-    "TrainingProgress": "model.training.train",
+    "TrainingProgress": "model.training.progress",
     "find_model": "model.card",
     "make_recipe": "model.training.recipe",
     "read_card": "model.card",

@@ -21,11 +21,12 @@ from wsi_segment.model.data.loaders.manifest import read_dataset  # noqa: E402
 from wsi_segment.model.data.patches import PatchKind, PatchPool, PatchReader, make_pool  # noqa: E402
 from wsi_segment.model.training.label_shares import LabelSetting  # noqa: E402
 from wsi_segment.model.training.objective import Objective  # noqa: E402
+from wsi_segment.model.training.progress import TrainingProgress  # noqa: E402
 from wsi_segment.model.training.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.training.resnet import SegmentationNetwork  # noqa: E402
 from wsi_segment.model.training.run_folder import load_run, read_log  # noqa: E402
 from wsi_segment.model.training.sampling import Batch, Sampler, inverse_label_frequency  # noqa: E402
-from wsi_segment.model.training.train import TrainingProgress, train  # noqa: E402
+from wsi_segment.model.training.train import train  # noqa: E402
 
 TINY = make_recipe("paper", {"segmentation_batch": 2, "classification_batch": 2, "epochs": 2, "validate_every": 2})
 

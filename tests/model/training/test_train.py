@@ -23,11 +23,12 @@ from wsi_segment.model.training.augment import augment, colour_jitter, stain_jit
 from wsi_segment.model.training.device import CPU, training_device  # noqa: E402
 from wsi_segment.model.training.label_shares import LabelSetting  # noqa: E402
 from wsi_segment.model.training.mosaic import mosaic  # noqa: E402
+from wsi_segment.model.training.progress import TrainingProgress  # noqa: E402
 from wsi_segment.model.training.recipe import RECIPES, Recipe, make_recipe  # noqa: E402
 from wsi_segment.model.training.resnet import Encoder, SegmentationNetwork, normalise  # noqa: E402
 from wsi_segment.model.training.run_folder import load_run, read_log  # noqa: E402
 from wsi_segment.model.training.sampling import Sampler, draw_weights  # noqa: E402
-from wsi_segment.model.training.train import TrainingProgress, _moving_average, _Trainer, train  # noqa: E402
+from wsi_segment.model.training.train import _moving_average, _Trainer, train  # noqa: E402
 
 TINY = Recipe(
     learning_rate=1e-3, steps=4, segmentation_batch=2, classification_batch=2, validate_every=2, flip=True, shift=8

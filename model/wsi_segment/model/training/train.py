@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from wsi_segment.model.training.augment import augment
 from wsi_segment.model.training.device import CPU
 from wsi_segment.model.training.label_shares import LabelSetting, draw_subset
 from wsi_segment.model.training.objective import Objective
+from wsi_segment.model.training.progress import TrainingProgress
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork, normalise
 from wsi_segment.model.training.run_folder import RunFolder
@@ -46,26 +46,6 @@ PARITY_PATCHES = 32
 """Real patches that a run keeps, on which its export is compared with the network."""
 CHECKPOINT_SECONDS = 60.0
 """So much of a training at most is done again after it was stopped; a validation leaves a checkpoint too."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProgress:
-    """How far a training is, told after each step.
-
-    >>> TrainingProgress(1, 400, 0.9, 0.5, val_macro_f1=None).steps
-    400
-    """
-
-    step: int
-    """The last one that is finished."""
-    steps: int
-    """How many there will be."""
-    segmentation_loss: float
-    """Of the last step."""
-    classification_loss: float
-    """Of the last step."""
-    val_macro_f1: float | None
-    """Of the newest validation, None before the first."""
 
 
 def train(

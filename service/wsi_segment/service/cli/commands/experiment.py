@@ -116,8 +116,9 @@ def _train_and_measure(
     from wsi_segment.model.data.patches import make_pool
     from wsi_segment.model.training.device import torch_version, training_device
     from wsi_segment.model.training.label_shares import draw_subset
+    from wsi_segment.model.training.progress import TrainingProgress
     from wsi_segment.model.training.run_folder import read_log
-    from wsi_segment.model.training.train import TrainingProgress, train
+    from wsi_segment.model.training.train import train
 
     device = training_device(device_name)
     recipe, source = planned.recipe, planned.recipe.classification_patches

@@ -58,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
         from wsi_segment.model.training.curves import draw_curves
         from wsi_segment.model.training.device import training_device
         from wsi_segment.model.training.encoder_weights import read_encoder_weights
+        from wsi_segment.model.training.progress import TrainingProgress
         from wsi_segment.model.training.run_folder import read_log
-        from wsi_segment.model.training.train import TrainingProgress, train
+        from wsi_segment.model.training.train import train
     device = training_device(args.device)
     weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
     console = Console(stderr=True, quiet=args.quiet)
