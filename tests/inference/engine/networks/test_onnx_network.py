@@ -11,9 +11,10 @@ from synthetic import ChannelNetwork, tissue_like, write_model
 from wsi_segment.errors import InputError, ModelError
 from wsi_segment.inference.engine.graphs.conversion import as_input
 from wsi_segment.inference.engine.networks import onnx_network as network
+from wsi_segment.inference.engine.networks.instructions import multiplies_bytes
 from wsi_segment.inference.engine.networks.network import Device
 from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork, choose_provider
-from wsi_segment.model.card import DEFAULT_MODEL, InputFormat, find_model, sha256_of, write_card
+from wsi_segment.model.card import DEFAULT_MODEL, InputFormat, Precision, find_model, sha256_of, write_card
 
 WINDOWS = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
 
@@ -151,6 +152,17 @@ def test_on_cuda_input_and_output_are_bound(tmp_path: Path, monkeypatch: pytest.
     np.testing.assert_allclose(onnx(WINDOWS), ChannelNetwork()(WINDOWS), rtol=1e-5)
     assert moved == ["cuda", "cuda"] * 2  # once a session: the last batch, of one window, has the shape of the others
     assert made == [[("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})]] * 2
+
+
+@pytest.mark.parametrize("precision", find_model(DEFAULT_MODEL).card.files_by_precision)
+def test_a_window_does_not_depend_on_its_batch_in_any_precision(precision: Precision) -> None:
+    if precision == "int8" and multiplies_bytes() is False:
+        pytest.skip("this processor has no VNNI")
+    onnx = OnnxNetwork(find_model(DEFAULT_MODEL), "cpu", precision)
+    together = onnx(WINDOWS)
+    for size in (1, 2, 3):
+        parts = [onnx(WINDOWS[start : start + size]) for start in range(0, 5, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
 
 
 @pytest.mark.skipif(network.cuda_devices() == 0, reason="the driver reports no CUDA device")

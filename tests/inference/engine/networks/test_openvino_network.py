@@ -9,6 +9,7 @@ import pytest
 
 from synthetic import ChannelNetwork, class_map, tissue_like, write_convolutions, write_model, write_slide
 from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.networks.network import PrecisionChoice
 from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.networks.openvino_network import OpenVinoNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -46,6 +47,14 @@ class TestWithOpenVino:
             found = list(pool.map(network, batches))
         for batch, logits in zip(batches, found, strict=True):
             np.testing.assert_allclose(logits, reference(batch), atol=1e-4)
+
+    @pytest.mark.parametrize("precision", ["fp32", "auto"])
+    def test_a_window_does_not_depend_on_its_batch(self, precision: PrecisionChoice) -> None:
+        network = OpenVinoNetwork(find_model(DEFAULT_MODEL), precision)
+        together = network(WINDOWS)
+        for size in (1, 2, 3):
+            parts = [network(WINDOWS[start : start + size]) for start in range(0, 5, size)]
+            np.testing.assert_array_equal(np.concatenate(parts), together)
 
     def test_a_mask_is_that_of_the_other_runtime(self, tmp_path: Path) -> None:
         model: Model = write_model(tmp_path / "m")
