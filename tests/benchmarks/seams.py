@@ -42,7 +42,9 @@ def main() -> None:
         slide = open_slide(path)
         frame = mask_frame(slide, args.mpp, card.mpp)
         pixels = PixelSource(slide, frame).read(frame.box)
-        tissue = find_tissue(slide, frame, card.mpp, "otsu", lambda done, total: None).pixels(frame.box)
+        tissue = find_tissue(slide, frame, mask_mpp=card.mpp, method="otsu", step=lambda done, total: None).pixels(
+            frame.box
+        )
         slide.close()
         for overlap in (0.0, 0.25, 0.5, 0.75):
             stride = stride_of(overlap, card.window, card.output_stride)

@@ -135,4 +135,4 @@ def segment(
     found = model if isinstance(model, Model) else find_model(model)
     watched = shown(location.name) if report is None and not quiet else nullcontext(report or silent)
     with watched as watcher:
-        return run(location, found, Path(out), options or SegmentOptions(), watcher, stop)
+        return run(location, model=found, out=Path(out), options=options or SegmentOptions(), report=watcher, stop=stop)

@@ -77,23 +77,29 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
     MaskStore.create(folder, prepared.metadata(model, run), region_size, {})
     store = MaskStore(folder, region_size)
     predictor = RegionPredictor(
-        PixelSource(opened, prepared.frame),
-        prepared.lattice,
-        prepared.tissue,
-        network,
-        model.card,
-        batch_size,
-        band_rows,
+        source=PixelSource(opened, prepared.frame),
+        lattice=prepared.lattice,
+        tissue=prepared.tissue,
+        network=network,
+        card=model.card,
+        batch_size=batch_size,
+        band_rows=band_rows,
     )
     regions = list(prepared.plan.regions)
     order.shuffle(regions)  # type: ignore[attr-defined]
     done: list[FinishedRegion] = []
-    run_tasks(RegionTask(predictor, store), regions, workers, done.append, threading.Event())
+    run_tasks(RegionTask(predictor, store), regions, workers=workers, done=done.append, stop=threading.Event())
     store.finish(done, lambda blocks, total: None)
     assert len(done) == len(regions)
 
     whole_predictor = RegionPredictor(
-        PixelSource(opened, prepared.frame), prepared.lattice, prepared.tissue, network, model.card, 16, 1000
+        source=PixelSource(opened, prepared.frame),
+        lattice=prepared.lattice,
+        tissue=prepared.tissue,
+        network=network,
+        card=model.card,
+        batch_size=16,
+        band_rows=1000,
     )
     whole = whole_predictor.predict(prepared.frame.box).class_ids()
     opened.close()
@@ -262,7 +268,13 @@ def test_stopping_keeps_what_is_finished(slide: Path, tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled):
         segment(
-            slide, make_model(), tmp_path / "m.zarr", SegmentOptions(region_size=512), watch, stop, ChannelNetwork()
+            slide,
+            model=make_model(),
+            out=tmp_path / "m.zarr",
+            options=SegmentOptions(region_size=512),
+            report=watch,
+            stop=stop,
+            network=ChannelNetwork(),
         )
     assert not (tmp_path / "m.zarr").exists()
     assert {progress.stage for progress in seen} == {"tissue", "segment"}
@@ -356,7 +368,7 @@ def test_first_failing_region_stops_the_others() -> None:
 
     stop = threading.Event()
     with pytest.raises(ValueError, match="region 3"):
-        run_tasks(task, regions, 2, lambda finished: None, stop)
+        run_tasks(task, regions, workers=2, done=lambda finished: None, stop=stop)
     assert stop.is_set()
     assert len(begun) < 50
 
@@ -369,7 +381,7 @@ def test_regions_are_begun_in_their_order() -> None:
         begun.append(region.column)
         return FinishedRegion(region.key, (1,), 1, "")
 
-    run_tasks(task, regions, 1, lambda finished: None, threading.Event())
+    run_tasks(task, regions, workers=1, done=lambda finished: None, stop=threading.Event())
     assert begun == list(range(120))
 
 
@@ -447,7 +459,7 @@ def test_another_card_is_another_run(slide: Path, tmp_path: Path) -> None:
 
 
 def test_a_small_memory_limit_makes_regions_smaller(tmp_path: Path) -> None:
-    large = MaskFrame(0, 0, 1.0, 100_000, 80_000, 0, 0, 0, 1.0)
+    large = MaskFrame(s_x0=0, s_y0=0, downsample=1.0, width=100_000, height=80_000, level=0, l_x0=0, l_y0=0, ratio=1.0)
     lattice, card = Lattice(100_000, 80_000, 128, 96), make_model().card
     roomy = make_budget(large, lattice, card, SegmentOptions(workers=8, memory_limit=64 << 30))
     assert (roomy.region_size, roomy.workers) == (4096, 8)
@@ -471,13 +483,13 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
     MaskStore.create(tmp_path / "m", prepared.metadata(model, run), 1024, {})
     task = RegionTask(
         RegionPredictor(
-            PixelSource(slide, prepared.frame),
-            prepared.lattice,
-            prepared.tissue,
-            network,
-            model.card,
-            4,
-            prepared.plan.budget.band_rows,
+            source=PixelSource(slide, prepared.frame),
+            lattice=prepared.lattice,
+            tissue=prepared.tissue,
+            network=network,
+            card=model.card,
+            batch_size=4,
+            band_rows=prepared.plan.budget.band_rows,
         ),
         MaskStore(tmp_path / "m", 1024),
     )
@@ -523,7 +535,7 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
     out, seen = tmp_path / "m.zarr", tmp_path / "p.png"
 
     def picture(slide: Slide, store: Path, summary: Summary) -> None:
-        write_preview(seen, slide, summary.mpp, store, make_model().card, summary.classes)
+        write_preview(seen, slide, slide_mpp=summary.mpp, store=store, card=make_model().card, areas=summary.classes)
 
     run = SegmentOptions(tissue="none", overlap=0.0)
     segment(path, make_model(), out, run, network=ChannelNetwork(), before_publishing=picture)

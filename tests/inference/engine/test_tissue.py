@@ -96,6 +96,8 @@ def test_windows_with_tissue_are_those_that_touch_a_cell(data: st.DataObject) ->
 
 def test_real_slide_has_tissue_and_glass(slides: Path) -> None:
     slide = open_slide(slides / "CMU-1-Small-Region.svs")
-    tissue = find_tissue(slide, mask_frame(slide, 0.499, 1.0), 0.998, "otsu", lambda done, total: None)
+    tissue = find_tissue(
+        slide, mask_frame(slide, 0.499, 1.0), mask_mpp=0.998, method="otsu", step=lambda done, total: None
+    )
     slide.close()
     assert 0.25 < tissue.share < 0.6

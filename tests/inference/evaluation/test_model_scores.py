@@ -10,12 +10,19 @@ from wsi_segment.model.data.dataset import Item
 
 
 def result(case: str, *counts: list[int]) -> ImageResult:
-    item = Item(Path(f"{case}.svs"), Path(f"{case}.xml"), None, case, "test")
+    item = Item(image=Path(f"{case}.svs"), mask=Path(f"{case}.xml"), label=None, group=case, split="test")
     return ImageResult(item, np.array([[*row, 0] for row in counts]), None)
 
 
 def evaluation(*images: ImageResult) -> Evaluation:
-    return Evaluation("test", ("normal", "benign", "in-situ"), images, 1, 0.0, ordered=True)
+    return Evaluation(
+        split="test",
+        names=("normal", "benign", "in-situ"),
+        images=images,
+        baseline_class=1,
+        calibration_error=0.0,
+        ordered=True,
+    )
 
 
 def test_the_bach_score_is_the_mean_over_slides_and_not_over_their_tiles() -> None:

@@ -35,7 +35,7 @@ def polygons_of(ids: np.ndarray, tolerance: float | None = 0.0, tile: int = 1024
         part: np.ndarray = ids[y : y + side, x : x + side]
         return part
 
-    return list(class_polygons(read, ids.shape[0], ids.shape[1], tolerance, tile))
+    return list(class_polygons(read, ids.shape[0], width=ids.shape[1], tolerance=tolerance, tile=tile))
 
 
 @settings(max_examples=20)
@@ -68,8 +68,8 @@ def test_a_piece_that_grows_too_large_is_cut_and_nothing_is_lost(tolerance: floa
         part: np.ndarray = ids[y : y + side, x : x + side]
         return part
 
-    cut = list(class_polygons(read, 160, 120, tolerance, 40, most=300))
-    whole = list(class_polygons(read, 160, 120, tolerance, 40))
+    cut = list(class_polygons(read, 160, width=120, tolerance=tolerance, tile=40, most=300))
+    whole = list(class_polygons(read, 160, width=120, tolerance=tolerance, tile=40))
     assert len(cut) > len(whole)
     for class_id in range(1, 4):
         pieces = [piece.polygon for piece in cut if piece.class_id == class_id]

@@ -20,7 +20,14 @@ def test_overlay_lies_on_the_tissue(tmp_path: Path, size: int) -> None:
     path = write_slide(tmp_path / "s.tiff", pixels)
     summary = segment(path, make_model(), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork())
     slide = open_slide(path)
-    write_preview(tmp_path / "p.png", slide, summary.mpp, tmp_path / "m.zarr", make_card(), summary.classes)
+    write_preview(
+        tmp_path / "p.png",
+        slide,
+        slide_mpp=summary.mpp,
+        store=tmp_path / "m.zarr",
+        card=make_card(),
+        areas=summary.classes,
+    )
     slide.close()
     picture = np.asarray(Image.open(tmp_path / "p.png")).astype(int)
     shown = 900 if size == 900 else 1000

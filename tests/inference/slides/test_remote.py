@@ -154,7 +154,7 @@ def test_many_slides_of_a_manifest_may_lie_anywhere(bucket: str, web: str, local
     manifest = tmp_path / "slides.csv"
     manifest.write_text(f"slide,mpp\n{bucket}/case 1/made.tiff,1.0\n")
     slides = [f"{web}/other.tiff", str(local.with_name("third.tiff"))]
-    orders = make_orders(slides, manifest, tmp_path, SegmentOptions(), None)
+    orders = make_orders(slides, manifest, out=tmp_path, options=SegmentOptions(), model=None)
     assert [order.out.name for order in orders] == ["other.zarr", "third.zarr", "made.zarr"]
     assert str(orders[2].slide) == f"{bucket}/case 1/made.tiff"
 

@@ -54,13 +54,13 @@ def test_ebhi_seg_gives_the_known_numbers_of_patches(ebhi_seg: Path) -> None:
 
 
 def test_a_displaced_patch_stays_in_its_image_and_keeps_its_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    item = Item(Path("i"), Path("m"), 1, "g", "train")
-    dataset = Dataset("d", (), 1.0, "", (item,))
+    item = Item(image=Path("i"), mask=Path("m"), label=1, group="g", split="train")
+    dataset = Dataset(name="d", classes=(), mpp=1.0, mpp_source="", items=(item,))
     ids = np.arange(150 * 160, dtype=np.uint8).reshape(150, 160)
     monkeypatch.setattr(Dataset, "read_image", lambda self, item: np.dstack([ids] * 3))
     monkeypatch.setattr(Dataset, "read_mask", lambda self, item: ids)
     reader = PatchReader(dataset)
-    patch = Patch(item, 0, 0, PatchKind.SEGMENTATION, (1, 2))
+    patch = Patch(item=item, y=0, x=0, kind=PatchKind.SEGMENTATION, classes=(1, 2))
     pixels, mask = reader.read(patch, 10, 500)
     np.testing.assert_array_equal(mask, ids[10:138, 32:160])
     np.testing.assert_array_equal(pixels[..., 0], mask)

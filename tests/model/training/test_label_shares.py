@@ -13,7 +13,10 @@ from wsi_segment.model.data.dataset import Item
 from wsi_segment.model.data.patches import Patch, PatchKind, PatchPool, PatchSource
 from wsi_segment.model.training.label_shares import LabelSetting, draw_subset
 
-IMAGES = [Item(Path(f"{i}.png"), Path(f"{i}_mask.png"), 2 + i % 3, str(i), "train") for i in range(90)]
+IMAGES = [
+    Item(image=Path(f"{i}.png"), mask=Path(f"{i}_mask.png"), label=2 + i % 3, group=str(i), split="train")
+    for i in range(90)
+]
 
 
 def patches(kind: PatchKind, windows: int = 2) -> tuple[Patch, ...]:
@@ -21,7 +24,9 @@ def patches(kind: PatchKind, windows: int = 2) -> tuple[Patch, ...]:
         label = item.label or 0
         return (label,) if kind is PatchKind.CLASSIFICATION else (1, label)
 
-    return tuple(Patch(item, 0, x, kind, classes(item)) for item in IMAGES for x in range(windows))
+    return tuple(
+        Patch(item=item, y=0, x=x, kind=kind, classes=classes(item)) for item in IMAGES for x in range(windows)
+    )
 
 
 POOL = PatchPool(patches(PatchKind.SEGMENTATION), patches(PatchKind.CLASSIFICATION))

@@ -296,7 +296,7 @@ def test_labels_of_images_make_classification_patches_of_all_windows(dataset: Da
     pool = make_pool(dataset, "train", "images")
     assert len(pool.segmentation) == len(pool.classification) == 8
     assert {patch.classes for patch in pool.classification} == {(1,), (2,)}
-    assert pool.classification[0] == Patch(dataset.items[0], 0, 0, PatchKind.CLASSIFICATION, (2,))
+    assert pool.classification[0] == Patch(item=dataset.items[0], y=0, x=0, kind=PatchKind.CLASSIFICATION, classes=(2,))
 
 
 def test_recipes_are_data() -> None:

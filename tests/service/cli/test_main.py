@@ -134,7 +134,7 @@ def test_quiet_prints_nothing(slide: Path, model: Path, tmp_path: Path, capsys: 
 
 def test_a_clash_of_stems_is_an_error() -> None:
     with pytest.raises(InputError, match="two slides are called a"):
-        make_orders(["x/a.svs", "y/a.tiff"], None, Path("out"), SegmentOptions(), None)
+        make_orders(["x/a.svs", "y/a.tiff"], None, out=Path("out"), options=SegmentOptions(), model=None)
 
 
 def test_a_manifest_brings_slides_with_pixel_sizes_and_models(

@@ -77,7 +77,9 @@ def leave_half_done(bench: Bench, out: Path, options: SegmentOptions) -> None:
             stop.set()
 
     with pytest.raises(Cancelled):
-        segment(bench.slide.location, bench.models.get("channels"), out, options, report, stop)
+        segment(
+            bench.slide.location, model=bench.models.get("channels"), out=out, options=options, report=report, stop=stop
+        )
     assert out.with_name(f"{out.name}.partial").is_dir()
 
 

@@ -19,7 +19,9 @@ from wsi_segment.service.workers import supervisor as supervisor_module
 from wsi_segment.service.workers.supervisor import Supervisor, _Worker
 from wsi_segment.service.workers.worker import WorkerConfig
 
-CONFIG = WorkerConfig("data", None, (), None, 1, 1 << 40, "cpu", 0, "text")
+CONFIG = WorkerConfig(
+    data="data", database=None, roots=(), models=None, threads=1, memory=1 << 40, device="cpu", min_free=0, log="text"
+)
 
 
 class Closing:

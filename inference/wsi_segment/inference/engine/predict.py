@@ -75,7 +75,7 @@ class RegionPredictor:
         weight = window_weight(card.cells, overlapping=lattice.stride < lattice.core)
         stitcher = RegionStitcher(m_region, len(card.classes), card.output_stride, weight)
         buffer: NDArray[np.float32] | None = None
-        bands = read_bands(self.source, self.lattice, self.tissue, m_region, self.band_rows)
+        bands = read_bands(self.source, self.lattice, tissue=self.tissue, m_region=m_region, band_rows=self.band_rows)
         for batch in cut_batches(bands, self.batch_size):
             if self.stop is not None and self.stop.is_set():
                 raise Cancelled("stopped")

@@ -68,7 +68,14 @@ class Prepared:
     def metadata(self, model: Model, options: SegmentOptions) -> MaskMetadata:
         """Return the OME-Zarr metadata of the mask."""
         levels = len(level_shapes(self.frame.height, self.frame.width))
-        return MaskMetadata(options.ome_zarr, levels, self.frame, self.size, model.card.classes, options.probabilities)
+        return MaskMetadata(
+            version=options.ome_zarr,
+            levels=levels,
+            frame=self.frame,
+            size=self.size,
+            classes=model.card.classes,
+            probabilities=options.probabilities,
+        )
 
 
 def segment(
@@ -113,7 +120,7 @@ def segment(
             seen, path=path, model=model, options=options, watch=watch, network=network, started=output.started()
         )
         with disk_errors(out):
-            finished, kept = _compute(prepared, model, options, output, watch)
+            finished, kept = _compute(prepared, model, options=options, output=output, watch=watch)
             seconds = round(time.monotonic() - started, 2)
             summary = _summarise(
                 prepared, path=path, out=out, card=model.card, finished=finished, kept=kept, seconds=seconds
@@ -167,7 +174,12 @@ def prepare(
         options = replace(options, batch_size=max(options.batch_size, loaded.batch or 1))
     budget = make_budget(frame, lattice, card, options)
     tissue = find_tissue(
-        slide, frame, size.mpp * frame.downsample, options.tissue, watch.step("tissue"), options.region
+        slide,
+        frame,
+        mask_mpp=size.mpp * frame.downsample,
+        method=options.tissue,
+        step=watch.step("tissue"),
+        region=options.region,
     )
     doubts += tissue.doubts
     if not tissue.cells.any():
@@ -242,7 +254,7 @@ def _compute(
         store = MaskStore(output.store, plan.budget.region_size)
         missing = [region for region in plan.regions if region.key not in ledger.finished]
         missing.sort(key=lambda region: region.windows, reverse=True)  # at the end all workers are busy, with little
-        run_tasks(RegionTask(predictor, store), missing, plan.budget.workers, ledger.add, watch.stop)
+        run_tasks(RegionTask(predictor, store), missing, workers=plan.budget.workers, done=ledger.add, stop=watch.stop)
         store.finish(ledger.finished.values(), watch.step("pyramid"))
         return list(ledger.finished.values()), len(kept)
 

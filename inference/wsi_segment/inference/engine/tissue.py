@@ -145,11 +145,11 @@ def find_tissue(
     if method == "none":
         cells = np.ones((ceil_div(frame.height, cell), ceil_div(frame.width, cell)), bool)
     elif isinstance(method, Path):
-        cells, doubts = _outlined_cells(method, "tissue", slide, frame, cell)
+        cells, doubts = _outlined_cells(method, "tissue", slide=slide, frame=frame, cell=cell)
     else:
         cells = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
     if region is not None:
-        inside, more = _outlined_cells(region, "region", slide, frame, cell)
+        inside, more = _outlined_cells(region, "region", slide=slide, frame=frame, cell=cell)
         cells &= inside
         doubts += more
         if not cells.any():

@@ -47,7 +47,7 @@ def write_tissue_picture(path: Path, slide: Slide, slide_mpp: float, mask_mpp: f
     """
     slide = with_scaled_levels(slide)
     frame = mask_frame(slide, slide_mpp, mask_mpp)
-    tissue = find_tissue(slide, frame, slide_mpp * frame.downsample, "otsu", no_step)
+    tissue = find_tissue(slide, frame, mask_mpp=slide_mpp * frame.downsample, method="otsu", step=no_step)
     factor = max(1, ceil_div(max(frame.width, frame.height), LONGEST_SIDE))
     coarse = frame.coarser(slide, factor) if factor > 1 else frame
     pixels = read_whole(PixelSource(slide, coarse))

@@ -24,7 +24,7 @@ def lattice_of(frame: MaskFrame, card: ModelCard, overlap: float) -> Lattice:
     """
     core = card.window - 2 * card.margin
     stride = stride_of(overlap, core, card.output_stride)
-    return Lattice(frame.width, frame.height, card.window, stride, card.margin)
+    return Lattice(width=frame.width, height=frame.height, window=card.window, stride=stride, margin=card.margin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,8 +224,16 @@ def predict_image(
     slide = ImageSlide(pixels)
     frame = mask_frame(slide, mpp, card.mpp)
     lattice = lattice_of(frame, card, overlap)
-    everything = find_tissue(slide, frame, card.mpp, "none", no_step)
-    predictor = RegionPredictor(PixelSource(slide, frame), lattice, everything, network, card, 16, lattice.rows)
+    everything = find_tissue(slide, frame, mask_mpp=card.mpp, method="none", step=no_step)
+    predictor = RegionPredictor(
+        source=PixelSource(slide, frame),
+        lattice=lattice,
+        tissue=everything,
+        network=network,
+        card=card,
+        batch_size=16,
+        band_rows=lattice.rows,
+    )
     prediction = predictor.predict(frame.box)
     ids = prediction.class_ids()
     confidence = np.maximum.reduce(list(prediction.probability_planes())).astype(np.float32) / 255

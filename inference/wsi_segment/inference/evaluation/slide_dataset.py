@@ -181,7 +181,7 @@ class _SlideTiles:
         if self._dataset.unannotated == UNLABELLED:
             return opened.annotations.touches
         frame = opened.pixels.frame
-        tissue = find_tissue(opened.slide, frame, self._dataset.mpp, "otsu", no_step)
+        tissue = find_tissue(opened.slide, frame, mask_mpp=self._dataset.mpp, method="otsu", step=no_step)
         return lambda box: opened.annotations.touches(box) or tissue.touches(box)
 
     def shape(self, item: Item) -> tuple[int, int]:

@@ -81,7 +81,7 @@ def write_geojson(
         packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if Path(path).suffix == ".gz" else raw
         file = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
         file.write('{"type": "FeatureCollection", "features": [')
-        for feature in features(mask, min_area_um2, simplify_um, step, level):
+        for feature in features(mask, min_area_um2, simplify_um=simplify_um, step=step, level=level):
             file.write(",\n" if count else "\n")
             json.dump(feature, file, allow_nan=False, separators=(",", ":"))
             count += 1

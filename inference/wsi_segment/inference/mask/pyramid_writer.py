@@ -107,9 +107,9 @@ class PyramidWriter:
         for index in range(self.levels_in_regions):
             plane = self.reduce(plane) if index else plane
             y, x = region.m_box.y0 >> index, region.m_box.x0 >> index
-            self._put(index, y, x, plane, channel)
+            self._put(index, y, x=x, plane=plane, channel=channel)
             folders = {self.folder / str(index)}
-            for file in self._files(index, y, x, plane, channel):
+            for file in self._files(index, y, x=x, plane=plane, channel=channel):
                 if file.exists():  # what is all 0 makes no file
                     sync_file(file)
                     folders |= {parent for parent in file.parents if parent.is_relative_to(self.folder / str(index))}
@@ -124,7 +124,7 @@ class PyramidWriter:
                 for y in range(0, height, _FINISHING_SIDE):
                     for x in range(0, width, _FINISHING_SIDE):
                         finer = self.read(index - 1, 2 * y, 2 * x, 2 * _FINISHING_SIDE, channel)
-                        self._put(index, y, x, self.reduce(finer), channel)
+                        self._put(index, y, x=x, plane=self.reduce(finer), channel=channel)
                         yield
 
     @shipped_settings()

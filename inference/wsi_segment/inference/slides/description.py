@@ -115,7 +115,14 @@ def describe(path: Path, image: int | None = None) -> SlideFacts:
             slide = open_slide(path, image)
         except SlideError as error:
             refused = str(error)
-    facts = SlideFacts(name, told, tuple(printable(file.name) for file in files), beside, images, refused=refused)
+    facts = SlideFacts(
+        slide=name,
+        format=told,
+        files=tuple(printable(file.name) for file in files),
+        beside=beside,
+        images=images,
+        refused=refused,
+    )
     return facts if slide is None else _with_slide(facts, slide, path)
 
 
@@ -252,7 +259,7 @@ def _dicom(folder: Path, files: tuple[Path, ...]) -> tuple[tuple[ImageFacts, ...
     """Describe the images of a DICOM slide, and what else lies in its folder."""
     headers = dicom_files(folder)
     images = [
-        ImageFacts(number, one.path.name, one.kind, one.width, one.height)
+        ImageFacts(number=number, name=one.path.name, role=one.kind, width=one.width, height=one.height)
         for number, one in enumerate(sorted((one for one in headers if one.path in files), key=lambda one: -one.width))
     ]
     return tuple(images), tuple(f"{printable(one.path.name)}: {one.name}" for one in headers if one.path not in files)

@@ -46,7 +46,13 @@ class MaskFrame:
         downsample = self.downsample * factor
         level = _level_for(slide, downsample)
         return _frame_at(
-            slide, level, downsample, self.s_x0, self.s_y0, ceil_div(self.width, factor), ceil_div(self.height, factor)
+            slide,
+            level,
+            downsample=downsample,
+            s_x0=self.s_x0,
+            s_y0=self.s_y0,
+            width=ceil_div(self.width, factor),
+            height=ceil_div(self.height, factor),
         )
 
 
@@ -79,7 +85,7 @@ def mask_frame(slide: Slide, slide_mpp: float, model_mpp: float) -> MaskFrame:
     s_x0, s_y0 = round(slide.bounds.x0 / step) * step, round(slide.bounds.y0 / step) * step
     width = max(1, math.ceil((slide.bounds.x1 - s_x0) / downsample - 1e-9))
     height = max(1, math.ceil((slide.bounds.y1 - s_y0) / downsample - 1e-9))
-    return _frame_at(slide, level, downsample, s_x0, s_y0, width, height)
+    return _frame_at(slide, level, downsample=downsample, s_x0=s_x0, s_y0=s_y0, width=width, height=height)
 
 
 def _level_for(slide: Slide, downsample: float) -> int:

@@ -112,12 +112,12 @@ def extract_patches(dataset: Dataset, items: Iterable[Item], source: PatchSource
             for x in grid_offsets(shape[1]):
                 tile = None if mask is None else mask[y : y + WINDOW, x : x + WINDOW]
                 if item.label is not None and (tile is None or source == "images"):
-                    yield Patch(item, y, x, PatchKind.CLASSIFICATION, (item.label,))
+                    yield Patch(item=item, y=y, x=x, kind=PatchKind.CLASSIFICATION, classes=(item.label,))
                 if tile is not None and source == "images":
                     if classes := tuple(int(i) for i in np.unique(tile) if i != UNLABELLED):
-                        yield Patch(item, y, x, PatchKind.SEGMENTATION, classes)
+                        yield Patch(item=item, y=y, x=x, kind=PatchKind.SEGMENTATION, classes=classes)
                 elif tile is not None and (classes := patch_classes(tile)):
-                    yield Patch(item, y, x, _KIND_OF[len(classes)], classes)
+                    yield Patch(item=item, y=y, x=x, kind=_KIND_OF[len(classes)], classes=classes)
 
 
 class PatchReader:

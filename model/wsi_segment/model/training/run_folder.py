@@ -154,7 +154,13 @@ def load_run(folder: Path) -> TrainedRun:
     )
     content = torch.load(best, weights_only=True)
     network.load_state_dict(content["weights"])
-    return TrainedRun(network.eval(), classes, described, content["row"], np.load(folder / PATCHES_FILE))
+    return TrainedRun(
+        network=network.eval(),
+        classes=classes,
+        described=described,
+        row=content["row"],
+        patches=np.load(folder / PATCHES_FILE),
+    )
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:

@@ -119,12 +119,12 @@ class Jobs:
             batch = None
             if batch_name is not None:
                 batch = Batch(
-                    _new_id(),
-                    next_numbers(connection, "batches"),
-                    batch_name,
-                    now,
-                    len(new),
-                    {"accepted": len(new)},
+                    id=_new_id(),
+                    number=next_numbers(connection, "batches"),
+                    name=batch_name,
+                    created=now,
+                    jobs=len(new),
+                    counts={"accepted": len(new)},
                 )
                 row = {name: getattr(batch, name) for name in ("id", "number", "name", "created", "jobs")}
                 connection.execute(insert(batches).values(row))
@@ -132,7 +132,7 @@ class Jobs:
             turns = _turns(connection, [one.priority for one in new])
             batch_id = None if batch is None else batch.id
             rows = [
-                _new_row(one, first + i, turn, batch_id, now)
+                _new_row(one, first + i, turn=turn, batch=batch_id, now=now)
                 for i, (one, turn) in enumerate(zip(new, turns, strict=True))
             ]
             connection.execute(insert(jobs), rows)
@@ -156,7 +156,7 @@ class Jobs:
         with self._database.write() as connection:
             if connection.execute(select(jobs.c.id).where(jobs.c.store == store)).first() is not None:
                 return
-            row = _new_row(NewJob(slide, parameters), next_numbers(connection, "jobs"), 0, None, now)
+            row = _new_row(NewJob(slide, parameters), next_numbers(connection, "jobs"), turn=0, batch=None, now=now)
             row |= {"status": "successful", "store": store, "started": now, "finished": now}
             row["warnings"] = list(warnings)
             connection.execute(insert(jobs).values(row))

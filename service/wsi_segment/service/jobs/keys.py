@@ -112,4 +112,4 @@ def _hash(token: str) -> str:
 
 
 def _key(row: Any) -> Key:
-    return Key(row.name, tuple(row.scopes), row.created, row.expires, row.revoked)
+    return Key(name=row.name, scopes=tuple(row.scopes), created=row.created, expires=row.expires, revoked=row.revoked)

@@ -131,7 +131,14 @@ class JobRunner:
         files.wait_for_writer(LEASE_SECONDS)
         if not files.store.exists():
             watch.stage("opening")
-            segment(slide.location, model, files.store, self._options_of(job, files), watch.report, watch.stop)
+            segment(
+                slide.location,
+                model=model,
+                out=files.store,
+                options=self._options_of(job, files),
+                report=watch.report,
+                stop=watch.stop,
+            )
         files.remove_partial()
         watch.stage("outlines")
         if not has_objects(files.folder):
@@ -158,7 +165,9 @@ class JobRunner:
         opened = open_slide(slide.location, image)
         try:
             areas = tuple(ClassArea(**area) for area in summary["classes"])
-            write_preview(files.preview, opened, summary["mpp"], files.store, model.card, areas)
+            write_preview(
+                files.preview, opened, slide_mpp=summary["mpp"], store=files.store, card=model.card, areas=areas
+            )
         finally:
             opened.close()
 

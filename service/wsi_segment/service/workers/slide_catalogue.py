@@ -197,7 +197,7 @@ class Catalogue:
             except (OSError, RuntimeError, ValueError, SlideError) as error:
                 raise UnknownSlideError(f"{normal}: no such slide") from error
         digest = hmac.new(self._secret, f"{root.name}/{normal}".encode(), hashlib.sha256)
-        return FoundSlide(digest.hexdigest()[:24], root.name, normal, location, files)
+        return FoundSlide(id=digest.hexdigest()[:24], root=root.name, path=normal, location=location, files=files)
 
 
 def companions(location: Path) -> tuple[Path, ...]:

@@ -145,7 +145,13 @@ def test_what_a_graph_did_to_its_logits_is_undone() -> None:
     probabilities = softmax(values)
 
     def probabilities_of(raw: np.ndarray, activation: Any, channels: int, classes: int) -> np.ndarray:
-        return softmax(as_logits(raw, GraphForm("x", None, "y", "NCHW", channels, activation), classes))
+        return softmax(
+            as_logits(
+                raw,
+                GraphForm(input="x", batch=None, output="y", layout="NCHW", channels=channels, activation=activation),
+                classes,
+            )
+        )
 
     np.testing.assert_allclose(probabilities_of(probabilities, "softmax", 3, 3), probabilities, atol=1e-6)
     p = 1 / (1 + np.exp(-values[:, :1]))

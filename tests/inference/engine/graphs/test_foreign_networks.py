@@ -218,7 +218,9 @@ def imported(kind: Kind, folder: Path) -> Imported:
         save_whole(path, folder / "whole.onnx")
         path = folder / "whole.onnx"
     normalised: dict[str, Any] = {} if kind.dtype == torch.uint8 else {"mean": MEAN, "std": STD}
-    told = Told("foreign", "1", kind.classes, 1.0, "made", **normalised, **kind.told)
+    told = Told(
+        name="foreign", version="1", classes=kind.classes, mpp=1.0, mpp_source="made", **normalised, **kind.told
+    )
     return import_model(path, folder / "model", told)
 
 

@@ -48,7 +48,9 @@ def reference(tmp_path: Path) -> OnnxNetwork:
 
 def calls_of(reference: OnnxNetwork, batch_size: int, sessions: int = 1) -> tuple[FixedShapeCalls, Sequence[Watched]]:
     watched = [Watched(reference._session) for _ in range(sessions)]
-    return FixedShapeCalls(watched, reference.form, reference._card, batch_size, "cpu"), watched
+    return FixedShapeCalls(
+        sessions=watched, form=reference.form, card=reference._card, batch_size=batch_size, device="cpu"
+    ), watched
 
 
 def random_windows(*shape: int) -> NDArray[np.uint8]:

@@ -104,7 +104,14 @@ def find_form(session: Any, path: Path, card: ModelCard) -> GraphForm:
     alone = run_graph(session, np.repeat(windows[:1], 2, axis=0), card.input, batch)[name][:1]
     _check_independent(raw[:1], channels_first(alone, layout), path)
     activation = _agreed_activation(raw, path, card)
-    return GraphForm(session.get_inputs()[0].name, batch, name, layout, raw.shape[1], activation)
+    return GraphForm(
+        input=session.get_inputs()[0].name,
+        batch=batch,
+        output=name,
+        layout=layout,
+        channels=raw.shape[1],
+        activation=activation,
+    )
 
 
 def _check_input(session: Any, path: Path, card: ModelCard) -> int | None:

@@ -107,13 +107,13 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
     _refuse_impossible(told)
     session = load_session(source, "cpu")
     form, window, batch = _input_of(session, source, told)
-    outputs, batch = _tried(session, source, form, window, batch)
+    outputs, batch = _tried(session, source, form=form, window=window, batch=batch)
     output, layout, classes = _output_of(session, source, outputs, told)
 
     def respond(windows: NDArray[np.uint8]) -> NDArray[Any]:
         return channels_first(run_graph(session, windows, form, batch)[output], layout)
 
-    stride, margin = _geometry(source, respond, window, layout, told)
+    stride, margin = _geometry(source, respond, window=window, layout=layout, told=told)
     digest = sha256_of(source)
     try:
         card = ModelCard(

@@ -111,7 +111,9 @@ def _photos(folder: Path) -> list[Item]:
         path = truth.parent / label / name
         if not path.is_file():
             raise DatasetError(f"{path}: missing, though {TRUTH.name} names it")
-        items.append(Item(path, None, LABELS.index(label) + 1, Path(name).stem, splits[row[0]]))
+        items.append(
+            Item(image=path, mask=None, label=LABELS.index(label) + 1, group=Path(name).stem, split=splits[row[0]])
+        )
     return items
 
 
@@ -128,4 +130,7 @@ def _slides(folder: Path) -> list[Item]:
     for outline in outlines:
         if outline.with_suffix(".svs") not in slides:
             raise DatasetError(f"{outline.with_suffix('.svs')}: missing, though {outline.name} outlines it")
-    return [Item(slide, slide.with_suffix(".xml"), None, slide.stem, splits[slide.stem]) for slide in annotated]
+    return [
+        Item(image=slide, mask=slide.with_suffix(".xml"), label=None, group=slide.stem, split=splits[slide.stem])
+        for slide in annotated
+    ]

@@ -57,7 +57,8 @@ def read_digestpath2019(folder: Path, options: Options) -> Dataset:
         mpp=mpp,
         mpp_source="assumed: the images state none, and are resized" if size else "assumed: the images state none",
         items=tuple(
-            Item(path, mask, None if mask else 1, case_of(path), splits[case_of(path)]) for path, mask in found
+            Item(image=path, mask=mask, label=None if mask else 1, group=case_of(path), split=splits[case_of(path)])
+            for path, mask in found
         ),
         attribution="DigestPath2019: Da et al., Medical Image Analysis 2022, doi 10.1016/j.media.2022.102485",
         source=_Resized(size),

@@ -47,7 +47,7 @@ def adapt(folder: Path, rows: list[dict[str, str]]) -> Dataset:
         for path in (image, mask):
             if not path.is_file():
                 raise DatasetError(f"{path}: missing, though the manifest names it")
-        return Item(image, mask, ids[row["diagnosis"]], row["case"], row["split"])
+        return Item(image=image, mask=mask, label=ids[row["diagnosis"]], group=row["case"], split=row["split"])
 
     return Dataset(
         name="ebhi-seg",

@@ -68,7 +68,7 @@ def read_gleason2019(folder: Path, options: Options) -> Dataset:
             raise DatasetError(
                 f"{folder / 'Maps1_T' / (core.stem + _SUFFIX)}: missing; no pathologist marked {core.name}"
             )
-        items.append(Item(core, folder, None, slides[core], splits[slides[core]]))
+        items.append(Item(image=core, mask=folder, label=None, group=slides[core], split=splits[slides[core]]))
     return Dataset(
         name="gleason2019",
         classes=CLASSES,

@@ -130,7 +130,7 @@ def _from_csv(service: Service, content: bytes) -> _Posted:
         detail = f"the manifest has {len(manifest.rows)} rows; give 1 to {MOST_ROWS}, and the rest in another"
         raise ProblemError(422, "invalid-manifest", detail)
     lines = {number: row.line for number, row in enumerate(manifest.rows, start=1)}
-    posted = _Posted("", {}, {}, lines, manifest.hint)
+    posted = _Posted(name="", rows={}, errors={}, lines=lines, hint=manifest.hint)
     for number, row in enumerate(manifest.rows, start=1):
         given = dict(row.choices)
         problem = row.problem.lstrip(":, ")

@@ -96,7 +96,7 @@ def get_thumbnail(
 @router.get("/slides/{slide_id}/tiles/{z}/{x}/{y}.jpg", response_class=Response, responses=answers("image/jpeg", 404))
 def get_tile(service: Here, slide_id: SlideId, z: Zoom, x: Number, y: Number) -> Response:
     """Return a tile of 256 px; ``z`` counts halvings of the slide's own pixels."""
-    return _tile(service, slide_id, z, x, y)
+    return _tile(service, slide_id, z=z, x=x, y=y)
 
 
 @router.get(
@@ -126,7 +126,7 @@ def get_deep_zoom_tile(service: Here, slide_id: SlideId, level: DeepZoomLevel, c
     last = (max(described["width"], described["height"]) - 1).bit_length()
     if level > last:
         raise ProblemError(404, "no-tile", f"the last level is {last}")
-    return _tile(service, slide_id, last - level, column, row)
+    return _tile(service, slide_id, z=last - level, x=column, y=row)
 
 
 @router.post(

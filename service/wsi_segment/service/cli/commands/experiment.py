@@ -70,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
         with closing(_locked_runs(missing, results, args.runs, console)) as locked:
             for number, planned in itertools.islice(locked, args.limit):
                 console.print(f"{number}/{len(missing)} {planned.folder}", highlight=False)
-                figures = _train_and_measure(dataset, planned, args.runs / planned.folder, args.device, console)
+                figures = _train_and_measure(
+                    dataset, planned, folder=args.runs / planned.folder, device_name=args.device, console=console
+                )
                 with alone:
                     results.append(planned, figures)
                 console.print(

@@ -155,7 +155,7 @@ def _on_slide(address: str, mpp: float | None, imported: Imported, picture: Path
     model = Model(imported.folder, imported.card)
 
     def draw(slide: Slide, store: Path, summary: Summary) -> None:
-        write_preview(picture, slide, summary.mpp, store, model.card, summary.classes)
+        write_preview(picture, slide, slide_mpp=summary.mpp, store=store, card=model.card, areas=summary.classes)
 
     with tempfile.TemporaryDirectory(prefix="wsi-segment-") as folder:
         out = Path(folder) / "mask.zarr"

@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         strict=args.strict,
     )
-    orders = make_orders(args.slides, args.manifest, args.out, choices, args.model)
+    orders = make_orders(args.slides, args.manifest, out=args.out, options=choices, model=args.model)
     single = len(orders) == 1
     extras = ExtraOutputs(args.preview, args.geojson, args.min_area, args.simplify)
     for flag in ("preview", "geojson"):
@@ -204,18 +204,27 @@ def _segment_one(order: Order, extras: ExtraOutputs, display: Display) -> Summar
             nonlocal outlines
             if extras.preview is not None:
                 with disk_errors(extras.preview):
-                    write_preview(extras.preview, slide, summary.mpp, store, model.card, summary.classes)
+                    write_preview(
+                        extras.preview,
+                        slide,
+                        slide_mpp=summary.mpp,
+                        store=store,
+                        card=model.card,
+                        areas=summary.classes,
+                    )
             if extras.geojson is not None:
                 with disk_errors(extras.geojson):
                     outlines = write_geojson(
                         extras.geojson,
                         store,
-                        extras.min_area_um2,
-                        extras.simplify_um,
-                        lambda done, total: report(Progress("outlines", done, total)),
+                        min_area_um2=extras.min_area_um2,
+                        simplify_um=extras.simplify_um,
+                        step=lambda done, total: report(Progress("outlines", done, total)),
                     )
 
-        summary = segment(order.slide, model, order.out, order.options, report, before_publishing=make_extras)
+        summary = segment(
+            order.slide, model=model, out=order.out, options=order.options, report=report, before_publishing=make_extras
+        )
     display.result(summary)
     if extras.geojson is not None:
         display.line(f"{extras.geojson}: {outlines} outlines")
