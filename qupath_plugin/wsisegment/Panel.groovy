@@ -105,7 +105,7 @@ class Panel {
     void annotations(Settings chosen) { work('annotations') { Progress progress -> desk.annotations(chosen, progress) } }
 
     /** Look for results of the open slide. */
-    void find() { shown.find() }
+    void findResults() { shown.findResults() }
 
     /** @param chosen null for what the window's fields say */
     void corrections(Settings chosen) {

@@ -41,12 +41,12 @@ class Plugin {
             new OpenImage(data)
             throw new Failure("an overlay needs QuPath's window; take the annotations instead", 'no-window')
         }
-        act(null) { Panel panel, Settings settings -> if (settings != null) panel.overlay(settings) else panel.find() }
+        act(null) { Panel panel, Settings settings -> if (settings != null) panel.overlay(settings) else panel.findResults() }
     }
 
     /** Take the annotations of a job that is done, or of a file. */
     void annotations() {
-        act { Steps steps -> steps.annotations() } { Panel panel, Settings settings -> if (settings != null) panel.annotations(settings) else panel.find() }
+        act { Steps steps -> steps.annotations() } { Panel panel, Settings settings -> if (settings != null) panel.annotations(settings) else panel.findResults() }
     }
 
     /** Send the annotations to the server. */

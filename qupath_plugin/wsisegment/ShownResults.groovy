@@ -31,7 +31,7 @@ class ShownResults {
         this.panel = panel
         this.desk = desk
         actions = [
-            Form.button('find', 'Find', 'Ask the server for results of this slide') { find() },
+            Form.button('find', 'Find', 'Ask the server for results of this slide') { findResults() },
             Form.button('show', 'Show overlay', 'The mask of the chosen result') { panel.attempt { panel.overlay(chosen()) } },
             Form.button('take', 'Take annotations', 'The outlines of the chosen result') { panel.attempt { panel.annotations(chosen()) } },
             Form.button('file', 'From a file...', 'Outlines of a GeoJSON file') { file() },
@@ -84,8 +84,8 @@ class ShownResults {
         classes.children.setAll(boxes)
     }
 
-    /** List the results of the open slide. */
-    void find() {
+    /** List the results of the open slide. Not named find: within a closure that would be the method of Groovy 4. */
+    void findResults() {
         panel.attempt {
             def settings = panel.taken()
             panel.work('looking for results') { Progress progress ->
