@@ -13,7 +13,7 @@ from wsi_segment.service.api.requests import BatchRow, JobRequest
 from wsi_segment.service.cli.commands.submit import CHOICES
 from wsi_segment.service.cli.main import make_parser
 from wsi_segment.service.slide_manifest import COLUMNS
-from wsi_segment.service.workers.job_runner import OPTIONS
+from wsi_segment.service.workers.job_inputs import CHOSEN
 
 MACHINE = {"device", "batch_size", "workers", "memory_limit", "region_size", "overwrite"}
 """Options of the machine and the run: a server has settings of its own for them."""
@@ -35,7 +35,7 @@ def test_what_is_chosen_of_a_slide_or_model_can_be_chosen_everywhere() -> None:
     assert set(BatchRow.model_fields) == chosen | {"slide", "priority"}
     assert set(COLUMNS) == chosen | {"slide"}
     assert flags("submit") - SERVER == set(CHOICES) == chosen | {"priority"}
-    assert chosen - {"model"} <= OPTIONS  # which a worker hands to the engine
+    assert chosen - {"model"} <= CHOSEN  # which a worker hands to the engine
 
 
 def test_flags_and_fields_are_spelt_alike() -> None:

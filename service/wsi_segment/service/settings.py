@@ -63,7 +63,11 @@ class Settings(BaseSettings):
     )
     max_body: ByteSize = Field(ByteSize(16 << 20), description="largest request body")
     upload_limit: ByteSize = Field(ByteSize(0), description="largest slide that may be uploaded; 0 refuses uploads")
-    keep_days: float | None = Field(None, gt=0, description="days after which results are removed; without it, never")
+    uploads_total: ByteSize = Field(ByteSize(0), description="bytes of all uploads together; 0 for any number")
+    keep_days: float | None = Field(None, gt=0, description="days after which results and uploads are removed")
+    job_windows: int = Field(0, ge=0, description="windows of the network that a job may need; 0 for any number")
+    job_hours: float = Field(0, ge=0, description="hours that a job may run; 0 for any number")
+    stall_minutes: float = Field(15, gt=0, description="minutes without progress until a job is taken from its worker")
     min_free: ByteSize = Field(ByteSize(1 << 30), description="free disk space below which no job is started")
     log: Literal["text", "json"] = Field("text", description="format of the log on standard error")
 

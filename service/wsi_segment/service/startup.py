@@ -16,10 +16,12 @@ from sqlalchemy.engine import make_url
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.memory import default_limit
+from wsi_segment.service.folders.file_looks import FileLooks
+from wsi_segment.service.folders.root_watch import RootWatch, known_roots
+from wsi_segment.service.folders.slide_roots import UPLOADS, parse_roots
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.keys import Keys
 from wsi_segment.service.settings import Settings
-from wsi_segment.service.workers.slide_catalogue import UPLOADS, parse_roots
 from wsi_segment.service.workers.supervisor import Supervisor
 from wsi_segment.service.workers.worker import WorkerConfig
 
@@ -44,14 +46,16 @@ def run_server(settings: Settings) -> None:
     uploads = settings.data / UPLOADS if settings.upload_limit else None
     if uploads is not None:
         uploads.mkdir(exist_ok=True)
-    roots = parse_roots(settings.root, uploads)
-    supervisor = Supervisor(database, worker_config(settings), settings.workers)
+    roots = parse_roots(settings.root, uploads, known_roots(database))
+    looks = FileLooks()
+    root_watch = RootWatch(database, roots, looks)
+    supervisor = Supervisor(database, worker_config(settings), settings.workers, root_watch)
     supervisor.start()
     try:
         from wsi_segment.service.api.server import serve
         from wsi_segment.service.assemble import make_service
 
-        service = make_service(settings, database, roots, supervisor)
+        service = make_service(settings, database, roots, supervisor, root_watch, looks)
         log.info("serving %d roots, %d models, %d workers", len(roots), len(service.models), settings.workers)
         with suppress(KeyboardInterrupt):  # raised again by uvicorn when all is done
             serve(service)
@@ -79,6 +83,9 @@ def worker_config(settings: Settings) -> WorkerConfig:
         device=settings.device,
         min_free=settings.min_free,
         log=settings.log,
+        stall_minutes=settings.stall_minutes,
+        job_windows=settings.job_windows,
+        job_hours=settings.job_hours,
     )
 
 

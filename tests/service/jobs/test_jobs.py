@@ -17,12 +17,12 @@ from sqlalchemy import update
 
 from wsi_segment.errors import InputError
 from wsi_segment.service.jobs import database as database_module
-from wsi_segment.service.jobs import queue as queue_module
 from wsi_segment.service.jobs.database import SQLITE_FILE, Database
 from wsi_segment.service.jobs.events import read_events
 from wsi_segment.service.jobs.housekeeping import Housekeeping
 from wsi_segment.service.jobs.job_table import Job, Jobs, NewJob
-from wsi_segment.service.jobs.queue import LostJobError, Queue, free_dead_owners, free_owners, owner_name
+from wsi_segment.service.jobs.leases import LEASE_SECONDS, LeaseWatch, free_dead_owners, owner_name
+from wsi_segment.service.jobs.queue import LostJobError, Queue, free_owners
 from wsi_segment.service.jobs.tables import VERSION, events, metadata
 from wsi_segment.service.jobs.tables import jobs as table
 
@@ -97,14 +97,30 @@ def test_no_two_workers_get_the_same_job(database: Database) -> None:
     assert sorted(got) == sorted(ids)
 
 
+class Watching:
+    """A watch over leases whose monotonic clock goes as the test says."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self._watch = 1000.0, LeaseWatch(database)
+        monkeypatch.setattr("wsi_segment.service.jobs.leases.time.monotonic", lambda: self.now)
+
+    def look_for(self, seconds: float, between: Callable[[], object] = lambda: None) -> int:
+        """Look every two seconds; how many jobs were freed."""
+        freed = self._watch.free_lost()
+        for _ in range(int(seconds / 2)):
+            self.now += 2.0
+            between()
+            freed += self._watch.free_lost()
+        return freed
+
+
 def test_after_its_lease_a_job_is_anothers_and_the_first_owner_can_write_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (job_id,) = accept(database)
     first, second = Queue(database, "lost/1/a"), Queue(database, "host/2/b")
-    with monkeypatch.context() as hurried:
-        hurried.setattr(queue_module, "LEASE_SECONDS", -1.0)
-        old = claimed(first)
+    old = claimed(first)
+    assert Watching(database, monkeypatch).look_for(LEASE_SECONDS) == 1
     new = claimed(second)
     assert (new.id, new.fence) == (job_id, 2)
     assert not first.look(old).held
@@ -125,10 +141,8 @@ def test_after_its_lease_a_job_is_anothers_and_the_first_owner_can_write_nothing
 def test_a_renewed_lease_keeps_a_job(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     accept(database)
     queue = Queue(database, "host/1/a")
-    with monkeypatch.context() as hurried:
-        hurried.setattr(queue_module, "LEASE_SECONDS", -1.0)
-        job = claimed(queue)
-    queue.renew(job)
+    job = claimed(queue)
+    assert Watching(database, monkeypatch).look_for(10 * LEASE_SECONDS, lambda: queue.renew(job)) == 0
     assert Queue(database, "host/2/b").claim() is None
 
 

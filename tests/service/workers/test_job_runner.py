@@ -16,13 +16,15 @@ from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
+from wsi_segment.service.folders.root_watch import RootWatch
+from wsi_segment.service.folders.slide_roots import parse_roots
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.job_table import Job, Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
 from wsi_segment.service.workers import job_runner as work_module
 from wsi_segment.service.workers.job_runner import JobRunner
 from wsi_segment.service.workers.outline_index import LINES_FILE, find_objects, stream_objects, write_objects
-from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots
+from wsi_segment.service.workers.slide_catalogue import Catalogue
 from wsi_segment.service.workers.trusted_models import TrustedModels
 
 
@@ -34,7 +36,8 @@ class Bench:
         self.database = Database(self.data)
         self.database.migrate()
         self.jobs, self.queue = Jobs(self.database), Queue(self.database, "host/1/a")
-        catalogue = Catalogue(self.database, parse_roots([f"slides={folder / 'slides'}"]), b"secret")
+        roots = parse_roots([f"slides={folder / 'slides'}"])
+        catalogue = Catalogue(self.database, roots, b"secret")
         self.slide = catalogue.by_path("slides/s0.tiff")
         catalogue.remember([self.slide])
         self.models = TrustedModels(folder / "models")
@@ -46,6 +49,7 @@ class Bench:
             data=self.data,
             options=SegmentOptions(workers=1, device="cpu"),
             stopping=self.stopping,
+            roots=RootWatch(self.database, roots),
         )
 
     def post(self) -> str:

@@ -11,11 +11,13 @@ import pytest
 from fuzz.dicom_maker import DicomSpec, write_dicom
 from synthetic import tissue_like, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.service.folders.root_watch import RootWatch
+from wsi_segment.service.folders.slide_roots import parse_roots
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
 from wsi_segment.service.workers.job_runner import JobRunner
-from wsi_segment.service.workers.slide_catalogue import Catalogue, UnknownSlideError, parse_roots
+from wsi_segment.service.workers.slide_catalogue import Catalogue, UnknownSlideError
 from wsi_segment.service.workers.trusted_models import TrustedModels
 
 
@@ -118,6 +120,8 @@ def test_a_slide_that_was_moved_while_its_job_waited_is_not_named(catalogue: Cat
     database = catalogue._database
     jobs, queue = Jobs(database), Queue(database, "me")
     jobs.accept([NewJob(slide.id, {})])
+    watch = RootWatch(database, catalogue.roots)
+    assert watch.away() == {}  # seen while the slide was there
     slide.location.rename(tmp_path / "elsewhere.tiff")
     claimed = queue.claim()
     assert claimed is not None
@@ -128,6 +132,7 @@ def test_a_slide_that_was_moved_while_its_job_waited_is_not_named(catalogue: Cat
         data=tmp_path / "data",
         options=SegmentOptions(),
         stopping=threading.Event(),
+        roots=watch,
     )
     runner.do(claimed)
     ended = jobs.get(claimed.id)

@@ -21,10 +21,12 @@ from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
 from wsi_segment.service.api.routes.slides import list_slides
 from wsi_segment.service.api.service import Service
+from wsi_segment.service.folders.root_watch import RootWatch
+from wsi_segment.service.folders.slide_roots import parse_roots
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.logs import form_in_use, set_up_logs
 from wsi_segment.service.workers import slide_pool as pixels_module
-from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots
+from wsi_segment.service.workers.slide_catalogue import Catalogue
 from wsi_segment.service.workers.slide_pool import BusyError, PixelPool
 
 
@@ -56,8 +58,9 @@ def service(tmp_path: Path, looks: Looks) -> Iterator[Service]:
     database = Database(tmp_path)
     database.migrate()
     catalogue = Catalogue(database, parse_roots([str(tmp_path / "slides")]), b"secret")
-    rest: Any = dict.fromkeys(set(Service.__dataclass_fields__) - {"database", "catalogue", "pool"})
-    yield Service(database=database, catalogue=catalogue, pool=looks, **rest)  # type: ignore[arg-type]
+    rest: Any = dict.fromkeys(set(Service.__dataclass_fields__) - {"database", "catalogue", "pool", "roots"})
+    roots = RootWatch(database, catalogue.roots)
+    yield Service(database=database, catalogue=catalogue, pool=looks, roots=roots, **rest)  # type: ignore[arg-type]
     database.close()
 
 

@@ -35,9 +35,11 @@ def make_app(service: Service) -> Guard:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.housekeeping.start()
+        service.adopted.start()
         feeding = asyncio.create_task(service.feed.run())
         yield
         service.feed.close()
+        service.adopted.stop()
         await asyncio.to_thread(service.housekeeping.stop)
         await feeding
         service.pool.close()

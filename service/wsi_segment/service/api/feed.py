@@ -7,10 +7,11 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.database import Database, is_away
 from wsi_segment.service.jobs.events import Event, last_number, read_events
 
 POLL_SECONDS = 0.25
+_AWAY_SECONDS = 1.0
 _MOST_WAITING = 10_000
 """A listener this far behind is cut off; it reconnects with the number of its last event."""
 _PAGE = 1000
@@ -62,9 +63,10 @@ class Feed:
                     self._started.set()
                 await asyncio.sleep(POLL_SECONDS)
                 found = await asyncio.to_thread(read_events, self._database, last)
-            except Exception:  # the feed outlives a database that is away
-                log.exception("events cannot be read; it is tried again")
-                await asyncio.sleep(POLL_SECONDS)
+            except Exception as error:  # the feed outlives a database that is away
+                if not is_away(error):
+                    log.exception("events cannot be read; it is tried again")
+                await asyncio.sleep(_AWAY_SECONDS)
                 continue
             for event in found:
                 last = event.number

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wsi_segment.service.api.problems import ProblemError, internal_error
+from wsi_segment.service.api.problems import ProblemError, internal_error, system_problem
 from wsi_segment.service.api.prometheus import Metrics
 from wsi_segment.service.jobs.keys import Keys
 from wsi_segment.service.logs import request_id
@@ -117,10 +117,12 @@ class Guard:
             await self._app(scope, receiving, sending)
         except ProblemError as error:
             await error.response()(scope, receive, sending)
-        except Exception:  # the boundary: a failed request is logged, and answered without the reason
-            log.exception("the request failed")
+        except Exception as error:  # the boundary: a failed request is logged, and answered without the reason
+            known = system_problem(error)
+            if known is None:
+                log.exception("the request failed")
             if not answering:
-                await internal_error().response()(scope, receive, sending)
+                await (known or internal_error()).response()(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")

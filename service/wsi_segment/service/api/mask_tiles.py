@@ -12,6 +12,7 @@ from PIL import Image
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.service.api.responses import MaskClass, MaskLevel, TilesOut
+from wsi_segment.service.folders.adopted_masks import state_of
 
 TILE = 256
 _MOST_OPEN = 32
@@ -21,18 +22,19 @@ class MaskTiles:
     """Finished masks; the last few are kept open. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[Path, Mask] = OrderedDict()
+        self._open: OrderedDict[tuple[Path, str], Mask] = OrderedDict()
         self._lock = threading.Lock()
 
     def opened(self, store: Path) -> Mask:
         """Return the mask of a store, opened before or now."""
+        key = (store, state_of(store))  # an adopted mask may be replaced
         with self._lock:
-            if store in self._open:
-                self._open.move_to_end(store)
-                return self._open[store]
+            if key in self._open:
+                self._open.move_to_end(key)
+                return self._open[key]
         mask = Mask.open(store)
         with self._lock:
-            self._open[store] = mask
+            self._open[key] = mask
             while len(self._open) > _MOST_OPEN:
                 self._open.popitem(last=False)
         return mask

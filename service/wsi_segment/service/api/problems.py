@@ -11,10 +11,16 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from wsi_segment.errors import SlideError
+from wsi_segment.service.folders.file_looks import HangsError
+from wsi_segment.service.folders.root_watch import RootAwayError
+from wsi_segment.service.folders.uploads import NoRoomError
+from wsi_segment.service.full_disk import is_disk_full
+from wsi_segment.service.jobs.database import is_away
 from wsi_segment.service.workers.slide_catalogue import UnknownSlideError
 from wsi_segment.service.workers.slide_pool import BusyError
 from wsi_segment.service.workers.trusted_models import UnknownModelError
@@ -121,6 +127,22 @@ def install(app: FastAPI) -> None:
     async def on_busy(request: Request, error: BusyError) -> Response:
         return ProblemError(503, "busy", str(error), {"Retry-After": "1"}).response()
 
+    @app.exception_handler(RootAwayError)
+    async def on_root_away(request: Request, error: RootAwayError) -> Response:
+        return ProblemError(503, "root-away", str(error), {"Retry-After": "10"}).response()
+
+    @app.exception_handler(HangsError)
+    async def on_hanging(request: Request, error: HangsError) -> Response:
+        return ProblemError(503, "root-away", "a folder does not answer", {"Retry-After": "10"}).response()
+
+    @app.exception_handler(NoRoomError)
+    async def on_no_room(request: Request, error: NoRoomError) -> Response:
+        detail = "all uploads together are as large as they may be; remove some, or see `uploads_total`"
+        return ProblemError(507, "no-room", detail).response()
+
+    for kind in (SQLAlchemyError, OSError):
+        app.add_exception_handler(kind, on_system_error)
+
     @app.exception_handler(SlideError)
     async def on_slide_error(request: Request, error: SlideError) -> Response:
         return ProblemError(422, "unusable-slide", str(error)).response()
@@ -147,6 +169,23 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> Response:
         return internal_error().response()
+
+
+async def on_system_error(request: Request, error: Exception) -> Response:
+    """Answer an error of the database or of a disk; raise again what is neither away nor full."""
+    found = system_problem(error)
+    if found is None:
+        raise error
+    return found.response()
+
+
+def system_problem(error: Exception) -> ProblemError | None:
+    """Return what to answer where the database is away or a disk is full; None for any other error."""
+    if is_disk_full(error):
+        return ProblemError(507, "disk-full", "the disk is full, or a quota is spent; try again when there is room")
+    if is_away(error):
+        return ProblemError(503, "database-away", "the database does not answer; try again", {"Retry-After": "5"})
+    return None
 
 
 def internal_error() -> ProblemError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
+from wsi_segment.service.jobs.database import is_away
 from wsi_segment.service.jobs.job_table import ENDED, Jobs
 from wsi_segment.service.workers.supervisor import Supervisor
 
@@ -52,8 +54,15 @@ class _Counted(Collector):
 
     def collect(self) -> list[GaugeMetricFamily]:
         """Count jobs by status, and workers."""
-        counts = self._jobs.counts()
+        up = GaugeMetricFamily("wsi_segment_database_up", "Whether the database answers", 1)
+        workers = GaugeMetricFamily("wsi_segment_workers", "Worker processes", self._supervisor.alive)
+        try:
+            counts = self._jobs.counts()
+        except SQLAlchemyError as error:
+            if not is_away(error):
+                raise
+            return [GaugeMetricFamily("wsi_segment_database_up", "Whether the database answers", 0), workers]
         by_status = GaugeMetricFamily("wsi_segment_jobs", "Jobs by status", labels=["status"])
         for status in ("accepted", "running", *ENDED):
             by_status.add_metric([status], counts.get(status, 0))
-        return [by_status, GaugeMetricFamily("wsi_segment_workers", "Worker processes", self._supervisor.alive)]
+        return [up, by_status, workers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b4c3d2e1f"])]
 
@@ -18,6 +18,10 @@ _Whole = BeforeValidator(_whole)
 _Pixels = Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it"), _Whole]
 Position = Annotated[list[Annotated[float, Field(ge=-1e9, le=1e9)]], Field(min_length=2, max_length=3)]
 Ring = Annotated[list[Position], Field(min_length=3, max_length=100_000)]
+
+
+MOST_POSITIONS = 1_000_000
+"""Positions of all outlines of a job together."""
 
 
 def _kind(region: Any) -> str:
@@ -34,6 +38,21 @@ def _as_geojson(areas: Any) -> Any:
         x0, y0, x1, y1 = areas
         return {"type": "Polygon", "coordinates": [[[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]]}
     return {"type": "FeatureCollection", "features": areas} if kind == "features" else areas
+
+
+def _count_positions(areas: Any) -> int:
+    """Count the positions of outlines, wherever they are nested."""
+    count, left = 0, [areas]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            if one and all(isinstance(number, int | float) for number in one):
+                count += 1
+            else:
+                left += one
+    return count
 
 
 class _In(BaseModel):
@@ -140,6 +159,13 @@ class Choices(_In):
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     strict: Annotated[bool, Field(description="fail rather than end with warnings")] = False
     priority: Annotated[int, Field(ge=-10, le=10, description="jobs with a larger one come first"), _Whole] = 0
+
+    @model_validator(mode="after")
+    def _outlines_are_few_enough(self) -> Choices:
+        drawn = self.model_dump(include={"region", "tissue"})
+        if (count := sum(map(_count_positions, drawn.values()))) > MOST_POSITIONS:
+            raise ValueError(f"the outlines have {count} positions, and all together may have {MOST_POSITIONS}")
+        return self
 
     def parameters(self) -> dict[str, Any]:
         """Return the choices as the job keeps them: outlines as one object of GeoJSON."""

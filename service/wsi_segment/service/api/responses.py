@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wsi_segment.inference.slides.geojson_features import bounds_of
 from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.requests import Id
 from wsi_segment.service.jobs.job_table import Batch, Job, Status
@@ -38,8 +40,15 @@ class JobOut(BaseModel):
     done: int = Field(description="of the stage: windows for ``segment``, rows or blocks else")
     total: int
     slide: Id
-    slide_name: str | None = Field(description="its file name; null where it no longer lies under a root")
+    slide_name: str | None = Field(None, description="its file name; null where it no longer lies under a root")
+    slide_fingerprint: str | None = Field(
+        None, description="of the slide that the job was accepted for; null for a job of an earlier version"
+    )
+    name: str | None = Field(None, description="of a finished mask that no job made; null for any other")
     model: str
+    model_version: str | None = Field(None, description="of the model that the job was accepted for")
+    model_sha256: str | None = Field(None, description="of that model's file")
+    parameters: dict[str, Any] = Field({}, description="all of them, with defaults; of outlines the bounds")
     region: tuple[float, float, float, float] | None = Field(
         description="x0, y0, x1, y1 of what it was limited to; null for the whole slide or unreadable outlines"
     )
@@ -48,6 +57,15 @@ class JobOut(BaseModel):
     created: datetime
     started: datetime | None
     finished: datetime | None
+    removed: datetime | None = Field(None, description="when its results were removed")
+    position: int | None = Field(
+        None,
+        description="how many jobs come before it if no other is posted; null where it does not wait",
+    )
+    windows: int | None = Field(
+        None, description="of the network that it needs at most, as far as that is known; see done and total later on"
+    )
+    expected_end: datetime | None = Field(None, description="by how fast this and other jobs went; null if unknown")
     message: str
     warnings: list[JobWarning] = Field(description="doubts about the result; with strict the job fails instead")
     links: list[Link]
@@ -94,6 +112,7 @@ class SlideOut(BaseModel):
     mpp_y: float | None = None
     mpp_source: str | None = None
     reader: str | None = None
+    fingerprint: str | None = Field(None, description="sha256 of samples of its files; names do not count")
     levels: list[dict[str, float]] = []
     error: str | None = None
     links: list[Link]
@@ -165,8 +184,35 @@ class TilesOut(BaseModel):
     classes: list[MaskClass]
 
 
-def job_out(job: Job, slide_name: str | None) -> JobOut:
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of the jobs that have not ended."""
+
+    positions: dict[str, int] = field(default_factory=dict)
+    """Jobs that come before each waiting one."""
+    pace: float | None = None
+    """Mean seconds of a job."""
+    workers: int = 1
+    away: dict[str, str] = field(default_factory=dict)
+    """Why jobs wait although it is their turn, by job."""
+
+    def expected_end(self, job: Job) -> datetime | None:
+        """Return when a job will have ended, as far as that can be told."""
+        now = time.time()
+        if job.status == "accepted" and self.pace is not None and job.id in self.positions and job.id not in self.away:
+            return moment(now + self.pace * (1 + self.positions[job.id] / max(1, self.workers)))
+        if job.status == "running" and job.started is not None and job.stage == "segment" and job.done > job.kept:
+            return moment(now + (now - job.started) * (job.total - job.done) / (job.done - job.kept))
+        return None
+
+
+_NO_OUTLOOK = Outlook()
+
+
+def job_out(job: Job, slide_name: str | None, outlook: Outlook = _NO_OUTLOOK) -> JobOut:
     """Describe a job for clients."""
+    inputs = job.inputs or {}
+    slide, model = inputs.get("slide", {}), inputs.get("model", {})
     at = f"/v1/jobs/{job.id}"
     links = [_link("self", at), _link("monitor", f"{at}/events", "text/event-stream")]
     if job.status == "successful" and job.removed is None:
@@ -192,14 +238,23 @@ def job_out(job: Job, slide_name: str | None) -> JobOut:
         total=job.total,
         slide=job.slide,
         slide_name=slide_name,
+        slide_fingerprint=slide.get("fingerprint"),
+        name=None if job.store is None else PurePath(job.store).name.removesuffix(".zarr"),
         model=job.parameters.get("model") or DEFAULT_MODEL,
-        region=bounds_of(job.parameters.get("region")),
+        model_version=model.get("version"),
+        model_sha256=model.get("sha256"),
+        parameters=job.parameters,
+        region=(job.parameters.get("region") or {}).get("bounds"),
         batch=job.batch,
         priority=job.priority,
         created=moment(job.created),
         started=None if job.started is None else moment(job.started),
         finished=None if job.finished is None else moment(job.finished),
-        message=job.message,
+        removed=None if job.removed is None else moment(job.removed),
+        position=outlook.positions.get(job.id) if job.status == "accepted" else None,
+        windows=job.windows,
+        expected_end=outlook.expected_end(job),
+        message=outlook.away.get(job.id, job.message),
         warnings=[JobWarning.model_validate(one) for one in job.warnings],
         links=links,
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
+import time
 from types import FrameType
 
 import h11
@@ -13,8 +17,12 @@ from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.service import Service
 
 _GRACE_SECONDS = 5
+_LONGEST_END_SECONDS = 13.0
+"""From the signal on; a service manager kills after 15 or more."""
 _REQUEST_HEAD_BYTES = 128 * 1024
 """The longest request line and headers: two paths of 4,096 characters, each of four bytes in percent encoding, fit."""
+
+log = logging.getLogger(__name__)
 
 
 def serve(service: Service) -> None:
@@ -56,12 +64,22 @@ class _Http(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams of events first: they would keep the server waiting."""
+    """Ends the streams of events first: they would keep the server waiting. Workers stop meanwhile."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._feed = service.feed
+        self._feed, self._supervisor = service.feed, service.supervisor
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            threading.Thread(target=self._supervisor.stop, name="stop workers", daemon=True).start()
+            threading.Thread(target=self._end_in_time, name="end in time", daemon=True).start()
         self._feed.close()
         super().handle_exit(sig, frame)
+
+    def _end_in_time(self) -> None:
+        """End the process, whatever in it hangs: this thread does not outlive a server that ends by itself."""
+        time.sleep(_LONGEST_END_SECONDS)
+        log.error("the server did not end in %g s: something hangs; it is cut off", _LONGEST_END_SECONDS)
+        self._supervisor.kill()
+        os._exit(1)

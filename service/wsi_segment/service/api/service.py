@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, case, null, select, update
 
 from wsi_segment.errors import SlideError
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.prometheus import Metrics
+from wsi_segment.service.folders.adopted_masks import AdoptedMasks
+from wsi_segment.service.folders.root_watch import RootWatch
+from wsi_segment.service.folders.uploads import Uploads
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.housekeeping import Housekeeping
 from wsi_segment.service.jobs.job_table import Job, Jobs
@@ -31,6 +33,8 @@ from wsi_segment.service.workers.slide_pool import PixelPool
 from wsi_segment.service.workers.supervisor import Supervisor
 from wsi_segment.service.workers.trusted_models import TrustedModels
 
+_PAGE = 200
+"""Slides that are looked at in one call."""
 _ERROR_SECONDS = 10.0
 """How long a slide counts as unreadable before another try: its files may still be on their way."""
 
@@ -51,6 +55,9 @@ class Service:
     housekeeping: Housekeeping
     metrics: Metrics
     masks: MaskTiles
+    roots: RootWatch
+    adopted: AdoptedMasks
+    uploads: Uploads
 
     @property
     def data(self) -> Path:
@@ -73,13 +80,10 @@ class Service:
         if job.removed is not None:
             raise ProblemError(404, "result-removed", f"the results of job {job_id} were removed; post the slide again")
         files = ResultFiles.of(self.data, job)
-        if job.store is not None and not self._offers(files.store):
-            raise ProblemError(404, "no-result", f"the mask of job {job_id} is no longer served; see `results`")
+        if job.store is not None and not self.adopted.offers(job):
+            detail = f"the mask of job {job_id} is gone, or another one is in its place; GET /v1/jobs lists it"
+            raise ProblemError(404, "no-result", detail)
         return job, files
-
-    def _offers(self, store: Path) -> bool:
-        """Return whether a mask that no job made lies in a folder that is served at present."""
-        return store.parent in {Path(folder).resolve() for folder in self.settings.results} and store.is_dir()
 
     def describe(self, slide: FoundSlide) -> dict[str, Any]:
         """Describe a slide; the description is cached until one of its files changes.
@@ -89,7 +93,6 @@ class Service:
         """
         described = self.known(slide)
         if described is None:
-            stamp = _stamp(slide)
             try:
                 described = self.look(pixels.describe, slide)
             except pixels.UnsureSlideError:
@@ -97,13 +100,42 @@ class Service:
             except SlideError as error:
                 described = {"error": str(error), "until": time.time() + _ERROR_SECONDS}
             self.catalogue.remember([slide])
+            found = {"stamp": slide.stamp, "description": described, "fingerprint": described.get("fingerprint")}
             with self.database.write() as connection:
-                connection.execute(
-                    update(slides).where(slides.c.id == slide.id).values(stamp=stamp, description=described)
-                )
+                connection.execute(update(slides).where(slides.c.id == slide.id).values(found))
         if "error" in described:
             raise SlideError(described["error"])
         return described
+
+    def fingerprints(self, found: Sequence[FoundSlide]) -> dict[str, str | None]:
+        """Return the fingerprints of slides by id, None where one cannot be read; the slides are not opened."""
+        known: dict[str, str | None] = {}
+        distinct = {slide.id: slide for slide in found}
+        for part in _pages(list(distinct.values())):
+            query = select(slides.c.id, slides.c.stamp, slides.c.fingerprint)
+            with self.database.read() as connection:
+                for row in connection.execute(query.where(slides.c.id.in_([slide.id for slide in part]))):
+                    if row.stamp and row.stamp == distinct[row.id].stamp and row.fingerprint:
+                        known[row.id] = row.fingerprint
+        for part in _pages([slide for slide in distinct.values() if slide.id not in known]):
+            values = self.pool.call(pixels.fingerprints, [slide.location for slide in part])
+            known |= {slide.id: value for slide, value in zip(part, values, strict=True)}
+            self.catalogue.remember(part)
+            rows = [
+                {"slide": slide.id, "new": slide.stamp, "print": known[slide.id]}
+                for slide in part
+                if known[slide.id] is not None
+            ]
+            if rows:
+                unchanged = case((slides.c.stamp == bindparam("new"), slides.c.description), else_=null())
+                with self.database.write() as connection:
+                    connection.execute(
+                        update(slides)
+                        .where(slides.c.id == bindparam("slide"))
+                        .values(stamp=bindparam("new"), fingerprint=bindparam("print"), description=unchanged),
+                        rows,
+                    )
+        return known
 
     def known(self, slide: FoundSlide) -> dict[str, Any] | None:
         """Return the cached description of a slide (possibly an ``error``), or None."""
@@ -111,7 +143,7 @@ class Service:
             row = connection.execute(
                 select(slides.c.stamp, slides.c.description).where(slides.c.id == slide.id)
             ).first()
-        if row is None or not row.stamp or row.stamp != _stamp(slide):
+        if row is None or not row.stamp or row.stamp != slide.stamp or not row.description:
             return None
         known: dict[str, Any] = row.description
         return None if "error" in known and known.get("until", 0.0) < time.time() else known
@@ -128,12 +160,9 @@ class Service:
             raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location)) from error
 
 
-def _stamp(slide: FoundSlide) -> str:
-    """Return a text that changes when a file of the slide changes, comes or goes; empty for a remote slide."""
-    if not slide.files:
-        return ""
-    states = [file.stat() for file in slide.files]
-    return json.dumps([len(states), sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)])
+def _pages(found: list[FoundSlide]) -> Iterator[list[FoundSlide]]:
+    for start in range(0, len(found), _PAGE):
+        yield found[start : start + _PAGE]
 
 
 def _service(request: Request) -> Service:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -12,34 +13,49 @@ from typing import Any
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install
+from wsi_segment.service.full_disk import is_disk_full
 from wsi_segment.service.jobs.tables import VERSION
 
 SQLITE_FILE = "jobs.sqlite"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _NETWORK_FILES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "ceph", "lustre", "gpfs"}
 _BUSY_SECONDS = 30
+_POOL_SECONDS = 10
+_POSTGRESQL_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""How soon libpq gives up a server that does not answer: seconds, but the last in milliseconds."""
 _WRITERS_LOCK = 0x77736973
 """Key of the advisory lock that PostgreSQL's writers share; any number of our own."""
+
+log = logging.getLogger(__name__)
 
 
 class Database:
     """Connections to the one database; safe to use from several threads."""
 
-    def __init__(self, data: Path, url: str | None = None) -> None:
+    def __init__(self, data: Path, url: str | None = None, *, talks: bool = True) -> None:
         """Connect; nothing is changed, see :meth:`migrate`.
 
         Args:
             data: The service's folder, where an SQLite file lies too; made where it is missing.
             url: ``postgresql://user:password@host/name``, or None for SQLite.
+            talks: Whether the log says that the database is away or back; one process of a server does.
 
         Raises:
             InputError: the URL is wrong, the folder cannot be written to, or lies on a network file system.
         """
         self.file: Path | None = None
+        self._talks, self._away = talks, False
         _prepare(data)
         if url is None:
             _refuse_network(data)
@@ -57,14 +73,30 @@ class Database:
 
         Writers take their turns, on PostgreSQL too: no deadlocks, and numbers become visible in their order.
         """
-        with self._engine.begin() as connection:
+        with self._watched(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads."""
-        with self._engine.connect().execution_options(reads=True) as connection:
+        with self._watched(), self._engine.connect().execution_options(reads=True) as connection:
             yield connection
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Say once that the database is away, and once that it is back."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            if is_away(error) and not self._away:
+                self._away = True
+                if self._talks:
+                    log.warning("the database is away, jobs wait: %s", _first_line(error))
+            raise
+        if self._away:
+            self._away = False
+            if self._talks:
+                log.warning("the database is back")
 
     def migrate(self) -> None:
         """Bring the tables to this version; an SQLite file that holds an older one is copied first.
@@ -74,7 +106,7 @@ class Database:
         """
         try:
             before = self.version()
-        except OperationalError as error:
+        except SQLAlchemyError as error:
             raise InputError(f"the database cannot be reached: {_first_line(error)}; see `database`") from error
         if before == VERSION:
             return
@@ -168,9 +200,19 @@ def _postgresql(url: str) -> Engine:
             f"`database`: {parsed.get_backend_name()} is not supported; use postgresql://…, or none for SQLite"
         )
     try:
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10)
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(
+            parsed, pool_pre_ping=True, pool_size=10, pool_timeout=_POOL_SECONDS, connect_args=_POSTGRESQL_PATIENCE
+        )
     except ModuleNotFoundError as error:
         raise InputError(f"`database`: PostgreSQL needs {how_to_install('postgresql')}") from error
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether an error says that the database cannot be used at present, through no fault of the caller."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+        return not is_disk_full(error)
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _first_line(error: Exception) -> str:

@@ -6,11 +6,12 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import delete, select, update
 
-from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.database import Database, is_away
 from wsi_segment.service.jobs.events import append_events
 from wsi_segment.service.jobs.job_table import ENDED
 from wsi_segment.service.jobs.tables import events, jobs, replies
@@ -31,8 +32,25 @@ log = logging.getLogger(__name__)
 class Housekeeping:
     """A thread of the server that removes what is too old, once a minute."""
 
-    def __init__(self, database: Database, data: Path, keep_days: float | None, min_free: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        data: Path,
+        keep_days: float | None,
+        min_free: int,
+        tidy_uploads: Callable[[float | None], int] = lambda days: 0,
+    ) -> None:
+        """Prepare; see :meth:`start`.
+
+        Args:
+            database: The job table.
+            data: The service's folder.
+            keep_days: Days after which results and uploads are removed; None for never.
+            min_free: Bytes of disk below which no job is started.
+            tidy_uploads: Removes uploads of that age, and says how many.
+        """
         self._database, self._data, self._keep_days, self._min_free = database, data, keep_days, min_free
+        self._tidy_uploads = tidy_uploads
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -41,9 +59,9 @@ class Housekeeping:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread, and wait up to 10 s for it."""
+        """Stop the thread, and wait up to 5 s for it."""
         self._over.set()
-        self._thread.join(10)
+        self._thread.join(5)
 
     @property
     def disk_low(self) -> str | None:
@@ -75,7 +93,9 @@ class Housekeeping:
         shutil.rmtree(aside, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove replies, progress and results that are too old."""
+        """Remove replies, progress, results and uploads that are too old."""
+        if removed := self._tidy_uploads(self._keep_days):
+            log.info("removed %d uploads that are older than %g days", removed, self._keep_days)
         now = time.time()
         with self._database.write() as connection:
             connection.execute(delete(replies).where(replies.c.created < now - _REPLY_DAYS * _DAY))
@@ -101,6 +121,7 @@ class Housekeeping:
         while not self._over.is_set():
             try:
                 self.tidy()
-            except Exception:  # the thread outlives a database that is away or a disk that fails
-                log.exception("housekeeping failed; it is tried again")
+            except Exception as error:  # the thread outlives a database that is away or a disk that fails
+                if not is_away(error):
+                    log.exception("housekeeping failed; it is tried again")
             self._over.wait(LOOK_SECONDS)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
+import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import append_events, next_numbers
-from wsi_segment.service.jobs.tables import batches, jobs, replies
+from wsi_segment.service.jobs.fairness import positions, take_turns
+from wsi_segment.service.jobs.job_rows import make_row, new_id, outlines_of
+from wsi_segment.service.jobs.tables import batches, jobs, outlines, replies
 
 Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
 ENDED: tuple[Status, ...] = ("successful", "failed", "dismissed")
+_PACE_JOBS = 20
+_PLACED_SECONDS = 2.0
+GONE = jobs.c.store.is_not(None) & jobs.c.removed.is_not(None)
+"""Selects adopted masks that no longer lie where they were found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,11 @@ class Job:
     number: int
     batch: str | None
     slide: str
+    client: str
     parameters: dict[str, Any]
+    inputs: dict[str, Any] | None
+    """What slide and model were when it was accepted; None for a job of an earlier version."""
+    windows: int | None
     status: Status
     priority: int
     turn: int
@@ -47,6 +56,7 @@ class Job:
     warnings: list[dict[str, str]]
     """Doubts about the result: ``code`` and ``message`` each."""
     store: str | None
+    state: str | None
     removed: float | None
 
 
@@ -69,7 +79,11 @@ class NewJob:
 
     slide: str
     parameters: dict[str, Any]
+    """With outlines, if any, as GeoJSON."""
     priority: int = 0
+    client: str = ""
+    inputs: dict[str, Any] | None = None
+    windows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,8 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._lock = threading.Lock()
+        self._placed: tuple[float, dict[str, int]] = (float("-inf"), {})
 
     def accept(
         self,
@@ -119,7 +135,7 @@ class Jobs:
             batch = None
             if batch_name is not None:
                 batch = Batch(
-                    id=_new_id(),
+                    id=new_id(),
                     number=next_numbers(connection, "batches"),
                     name=batch_name,
                     created=now,
@@ -129,13 +145,20 @@ class Jobs:
                 row = {name: getattr(batch, name) for name in ("id", "number", "name", "created", "jobs")}
                 connection.execute(insert(batches).values(row))
             first = next_numbers(connection, "jobs", len(new))
-            turns = _turns(connection, [one.priority for one in new])
+            turns = take_turns(connection, [(one.client, one.priority) for one in new])
             batch_id = None if batch is None else batch.id
             rows = [
-                _new_row(one, first + i, turn=turn, batch=batch_id, now=now)
+                make_row(one, first + i, turn=turn, batch=batch_id, now=now)
                 for i, (one, turn) in enumerate(zip(new, turns, strict=True))
             ]
             connection.execute(insert(jobs), rows)
+            drawn = [
+                {"job": row["id"], "name": name, "geojson": geojson}
+                for one, row in zip(new, rows, strict=True)
+                for name, geojson in outlines_of(one).items()
+            ]
+            if drawn:
+                connection.execute(insert(outlines), drawn)
             append_events(connection, "accepted", [(row["id"], batch_id, {}) for row in rows])
             accepted = Accepted(tuple(Job(**row) for row in rows), batch)
             if make_reply is not None:
@@ -148,31 +171,23 @@ class Jobs:
             row = connection.execute(select(replies).where(replies.c.key == key)).first()
         return None if row is None else Reply(**row._mapping)
 
-    def adopt(
-        self, slide: str, store: str, parameters: dict[str, Any], warnings: Sequence[dict[str, str]] = ()
-    ) -> None:
-        """List a finished store that nobody posted as a successful job; once."""
-        now = time.time()
-        with self._database.write() as connection:
-            if connection.execute(select(jobs.c.id).where(jobs.c.store == store)).first() is not None:
-                return
-            row = _new_row(NewJob(slide, parameters), next_numbers(connection, "jobs"), turn=0, batch=None, now=now)
-            row |= {"status": "successful", "store": store, "started": now, "finished": now}
-            row["warnings"] = list(warnings)
-            connection.execute(insert(jobs).values(row))
-            append_events(connection, "successful", [(row["id"], None, {})])
-
     def get(self, job_id: str) -> Job | None:
         """Return the job with an id."""
         with self._database.read() as connection:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
         return None if row is None else _job(row)
 
+    def outlines(self, job_id: str) -> dict[str, dict[str, Any]]:
+        """Return the outlines that a job was given, by parameter; they can be large, and are not in its row."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(outlines.c.name, outlines.c.geojson).where(outlines.c.job == job_id)).all()
+        return {row.name: row.geojson for row in rows}
+
     def listed(
         self, before: int | None, limit: int, status: Status | None = None, batch: str | None = None
     ) -> list[Job]:
-        """Return jobs with numbers below ``before``, the newest first."""
-        query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
+        """Return jobs with numbers below ``before``, the newest first; adopted masks that are gone are left out."""
+        query = select(jobs).where(~GONE).order_by(jobs.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.number < before)
         if status is not None:
@@ -212,6 +227,25 @@ class Jobs:
             rows = connection.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status)).all()
         return dict(tuple(row) for row in rows)
 
+    def pace(self) -> float | None:
+        """Return the mean seconds of the last jobs that were done; None where none was."""
+        last = (
+            select(jobs.c.started, jobs.c.finished)
+            .where(jobs.c.status == "successful", jobs.c.store.is_(None))
+            .order_by(jobs.c.number.desc())
+            .limit(_PACE_JOBS)
+        )
+        with self._database.read() as connection:
+            spent = [row.finished - row.started for row in connection.execute(last) if row.started and row.finished]
+        return sum(spent) / len(spent) if spent else None
+
+    def positions(self) -> dict[str, int]:
+        """Return how many jobs come before each waiting one, as it was at most a few seconds ago."""
+        with self._lock:
+            if time.monotonic() - self._placed[0] > _PLACED_SECONDS:
+                self._placed = (time.monotonic(), positions(self._database))
+            return self._placed[1]
+
     def _cancel(self, which: ColumnElement[bool]) -> int:
         now = time.time()
         with self._database.write() as connection:
@@ -230,13 +264,13 @@ class Jobs:
     def _retry(self, which: ColumnElement[bool]) -> int:
         with self._database.write() as connection:
             again = connection.execute(
-                select(jobs.c.id, jobs.c.batch, jobs.c.priority)
+                select(jobs.c.id, jobs.c.batch, jobs.c.client, jobs.c.priority)
                 .where(which, jobs.c.status.in_(("failed", "dismissed")))
                 .order_by(jobs.c.number)
             ).all()
             if not again:
                 return 0
-            turns = _turns(connection, [row.priority for row in again])
+            turns = take_turns(connection, [(row.client, row.priority) for row in again])
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == bindparam("job"))
@@ -272,55 +306,6 @@ class Jobs:
             ):
                 counted[batch][status] = count
         return [Batch(**row._mapping, counts=counted[row.id]) for row in found]
-
-
-def _turns(connection: Connection, priorities: Sequence[int]) -> list[int]:
-    """Return a turn for each job that comes into the queue now (start-time fair queueing, Goyal et al. 1996).
-
-    The jobs take consecutive turns, starting at the turn that is up among the waiting jobs of their priority. A job
-    that is posted later then comes after those whose turn it is, and not after the whole of a large batch. For example,
-    a batch of three jobs (A1, A2, A3) waits when two single jobs (B, then C) are posted::
-
-        turn    0          1     2
-        jobs    A1 B C     A2    A3      claimed by turn, and within a turn by number: A1 B C A2 A3
-    """
-    taken: Counter[int] = Counter()
-    for priority in set(priorities):
-        # the smallest waiting turn is the virtual time of the queue: jobs that were claimed before it count no more
-        waiting = select(func.min(jobs.c.turn)).where(jobs.c.status == "accepted", jobs.c.priority == priority)
-        taken[priority] = connection.execute(waiting).scalar() or 0
-    turns = []
-    for priority in priorities:
-        turns.append(taken[priority])
-        taken[priority] += 1
-    return turns
-
-
-def _new_row(new: NewJob, number: int, turn: int, batch: str | None, now: float) -> dict[str, Any]:
-    empty = dict.fromkeys(("owner", "lease", "cancel", "started", "finished", "store", "removed"))
-    return empty | {
-        "id": _new_id(),
-        "number": number,
-        "batch": batch,
-        "slide": new.slide,
-        "parameters": new.parameters,
-        "status": "accepted",
-        "priority": new.priority,
-        "turn": turn,
-        "fence": 0,
-        "crashes": 0,
-        "kept": 0,
-        "created": now,
-        "done": 0,
-        "total": 0,
-        "stage": "",
-        "message": "",
-        "warnings": [],
-    }
-
-
-def _new_id() -> str:
-    return secrets.token_hex(12)
 
 
 def _job(row: Any) -> Job:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from wsi_segment.errors import InputError
-from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.database import Database, is_away
 from wsi_segment.service.jobs.tables import keys
 
 Scope = Literal["read", "write", "metrics"]
@@ -43,6 +43,9 @@ class Keys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._made = False
+        self._last: dict[str, Key] = {}
+        """Keys as they were when they were used last, by hash: while the database is away, nobody can revoke one."""
 
     def create(self, name: str, scopes: Sequence[Scope], days: float | None) -> str:
         """Create a key and return its token, which is not shown again.
@@ -88,8 +91,13 @@ class Keys:
 
     def any_made(self) -> bool:
         """Return whether a key was ever created; revoking the last one must not reopen the server."""
-        with self._database.read() as connection:
-            return connection.execute(select(keys.c.name).limit(1)).first() is not None
+        try:
+            with self._database.read() as connection:
+                self._made = connection.execute(select(keys.c.name).limit(1)).first() is not None
+        except SQLAlchemyError as error:
+            if not self._made or not is_away(error):
+                raise
+        return self._made
 
     def any_valid(self) -> bool:
         """Return whether any key may be used now."""
@@ -99,11 +107,19 @@ class Keys:
     def check(self, token: str) -> Key | None:
         """Return the key of a token, or None unless it may be used."""
         query = select(keys.c.name, keys.c.scopes, keys.c.created, keys.c.expires, keys.c.revoked)
-        with self._database.read() as connection:
-            row = connection.execute(query.where(keys.c.sha256 == _hash(token))).first()
-        if row is None:
-            return None
-        key = _key(row)
+        digest = _hash(token)
+        try:
+            with self._database.read() as connection:
+                row = connection.execute(query.where(keys.c.sha256 == digest)).first()
+        except SQLAlchemyError as error:
+            if digest not in self._last or not is_away(error):
+                raise
+        else:
+            if row is None:
+                self._last.pop(digest, None)
+                return None
+            self._last[digest] = _key(row)
+        key = self._last[digest]
         return key if key.is_valid(time.time()) else None
 
 

@@ -1,4 +1,4 @@
-"""The job table as workers see it: claims with a lease, and writes that only the owner can make.
+"""The job table as workers see it: claims, and writes that only the owner can make.
 
 A claim raises the job's fence. Every write of a worker names the fence that it got; if the job has gone to another
 worker since then, nothing is written, and the worker stops.
@@ -6,22 +6,19 @@ worker since then, nothing is written, and the worker stops.
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 from sqlalchemy import ColumnElement, Connection, case, select, update
 
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import Kind, append_events
-from wsi_segment.service.jobs.job_table import Job, Status
+from wsi_segment.service.jobs.fairness import choose_next
+from wsi_segment.service.jobs.job_table import Job, Jobs, Status
 from wsi_segment.service.jobs.tables import jobs
 
-LEASE_SECONDS = 30.0
-RENEW_SECONDS = 10.0
 MOST_CRASHES = 3
 """A job fails when this many workers in a row ended while at work on it and none of them finished more of it."""
 
@@ -39,45 +36,42 @@ class LostJobError(Exception):
     """The job belongs to another worker now."""
 
 
-def owner_name(pid: int, token: str) -> str:
-    """Name a process by its host, its number and the token that it was started with; no two ever share a name."""
-    return f"{socket.gethostname()}/{pid}/{token}"
-
-
 class Queue:
     """The queue for one worker: claims jobs, and records how they ended."""
 
     def __init__(self, database: Database, owner: str) -> None:
         self._database, self._owner = database, owner
 
-    def claim(self) -> Job | None:
-        """Claim the next job by priority and turn for ``LEASE_SECONDS``; return None where none waits."""
+    def claim(self, roots: Collection[str] | None = None) -> Job | None:
+        """Claim the next job, see :mod:`wsi_segment.service.jobs.fairness`; return None where none waits.
+
+        Args:
+            roots: Names of the roots whose slides can be read at present; jobs of others go on waiting. None for all.
+        """
         now = time.time()
         with self._database.write() as connection:
-            free(connection, jobs.c.lease < now, "its host was lost")
-            waiting = (
-                select(jobs.c.id)
-                .where(jobs.c.status == "accepted")
-                .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.number)
-                .limit(1)
-            )
+            job_id = choose_next(connection, roots)
+            if job_id is None:
+                return None
             row = connection.execute(
                 update(jobs)
-                .where(jobs.c.id == waiting.scalar_subquery())
+                .where(jobs.c.id == job_id)
                 .values(
                     status="running",
                     owner=self._owner,
-                    lease=now + LEASE_SECONDS,
+                    lease=now,
                     fence=jobs.c.fence + 1,
                     started=case((jobs.c.started.is_(None), now), else_=jobs.c.started),
                     message="",
                 )
                 .returning(jobs)
-            ).first()
-            if row is None:
-                return None
+            ).one()
             append_events(connection, "running", [(row.id, row.batch, {})])
         return Job(**row._mapping)
+
+    def outlines(self, job: Job) -> dict[str, dict[str, Any]]:
+        """Return the outlines that a job was given; see :meth:`wsi_segment.service.jobs.job_table.Jobs.outlines`."""
+        return Jobs(self._database).outlines(job.id)
 
     def look(self, job: Job) -> Ownership:
         """Return whether a claimed job is still the caller's, and whether it was cancelled."""
@@ -86,12 +80,12 @@ class Queue:
         return Ownership(row is not None, row is not None and row.cancel is not None)
 
     def renew(self, job: Job) -> None:
-        """Renew the lease of a job for another ``LEASE_SECONDS``.
+        """Renew the lease of a job: others see that it changes, see :mod:`wsi_segment.service.jobs.leases`.
 
         Raises:
             LostJobError: the job has gone to another worker.
         """
-        self._write(job, None, {}, lease=time.time() + LEASE_SECONDS)
+        self._write(job, None, {}, lease=time.time())
 
     def progress(self, job: Job, stage: str, done: int, total: int, kept: int | None = None) -> None:
         """Report the progress of a job, and renew its lease; see :meth:`renew`.
@@ -106,7 +100,7 @@ class Queue:
                 cuts, while one that takes its host down gets no further, and is given up.
         """
         data = {"stage": stage, "done": done, "total": total}
-        row: dict[str, Any] = {**data, "lease": time.time() + LEASE_SECONDS}
+        row: dict[str, Any] = {**data, "lease": time.time()}
         if kept is not None:
             further = (jobs.c.kept < kept) & (jobs.c.crashes > 1)
             row |= {"kept": kept, "crashes": case((further, 1), else_=jobs.c.crashes)}
@@ -170,20 +164,12 @@ def free(connection: Connection, which: ColumnElement[bool], reason: str, crashe
     _requeue(connection, running, reason, 1)
 
 
-def free_dead_owners(database: Database) -> int:
-    """Free the jobs whose owners were processes of this host and have ended; return how many."""
-    with database.read() as connection:
-        owners = {row.owner for row in connection.execute(select(jobs.c.owner).where(jobs.c.status == "running"))}
-    dead = [owner for owner in owners if owner is not None and not _is_alive(owner)]
-    return free_owners(database, dead, "it was stopped")
-
-
 def free_owners(database: Database, owners: Iterable[str], reason: str, crashed: bool = True) -> int:
     """Free the jobs of owners that ended; return how many.
 
     Args:
         database: Where the jobs are.
-        owners: Names of processes, see :func:`owner_name`.
+        owners: Names of processes, see :func:`wsi_segment.service.jobs.leases.owner_name`.
         reason: Why they ended, for the jobs' messages.
         crashed: False where the service ended them itself, so that no job is to blame.
     """
@@ -193,17 +179,6 @@ def free_owners(database: Database, owners: Iterable[str], reason: str, crashed:
         if count:
             free(connection, which, reason, crashed)
     return count
-
-
-def _is_alive(owner: str) -> bool:
-    """Return False only for a process of this host that has ended."""
-    host, pid, token = owner.rsplit("/", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        return token in psutil.Process(int(pid)).cmdline()  # a zombie has none
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
 
 
 def _finish(connection: Connection, which: ColumnElement[bool], status: Status, message: str) -> None:

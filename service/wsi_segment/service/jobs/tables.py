@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-VERSION = "0003"
+VERSION = "0004"
 """Version of the tables below: the last step in ``migrations/versions``."""
 
 metadata = MetaData(
@@ -22,8 +22,17 @@ slides = Table(
     Column("id", String(32), primary_key=True),
     Column("root", String(200), nullable=False),
     Column("path", Text, nullable=False),  # below the root
-    Column("stamp", String(64)),  # of its files when it was described, see api/service.py
+    Column("stamp", String(64)),  # of its files when the following was found, see slide_catalogue.py
     Column("description", JSON),
+    Column("fingerprint", String(64), index=True),
+)
+
+roots = Table(
+    "roots",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("marker", String(200), nullable=False),  # what its marker file said when it was first seen; else empty
+    Column("inode", String(40), nullable=False),  # of the folder itself
 )
 
 batches = Table(
@@ -43,7 +52,12 @@ jobs = Table(
     Column("number", Integer, unique=True, nullable=False),  # in the order in which they were accepted
     Column("batch", String(32), ForeignKey("batches.id")),
     Column("slide", String(32), nullable=False),
-    Column("parameters", JSON, nullable=False),
+    Column("client", String(200), nullable=False),  # who posted it: the name of a key, or empty
+    Column("parameters", JSON, nullable=False),  # with their defaults; outlines are in a table of their own
+    Column(
+        "inputs", JSON(none_as_null=True)
+    ),  # what the slide and the model were when it was accepted; see job_inputs.py
+    Column("windows", Integer),  # that it needs at most, as far as that is known before it runs
     Column("status", String(16), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("turn", Integer, nullable=False),  # see queue.py
@@ -62,10 +76,26 @@ jobs = Table(
     Column("message", Text, nullable=False),
     Column("warnings", JSON, nullable=False),  # doubts about the result: [{"code", "message"}]
     Column("store", Text),  # of an adopted mask; any other lies in the data folder under the job's id
+    Column("state", String(64)),  # of that store when it was adopted; see adopted_masks.py
     Column("removed", Float),  # when its results were removed
-    Index(None, "status", "priority", "turn", "number"),
+    Index(None, "status", "client", "priority", "turn", "number"),
     Index(None, "batch", "status", "number"),
     Index(None, "status", "number"),
+)
+
+outlines = Table(
+    "outlines",
+    metadata,
+    Column("job", String(32), primary_key=True),
+    Column("name", String(16), primary_key=True),  # of the parameter: region or tissue
+    Column("geojson", JSON, nullable=False),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("client", String(200), primary_key=True),
+    Column("served", Integer, nullable=False),  # jobs that were claimed for it, from the turn on at which it came
 )
 
 _PROGRESS = text("kind = 'progress'")

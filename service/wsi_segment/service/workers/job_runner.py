@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +19,15 @@ from wsi_segment.inference.mask.preview import write_preview
 from wsi_segment.inference.mask.summary import ClassArea
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import Model
+from wsi_segment.service.folders.root_watch import RootAwayError, RootWatch
+from wsi_segment.service.full_disk import DiskFullError, full_disk_as_one_error
+from wsi_segment.service.jobs.database import is_away
 from wsi_segment.service.jobs.job_table import Job, Status
-from wsi_segment.service.jobs.queue import LEASE_SECONDS, LostJobError, Queue
+from wsi_segment.service.jobs.leases import LEASE_SECONDS
+from wsi_segment.service.jobs.queue import LostJobError, Queue
 from wsi_segment.service.redaction import without_paths
-from wsi_segment.service.workers.lease_keeper import LeaseKeeper
+from wsi_segment.service.workers.job_inputs import CHOSEN, UNBOUND, refuse_changed_model, refuse_changed_slide
+from wsi_segment.service.workers.lease_keeper import NO_LIMITS, LeaseKeeper, Limits
 from wsi_segment.service.workers.outline_index import has_objects, write_objects
 from wsi_segment.service.workers.result_files import ResultFiles
 from wsi_segment.service.workers.slide_catalogue import Catalogue, FoundSlide
@@ -34,8 +35,8 @@ from wsi_segment.service.workers.trusted_models import TrustedModels
 
 log = logging.getLogger(__name__)
 
-OPTIONS = frozenset(field.name for field in fields(SegmentOptions))
-"""Parameters of a job that are the engine's; others are the service's, such as ``model``."""
+DATABASE_SECONDS = 1.0
+"""How long a worker waits between two looks for a database that is away."""
 FULL_DISK_SECONDS = 30.0
 """How long a worker starts nothing after a disk was full."""
 
@@ -52,6 +53,8 @@ class JobRunner:
         data: Path,
         options: SegmentOptions,
         stopping: threading.Event,
+        roots: RootWatch,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         """Remember what jobs need.
 
@@ -62,43 +65,90 @@ class JobRunner:
             data: The service's folder.
             options: What jobs do not choose: threads, memory, device.
             stopping: Set when the process should end; the current job is given back then.
+            roots: Says which roots are there.
+            limits: What a job may take.
         """
         self._queue, self._catalogue, self._models, self._data = queue, catalogue, models, data
-        self._options, self._stopping = options, stopping
+        self._options, self._stopping, self._roots, self._limits = options, stopping, roots, limits
 
     def do(self, job: Job) -> None:
-        """Do a claimed job and record how it ended."""
-        watch = LeaseKeeper(self._queue, job, self._stopping)
+        """Do a claimed job and record how it ended; while the database is away, wait for it and go on."""
+        done = False
+        while not done:
+            try:
+                self._do(job)
+                done = True
+            except SQLAlchemyError as error:
+                if not is_away(error):
+                    raise
+                done = not self._wait_for_database(job)
+
+    def _do(self, job: Job) -> None:
+        watch = LeaseKeeper(self._queue, job, self._stopping, self._limits)
         slide: FoundSlide | None = None
         try:
-            with _full_disk_as_one_error():
-                slide = self._catalogue.by_id(job.slide)
+            with full_disk_as_one_error():
+                slide = self._find(job)
                 with watch.running():
                     files = self._make(job, slide, watch)
                 warnings = [
                     {**one, "message": self._for_clients(one["message"], slide)} for one in files.read_warnings()
                 ]
-                self._queue.end(job, "successful", warnings=warnings)
+                self._queue.end(job, "successful", warnings=[*warnings, *([UNBOUND] if job.inputs is None else [])])
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
+        except RootAwayError as error:
+            self._queue.release(job, str(error))
         except Cancelled:
-            if watch.cancelled:
+            if watch.refusal:
+                self._try_to_end(job, "failed", watch.refusal)
+            elif watch.cancelled:
                 self._try_to_end(job, "dismissed", "cancelled")
             elif not watch.lost:
                 self._queue.release(job, "the service was stopped; the job goes on with it")
-        except _DiskFullError:
+        except DiskFullError:
             self._wait_for_space(job)
-        except InputError as error:
-            self._try_to_end(job, "failed", self._for_clients(str(error), slide))
         except MemoryError:
             self._try_to_end(job, "failed", "the slide needs more memory than a worker may have; see `worker_memory`")
-        except RunError as error:
-            self._queue.release(job, self._for_clients(str(error), slide), crashed=True)
-        except SQLAlchemyError:  # the database is away: this worker ends, and the job is another's
+        except SQLAlchemyError:  # the database is away, which is the caller's
             raise
-        except Exception as error:  # the boundary: the job fails, and the worker goes on with the next
-            log.exception("unexpected", extra={"job": job.id})
+        except Exception as error:  # the boundary: the job waits or fails, and the worker goes on with the next
+            self._blame(job, slide, error)
+
+    def _find(self, job: Job) -> FoundSlide:
+        name = self._catalogue.roots_of([job.slide]).get(job.slide)
+        if name is not None:
+            self._roots.refuse_away(name)
+        return self._catalogue.by_id(job.slide)
+
+    def _blame(self, job: Job, slide: FoundSlide | None, error: Exception) -> None:
+        """Find what is to blame for an error: a share that went away, the machine, or the job."""
+        if (reason := self._gone(job)) is not None:
+            self._queue.release(job, reason)
+        elif isinstance(error, InputError):
+            self._try_to_end(job, "failed", self._for_clients(str(error), slide))
+        elif isinstance(error, RunError):
+            self._queue.release(job, self._for_clients(str(error), slide), crashed=True)
+        else:
+            log.error("unexpected", exc_info=error, extra={"job": job.id})
             self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
+
+    def _gone(self, job: Job) -> str | None:
+        """Return which folder is away, so that jobs wait for it; None where all are there."""
+        if self._models.away:
+            return "the folder of the models cannot be read; jobs wait for it"
+        name = self._catalogue.roots_of([job.slide]).get(job.slide)
+        return None if name is None else self._roots.away(now=True).get(name)
+
+    def _wait_for_database(self, job: Job) -> bool:
+        """Wait until the database answers; return whether the job is still this worker's."""
+        while not self._stopping.wait(DATABASE_SECONDS):
+            try:
+                return self._queue.look(job).held
+            except SQLAlchemyError as error:
+                if not is_away(error):
+                    raise
+        return False
 
     def _wait_for_space(self, job: Job) -> None:
         """Give the job back, since none is to blame for a full disk, and start nothing for a while."""
@@ -126,6 +176,8 @@ class JobRunner:
     def _make(self, job: Job, slide: FoundSlide, watch: LeaseKeeper) -> ResultFiles:
         """Write all files of a job's result; what is there already is kept."""
         model = self._models.get(job.parameters.get("model"))
+        refuse_changed_model(job, model)
+        refuse_changed_slide(job, slide)
         files = ResultFiles.of(self._data, job)
         files.folder.mkdir(parents=True, exist_ok=True)
         files.wait_for_writer(LEASE_SECONDS)
@@ -138,24 +190,25 @@ class JobRunner:
                 options=self._options_of(job, files),
                 report=watch.report,
                 stop=watch.stop,
+                before_publishing=lambda *_: refuse_changed_slide(job, slide),  # while it was read, that is
             )
         files.remove_partial()
         watch.stage("outlines")
         if not has_objects(files.folder):
-            write_objects(files.folder, files.store, watch.raise_if_stopped)
+            write_objects(files.folder, files.store, watch.step)
         if not files.preview.exists():
             self._draw(slide, job.parameters.get("image"), model, files)
         return files
 
     def _options_of(self, job: Job, files: ResultFiles) -> SegmentOptions:
         chosen: dict[str, Any] = {
-            key: value for key, value in job.parameters.items() if key in OPTIONS and value is not None
+            key: value for key, value in job.parameters.items() if key in CHOSEN and value is not None
         }
-        for key, file in (("region", files.region), ("tissue", files.tissue)):
-            if isinstance(chosen.get(key), dict):  # outlines, which the engine reads from a file
-                with replacing(file, text=True) as opened:
-                    json.dump(chosen[key], opened)
-                chosen[key] = file
+        places = {"region": files.region, "tissue": files.tissue}
+        for key, geojson in self._queue.outlines(job).items():  # which the engine reads from a file
+            with replacing(places[key], text=True) as opened:
+                json.dump(geojson, opened)
+            chosen[key] = places[key]
         # what another version began starts again; what is finished is never replaced, see _make
         return replace(self._options, overwrite=True, **chosen)
 
@@ -170,29 +223,3 @@ class JobRunner:
             )
         finally:
             opened.close()
-
-
-class _DiskFullError(Exception):
-    """A disk is full or a quota is spent, whichever library met it."""
-
-
-@contextmanager
-def _full_disk_as_one_error() -> Iterator[None]:
-    """Raise one kind of error for a full disk, whichever library met it."""
-    try:
-        yield
-    except Exception as error:  # libraries wrap the system's error in their own; all others pass
-        if _is_disk_full(error):
-            raise _DiskFullError from error
-        raise
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Return whether an error, or one that caused it, is a full disk or a spent quota."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            return True
-        error = error.__cause__
-    return False

@@ -7,24 +7,44 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from wsi_segment.errors import Cancelled
 from wsi_segment.inference.progress import Progress
+from wsi_segment.service.jobs.database import is_away
 from wsi_segment.service.jobs.job_table import Job
-from wsi_segment.service.jobs.queue import RENEW_SECONDS, LostJobError, Queue
+from wsi_segment.service.jobs.leases import RENEW_SECONDS
+from wsi_segment.service.jobs.queue import LostJobError, Queue
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
 """How often a running job checks whether it was cancelled."""
 PROGRESS_SECONDS = 1.0
+_AWAY_SECONDS = 1.0
+"""How long it waits for a database that is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one job may take."""
+
+    windows: int = 0
+    """Windows of the network; 0 for any number."""
+    hours: float = 0.0
+    """Hours of work in one run; 0 for any."""
+
+
+NO_LIMITS = Limits()
 
 
 class LeaseKeeper:
-    """Renews a job's lease, reports its progress, and sets ``stop`` when it is cancelled or lost."""
+    """Renews a job's lease, reports its progress, and sets ``stop`` when it is cancelled, lost or takes too much."""
 
-    def __init__(self, queue: Queue, job: Job, stopping: threading.Event) -> None:
-        self._queue, self._job, self._stopping = queue, job, stopping
+    def __init__(self, queue: Queue, job: Job, stopping: threading.Event, limits: Limits) -> None:
+        self._queue, self._job, self._stopping, self._limits = queue, job, stopping, limits
+        self.refusal = ""
+        """Why the job takes too much."""
         self.stop = threading.Event()
         self.cancelled = self.lost = False
         self._over = threading.Event()
@@ -34,13 +54,21 @@ class LeaseKeeper:
     def report(self, progress: Progress) -> None:
         """Remember what the engine reports; the thread passes it on."""
         self._latest, self._stage = progress, progress.stage
+        most = self._limits.windows
+        if most and progress.stage == "segment" and progress.total > most:
+            self._refuse(f"the slide needs {progress.total} windows, and a job may have {most}; see `job_windows`")
 
     def stage(self, name: str) -> None:
         """Set a stage that the engine does not report."""
-        self._stage = name
+        self._stage, self._latest = name, Progress("tissue", 0, 0)
 
-    def raise_if_stopped(self) -> None:
-        """Raise Cancelled when work outside of the engine should end."""
+    def _refuse(self, reason: str) -> None:
+        self.refusal = self.refusal or reason
+        self.stop.set()
+
+    def step(self) -> None:
+        """Count a step of a stage that the engine does not report; raise Cancelled when the work should end."""
+        self._latest = Progress("tissue", self._latest.done + 1, 0)
         if self.stop.is_set():
             raise Cancelled("stopped")
 
@@ -57,9 +85,12 @@ class LeaseKeeper:
 
     def _keep_watch(self) -> None:
         last_report, reported_at, renewed_at = ("", -1, -1), 0.0, time.monotonic()
+        started, most = time.monotonic(), self._limits.hours
         while not self._over.wait(LOOK_SECONDS):
             if self._stopping.is_set():
                 self.stop.set()
+            if most and time.monotonic() - started > 3600 * most:
+                self._refuse(f"the job took longer than the {most:g} hours that it may take; see `job_hours`")
             try:
                 seen = self._queue.look(self._job)
                 if not seen.held or seen.cancelled:
@@ -81,5 +112,7 @@ class LeaseKeeper:
                 self.lost = True
                 self.stop.set()
                 return
-            except Exception:  # the database is away: the lease may run out, but the work goes on
-                log.exception("the job table cannot be reached", extra={"job": self._job.id})
+            except Exception as error:  # without a database nobody can take the job, and the work goes on
+                if not is_away(error):
+                    log.exception("the job table cannot be reached", extra={"job": self._job.id})
+                self._over.wait(_AWAY_SECONDS)

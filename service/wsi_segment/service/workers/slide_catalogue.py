@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import select
@@ -17,8 +19,10 @@ from sqlalchemy import select
 from wsi_segment.errors import InputError, SlideError
 from wsi_segment.files import replacing
 from wsi_segment.inference.slides.dicom import is_dicom
-from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.slide_files import slide_files
+from wsi_segment.service.folders.file_looks import FileLooks
+from wsi_segment.service.folders.slide_roots import Root
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.tables import slides
 from wsi_segment.service.jobs.upserting import insert_missing
@@ -43,28 +47,17 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
-UPLOADS = "uploads"
-"""Name of the root that uploads go to."""
 _SECRET_FILE = "slides.secret"
 _NAMING_KEYS = ("FILE_", "INDEXFILE", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE", "MACROIMAGE")
 """Prefixes of the keys by which MIRAX, then Hamamatsu, name files."""
+_PAGE_SECONDS = 20.0
+"""How long a look at a page of slides may take."""
 _LARGEST_KEY_FILE = 1 << 20
 """Bytes; OpenSlide does not read larger ones either."""
 
 
 class UnknownSlideError(InputError):
     """A slide is missing, or must not be read; clients are not told which."""
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A folder whose slides may be opened, or the start of addresses that may."""
-
-    name: str
-    location: Path
-    """With all symbolic links resolved."""
-    given: str
-    """As the user wrote it, made absolute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +71,10 @@ class FoundSlide:
     location: Path
     files: tuple[Path, ...]
     """All files that a library opens with it; empty for a remote slide."""
+    stamp: str
+    """Hash of the states of its files; changes when one changes, comes or goes. Empty for a remote slide."""
+    size: int
+    """Bytes of all files; 0 for a remote slide."""
 
     @property
     def name(self) -> str:
@@ -85,36 +82,28 @@ class FoundSlide:
         return PurePosixPath(self.path).name
 
 
-def parse_roots(texts: Sequence[str], uploads: Path | None = None) -> tuple[Root, ...]:
-    """Parse roots from ``PATH``, ``NAME=PATH`` or ``NAME=https://…``.
-
-    Raises:
-        InputError: a folder is missing, or two have the same name.
-    """
-    found: list[Root] = []
-    for text in texts:
-        name, separator, rest = text.partition("=")
-        if not separator or "/" in name or "\\" in name:
-            name, rest = "", text
-        location = slide_location(rest)
-        if not is_remote(location):
-            if not location.is_dir():
-                raise InputError(f"`root` {rest}: no such folder")
-            rest, location = str(location.absolute()), location.resolve()
-        found.append(Root(name or location.name or "root", location, rest))
-    if uploads is not None:
-        found.append(Root(UPLOADS, uploads.resolve(), str(uploads.absolute())))
-    names = [root.name for root in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"`root`: two roots are called {twice}; give one another name, as NAME=PATH")
-    return tuple(found)
-
-
 class Catalogue:
     """Finds slides by id, by path, and by listing; refuses everything outside of the roots."""
 
-    def __init__(self, database: Database, roots: Sequence[Root], secret: bytes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        roots: Sequence[Root],
+        secret: bytes,
+        looks: FileLooks | None = None,
+        refuse_away: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """Remember what finds slides.
+
+        Args:
+            database: Knows ids.
+            roots: Where slides may lie.
+            secret: Behind the ids.
+            looks: Looks at files for callers that must not hang; None to look at once.
+            refuse_away: Raises an error of its own if the root of a name is away; a missing slide may lie there.
+        """
         self._database, self.roots, self._secret = database, tuple(roots), secret
+        self._looks, self._refuse_away = looks, refuse_away
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -134,9 +123,11 @@ class Catalogue:
         if row is None or root is None:
             raise UnknownSlideError(unknown)
         try:
-            return self._checked(root, row.path)
+            found: FoundSlide = self._look(root, self._checked, root, row.path)
         except UnknownSlideError as error:  # which names the file, and tells missing from forbidden
+            self._refuse_away(root.name)
             raise UnknownSlideError(unknown) from error
+        return found
 
     def by_path(self, text: str) -> FoundSlide:
         """Return the slide at a path or address as the server sees it, or at ``ROOT/path/below``.
@@ -148,9 +139,11 @@ class Catalogue:
             for prefix in (f"{root.given.rstrip('/')}/", f"{root.location}/", f"{root.name}/"):
                 if text.startswith(prefix):
                     try:
-                        return self._checked(root, text.removeprefix(prefix))
+                        found: FoundSlide = self._look(root, self._checked, root, text.removeprefix(prefix))
                     except UnknownSlideError:
+                        self._refuse_away(root.name)
                         continue
+                    return found
         raise UnknownSlideError("the path is not a slide under the server's roots; check the path map, and `root`")
 
     def below(self, root: Root, prefix: str = "") -> Iterator[FoundSlide]:
@@ -179,25 +172,80 @@ class Catalogue:
             with self._database.write() as connection:
                 insert_missing(connection, slides, rows)
 
+    def page(self, root: Root, prefix: str, start: int, count: int) -> list[FoundSlide]:
+        """Return some of the slides that :meth:`below` finds."""
+        found: list[FoundSlide] = self._look(
+            root, lambda: list(itertools.islice(self.below(root, prefix), start, start + count)), seconds=_PAGE_SECONDS
+        )
+        return found
+
+    def roots_of(self, ids: Collection[str]) -> dict[str, str]:
+        """Return the names of the roots of slides by id, whether they are there or not."""
+        with self._database.read() as connection:
+            known = connection.execute(select(slides.c.id, slides.c.root).where(slides.c.id.in_(ids)))
+            return {row.id: row.root for row in known}
+
+    def _look(self, root: Root, function: Callable[..., Any], *arguments: Any, seconds: float | None = None) -> Any:
+        if self._looks is None or is_remote(root.location):
+            return function(*arguments)
+        return self._looks.call(root.name, function, *arguments, seconds=seconds)
+
     def _checked(self, root: Root, path: str) -> FoundSlide:
         """Return a slide after checking that each of its files lies under the root, with symbolic links resolved."""
-        real = _with_bytes(path)
+        real = with_bytes(path)
         parts = PurePosixPath(path).parts
         if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in real:
             raise UnknownSlideError(f"{path!r} is not a path below a root")
         location = root.location.joinpath(*PurePosixPath(real).parts)
         normal = "/".join(parts)
         files: tuple[Path, ...] = ()
+        states: list[os.stat_result] = []
         if not is_remote(location):
             try:
+                _refuse_pipes(location)
                 files = companions(location)
+                states = [file.stat() for file in files]
                 for file in {location, *files, *_read_with(location)}:
                     if not file.resolve(strict=True).is_relative_to(root.location):
                         raise UnknownSlideError("a file of the slide lies outside of its root")
             except (OSError, RuntimeError, ValueError, SlideError) as error:
                 raise UnknownSlideError(f"{normal}: no such slide") from error
         digest = hmac.new(self._secret, f"{root.name}/{normal}".encode(), hashlib.sha256)
-        return FoundSlide(id=digest.hexdigest()[:24], root=root.name, path=normal, location=location, files=files)
+        size = sum(one.st_size for one in states)
+        return FoundSlide(
+            id=digest.hexdigest()[:24],
+            root=root.name,
+            path=normal,
+            location=location,
+            files=files,
+            stamp=_stamp(states),
+            size=size,
+        )
+
+
+def _stamp(states: Sequence[os.stat_result]) -> str:
+    """Hash the states of files; a file that another one replaced has another inode or another time of change."""
+    if not states:
+        return ""
+    seen = [(one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in states]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+
+def _refuse_pipes(location: Path) -> None:
+    """Refuse what is neither file nor folder: opening a pipe waits for somebody to write into it."""
+    kind = location.suffix.lower()
+    around: Iterator[Path] = iter(())
+    if location.is_dir():
+        around = location.iterdir()
+    elif not location.is_file():
+        raise SlideError("not a file")
+    elif kind == ".mrxs":
+        around = location.with_suffix("").rglob("*")
+    elif kind in (".vms", ".vmu") or is_dicom(location):
+        around = location.parent.iterdir()
+    for part in around:
+        if part.exists() and not part.is_file() and not part.is_dir():
+            raise SlideError("a file of the slide is a pipe or a device")
 
 
 def companions(location: Path) -> tuple[Path, ...]:
@@ -259,12 +307,12 @@ def _slides_in(folder: Path, below: str) -> Iterator[str]:
 def _without_bytes(path: str) -> str:
     r"""Write the bytes of a path that are not UTF-8, which Python keeps as surrogates, as text: ``\\xfc``.
 
-    Names have no backslash otherwise, see :meth:`Catalogue._checked`, so that :func:`_with_bytes` undoes it.
+    Names have no backslash otherwise, see :meth:`Catalogue._checked`, so that :func:`with_bytes` undoes it.
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace") if not path.isascii() else path
 
 
-def _with_bytes(path: str) -> str:
+def with_bytes(path: str) -> str:
     """Return the path that was written by :func:`_without_bytes`; any other with a backslash stays as it is."""
     if "\\x" not in path:
         return path

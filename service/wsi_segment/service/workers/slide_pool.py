@@ -7,8 +7,10 @@ import logging
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ _OUTLINE_SECONDS = 3600.0
 _MOST_CALLS, _MOST_OUTLINES = 24, 4
 """Calls that may wait at once, in one thread of the server each; it has 40, and the rest serve what needs no pixels."""
 _MOST_OPEN = 8
+_READERS = 8
 _QUALITY = 85
 
 log = logging.getLogger(__name__)
@@ -86,7 +89,9 @@ class PixelPool:
         """End all processes."""
         for pool in (self._pool, self._outlines):
             pool.stop()  # type: ignore[no-untyped-call]
-            pool.join(10)
+        for pool in (self._pool, self._outlines):
+            with suppress(FutureTimeoutError):  # a process that hangs in a system call ends when that does
+                pool.join(2)
 
 
 def _call(
@@ -138,6 +143,7 @@ def describe(location: Path, image: int | None = None) -> dict[str, Any]:
         "mpp_y": None if size is None else size.y,
         "mpp_source": None if size is None else size.source,
         "reader": slide.reader,
+        "fingerprint": _fingerprint(location),
         "levels": [
             {
                 "downsample": 2**z,
@@ -147,6 +153,36 @@ def describe(location: Path, image: int | None = None) -> dict[str, Any]:
             for z in range(zooms)
         ],
     }
+
+
+def _fingerprint(location: Path) -> str:
+    """Return the fingerprint of a slide that can be opened; one over the network is read once while it is open."""
+    from wsi_segment.inference.engine.provenance import slide_fingerprint
+    from wsi_segment.inference.slides.slide_files import slide_files
+
+    if isinstance(location, Path):
+        return slide_fingerprint(slide_files(location))
+    if location not in _remote:
+        _remote[location] = slide_fingerprint((location,))
+    return _remote[location]
+
+
+def fingerprints(locations: Sequence[Path]) -> list[str | None]:
+    """Return the fingerprints of slides, None where one cannot be read. Runs in a child process.
+
+    Threads wait for a disk far away at the same time.
+    """
+    from wsi_segment.inference.engine.provenance import slide_fingerprint
+    from wsi_segment.inference.slides.slide_files import slide_files
+
+    def one(location: Path) -> str | None:
+        try:
+            return slide_fingerprint(slide_files(location))
+        except (OSError, SlideError):
+            return None
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(one, locations))
 
 
 def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
@@ -188,6 +224,8 @@ def outline(folder: Path, store: Path) -> int:
 
 
 _open: OrderedDict[Path, Slide] = OrderedDict()
+_remote: dict[Path, str] = {}
+"""Fingerprints of slides over the network."""
 
 
 def _begin(memory: int, form: str) -> None:
@@ -220,6 +258,7 @@ def _opened(location: Path, image: int | None = None) -> Slide:
 
 
 def _forget_all() -> None:
+    _remote.clear()
     while _open:
         _open.popitem()[1].close()
 

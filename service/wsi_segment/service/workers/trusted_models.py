@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import ModelError
-from wsi_segment.model.card import CARD_FILE, DEFAULT_MODEL, Model, bundled_models, find_model
+from wsi_segment.model.card import CARD_FILE, DEFAULT_MODEL, MODEL_FILE, Model, bundled_models, find_model
+from wsi_segment.service.folders.file_looks import FileLooks, HangsError
 
 OP_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Domains of the operators that onnxruntime itself has."""
+
+log = logging.getLogger(__name__)
 
 
 class UnknownModelError(ModelError):
@@ -18,24 +24,30 @@ class UnknownModelError(ModelError):
 
 
 class TrustedModels:
-    """Models by name. Clients name them and never send them."""
+    """Models by name, as their folders have them now. Clients name them and never send them."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, looks: FileLooks | None = None) -> None:
         """Read all cards.
+
+        Args:
+            folder: Of the model folders, besides the bundled models.
+            looks: Looks into it for callers that must not hang; None to look at once.
 
         Raises:
             ModelError: the folder is missing, a card is damaged, or two models share a name.
         """
         if folder is not None and not folder.is_dir():
             raise ModelError(f"`models` {folder}: no such folder")
-        self._checked: set[str] = set()
-        self._models: dict[str, Model] = {name: find_model(path) for name, path in bundled_models().items()}
-        for path in sorted(folder.iterdir()) if folder is not None else ():
-            if (path / CARD_FILE).is_file():
-                model = find_model(path)
-                if model.card.name in self._models:
-                    raise ModelError(f"{path}: a model called {model.card.name} already exists; rename one")
-                self._models[model.card.name] = model
+        self._folder, self._looks = folder, looks
+        self._lock = threading.Lock()
+        self._checked: set[tuple[str, str]] = set()
+        self._bundled: dict[str, Model] = {name: find_model(path) for name, path in bundled_models().items()}
+        self._read: dict[Path, tuple[str, Model | None]] = {}
+        self._faults: dict[Path, ModelError] = {}
+        self._models: dict[str, Model] = {}
+        self._refresh()
+        if self._faults:
+            raise next(iter(self._faults.values()))
 
     def check(self) -> None:
         """Check all graphs, see :func:`check_graphs`; without this call each is checked when it is first used."""
@@ -47,26 +59,81 @@ class TrustedModels:
         """Folders of the models, which clients are not told."""
         return tuple(model.folder for model in self._models.values())
 
+    @property
+    def away(self) -> bool:
+        """Whether the folder of the models is missing at present."""
+        return self._folder is not None and not self._folder.is_dir()
+
     def __len__(self) -> int:
         return len(self._models)
 
     def __iter__(self) -> Iterator[Model]:
-        return iter(self._models.values())
+        self._refresh()
+        return iter(list(self._models.values()))
 
     def get(self, name: str | None) -> Model:
-        """Return the model with a name, or the default for None.
+        """Return the model with a name, or the default for None; one that was exported again as it is now.
 
         Raises:
             UnknownModelError: no model has it.
             ModelError: the model is damaged, or not to be trusted.
         """
+        self._refresh()
         found = self._models.get(DEFAULT_MODEL if name is None else name)
         if found is None:
             raise UnknownModelError(f"model {name!r} is unknown; choose one of: {', '.join(self._models)}")
-        if found.card.name not in self._checked:
+        identity = (found.card.name, str(sorted(found.card.files.items())))
+        if identity not in self._checked:
             check_graphs(found)
-            self._checked.add(found.card.name)
+            self._checked.add(identity)
         return found
+
+    def _refresh(self) -> None:
+        """Read the cards that came or changed; one that is damaged is said once, and its model not served."""
+        if self._folder is None:
+            self._models = self._bundled
+            return
+        try:
+            seen = _cards(self._folder) if self._looks is None else self._looks.call("models", _cards, self._folder)
+        except (OSError, HangsError):
+            return  # the folder is away for a moment: what was read last counts
+        with self._lock:
+            for path, state in seen.items():
+                if self._read.get(path, ("",))[0] != state:
+                    self._read[path] = (state, self._read_one(path))
+            models = dict(self._bundled)
+            for path in seen:
+                model = self._read[path][1]
+                if model is None:
+                    continue
+                if model.card.name in models:
+                    self._blame(path, f"{path}: a model called {model.card.name} already exists; rename one")
+                    continue
+                models[model.card.name] = model
+            self._models = models
+
+    def _read_one(self, path: Path) -> Model | None:
+        self._faults.pop(path, None)
+        try:
+            return find_model(path)
+        except ModelError as error:
+            self._blame(path, str(error))
+            return None
+
+    def _blame(self, path: Path, reason: str) -> None:
+        if path not in self._faults:
+            self._faults[path] = ModelError(reason)
+            log.error("a model is not served: %s", reason)
+
+
+def _cards(folder: Path) -> dict[Path, str]:
+    """Return the model folders in a folder, with what changes when a card does."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        with suppress(OSError):  # one that is being written or removed
+            state = (path / CARD_FILE).stat()
+            found[path] = f"{state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino} {state.st_size}"
+    return found
 
 
 def check_graphs(model: Model) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.networks.network import Device
+    from wsi_segment.service.folders.root_watch import RootWatch
     from wsi_segment.service.jobs.queue import Queue
     from wsi_segment.service.workers.job_runner import JobRunner
 
@@ -48,6 +49,9 @@ class WorkerConfig:
     device: Device
     min_free: int
     log: str
+    stall_minutes: float = 15.0
+    job_windows: int = 0
+    job_hours: float = 0.0
 
     def line(self) -> bytes:
         """Encode the configuration for the pipe."""
@@ -72,18 +76,23 @@ def main() -> int:
 
 def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event) -> None:
     from wsi_segment.inference.engine.options import SegmentOptions
+    from wsi_segment.service.folders.root_watch import RootWatch
+    from wsi_segment.service.folders.slide_roots import parse_roots
     from wsi_segment.service.jobs.database import Database
-    from wsi_segment.service.jobs.queue import Queue, owner_name
+    from wsi_segment.service.jobs.leases import owner_name
+    from wsi_segment.service.jobs.queue import Queue
     from wsi_segment.service.logs import set_up_logs
     from wsi_segment.service.workers.job_runner import JobRunner
-    from wsi_segment.service.workers.slide_catalogue import Catalogue, parse_roots, read_secret
+    from wsi_segment.service.workers.lease_keeper import Limits
+    from wsi_segment.service.workers.slide_catalogue import Catalogue, read_secret
     from wsi_segment.service.workers.trusted_models import TrustedModels
 
     set_up_logs(config.log)
     data = Path(config.data)
-    database = Database(data, config.database)
+    database = Database(data, config.database, talks=False)
     uploads = data / "uploads"
-    catalogue = Catalogue(database, parse_roots(config.roots, uploads if uploads.is_dir() else None), read_secret(data))
+    served = parse_roots(config.roots, uploads if uploads.is_dir() else None, known=None)
+    catalogue, roots = Catalogue(database, served, read_secret(data)), RootWatch(database, served)
     queue = Queue(database, owner_name(os.getpid(), sys.argv[1]))
     options = SegmentOptions(
         workers=config.threads,
@@ -91,24 +100,36 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
         device=config.device,
     )
     models = TrustedModels(Path(config.models) if config.models is not None else None)
-    runner = JobRunner(queue=queue, catalogue=catalogue, models=models, data=data, options=options, stopping=stopping)
+    runner = JobRunner(
+        queue=queue,
+        catalogue=catalogue,
+        models=models,
+        data=data,
+        options=options,
+        stopping=stopping,
+        roots=roots,
+        limits=Limits(config.job_windows, config.job_hours),
+    )
     try:
         while not stopping.is_set():
             wake.clear()
-            if not _do_one(queue, runner, data, config.min_free):
+            if not _do_one(queue, runner, roots, data, config.min_free):
                 wake.wait(POLL_SECONDS)
     finally:
         database.close()
 
 
-def _do_one(queue: Queue, runner: JobRunner, data: Path, min_free: int) -> bool:
+def _do_one(queue: Queue, runner: JobRunner, roots: RootWatch, data: Path, min_free: int) -> bool:
     """Claim a job and do it; return False where none waits or the disk is nearly full."""
+    from wsi_segment.service.jobs.database import is_away
+
     if shutil.disk_usage(data).free < min_free:
         return False
     try:
-        job = queue.claim()
-    except Exception:  # the worker outlives a database that is away
-        log.exception("the job table cannot be reached")
+        job = queue.claim(roots.here())
+    except Exception as error:  # the worker outlives a database that is away, of which the server says so
+        if not is_away(error):
+            log.exception("the job table cannot be reached")
         return False
     if job is None:
         return False

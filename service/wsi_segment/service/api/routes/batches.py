@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from wsi_segment.errors import InputError
+from wsi_segment.model.card import Model
 from wsi_segment.model.first_problem import first_problem
 from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
@@ -27,6 +28,7 @@ from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.jobs.events import read_events
 from wsi_segment.service.jobs.job_table import Accepted, Batch, NewJob
 from wsi_segment.service.slide_manifest import COLUMNS, parse_manifest
+from wsi_segment.service.workers.job_inputs import filled, inputs_of
 from wsi_segment.service.workers.slide_catalogue import FoundSlide, UnknownSlideError
 from wsi_segment.service.workers.trusted_models import UnknownModelError
 
@@ -95,7 +97,7 @@ async def post_batch(service: Here, request: Request, idempotency_key: Idempoten
         if (answer := post.stored_answer()) is not None:
             return answer
         posted = _from_csv(service, content) if kind == _CSV else _from_json(content)
-        return post.accept(_checked(service, posted), _render, posted.name)
+        return post.accept(_checked(service, posted, request.state.client), _render, posted.name)
 
     return await anyio.to_thread.run_sync(handle)
 
@@ -155,18 +157,28 @@ def _is_served(service: Service, slide: str) -> bool:
     return True
 
 
-def _checked(service: Service, posted: _Posted) -> list[NewJob]:
-    """Check every row against roots and models; slides are not opened, which is for the workers."""
-    new, found, unknown = [], [], {}
+def _checked(service: Service, posted: _Posted, client: str) -> list[NewJob]:
+    """Check every row against roots and models, and note their inputs; slides are not opened: that is for workers."""
+    found: dict[int, FoundSlide] = {}
+    models: dict[str | None, Model] = {}
+    unknown = {}
     for number, row in posted.rows.items():
         try:
-            slide = _find(service, row.slide)
-            service.models.get(row.model)
+            found[number] = _find(service, row.slide)
+            if row.model not in models:
+                models[row.model] = service.models.get(row.model)
         except (UnknownSlideError, UnknownModelError) as error:
             unknown[number] = str(error) + ("" if row.slide.isascii() else posted.hint)
+    prints = {} if posted.errors or unknown else service.fingerprints(list(found.values()))
+    new = []
+    for number, slide in found.items():
+        if prints.get(slide.id) is None:
+            if prints:
+                unknown[number] = "the slide cannot be read"
             continue
-        found.append(slide)
-        new.append(NewJob(slide.id, row.parameters(), row.priority))
+        row, model = posted.rows[number], models[posted.rows[number].model]
+        inputs = inputs_of(str(prints[slide.id]), slide.size if slide.files else None, None, model)
+        new.append(NewJob(slide.id, filled(row.parameters(), model), row.priority, client, inputs))
     if errors := posted.errors | unknown:
         listed = [
             {"row": number, "detail": errors[number]}
@@ -178,7 +190,7 @@ def _checked(service: Service, posted: _Posted) -> list[NewJob]:
         detail = f"{len(listed)} rows are wrong, nothing was accepted; {place}: {first['detail']}"
         status, kind = (422, "invalid-manifest") if posted.errors else (404, "unknown-rows")
         raise ProblemError(status, kind, detail, errors=listed[:_MOST_ERRORS])
-    service.catalogue.remember(found)
+    service.catalogue.remember(list(found.values()))
     return new
 
 

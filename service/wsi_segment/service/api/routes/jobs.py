@@ -16,10 +16,11 @@ from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, created, documented, link
 from wsi_segment.service.api.requests import Id, JobRequest
-from wsi_segment.service.api.responses import JobList, JobOut, job_out
+from wsi_segment.service.api.responses import JobList, JobOut, Outlook, job_out
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.jobs.events import read_events
 from wsi_segment.service.jobs.job_table import ENDED, Accepted, Job, NewJob, Status
+from wsi_segment.service.workers.job_inputs import filled, inputs_of, windows_at_most
 from wsi_segment.service.workers.slide_pool import describe
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=documented())
@@ -47,15 +48,24 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
     if (answer := post.stored_answer()) is not None:
         return answer
     slide = service.catalogue.by_id(wanted.slide)
-    service.models.get(wanted.model)
+    model = service.models.get(wanted.model)
     described = service.describe(slide) if wanted.image is None else service.look(describe, slide, wanted.image)
     _check_size(wanted, described)
+    parameters = filled(wanted.parameters(), model)
+    new = NewJob(
+        slide.id,
+        parameters,
+        wanted.priority,
+        request.state.client,
+        inputs_of(described["fingerprint"], slide.size if slide.files else None, described, model),
+        windows_at_most(described, parameters, model),
+    )
 
     def render(accepted: Accepted) -> tuple[str, str]:
         job = accepted.jobs[0]
         return f"/v1/jobs/{job.id}", job_out(job, slide.name).model_dump_json()
 
-    return post.accept([NewJob(slide.id, wanted.parameters(), wanted.priority)], render)
+    return post.accept([new], render)
 
 
 def _check_size(wanted: JobRequest, described: dict[str, Any]) -> None:
@@ -113,7 +123,21 @@ def retry_job(service: Here, job_id: JobId) -> JobOut:
 
 def _shown(service: Service, found: Sequence[Job]) -> list[JobOut]:
     names = service.catalogue.names({job.slide for job in found})
-    return [job_out(job, names.get(job.slide)) for job in found]
+    outlook = _outlook(service, [job for job in found if job.status == "accepted"])
+    return [job_out(job, names.get(job.slide), outlook) for job in found]
+
+
+def _outlook(service: Service, waiting: Sequence[Job]) -> Outlook:
+    if not waiting:
+        return Outlook()
+    away = service.roots.away()
+    roots = service.catalogue.roots_of({job.slide for job in waiting}) if away else {}
+    return Outlook(
+        service.jobs.positions(),
+        service.jobs.pace(),
+        service.settings.workers,
+        {job.id: away[roots[job.slide]] for job in waiting if roots.get(job.slide) in away},
+    )
 
 
 async def job_listener(service: Here, job_id: JobId) -> AsyncIterator[Listener]:

@@ -13,12 +13,15 @@ from wsi_segment.service.api.responses import FileList, FileOut, Link, TilesOut
 from wsi_segment.service.api.routes.jobs import JobId
 from wsi_segment.service.api.routes.slides import Number, Zoom
 from wsi_segment.service.api.service import Here, Service
-from wsi_segment.service.jobs.job_table import ENDED
+from wsi_segment.service.jobs.job_table import ENDED, Job
 from wsi_segment.service.workers.outline_index import find_objects, has_objects, stream_objects
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/results", tags=["results"], responses=documented(404))
 
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
+"""For what a job of this service made: it is never made again under the same address."""
+_CHECKED = {"Cache-Control": "private, no-cache"}
+"""For masks out of a folder of others, who may write into them."""
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,6})?"
 _FILE_ANSWERS = answers("application/octet-stream, application/json", 404)
 
@@ -71,10 +74,10 @@ def get_provenance(service: Here, job_id: JobId) -> JSONResponse:
 @router.get("/preview.png", response_class=FileResponse, responses=answers("image/png", 404))
 def get_preview(service: Here, job_id: JobId, request: Request) -> Response:
     """Return a picture of the mask over the slide."""
-    _, files = service.result(job_id)
+    job, files = service.result(job_id)
     if not files.preview.exists():
         raise ProblemError(404, "no-preview", "this mask came without a preview")
-    return _file(files.preview, request, "image/png")
+    return _file(files.preview, request, "image/png", job)
 
 
 @router.get("/tiles.json", response_model=TilesOut)
@@ -87,11 +90,11 @@ def get_tile_table(service: Here, job_id: JobId) -> TilesOut:
 @router.get("/tiles/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
 def get_mask_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -> Response:
     """Return the class ids of a tile of at most 256 x 256 as a grey PNG; level 0 is the finest."""
-    _, files = service.result(job_id)
+    job, files = service.result(job_id)
     content = service.masks.tile(files.store, z, x, y)
     if content is None:
         raise ProblemError(404, "no-tile", "the mask has no such tile; tiles.json has its levels")
-    return Response(content, headers=_IMMUTABLE, media_type="image/png")
+    return Response(content, headers=_caching(job), media_type="image/png")
 
 
 @router.get("/objects.geojson", response_class=StreamingResponse, responses=answers("application/geo+json", 404, 503))
@@ -113,6 +116,7 @@ def get_objects(
     _, files = service.result(job_id)
     if not has_objects(files.folder):
         service.pool.outline(files.folder, files.store)
+        service.result(job_id)  # still: a mask that was replaced meanwhile is another job
     box = None
     if bbox is not None:
         x0, y0, x1, y1 = (float(part) for part in bbox.split(","))
@@ -152,7 +156,7 @@ def head_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[st
 
 
 def _zarr(service: Service, job_id: str, request: Request, path: str) -> Response:
-    _, files = service.result(job_id)
+    job, files = service.result(job_id)
     root = files.store.resolve()
     try:
         file = (root / path).resolve()
@@ -166,12 +170,16 @@ def _zarr(service: Service, job_id: str, request: Request, path: str) -> Respons
         if file.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray")
         else "application/octet-stream"
     )
-    return _file(file, request, kind)
+    return _file(file, request, kind, job)
 
 
-def _file(file: FilePath, request: Request, media_type: str) -> Response:
-    answer = FileResponse(file, media_type=media_type, headers=_IMMUTABLE, stat_result=file.stat())
+def _caching(job: Job) -> dict[str, str]:
+    return _IMMUTABLE if job.store is None else _CHECKED
+
+
+def _file(file: FilePath, request: Request, media_type: str, job: Job) -> Response:
+    answer = FileResponse(file, media_type=media_type, headers=_caching(job), stat_result=file.stat())
     tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if answer.headers["etag"] in tags or "*" in tags:
-        return Response(status_code=304, headers={"ETag": answer.headers["etag"], **_IMMUTABLE})
+        return Response(status_code=304, headers={"ETag": answer.headers["etag"], **_caching(job)})
     return answer

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import anyio.to_thread
@@ -19,8 +19,10 @@ from wsi_segment.service.api.problems import ProblemError, answers, documented, 
 from wsi_segment.service.api.requests import Id
 from wsi_segment.service.api.responses import Link, SlideList, SlideOut
 from wsi_segment.service.api.service import Here, Service
+from wsi_segment.service.folders.root_watch import RootAwayError
+from wsi_segment.service.folders.slide_roots import UPLOADS, Root
 from wsi_segment.service.workers import slide_pool as pixels
-from wsi_segment.service.workers.slide_catalogue import UPLOADS, FoundSlide
+from wsi_segment.service.workers.slide_catalogue import FoundSlide
 
 router = APIRouter(prefix="/v1", tags=["slides"], responses=documented(503))
 
@@ -69,12 +71,24 @@ def list_slides(
     if not roots and root is not None:
         raise ProblemError(404, "unknown-root", "there is no root of that name")
     start = token_of(page_token) or 0
-    every = itertools.chain.from_iterable(service.catalogue.below(one, prefix) for one in roots)
-    found = list(itertools.islice(every, start, start + page_size + 1))
+    found = _page(service, roots, prefix, start, page_size + 1)
     token = str(start + page_size) if len(found) > page_size else ""
     service.catalogue.remember(found[:page_size])
     until = time.monotonic() + _LIST_SECONDS
     return SlideList(slides=[_out(service, slide, until) for slide in found[:page_size]], next_page_token=token)
+
+
+def _page(service: Service, roots: Sequence[Root], prefix: str, start: int, count: int) -> list[FoundSlide]:
+    """Return slides of the roots that are there, one root after the other."""
+    away, found = service.roots.away(), list[FoundSlide]()
+    for root in roots:
+        if root.name in away:
+            if len(roots) == 1:
+                raise RootAwayError(away[root.name])
+            continue
+        part = service.catalogue.page(root, prefix, 0, start + count - len(found))
+        found += part
+    return found[start : start + count]
 
 
 @router.get("/slides/{slide_id}", response_model=SlideOut, responses=documented(404))
@@ -144,18 +158,33 @@ async def upload_slide(
         raise ProblemError(403, "no-uploads", "this server takes no uploads; put the slide under one of its roots")
     if service.housekeeping.disk_low is not None:
         raise ProblemError(507, "disk-low", service.housekeeping.disk_low)
-    folder = service.data / UPLOADS
-    target = folder / f"{secrets.token_hex(12)}{suffix}"
-    with replacing(target) as file:
-        async for piece in request.stream():
-            await anyio.to_thread.run_sync(file.write, piece)
-    slide = service.catalogue.by_path(f"{UPLOADS}/{target.name}")
-    try:
-        await anyio.to_thread.run_sync(service.describe, slide)
-    except (SlideError, pixels.BusyError):
-        target.unlink()
-        raise
+    target = service.data / UPLOADS / f"{secrets.token_hex(12)}{suffix}"
+    with service.uploads.room() as room:
+        with replacing(target) as file:
+            async for piece in request.stream():
+                room.take(len(piece))
+                await anyio.to_thread.run_sync(file.write, piece)
+        try:
+            slide = await anyio.to_thread.run_sync(service.catalogue.by_path, f"{UPLOADS}/{target.name}")
+            await anyio.to_thread.run_sync(service.describe, slide)
+        except BaseException:  # whatever it was: nobody knows the name under which it lies there
+            target.unlink(missing_ok=True)
+            raise
+        service.metrics.uploaded.inc(room.taken)
+        service.uploads.keep(room)
     return await anyio.to_thread.run_sync(_out, service, slide)
+
+
+@router.delete("/slides/{slide_id}", status_code=204, response_class=Response, responses=documented(404, 409))
+def remove_upload(service: Here, slide_id: SlideId) -> Response:
+    """Remove an uploaded slide for good; any other belongs to whoever put it under its root."""
+    slide = service.catalogue.by_id(slide_id)
+    if slide.root != UPLOADS:
+        raise ProblemError(409, "not-ours", "this slide was not uploaded; remove it from its folder")
+    if service.uploads.is_used(slide.id):
+        raise ProblemError(409, "in-use", "a job waits for this slide or works on it; cancel it first")
+    slide.location.unlink(missing_ok=True)
+    return Response(status_code=204)
 
 
 def _tile(service: Service, slide_id: str, z: int, x: int, y: int) -> Response:

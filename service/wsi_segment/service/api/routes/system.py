@@ -64,6 +64,8 @@ def ready(service: Here) -> dict[str, Any]:
         service.jobs.listed(None, 1)
     except Exception:  # whatever the database raises, it does not answer
         reasons.append("the database does not answer")
+    else:
+        reasons += service.roots.away().values()
     if service.supervisor.alive < service.settings.workers:
         reasons.append("workers are missing; the server's log says why")
     if service.housekeeping.disk_low is not None:

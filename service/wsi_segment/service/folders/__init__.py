@@ -1,0 +1,1 @@
+"""The folders of a server: roots of slides, uploads, finished masks of others."""
