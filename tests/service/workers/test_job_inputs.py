@@ -11,6 +11,7 @@ from job_bench import Bench
 from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import slide_fingerprint
+from wsi_segment.inference.engine.segment import segment
 from wsi_segment.service.jobs.job_table import NewJob
 from wsi_segment.service.workers import job_runner as work_module
 from wsi_segment.service.workers.job_inputs import filled, inputs_of, windows_at_most
@@ -49,14 +50,15 @@ def test_a_slide_that_was_replaced_while_its_job_waited_fails_the_job_and_both_a
 
 
 def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_id, segment = post(bench), work_module.segment
+    job_id = post(bench)
 
     def replaced_at_the_end(*arguments: Any, before_publishing: Any) -> Any:
         def hook(*more: Any) -> None:
             replace_slide(bench)
             before_publishing(*more)
 
-        return segment(*arguments, before_publishing=hook)
+        more: dict[str, Any] = {"before_publishing": hook}
+        return segment(*arguments, **more)
 
     monkeypatch.setattr(work_module, "segment", replaced_at_the_end)
     job = bench.do()
@@ -102,7 +104,7 @@ def test_a_bound_job_keeps_all_parameters_with_their_defaults(bench: Bench) -> N
 
 
 @pytest.mark.parametrize(
-    ("limits", "flag"), [(Limits(windows=2), "--job-windows"), (Limits(hours=1e-9), "--job-hours")]
+    ("limits", "flag"), [(Limits(windows=2), "`job_windows`"), (Limits(hours=1e-9), "`job_hours`")]
 )
 def test_a_job_that_takes_too_much_fails_and_says_so(bench: Bench, limits: Limits, flag: str) -> None:
     bench.runner = JobRunner(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import ModelError
-from wsi_segment.model.card import CARD_FILE, DEFAULT_MODEL, MODEL_FILE, Model, bundled_models, find_model
+from wsi_segment.model.card import CARD_FILE, DEFAULT_MODEL, Model, bundled_models, find_model
 from wsi_segment.service.folders.file_looks import FileLooks, HangsError
 
 OP_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
