@@ -52,13 +52,12 @@ def test_a_slide_that_was_replaced_while_its_job_waited_fails_the_job_and_both_a
 def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = post(bench)
 
-    def replaced_at_the_end(*arguments: Any, before_publishing: Any) -> Any:
+    def replaced_at_the_end(path: Path, *, before_publishing: Any, **named: Any) -> Any:
         def hook(*more: Any) -> None:
             replace_slide(bench)
             before_publishing(*more)
 
-        more: dict[str, Any] = {"before_publishing": hook}
-        return segment(*arguments, **more)
+        return segment(path, before_publishing=hook, **named)
 
     monkeypatch.setattr(work_module, "segment", replaced_at_the_end)
     job = bench.do()
