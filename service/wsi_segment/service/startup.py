@@ -110,6 +110,6 @@ def _refuse_open_door(settings: Settings, database: Database) -> None:
             shown = make_url(settings.database).set(query={}).render_as_string(hide_password=True)
             where += ["--database", shown]
         raise InputError(
-            f"{settings.door}: others reach the server so, and there are no keys that are valid; "
+            f"{settings.door}: others reach the server this way, and no key is valid; "
             f"make one first: wsi-segment keys create NAME {shlex.join(where)}"
         )

@@ -91,7 +91,7 @@ def test_a_missing_column_or_file_is_named(folder: Path) -> None:
         ("{", r"is not JSON: "),
         ('{"classes": [{"name": "a", "color": [1, 2, 3]}]}', r"'mpp' is missing; it needs "),
         ('{"mpp": 0.5}', r"'classes' is missing; it needs "),
-        ('{"classes": ["stroma", "tumour"], "mpp": 0.5}', r"'stroma' is no class; it needs "),
+        ('{"classes": ["stroma", "tumour"], "mpp": 0.5}', r"'stroma' is not a class; it needs "),
         ('{"classes": [{"name": "a", "color": [1, 2, 300]}], "mpp": 0.5}', r"color.2: .*255; it needs "),
         ('{"classes": [{"name": "a"}], "mpp": 0.5}', r"color: Field required; it needs "),
         ('{"classes": [{"name": "a", "color": [1, 2, 3]}], "mpp": "fine"}', r".*'fine'; it needs "),

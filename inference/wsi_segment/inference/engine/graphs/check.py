@@ -100,7 +100,7 @@ def find_form(session: Any, path: Path, card: ModelCard) -> GraphForm:
     name, layout = _choose_output(session, outputs, path, card)
     raw = channels_first(outputs[name], layout)
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        raise ModelError(f"{path}: output {name} holds values that are no numbers; export it in float32")
+        raise ModelError(f"{path}: output {name} holds values that are not numbers; export it in float32")
     alone = run_graph(session, np.repeat(windows[:1], 2, axis=0), card.input, batch)[name][:1]
     _check_independent(raw[:1], channels_first(alone, layout), path)
     activation = _agreed_activation(raw, path, card)

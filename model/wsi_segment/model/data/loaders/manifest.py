@@ -126,7 +126,7 @@ def read_classes(path: Path) -> Description:
         raise DatasetError(f"{path}: {error.args[0]!r} is missing; {_NEEDED}") from error
     except ValidationError as error:
         problem = first_problem(error)
-        said = problem if problem.field else f"{problem.value!r:.40} is no class"
+        said = problem if problem.field else f"{problem.value!r:.40} is not a class"
         raise DatasetError(f"{path}: {said}; {_NEEDED}") from error
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{path}: {error}; {_NEEDED}") from error

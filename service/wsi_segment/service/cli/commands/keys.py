@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action != "list" and not args.name:
         raise InputError(f"keys {args.action}: no name was given; say whose key it is")
     if args.days is not None and args.days <= 0:
-        raise InputError(f"--days {args.days:g} is no time to come; give more than 0")
+        raise InputError(f"--days {args.days:g} is not in the future; give more than 0")
     database = Database(args.data, args.database)
     database.migrate()
     keys = Keys(database)
