@@ -18,7 +18,7 @@ INPUT, OUTPUT = "pixels", "logits"
 
 
 def to_onnx(network: SegmentationNetwork) -> onnx.ModelProto:
-    """Return the graph of a network in evaluation mode, with a dynamic batch.
+    """Return the graph of a network in evaluation mode, with a free batch, height and width.
 
     The float graph that torch exports is given a head: Transpose to NCHW, then DequantizeLinear with scale
     1 / 128 and zero point 255, which is the training's normalisation on uint8 pixels.
@@ -44,8 +44,21 @@ def to_onnx(network: SegmentationNetwork) -> onnx.ModelProto:
     model = program.model_proto
     _take_pixels(model)
     _without_traces(model)
+    _free_sides(model)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _free_sides(model: onnx.ModelProto) -> None:
+    """Leave height and width open, in place; what the graph computes in other sizes is measured later.
+
+    All that it resizes, it resizes by a factor.
+    """
+    graph = model.graph
+    for value, axes in ((graph.input[0], {1: "height", 2: "width"}), (graph.output[0], {2: "rows", 3: "columns"})):
+        for axis, name in axes.items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    del graph.value_info[:]  # they state the sizes of a patch
 
 
 def _take_pixels(model: onnx.ModelProto) -> None:

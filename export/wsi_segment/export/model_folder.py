@@ -10,7 +10,7 @@ import onnx
 from wsi_segment.errors import OutputError
 from wsi_segment.export.graph import to_onnx
 from wsi_segment.export.parity import check_parity
-from wsi_segment.model.card import CARD_FILE, MODEL_FILE, ModelCard, sha256_of, write_card
+from wsi_segment.model.card import CARD_FILE, MODEL_FILE, WINDOW, ModelCard, sha256_of, write_card
 from wsi_segment.model.training.run_folder import load_run
 
 INTENDED_USE = "Research only. Not a medical device: not for diagnosis, prognosis or treatment of patients."
@@ -70,6 +70,7 @@ def export_run(
         output_stride=trained.network.output_stride,
         upsampling=trained.network.upsampling,
         classes=trained.classes,
+        trained_window=described["recipe"].get("patch", WINDOW),
         files={MODEL_FILE: sha256_of(out / MODEL_FILE)},
         license=described["license"],
         training_data=f"{described['dataset']}: trained on {described['images']['train']} images, chosen on "

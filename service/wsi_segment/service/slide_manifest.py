@@ -38,6 +38,7 @@ _CHOICES: dict[str, Callable[[str], Any]] = {
     "mpp": parse_number,
     "model": str,
     "image": _parse_whole,
+    "window": _parse_whole,
     "overlap": parse_number,
     "precision": str.lower,
     "tissue": str,

@@ -10,7 +10,7 @@ from wsi_segment.inference.grid.box import Box
 
 
 def test_weights_of_half_overlapping_windows_sum_to_one() -> None:
-    weight = window_weight(16, overlapping=True)
+    weight = window_weight(16)
     line = weight.sum(axis=0) / weight.sum(axis=0).max() * weight[8].max()
     profile = np.sqrt(np.diagonal(weight))
     np.testing.assert_allclose(profile[:8] + profile[8:], 1, rtol=1e-6)
@@ -24,14 +24,14 @@ def test_softmax_sums_to_one_and_survives_large_logits() -> None:
 
 def test_without_overlap_a_window_is_its_own_crop() -> None:
     probabilities = np.random.default_rng(0).random((3, 16, 16), np.float32)
-    stitcher = RegionStitcher(Box(0, 0, 128, 128), 3, 8, window_weight(16, overlapping=False))
+    stitcher = RegionStitcher(Box(0, 0, 128, 128), 3, 8)
     stitcher.add(Box(0, 0, 128, 128), probabilities)
     np.testing.assert_array_equal(stitcher.probabilities(), probabilities)
     np.testing.assert_array_equal(stitcher.class_ids("nearest")[::8, ::8], probabilities.argmax(axis=0) + 1)
 
 
 def test_where_no_window_came_the_id_is_0() -> None:
-    stitcher = RegionStitcher(Box(0, 0, 200, 130), 3, 8, window_weight(16, overlapping=False))
+    stitcher = RegionStitcher(Box(0, 0, 200, 130), 3, 8)
     stitcher.add(Box(0, 0, 128, 128), np.full((3, 16, 16), 1 / 3, np.float32))
     ids = stitcher.class_ids("bilinear")
     assert ids.shape == (130, 200)

@@ -6,12 +6,14 @@ import ctypes
 import gc
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.graphs.sizes import BLOCK_PIXEL_BYTES
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TISSUE_BYTES
 from wsi_segment.inference.grid.box import ceil_div
@@ -89,12 +91,12 @@ def default_limit() -> int:
     return int(free * SHARE)
 
 
-def region_size_for(width: int, height: int) -> int:
-    """Choose the side of a region for a mask of that size."""
-    for size in REGION_SIZES:
+def region_size_for(width: int, height: int, sizes: Sequence[int] = REGION_SIZES) -> int:
+    """Choose the side of a region for a mask of that size, from ``sizes``, the largest first."""
+    for size in sizes:
         if ceil_div(width, size) * ceil_div(height, size) >= FEWEST_REGIONS:
             return size
-    return REGION_SIZES[-1]
+    return sizes[-1]
 
 
 def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions) -> Budget:
@@ -103,11 +105,17 @@ def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: Se
     Where memory is short, regions become smaller first, and then workers fewer.
 
     Raises:
-        InputError: even one worker on the smallest regions does not fit.
+        InputError: even one worker on the smallest regions does not fit, or regions are smaller than blocks.
     """
     limit = default_limit() if options.memory_limit is None else options.memory_limit
-    largest = options.region_size or region_size_for(frame.width, frame.height)
-    sizes = [largest] if options.region_size else [size for size in REGION_SIZES if size <= largest]
+    possible = [size for size in REGION_SIZES if not lattice.blocks or size >= lattice.core]
+    largest = options.region_size or region_size_for(frame.width, frame.height, possible)
+    if largest not in possible:
+        raise InputError(
+            f"`region_size` {largest} is less than a block, {lattice.core}; give one of {tuple(possible)}, "
+            "or a smaller `window`"
+        )
+    sizes = [largest] if options.region_size else [size for size in possible if size <= largest]
     budgets = [
         _budget_for(size, workers=options.threads, frame=frame, lattice=lattice, card=card, options=options)
         for size in sizes
@@ -121,7 +129,7 @@ def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: Se
         least = _BASE_BYTES + TISSUE_BYTES + smallest.bytes_per_worker
         raise InputError(
             f"a run of one worker takes about {least >> 20} MiB, {limit >> 20} MiB are allowed; "
-            "raise `memory_limit` or lower `batch_size`"
+            f"raise `memory_limit` or lower {'`window`' if lattice.blocks else '`batch_size`'}"
         )
     return Budget(smallest.region_size, smallest.band_rows, workers, smallest.bytes_per_worker)
 
@@ -146,7 +154,9 @@ def _budget_for(
         "ids, tissue, the pyramid and its encoding at full size": 8 * pixels,
         # one class at full size as float32 three times, as uint8, halved and encoded
         "probabilities": 16 * pixels if options.probabilities else 0,
-        "batch": options.batch_size * math.ceil(_WINDOW_BYTES * (lattice.window / WINDOW) ** 2),
+        "batch": lattice.window**2 * BLOCK_PIXEL_BYTES
+        if lattice.blocks
+        else options.batch_size * math.ceil(_WINDOW_BYTES * (lattice.window / WINDOW) ** 2),
     }
     _log.debug("a region of %d px takes %s", size, {name: f"{count >> 10} KiB" for name, count in bytes_of.items()})
     return Budget(size, band_rows, workers, sum(bytes_of.values()))

@@ -28,8 +28,12 @@ class SegmentOptions:
     """µm per level-0 pixel, in place of what the slide states."""
     image: int | None = None
     """Which image of the file is segmented, counted from 0 as ``info`` lists them; None for the slide."""
-    overlap: float = 0.25
-    """Share of a window that its neighbour covers too."""
+    window: int | None = None
+    """Side of what the network is shown at once, mask pixels: the card's, or 512 or 1,024 for blocks of that size in
+    their surroundings; None for the largest that the card states as checked, else for the card's."""
+    overlap: float | None = None
+    """Share of a window that its neighbour covers too; it means windows of the card's side, not blocks. None for 0.25
+    where there are no blocks."""
     apply_icc: bool = False
     """Bring colours from the slide's ICC profile to sRGB; else the profile is only recorded."""
     tissue: TissueMethod = "otsu"

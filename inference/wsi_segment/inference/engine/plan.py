@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from wsi_segment.inference.engine.memory import Budget
 from wsi_segment.inference.engine.tissue import TissueMask
+from wsi_segment.inference.engine.windows import count_windows
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.grid.region import Region
@@ -23,7 +22,7 @@ class Plan:
 
     @property
     def windows(self) -> int:
-        """Windows in all; those on a border count in each region."""
+        """Windows in all; those on a border count in each region, and blocks as the patches that they are worth."""
         return sum(region.windows for region in self.regions)
 
 
@@ -33,8 +32,7 @@ def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, budget: Bu
     for row, y in enumerate(range(0, frame.height, size)):
         for column, x in enumerate(range(0, frame.width, size)):
             m_box = Box(x, y, x + size, y + size).intersect(frame.box)
-            tops, lefts = lattice.corners(*lattice.touching(m_box))
-            windows = int(np.count_nonzero(tissue.windows_with_tissue(tops, lefts, lattice.core)))
+            windows = count_windows(lattice, tissue, m_box)
             # a window may hold tissue beyond the region only; then the region itself has nothing to show
             found.append(Region(row, column, m_box, windows if tissue.touches(m_box) else 0))
     return Plan(tuple(found), budget)

@@ -13,7 +13,7 @@ from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.stitch import RegionStitcher, Upsampling, softmax, window_weight
 from wsi_segment.inference.engine.tissue import TissueMask
-from wsi_segment.inference.engine.windows import cut_batches, read_bands
+from wsi_segment.inference.engine.windows import Window, cut_batches, read_bands, worth_of
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -60,7 +60,7 @@ class RegionPredictor:
     batch_size: int
     band_rows: int
     count: Callable[[int], None] = lambda windows: None
-    """Told how many windows were predicted, after each batch."""
+    """Told how many windows were predicted, after each batch; of a block, how many patches it is worth."""
     stop: threading.Event | None = None
     """Set when the run shall end; looked at between batches."""
 
@@ -72,17 +72,27 @@ class RegionPredictor:
             SlideError: pixels cannot be read.
         """
         card, lattice = self.card, self.lattice
-        weight = window_weight(card.cells, overlapping=lattice.stride < lattice.core)
+        weight = window_weight(card.cells) if lattice.stride < lattice.core else None
         stitcher = RegionStitcher(m_region, len(card.classes), card.output_stride, weight)
         buffer: NDArray[np.float32] | None = None
         bands = read_bands(self.source, self.lattice, tissue=self.tissue, m_region=m_region, band_rows=self.band_rows)
-        for batch in cut_batches(bands, self.batch_size):
+        size = 1 if lattice.blocks else self.batch_size  # pieces of blocks differ in shape
+        for batch in cut_batches(bands, size):
             if self.stop is not None and self.stop.is_set():
                 raise Cancelled("stopped")
             logits = self.network(batch.pixels)
-            if buffer is None:
-                buffer = np.empty((self.batch_size, *logits.shape[1:]), np.float32)
-            for m_window, probabilities in zip(batch.windows, softmax(logits, buffer[: len(logits)]), strict=True):
-                stitcher.add(m_window.moved(lattice.margin, lattice.margin), probabilities)
-            self.count(len(batch.windows))
+            if buffer is None or buffer.shape[1:] != logits.shape[1:]:
+                buffer = np.empty((size, *logits.shape[1:]), np.float32)
+            for window, probabilities in zip(batch.windows, softmax(logits, buffer[: len(logits)]), strict=True):
+                stitcher.add(window.m_core, probabilities[self._core_cells(window)])
+            self.count(sum(map(worth_of, batch.windows)) if lattice.blocks else len(batch.windows))
         return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region), self.stop)
+
+    def _core_cells(self, window: Window) -> tuple[slice, slice, slice]:
+        """Return where a window's core is among what the network gives: all of its own output but a block's margins."""
+        stride, margin = self.card.output_stride, self.card.margin
+        y, x = (
+            (window.m_core.y0 - window.m_box.y0 - margin) // stride,
+            (window.m_core.x0 - window.m_box.x0 - margin) // stride,
+        )
+        return slice(None), slice(y, y + window.m_core.height // stride), slice(x, x + window.m_core.width // stride)

@@ -15,7 +15,8 @@ import openslide
 from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TissueMask
-from wsi_segment.inference.grid.lattice import Lattice
+from wsi_segment.inference.engine.windows import DEFAULT_OVERLAP
+from wsi_segment.inference.grid.lattice import BLOCK_STEP, Lattice
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.location import open_bytes
@@ -86,9 +87,7 @@ def make_provenance(
             "classes": [entry.name for entry in card.classes],
         },
         "parameters": {
-            "overlap": options.overlap,
-            "stride": lattice.stride,
-            "window": lattice.window,
+            **_lattice(lattice, options),
             "tissue": f"geojson {sha256_of(options.tissue)}" if isinstance(options.tissue, Path) else options.tissue,
             "region": None if options.region is None else f"geojson {sha256_of(options.region)}",
             "region_size": region_size,
@@ -108,6 +107,14 @@ def _scaled_decoding(slide: Slide, frame: MaskFrame, tissue: TissueMask) -> dict
     levels = {"mask": frame.level, "tissue": frame.coarser(slide, tissue.cell).level}
     scales = {use: slide.levels[level].scale for use, level in levels.items() if slide.levels[level].scale > 1}
     return {"decoded_at": {use: f"1/{scale}" for use, scale in scales.items()}} if scales else {}
+
+
+def _lattice(lattice: Lattice, options: SegmentOptions) -> dict[str, Any]:
+    """Return what tells the lattice; that of windows as it has always been."""
+    sides = {"stride": lattice.stride, "window": lattice.window}
+    if lattice.blocks:
+        return sides | {"blocks": {"margin": lattice.margin, "step": BLOCK_STEP, "beyond": "mirrored"}}
+    return {"overlap": DEFAULT_OVERLAP if options.overlap is None else options.overlap} | sides
 
 
 def versions() -> dict[str, str]:

@@ -166,7 +166,7 @@ def prepare(
     _refuse_doubts(path, doubts, options)
     size = pixel_size_of(slide, path, options.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)
-    lattice = lattice_of(frame, card, options.overlap)
+    lattice = lattice_of(frame, card, options.window, options.overlap)
     loaded: LoadedNetwork | None = None
     if network is None:
         network = loaded = load_network(model, options.device, options.precision, options.batch_size)

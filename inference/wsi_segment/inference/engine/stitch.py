@@ -40,13 +40,11 @@ def softmax(logits: NDArray[np.float32], out: NDArray[np.float32] | None = None)
     return shifted
 
 
-def window_weight(cells: int, overlapping: bool) -> NDArray[np.float32]:
-    """Return the weight (cells, cells) of a window's output: Hann where windows overlap, else 1.
+def window_weight(cells: int) -> NDArray[np.float32]:
+    """Return the Hann weight (cells, cells) of an overlapping window's output.
 
-    The Hann window is taken at cell centres, where it is positive; with half overlap the sum is constant.
+    It is taken at cell centres, where it is positive; with half overlap the sum is constant.
     """
-    if not overlapping:
-        return np.ones((cells, cells), np.float32)
     profile = np.sin(np.pi * (np.arange(cells) + 0.5) / cells) ** 2
     return np.outer(profile, profile).astype(np.float32)
 
@@ -60,8 +58,13 @@ class RegionStitcher:
         its sum, is the same for all regions.
     """
 
-    def __init__(self, m_region: Box, classes: int, output_stride: int, weight: NDArray[np.float32]) -> None:
-        """Stitch ``m_region``; where cells are to be interpolated it must start on a whole one."""
+    def __init__(
+        self, m_region: Box, classes: int, output_stride: int, weight: NDArray[np.float32] | None = None
+    ) -> None:
+        """Stitch ``m_region``; where cells are to be interpolated it must start on a whole one.
+
+        Without a weight all cells of a core count the same, as where cores lie side by side.
+        """
         self._region, self._stride, self._weight = m_region, output_stride, weight
         self._row, self._column = m_region.y0 // output_stride, m_region.x0 // output_stride
         rows = ceil_div(m_region.y1, output_stride) - self._row
@@ -74,17 +77,17 @@ class RegionStitcher:
 
         Args:
             m_core: Starts on a whole cell of the mask; only its corner counts.
-            probabilities: One cell per output stride.
+            probabilities: One cell per output stride; of the weight's shape, where there is one.
         """
         y = m_core.y0 // self._stride - self._row
         x = m_core.x0 // self._stride - self._column
         rows, columns = self._weights.shape
-        side = self._weight.shape[0]
-        src_rows = slice(max(0, -y), min(side, rows - y))
-        src_columns = slice(max(0, -x), min(side, columns - x))
-        dst_rows = slice(max(0, y), min(rows, y + side))
-        dst_columns = slice(max(0, x), min(columns, x + side))
-        weight = self._weight[src_rows, src_columns]
+        height, width = probabilities.shape[1:]
+        src_rows = slice(max(0, -y), min(height, rows - y))
+        src_columns = slice(max(0, -x), min(width, columns - x))
+        dst_rows = slice(max(0, y), min(rows, y + height))
+        dst_columns = slice(max(0, x), min(columns, x + width))
+        weight = np.float32(1) if self._weight is None else self._weight[src_rows, src_columns]
         self._sums[:, dst_rows, dst_columns] += probabilities[:, src_rows, src_columns] * weight
         self._weights[dst_rows, dst_columns] += weight
 

@@ -54,14 +54,27 @@ class TissueMask:
     """Integral image of ``cells``, one row and column larger."""
     doubts: tuple[Doubt, ...] = ()
     """What of the outlines was not used."""
+    beyond: TissueMask | None = None
+    """All tissue of the slide, where ``cells`` are those within some outlines only."""
 
     @classmethod
-    def of(cls, cells: NDArray[np.bool_], cell: int, doubts: tuple[Doubt, ...] = ()) -> TissueMask:
-        """Make a mask of its cells."""
+    def of(
+        cls,
+        cells: NDArray[np.bool_],
+        cell: int,
+        doubts: tuple[Doubt, ...] = (),
+        found: NDArray[np.bool_] | None = None,
+    ) -> TissueMask:
+        """Make a mask of the cells to analyse, and of all that were found where those are more."""
         counts = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int32)
         np.cumsum(cells, axis=0, dtype=np.int32, out=counts[1:, 1:])
         np.cumsum(counts[1:, 1:], axis=1, out=counts[1:, 1:])
-        return cls(cells, cell, counts, doubts)
+        return cls(cells, cell, counts, doubts, None if found is None else cls.of(found, cell))
+
+    @property
+    def found(self) -> TissueMask:
+        """All tissue of the slide."""
+        return self.beyond or self
 
     @property
     def share(self) -> float:
@@ -93,6 +106,20 @@ class TissueMask:
         rows = slice(m_box.y0 // self.cell, ceil_div(m_box.y1, self.cell))
         columns = slice(m_box.x0 // self.cell, ceil_div(m_box.x1, self.cell))
         return bool(self.cells[rows, columns].any())
+
+    def bounds_within(self, m_box: Box) -> Box:
+        """Return the smallest box around the tissue cells that share a pixel with a box, cut to it; empty for none.
+
+        The box may reach over the mask's edge.
+        """
+        m_box = m_box.intersect(Box(0, 0, self.cells.shape[1] * self.cell, self.cells.shape[0] * self.cell))
+        y0, x0 = m_box.y0 // self.cell, m_box.x0 // self.cell
+        cells = self.cells[y0 : ceil_div(m_box.y1, self.cell), x0 : ceil_div(m_box.x1, self.cell)]
+        rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+        if not len(rows):
+            return Box(m_box.x0, m_box.y0, m_box.x0, m_box.y0)
+        corners = (x0 + columns[0], y0 + rows[0], x0 + columns[-1] + 1, y0 + rows[-1] + 1)
+        return Box(*(int(corner) * self.cell for corner in corners)).intersect(m_box)
 
     def pixels(self, m_box: Box) -> NDArray[np.bool_]:
         """Return the tissue per mask pixel, (height, width), of a box that starts on a cell."""
@@ -142,6 +169,7 @@ def find_tissue(
     """
     cell = cell_size(frame, mask_mpp)
     doubts: tuple[Doubt, ...] = ()
+    found = None
     if method == "none":
         cells = np.ones((ceil_div(frame.height, cell), ceil_div(frame.width, cell)), bool)
     elif isinstance(method, Path):
@@ -150,14 +178,14 @@ def find_tissue(
         cells = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
     if region is not None:
         inside, more = _outlined_cells(region, "region", slide=slide, frame=frame, cell=cell)
-        cells &= inside
+        found, cells = cells, cells & inside
         doubts += more
         if not cells.any():
             raise InputError(
                 f"`region` {region}: no tissue lies within its outlines; correct them, or set `tissue` to none to "
                 "analyse all that they hold"
             )
-    return TissueMask.of(cells, cell, doubts)
+    return TissueMask.of(cells, cell, doubts, found)
 
 
 def tissue_of(thumbnail: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:

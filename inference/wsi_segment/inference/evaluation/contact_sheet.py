@@ -34,7 +34,14 @@ def pick_images(evaluation: Evaluation, count: int, worst: int) -> list[ImageRes
 
 
 def write_sheet(
-    path: Path, dataset: Dataset, evaluation: Evaluation, *, card: ModelCard, network: Network, overlap: float
+    path: Path,
+    dataset: Dataset,
+    evaluation: Evaluation,
+    *,
+    card: ModelCard,
+    network: Network,
+    window: int | None = None,
+    overlap: float | None = None,
 ) -> None:
     """Draw 12 images with truth and prediction over them, the last 4 the worst, and a legend; PNG."""
     chosen = pick_images(evaluation, 12, 4)
@@ -46,7 +53,7 @@ def write_sheet(
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_TEXT)
     for index, image in enumerate(chosen):
         truth, pixels = read_pair(dataset, image.item)
-        prediction, _ = predict_image(pixels, dataset.mpp, card=card, network=network, overlap=overlap)
+        prediction, _ = predict_image(pixels, dataset.mpp, card=card, network=network, window=window, overlap=overlap)
         x, y = _GAP + index % columns * cell_width, index // columns * cell_height
         name = "" if image.item.label is None else f"{evaluation.names[image.item.label - 1]}: "
         note = " (one of the worst four)" if index >= len(chosen) - 4 else ""

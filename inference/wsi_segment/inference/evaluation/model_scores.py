@@ -154,7 +154,8 @@ def evaluate(
     *,
     card: ModelCard,
     network: Network,
-    overlap: float,
+    window: int | None = None,
+    overlap: float | None = None,
     step: Step = no_step,
 ) -> Evaluation:
     """Score a model on the images of a split that have a mask or a label.
@@ -164,7 +165,8 @@ def evaluate(
         split: Which images.
         card: The model's.
         network: The model's.
-        overlap: Share of a window that its neighbour covers too.
+        window: Side of windows or blocks, see :func:`wsi_segment.inference.engine.windows.lattice_of`.
+        overlap: Share of a window that its neighbour covers too; None as for a slide.
         step: Called with (images done, images in all).
 
     Raises:
@@ -181,7 +183,9 @@ def evaluate(
     results: list[ImageResult] = []
     for done, item in enumerate(items, start=1):
         truth, pixels = read_pair(dataset, item)
-        prediction, confidence = predict_image(pixels, dataset.mpp, card=card, network=network, overlap=overlap)
+        prediction, confidence = predict_image(
+            pixels, dataset.mpp, card=card, network=network, window=window, overlap=overlap
+        )
         calibration.add(truth, prediction, confidence)
         label = None
         if label_classes:
@@ -210,7 +214,13 @@ def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def predict_image(
-    pixels: NDArray[np.uint8], mpp: float, *, card: ModelCard, network: Network, overlap: float
+    pixels: NDArray[np.uint8],
+    mpp: float,
+    *,
+    card: ModelCard,
+    network: Network,
+    window: int | None = None,
+    overlap: float | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Predict class ids (h, w) of an RGB image (h, w, 3) and the probability of each, at the image's own pixel size.
 
@@ -219,11 +229,12 @@ def predict_image(
         mpp: µm per pixel; where the model's differs, the prediction is enlarged to the nearest pixel.
         card: The model's.
         network: The model's.
-        overlap: Share of a window that its neighbour covers too.
+        window: Side of windows or blocks, see :func:`wsi_segment.inference.engine.windows.lattice_of`.
+        overlap: Share of a window that its neighbour covers too; None as for a slide.
     """
     slide = ImageSlide(pixels)
     frame = mask_frame(slide, mpp, card.mpp)
-    lattice = lattice_of(frame, card, overlap)
+    lattice = lattice_of(frame, card, window, overlap)
     everything = find_tissue(slide, frame, mask_mpp=card.mpp, method="none", step=no_step)
     predictor = RegionPredictor(
         source=PixelSource(slide, frame),

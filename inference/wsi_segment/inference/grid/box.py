@@ -61,6 +61,19 @@ class Box:
         """
         return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
 
+    def grown(self, by: int) -> Box:
+        """Return the box with ``by`` pixels more on each side."""
+        return Box(self.x0 - by, self.y0 - by, self.x1 + by, self.y1 + by)
+
+    def aligned(self, step: int) -> Box:
+        """Return the smallest box around this one whose sides lie on multiples of ``step``.
+
+        >>> Box(10, 32, 70, 33).aligned(32)
+        Box(x0=0, y0=32, x1=96, y1=64)
+        """
+        x0, y0 = self.x0 // step * step, self.y0 // step * step
+        return Box(x0, y0, ceil_div(self.x1, step) * step, ceil_div(self.y1, step) * step)
+
     def tiles(self, side: int) -> Iterator[Box]:
         """Yield the squares of ``side`` pixels that cover the box, row by row; the last ones are cut off at its end."""
         for y in range(self.y0, self.y1, side):

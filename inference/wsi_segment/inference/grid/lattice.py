@@ -18,6 +18,17 @@ take the windows whose cores touch them, so what a pixel is made of does not dep
                  margin                      margin: seen by the network, nothing given for it
 
 Neighbouring windows lie a stride apart and share the rest of their cores, where their predictions are averaged.
+
+A block is a window for networks that are convolutions all through. Its core is several patches wide, regions are whole
+cores, which lie side by side, and its margin holds the core's real surroundings, so that nothing is averaged and no
+pixel is given twice::
+
+    blocks   |<-->|<------- core ------->|<-->|
+             margin                  |<-->|<------- core ------->|<-->|
+                                     margin    shared pixels are seen twice, and given once
+
+Of a block only the smallest box around its tissue is computed, in steps of :data:`BLOCK_STEP`. What is averaged over a
+neighbourhood (a halo of shares around a region) is taken from cores, so regions would read the blocks beyond them.
 """
 
 from __future__ import annotations
@@ -29,6 +40,13 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.grid.box import Box, ceil_div
+
+BLOCK_SIDES = (1024, 512)
+"""Sides that the core of a block can have, mask pixels; regions are whole blocks."""
+BLOCK_MARGIN = 64
+"""Real surroundings of a block on each side, mask pixels."""
+BLOCK_STEP = 32
+"""Blocks are cropped in steps of it, mask pixels: the deepest stride of the networks that are common here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +60,9 @@ class Lattice:
     stride: int
     """Distance of neighbouring windows, pixels."""
     margin: int = 0
-    """Pixels on each side of a window that the network sees and gives nothing for."""
+    """Pixels on each side of a window that the network sees and nothing is taken of."""
+    blocks: bool = False
+    """Whether windows are blocks: cropped to their tissue, and with mirrored pixels beyond the mask, not white."""
 
     def __post_init__(self) -> None:
         if not 0 < self.stride <= self.core:
@@ -63,14 +83,18 @@ class Lattice:
         """Number of window columns."""
         return self._count(self.width)
 
+    def core_box(self, row: int, column: int) -> Box:
+        """Return the pixels of a window that classes are given for, in the mask's frame."""
+        x0, y0 = column * self.stride, row * self.stride
+        return Box(x0, y0, x0 + self.core, y0 + self.core)
+
     def box(self, row: int, column: int) -> Box:
         """Return the pixels of a window, in the mask's frame.
 
         >>> Lattice(width=600, height=600, window=128, stride=96).box(1, 2)
         Box(x0=192, y0=96, x1=320, y1=224)
         """
-        x0, y0 = column * self.stride - self.margin, row * self.stride - self.margin
-        return Box(x0, y0, x0 + self.window, y0 + self.window)
+        return self.core_box(row, column).grown(self.margin)
 
     def touching(self, m_box: Box) -> tuple[range, range]:
         """Return rows and columns of the windows whose cores share a pixel with a box."""

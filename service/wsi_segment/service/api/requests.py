@@ -136,8 +136,19 @@ class Choices(_In):
         ]
         | None
     ) = None
+    window: (
+        Annotated[
+            int,
+            Field(ge=1, le=8192, description="side of a block, 512 or 1024, or of the model's windows, in mask pixels"),
+            _Whole,
+        ]
+        | None
+    ) = None
     overlap: (
-        Annotated[float, Field(ge=0, le=0.9, description="share of a window that its neighbour covers too")] | None
+        Annotated[
+            float, Field(ge=0, le=0.9, description="share of a window that its neighbour covers too; means windows")
+        ]
+        | None
     ) = None
     precision: (
         Annotated[

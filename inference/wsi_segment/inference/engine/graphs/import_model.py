@@ -26,6 +26,7 @@ from wsi_segment.inference.engine.graphs.check import (
 )
 from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, channels_first
 from wsi_segment.inference.engine.graphs.geometry import find_geometry
+from wsi_segment.inference.engine.graphs.sizes import largest_same_window
 from wsi_segment.inference.engine.networks.onnx_network import load_session
 from wsi_segment.model.card import (
     CARD_FILE,
@@ -142,7 +143,8 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
         field = ".".join(str(part) for part in first["loc"]) or "its card"
         raise ModelError(f"{source}: {field}: {first['msg']}") from error
     found = find_form(session, source, card)
-    card = card.model_copy(update={"activation": found.activation})
+    checked = largest_same_window(respond, stride) if not margin and batch in (None, 1) else None
+    card = card.model_copy(update={"activation": found.activation, "checked_window": checked})
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out / MODEL_FILE)
     write_card(card, out)

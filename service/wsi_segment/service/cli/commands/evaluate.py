@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
     parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: %(default)s")
-    parser.add_argument("--overlap", type=float, default=0.25, help="as in segmentation (default: %(default)s)")
+    parser.add_argument("--window", type=int, metavar="PX", help="as in segmentation")
+    parser.add_argument("--overlap", type=float, metavar="SHARE", help="as in segmentation")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "openvino"), default="auto", help="default: %(default)s"
     )
@@ -77,11 +78,13 @@ def _of_mask(args: argparse.Namespace) -> int:
 
 def _of_model(args: argparse.Namespace) -> int:
     import json
+    from dataclasses import asdict
 
     from rich.console import Console
 
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.networks.network import load_network
+    from wsi_segment.inference.engine.windows import settle_sides
     from wsi_segment.inference.evaluation.contact_sheet import write_sheet
     from wsi_segment.inference.evaluation.model_scores import evaluate
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
@@ -92,6 +95,7 @@ def _of_model(args: argparse.Namespace) -> int:
     model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))
     if args.sheet is not None and not any(item.mask for item in dataset.split(args.split)):
         raise InputError(f"--sheet {args.sheet}: no image of {args.split} has a mask to draw; leave the sheet out")
+    sides = settle_sides(model.card, args.window, args.overlap)
     network = load_network(model, args.device, args.precision)
     console = Console(stderr=True, quiet=args.quiet or args.json)
     for line in dataset.left_out:
@@ -103,12 +107,15 @@ def _of_model(args: argparse.Namespace) -> int:
             args.split,
             card=model.card,
             network=network,
+            window=args.window,
             overlap=args.overlap,
             step=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    figures = result.as_dict() | {"overlap": args.overlap, "precision": network.precision}
+    figures = result.as_dict() | asdict(sides) | {"precision": network.precision}
     if args.sheet is not None:
-        write_sheet(args.sheet, dataset, result, card=model.card, network=network, overlap=args.overlap)
+        write_sheet(
+            args.sheet, dataset, result, card=model.card, network=network, window=args.window, overlap=args.overlap
+        )
     if args.record:
         recorded = {args.split: {"dataset": dataset.name, **figures}}
         write_card(model.card.with_metrics(network.file, recorded), model.folder)

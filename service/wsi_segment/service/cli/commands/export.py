@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
 def _whole_model(args: argparse.Namespace) -> Model:
     """Make the folder, of a run or of another model."""
     from wsi_segment.export.variants import copy_model
+    from wsi_segment.inference.engine.graphs.sizes import state_checked_window
     from wsi_segment.model.card import CARD_FILE, Model, bundled_models, find_model
 
     fields = {"name": args.name, "version": args.model_version, "description": args.description}
@@ -74,12 +75,15 @@ def _whole_model(args: argparse.Namespace) -> Model:
 
     defaults = {"name": args.out.resolve().name, "version": "0.1.0", "limitations": _LIMITATIONS}
     exported = export_run(Path(args.source), args.out, overwrite=args.overwrite, **(defaults | given))
+    model = state_checked_window(Model(exported.folder, exported.card))
+    checked = model.card.checked_window
     if not args.quiet:
+        sides = f"blocks of up to {checked} px" if checked else "windows alone; in larger ones it gives something else"
         print(
             f"{exported.folder}: {exported.card.name} {exported.card.version}; logits differ from the network's by at "
-            f"most {exported.largest_difference:.1e} on {exported.patches} patches"
+            f"most {exported.largest_difference:.1e} on {exported.patches} patches; to be used in {sides}"
         )
-    return Model(exported.folder, exported.card)
+    return model
 
 
 def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet: bool) -> Model:

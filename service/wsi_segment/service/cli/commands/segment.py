@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image", type=_image, metavar="N", help="which image of the file, as info numbers them (default: the slide)")
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none or a wrong one")
     add(
-        "--overlap",
-        type=float,
-        default=0.25,
-        metavar="SHARE",
-        help="of a window with its neighbour (default: %(default)s)",
+        "--window",
+        type=int,
+        metavar="PX",
+        help="side of a block, 512 or 1024, or of the model's windows (default: the largest that the model allows)",
     )
+    add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour; means windows (then 0.25)")
     add(
         "--tissue",
         default="otsu",
@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     choices = SegmentOptions(
         image=args.image,
         mpp=args.mpp,
+        window=args.window,
         overlap=args.overlap,
         tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
         region=args.region,

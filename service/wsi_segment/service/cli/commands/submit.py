@@ -14,6 +14,7 @@ CHOICES = (
     "model",
     "image",
     "mpp",
+    "window",
     "overlap",
     "precision",
     "tissue",
@@ -37,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="NAME", help="of the server (default: its default)")
     add("--image", type=int, metavar="N", help="which image of the file (default: the slide)")
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none")
-    add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour")
+    add("--window", type=int, metavar="PX", help="side of a block, 512 or 1024, or of the model's windows")
+    add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour; means windows")
     add("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="in which the network computes")
     add("--tissue", metavar="HOW", help="otsu, none (everything), or a GeoJSON file")
     add("--region", type=Path, metavar="GEOJSON", help="segment only inside these outlines")
