@@ -40,10 +40,9 @@ def compare(
     card: ModelCard,
     first: Network,
     second: Network,
-    overlap: float,
     step: Step = no_step,
 ) -> Agreement:
-    """Run two networks on the images of a split that have a mask.
+    """Run two networks on the images of a split that have a mask, in the windows or blocks that are the card's default.
 
     Args:
         dataset: Its classes must be the card's, in the same order.
@@ -51,7 +50,6 @@ def compare(
         card: That of both networks.
         first: One of them.
         second: The other.
-        overlap: Share of a window that its neighbour covers too.
         step: Called with (images done, images in all).
 
     Raises:
@@ -67,10 +65,7 @@ def compare(
     same = pixels_seen = 0
     for done, item in enumerate(items, start=1):
         truth, pixels = read_pair(dataset, item)
-        found = [
-            predict_image(pixels, dataset.mpp, card=card, network=network, overlap=overlap)[0]
-            for network in (first, second)
-        ]
+        found = [predict_image(pixels, dataset.mpp, card=card, network=network)[0] for network in (first, second)]
         for confusion, ids in zip(confusions, found, strict=True):
             confusion += confusion_matrix(truth, ids, len(names))
         same += int(np.count_nonzero(found[0] == found[1]))

@@ -113,10 +113,9 @@ def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet
                 card=tried.card,
                 first=load_network(tried, "cpu", tried.card.precision),
                 second=load_network(tried, "cpu", precision),
-                overlap=0.25,
                 step=lambda done, total: bar.update(task, completed=done, total=total),
             )
-        figures: dict[str, Any] = {"val": {"dataset": dataset.name, "overlap": 0.25, **plain(found)}}
+        figures: dict[str, Any] = {"val": {"dataset": dataset.name, **plain(found)}}
         before, after = headline(found.first), headline(found.second)
         return Gate(after["macro_f1"], before["macro_f1"], found.share, figures)
 
