@@ -47,7 +47,7 @@ class Gate:
 
 
 def copy_model(model: Model, out: Path, *, changes: dict[str, str], overwrite: bool = False) -> Model:
-    """Write a model's files and card into another folder, or its card anew into its own.
+    """Write a model's files and card into another folder, or only the card into the model's own folder.
 
     Args:
         model: To copy.

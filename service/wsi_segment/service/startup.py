@@ -55,7 +55,9 @@ def run_server(settings: Settings) -> None:
         from wsi_segment.service.api.server import serve
         from wsi_segment.service.assemble import make_service
 
-        service = make_service(settings, database, roots, supervisor, root_watch, looks)
+        service = make_service(
+            settings, database, roots=roots, supervisor=supervisor, root_watch=root_watch, looks=looks
+        )
         log.info("serving %d roots, %d models, %d workers", len(roots), len(service.models), settings.workers)
         with suppress(KeyboardInterrupt):  # raised again by uvicorn when all is done
             serve(service)

@@ -93,7 +93,15 @@ def test_outlines_limit_what_is_computed_but_not_what_is_seen() -> None:
 
 def predicted(slide: ImageSlide, frame: MaskFrame, tissue: TissueMask, region: int, rows: int) -> NDArray[np.uint8]:
     lattice = lattice_of(frame, card(), 512)
-    predictor = RegionPredictor(PixelSource(slide, frame), lattice, tissue, far_sighted, card(), 4, rows)
+    predictor = RegionPredictor(
+        source=PixelSource(slide, frame),
+        lattice=lattice,
+        tissue=tissue,
+        network=far_sighted,
+        card=card(),
+        batch_size=4,
+        band_rows=rows,
+    )
     ids = np.zeros((frame.height, frame.width), np.uint8)
     for m_box in frame.box.tiles(region):
         ids[m_box.y0 : m_box.y1, m_box.x0 : m_box.x1] = predictor.predict(m_box).class_ids()

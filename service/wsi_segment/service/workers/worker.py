@@ -113,7 +113,7 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
     try:
         while not stopping.is_set():
             wake.clear()
-            if not _do_one(queue, runner, roots, data, config.min_free):
+            if not _do_one(queue, runner, roots=roots, data=data, min_free=config.min_free):
                 wake.wait(POLL_SECONDS)
     finally:
         database.close()

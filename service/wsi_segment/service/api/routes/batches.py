@@ -178,7 +178,15 @@ def _checked(service: Service, posted: _Posted, client: str) -> list[NewJob]:
             continue
         row, model = posted.rows[number], models[posted.rows[number].model]
         inputs = inputs_of(str(prints[slide.id]), slide.size if slide.files else None, None, model)
-        new.append(NewJob(slide.id, filled(row.parameters(), model), row.priority, client, inputs))
+        new.append(
+            NewJob(
+                slide=slide.id,
+                parameters=filled(row.parameters(), model),
+                priority=row.priority,
+                client=client,
+                inputs=inputs,
+            )
+        )
     if errors := posted.errors | unknown:
         listed = [
             {"row": number, "detail": errors[number]}

@@ -53,12 +53,12 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
     _check_size(wanted, described)
     parameters = filled(wanted.parameters(), model)
     new = NewJob(
-        slide.id,
-        parameters,
-        wanted.priority,
-        request.state.client,
-        inputs_of(described["fingerprint"], slide.size if slide.files else None, described, model),
-        windows_at_most(described, parameters, model),
+        slide=slide.id,
+        parameters=parameters,
+        priority=wanted.priority,
+        client=request.state.client,
+        inputs=inputs_of(described["fingerprint"], slide.size if slide.files else None, described, model),
+        windows=windows_at_most(described, parameters, model),
     )
 
     def render(accepted: Accepted) -> tuple[str, str]:

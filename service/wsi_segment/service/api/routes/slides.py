@@ -71,7 +71,7 @@ def list_slides(
     if not roots and root is not None:
         raise ProblemError(404, "unknown-root", "there is no root of that name")
     start = token_of(page_token) or 0
-    found = _page(service, roots, prefix, start, page_size + 1)
+    found = _page(service, roots, prefix=prefix, start=start, count=page_size + 1)
     token = str(start + page_size) if len(found) > page_size else ""
     service.catalogue.remember(found[:page_size])
     until = time.monotonic() + _LIST_SECONDS
