@@ -1,10 +1,10 @@
-"""Running the tasks of a plan: threads, one task per region."""
+"""Running the tasks of a plan: Dask's threads, one task per region."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
@@ -26,26 +26,25 @@ def run_tasks(
         done: Called with each result as it comes, on the thread that has it, never on two at once.
         stop: Set here when something failed, so that running tasks end soon.
     """
+    if not regions:
+        return
+    from dask.base import compute  # loaded once pixels are there to be computed, not to look at a slide
+    from dask.delayed import delayed
+
     lock = threading.Lock()
-    failures: list[BaseException] = []
 
     def run(region: Region) -> None:
-        if failures:  # those that wait in the queue
-            return
-        try:
-            finished = task(region)
-            with lock:
-                done(finished)
-        except BaseException as error:  # raised below, on the caller's thread
-            failures.append(error)
-            stop.set()
+        finished = task(region)
+        with lock:
+            done(finished)
 
+    start, count = delayed(run, traverse=False), len(regions)
+    # Dask starts independent tasks by their names, the last one first
+    calls = [start(region, dask_key_name=f"region-{count - index:08d}") for index, region in enumerate(regions)]
     with ThreadPoolExecutor(workers, thread_name_prefix="region") as pool:
         try:
-            wait([pool.submit(run, region) for region in regions])
-        except BaseException:  # a Ctrl-C while it waits
+            compute(*calls, scheduler="threads", pool=pool, num_workers=workers, optimize_graph=False)  # type: ignore[no-untyped-call]
+        except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    if failures:
-        raise failures[0]
