@@ -19,7 +19,7 @@ MACHINE = {"device", "batch_size", "workers", "memory_limit", "region_size", "ov
 """Options of the machine and the run: a server has settings of its own for them."""
 OUTPUT = {"help", "manifest", "out", "preview", "geojson", "min_area", "simplify", "quiet", "json", "debug", "version"}
 """Flags that say where slides and results are and what is printed."""
-SERVER = {"help", "manifest", "server", "key", "wait", "debug"}
+SERVER = {"help", "manifest", "server", "key", "ca", "wait", "json", "debug"}
 CLIENT = {"width", "height"}
 """What a viewer tells of the slide that it has open, to be compared."""
 
@@ -34,7 +34,7 @@ def test_what_is_chosen_of_a_slide_or_model_can_be_chosen_everywhere() -> None:
     assert set(JobRequest.model_fields) - CLIENT == chosen | {"slide", "priority"}
     assert set(BatchRow.model_fields) == chosen | {"slide", "priority"}
     assert set(COLUMNS) == chosen | {"slide"}
-    assert flags("submit") - SERVER == set(CHOICES) == chosen | {"priority"}
+    assert flags("submit") - SERVER == set(CHOICES) == set(JobRequest.model_fields) - {"slide"}
     assert chosen - {"model"} <= CHOSEN  # which a worker hands to the engine
 
 

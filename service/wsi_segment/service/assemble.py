@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wsi_segment.service.api.access.sessions import Sessions
+from wsi_segment.service.api.access.signed_links import SignedLinks
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.prometheus import Metrics
 from wsi_segment.service.api.service import Service
+from wsi_segment.service.api.tile_line import TileLine
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.file_looks import FileLooks
 from wsi_segment.service.folders.root_watch import RootWatch
@@ -54,17 +57,16 @@ def make_service(
     adopted = AdoptedMasks(database, settings.results, looks)
     adopted.follow()
     uploads = Uploads(database, settings.data, settings.uploads_total)
+    keys, secret = Keys(database), read_secret(settings.data)
     return Service(
         settings=settings,
         database=database,
         jobs=jobs,
-        keys=Keys(database),
+        keys=keys,
+        sessions=Sessions(database, keys, secret),
+        links=SignedLinks(secret),
         catalogue=Catalogue(
-            database=database,
-            roots=roots,
-            secret=read_secret(settings.data),
-            looks=looks,
-            refuse_away=root_watch.refuse_away,
+            database=database, roots=roots, secret=secret, looks=looks, refuse_away=root_watch.refuse_away
         ),
         models=models,
         pool=PixelPool(_POOL_PROCESSES, _POOL_MEMORY),
@@ -82,4 +84,5 @@ def make_service(
         roots=root_watch,
         adopted=adopted,
         uploads=uploads,
+        tile_line=TileLine(),
     )

@@ -9,6 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 from __future__ import annotations
 
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,20 +21,47 @@ import httpx
 from wsi_segment.errors import InputError, RunError
 from wsi_segment.files import replacing
 from wsi_segment.inference.slides.geojson_features import read_multipolygon
+from wsi_segment.service.settings import is_loopback
 from wsi_segment.service.slide_manifest import read_manifest
 
 ENDED = ("successful", "failed", "dismissed")
 _SECONDS = 60.0
 _TRIES = 8
 _PAUSE = 0.5
+_AWAY = frozenset({502, 503, 504})
+"""Answers of a proxy without its server, and of a server that cannot answer at present."""
 
 
 class Client:
-    """A connection to one server, as a context manager; a request that finds no connection is repeated."""
+    """A connection to one server, as a context manager.
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
+    A request is repeated where no connection is found, and where a server or a proxy before it answers that it is not
+    there at present (502, 503, 504).
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None, ca: Path | None = None) -> None:
+        """Prepare a connection; the first request opens it.
+
+        Args:
+            url: Address of the server, with the path below which it lies, if any.
+            key: Its token, or None.
+            ca: Certificates (PEM) of the authority that the server's own is from, where the system does not know it.
+
+        Raises:
+            InputError: the certificates cannot be read.
+        """
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=_SECONDS)
+        try:
+            verify = ssl.create_default_context(cafile=str(ca)) if ca is not None else True
+        except OSError as error:  # ssl.SSLError is one
+            raise InputError(f"`ca` {ca}: not a file of certificates in PEM ({error.strerror or error})") from error
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"),
+            headers=headers,
+            timeout=_SECONDS,
+            verify=verify,
+            trust_env=not _is_here(url),  # proxies of the environment are for other machines
+        )
         self._url = url
 
     def __enter__(self) -> Self:
@@ -142,7 +170,7 @@ class Client:
                 for number, event in self._stream(f"/v1/{kind}/{name}/events", after):
                     after, failures = number, 0
                     yield event
-            except httpx.TransportError as error:
+            except (httpx.TransportError, _AwayError) as error:
                 failures += 1
                 if failures > _TRIES:
                     raise RunError(f"{self._url}: the connection was lost ({error}); the job goes on there") from error
@@ -209,6 +237,8 @@ class Client:
     def _stream(self, path: str, after: int) -> Iterator[tuple[int, dict[str, Any]]]:
         headers = {"Last-Event-ID": str(after)} if after else {}
         with self._http.stream("GET", path, headers=headers) as answer:
+            if answer.status_code in _AWAY:
+                raise _AwayError(f"answered {answer.status_code}")
             self._check(answer)
             event: dict[str, str] = {}
             for line in answer.iter_lines():
@@ -234,9 +264,10 @@ class Client:
                 if attempt + 1 == _TRIES:
                     raise RunError(f"{self._url}: the connection was lost ({error})") from error
             else:
-                self._check(answer)
-                made: dict[str, Any] = answer.json()
-                return made
+                if answer.status_code not in _AWAY or attempt + 1 == _TRIES:
+                    self._check(answer)
+                    made: dict[str, Any] = answer.json()
+                    return made
             time.sleep(min(2.0, _PAUSE * 2**attempt / 4))
         raise AssertionError
 
@@ -254,6 +285,18 @@ class Client:
             detail = f"answered {answer.status_code}"
         kind = InputError if answer.status_code < 500 else RunError
         raise kind(f"{self._url}: {detail}")
+
+
+class _AwayError(Exception):
+    """The server cannot answer at present."""
+
+
+def _is_here(url: str) -> bool:
+    """Return whether an address is on this machine."""
+    try:
+        return is_loopback(httpx.URL(url).host)
+    except httpx.InvalidURL:
+        return False
 
 
 def _place(error: dict[str, Any]) -> str:

@@ -28,14 +28,14 @@ class _Formatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in ("job", "request"):
+        for name in ("job", "request", "key", "client"):
             if value := getattr(record, name, "") or (request_id.get() if name == "request" else ""):
                 entry[name] = value
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         if self.form == "json":
             return json.dumps(entry)
-        ids = "".join(f" {name}={entry[name]}" for name in ("request", "job") if name in entry)
+        ids = "".join(f" {name}={entry[name]}" for name in ("request", "job", "key", "client") if name in entry)
         text = f"{entry['time']} {entry['level']:<7} {entry['message']}{ids}".translate(_CONTROL)
         if "exception" in entry:  # indented, so that no line of it can be taken for an entry
             text += "".join(f"\n    {line.translate(_CONTROL)}" for line in entry["exception"].splitlines())

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wsi_segment.errors import InputError
 from wsi_segment.model.first_problem import first_problem
 
 PREFIX = "WSI_SEGMENT_"
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_OWN = frozenset({"v1", "docs", "health", "metrics", "openapi.json", "static", "signed", "view"})
+"""First parts of the server's own paths: a prefix that begins so could not be told from them."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that only programs on the same machine can reach."""
 
@@ -24,6 +28,12 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower() in LOOPBACK
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether a text is a path that may stand before the server's own: ``/wsi``, or empty."""
+    parts = text.split("/")
+    return bool(_PREFIX.fullmatch(text)) and parts[min(1, len(parts) - 1)] not in _OWN and not {".", ".."} & set(parts)
 
 
 def _listed(value: Any) -> Any:
@@ -59,7 +69,10 @@ class Settings(BaseSettings):
         (), description="origin of web pages that may call, such as https://lab.org; repeatable"
     )
     trusted_proxy: Texts = Field(
-        (), description="address of a reverse proxy whose X-Forwarded-For and -Proto count; repeatable"
+        (), description="address of a reverse proxy whose X-Forwarded-For, -Proto and -Prefix count; repeatable"
+    )
+    root_path: str = Field(
+        "", description="path that a reverse proxy puts before all addresses, such as /wsi", validate_default=False
     )
     max_body: ByteSize = Field(ByteSize(16 << 20), description="largest request body")
     upload_limit: ByteSize = Field(ByteSize(0), description="largest slide that may be uploaded; 0 refuses uploads")
@@ -70,6 +83,14 @@ class Settings(BaseSettings):
     stall_minutes: float = Field(15, gt=0, description="minutes without progress until a job is taken from its worker")
     min_free: ByteSize = Field(ByteSize(1 << 30), description="free disk space below which no job is started")
     log: Literal["text", "json"] = Field("text", description="format of the log on standard error")
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_prefix(cls, text: str) -> str:
+        prefix = text.rstrip("/")
+        if not is_prefix(prefix):
+            raise ValueError("not a path such as /wsi, or one that begins as the server's own do")
+        return prefix
 
     @property
     def door(self) -> str | None:

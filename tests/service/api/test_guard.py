@@ -58,7 +58,8 @@ def asked(
     ("who", "method", "path", "status"),
     [
         (None, "GET", "/health/live", 200), (None, "GET", "/v1/slides", 401), (None, "GET", "/v1/nowhere", 401),
-        (None, "GET", "/docs", 401), (None, "GET", "/openapi.json", 401), (None, "GET", "/metrics", 401),
+        (None, "GET", "/docs", 200), (None, "GET", "/openapi.json", 200), (None, "GET", "/", 200),
+        (None, "GET", "/metrics", 401),
         ("nonsense", "GET", "/v1/slides", 401), ("expired", "GET", "/v1/slides", 401),
         ("revoked", "GET", "/v1/slides", 401), ("reader", "GET", "/v1/slides", 200),
         ("reader", "POST", "/v1/jobs", 403), ("reader", "DELETE", "/v1/jobs/" + "0" * 24, 403),

@@ -52,15 +52,15 @@ def test_submit_passes_strict_on_and_prints_warnings(
 ) -> None:
     command = ["submit", BLANK["slide"], "--model", "channels", "--mpp", "1", "--wait", "--server", blank.url]
     assert main([str(word) for word in command]) == 0
-    assert "warning: no tissue was found; --tissue none analyses everything" in capsys.readouterr().out
+    assert "warning: no tissue was found; --tissue none analyses everything" in capsys.readouterr().err
     assert main([*(str(word) for word in command), "--strict"]) == 1
     (tmp_path / "m.csv").write_text("slide;model;mpp;strict\nslides/blank.png;channels;1,0;yes\n", encoding="utf-16")
     assert main(["submit", "--manifest", str(tmp_path / "m.csv"), "--wait", "--server", blank.url]) == 1
-    assert ": failed" in capsys.readouterr().out.splitlines()[-1]
+    assert ": failed" in capsys.readouterr().err.splitlines()[-1]
     (tmp_path / "o.geojson").write_text('{"type": "Polygon", "coordinates": [[[0,0],[90,0],[90,90],[0,90],[0,0]]]}')
     (tmp_path / "m.csv").write_text("slide,model,mpp,tissue\nslides/blank.png,channels,1,o.geojson\n")
     assert main(["submit", "--manifest", str(tmp_path / "m.csv"), "--wait", "--server", blank.url]) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_the_command_line_spells_the_remedy_as_a_flag(

@@ -12,20 +12,23 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from wsi_segment.service.api import problems
-from wsi_segment.service.api.guard import Guard
+from wsi_segment.service.api.access.credentials import Credentials
+from wsi_segment.service.api.access.guard import Guard
 from wsi_segment.service.api.requests import BatchRequest
 from wsi_segment.service.api.routes import batches as batch_routes
 from wsi_segment.service.api.routes import corrections as correction_routes
 from wsi_segment.service.api.routes import jobs as job_routes
 from wsi_segment.service.api.routes import results as result_routes
+from wsi_segment.service.api.routes import sign_in as sign_in_routes
 from wsi_segment.service.api.routes import slides as slide_routes
 from wsi_segment.service.api.routes import system as system_routes
 from wsi_segment.service.api.service import Service
+from wsi_segment.service.jobs.actions import Actions
 
 _DESCRIPTION = """Segments whole-slide images. Post a slide as a job, follow it, fetch its mask.
 
 For research only, not for diagnosis. Errors are problem documents (RFC 9457). Where the server has keys, send one as
-`Authorization: Bearer …`.
+`Authorization: Bearer …`; a browser exchanges it for a session at `/v1/session`.
 """
 
 
@@ -49,11 +52,12 @@ def make_app(service: Service) -> Guard:
     hosts = [*service.settings.allowed_host, service.settings.host]
     return Guard(
         app,
-        keys=service.keys,
-        always_key=service.settings.door is not None,
+        credentials=Credentials(service.keys, service.sessions, service.links, service.settings.door is not None),
+        actions=Actions(service.database),
         metrics=service.metrics,
         hosts=hosts,
         origins=service.settings.allowed_origin,
+        prefix=service.settings.root_path,
         max_body=service.settings.max_body,
         upload_limit=service.settings.upload_limit,
     )
@@ -75,7 +79,7 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         lifespan=lifespan,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for module in (slide_routes, job_routes, batch_routes, result_routes, correction_routes):
+    for module in (slide_routes, job_routes, batch_routes, result_routes, correction_routes, sign_in_routes):
         app.include_router(module.router)
     for router in (system_routes.models, system_routes.system, system_routes.pages):
         app.include_router(router)

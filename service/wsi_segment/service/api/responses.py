@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from wsi_segment.model.card import DEFAULT_MODEL
+from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.requests import Id
 from wsi_segment.service.jobs.job_table import Batch, Job, Status
 
@@ -104,6 +105,7 @@ class SlideOut(BaseModel):
     id: Id
     name: str
     root: str
+    folder: str = Field("", description="below the root, with /; empty for the root itself")
     width: int | None = None
     height: int | None = None
     origin: list[int] | None = None
@@ -290,5 +292,5 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _link(rel: str, href: str, kind: str = "application/json") -> Link:
-    return Link(rel=rel, href=href, type=kind)
+def _link(rel: str, path: str, kind: str = "application/json") -> Link:
+    return Link(rel=rel, href=href(path), type=kind)

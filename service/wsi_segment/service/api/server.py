@@ -7,18 +7,22 @@ import os
 import threading
 import time
 from types import FrameType
+from typing import Any, cast
 
 import h11
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wsi_segment.service.api.app import make_app
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.service import Service
+from wsi_segment.service.settings import is_prefix
 
 _GRACE_SECONDS = 5
 _LONGEST_END_SECONDS = 13.0
 """From the signal on; a service manager kills after 15 or more."""
+_PREFIX_HEADER = b"x-forwarded-prefix"
 _REQUEST_HEAD_BYTES = 128 * 1024
 """The longest request line and headers: two paths of 4,096 characters, each of four bytes in percent encoding, fit."""
 
@@ -29,7 +33,7 @@ def serve(service: Service) -> None:
     """Answer requests until SIGTERM or Ctrl-C, and raise the signal again when all is done."""
     settings = service.settings
     config = uvicorn.Config(
-        make_app(service),
+        _Forwarded(cast(Any, make_app(service)), list(settings.trusted_proxy)),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -38,8 +42,7 @@ def serve(service: Service) -> None:
         http=_Http,
         h11_max_incomplete_event_size=_REQUEST_HEAD_BYTES,
         timeout_graceful_shutdown=_GRACE_SECONDS,
-        proxy_headers=bool(settings.trusted_proxy),
-        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+        proxy_headers=False,  # see _Forwarded
     )
     _Server(config, service).run()
 
@@ -61,6 +64,19 @@ class _Http(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+
+class _Forwarded(ProxyHeadersMiddleware):
+    """Believes a named proxy how clients came: address, scheme, and the path that stands before the server's own."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one request."""
+        client = scope.get("client")
+        if scope["type"] == "http" and client is not None and client[0] in self.trusted_hosts:
+            said = [value.decode("latin1").rstrip("/") for name, value in scope["headers"] if name == _PREFIX_HEADER]
+            if len(said) == 1 and is_prefix(said[0]):
+                scope["root_path"] = said[0]
+        await super().__call__(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

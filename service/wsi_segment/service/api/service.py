@@ -12,10 +12,14 @@ from fastapi import Depends, Request
 from sqlalchemy import bindparam, case, null, select, update
 
 from wsi_segment.errors import SlideError
+from wsi_segment.service.api.access.caller import present_caller
+from wsi_segment.service.api.access.sessions import Sessions
+from wsi_segment.service.api.access.signed_links import SignedLinks
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.prometheus import Metrics
+from wsi_segment.service.api.tile_line import TileLine
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.root_watch import RootWatch
 from wsi_segment.service.folders.uploads import Uploads
@@ -47,6 +51,8 @@ class Service:
     database: Database
     jobs: Jobs
     keys: Keys
+    sessions: Sessions
+    links: SignedLinks
     catalogue: Catalogue
     models: TrustedModels
     pool: PixelPool
@@ -58,6 +64,7 @@ class Service:
     roots: RootWatch
     adopted: AdoptedMasks
     uploads: Uploads
+    tile_line: TileLine
 
     @property
     def data(self) -> Path:
@@ -65,10 +72,12 @@ class Service:
         return self.settings.data
 
     def job(self, job_id: str) -> Job:
-        """Return a job, or answer 404."""
-        job = self.jobs.get(job_id)
-        if job is None:
+        """Return a job, or answer 404: also to those who may not see it; or 403 to those who may not change it."""
+        job, caller = self.jobs.get(job_id), present_caller()
+        if job is None or not caller.may("read", job.client):
             raise ProblemError(404, "unknown-job", f"job {job_id} is unknown; GET /v1/jobs lists all")
+        if caller.changing and not caller.may("write", job.client):
+            raise ProblemError(403, "not-yours", f"job {job_id} is another's; the key lacks the scope 'write'")
         return job
 
     def result(self, job_id: str) -> tuple[Job, ResultFiles]:

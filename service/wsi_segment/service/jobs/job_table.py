@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ class Job:
     batch: str | None
     slide: str
     client: str
+    """Name of the key that it was posted with; empty for none."""
     parameters: dict[str, Any]
     inputs: dict[str, Any] | None
     """What slide and model were when it was accepted; None for a job of an earlier version."""
@@ -82,6 +83,7 @@ class NewJob:
     """With outlines, if any, as GeoJSON."""
     priority: int = 0
     client: str = ""
+    """Name of the key that it was posted with; empty for none."""
     inputs: dict[str, Any] | None = None
     windows: int | None = None
 
@@ -184,9 +186,19 @@ class Jobs:
         return {row.name: row.geojson for row in rows}
 
     def listed(
-        self, before: int | None, limit: int, status: Status | None = None, batch: str | None = None
+        self,
+        before: int | None,
+        limit: int,
+        status: Status | None = None,
+        batch: str | None = None,
+        *,
+        slide: str | None = None,
+        clients: Collection[str] | None = None,
     ) -> list[Job]:
-        """Return jobs with numbers below ``before``, the newest first; adopted masks that are gone are left out."""
+        """Return jobs with numbers below ``before``, the newest first; adopted masks that are gone are left out.
+
+        ``clients`` are names of keys.
+        """
         query = select(jobs).where(~GONE).order_by(jobs.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.number < before)
@@ -194,6 +206,10 @@ class Jobs:
             query = query.where(jobs.c.status == status)
         if batch is not None:
             query = query.where(jobs.c.batch == batch)
+        if slide is not None:
+            query = query.where(jobs.c.slide == slide)
+        if clients is not None:
+            query = query.where(jobs.c.client.in_(clients))
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
@@ -201,9 +217,15 @@ class Jobs:
         """Return the batch with an id."""
         return next(iter(self._batches(batches.c.id == batch_id, None, 1)), None)
 
-    def listed_batches(self, before: int | None, limit: int) -> list[Batch]:
-        """Return batches with numbers below ``before``, the newest first."""
-        return self._batches(None, before, limit)
+    def listed_batches(self, before: int | None, limit: int, clients: Collection[str] | None = None) -> list[Batch]:
+        """Return batches with numbers below ``before``, the newest first; ``clients`` are names of keys."""
+        theirs = None if clients is None else batches.c.id.in_(select(jobs.c.batch).where(jobs.c.client.in_(clients)))
+        return self._batches(theirs, before, limit)
+
+    def client_of(self, batch_id: str) -> str:
+        """Return the name of the key that a batch was posted with; empty for none."""
+        with self._database.read() as connection:
+            return connection.execute(select(jobs.c.client).where(jobs.c.batch == batch_id).limit(1)).scalar() or ""
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job: one that waits is dismissed at once. Return False where it had already ended."""

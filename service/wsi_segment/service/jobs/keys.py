@@ -9,18 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from wsi_segment.errors import InputError
 from wsi_segment.service.jobs.database import Database, is_away
 from wsi_segment.service.jobs.tables import keys
 
-Scope = Literal["read", "write", "metrics"]
-"""``read`` slides and results; ``write`` posts and cancels jobs, and uploads; ``metrics`` for Prometheus."""
+Scope = Literal["read", "write", "read-own", "write-own", "metrics"]
+"""``read`` slides and everybody's jobs and results; ``write`` posts, and cancels and changes everybody's jobs.
+
+With ``read-own`` and ``write-own`` the jobs are those of the key's owner only; slides are there for all. ``metrics`` is
+for Prometheus.
+"""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "wsi_"
 _DAY = 86400.0
+_KEY = select(keys.c.name, keys.c.owner, keys.c.scopes, keys.c.created, keys.c.expires, keys.c.revoked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Key:
     """A key without its token, which is shown once and not stored."""
 
     name: str
+    owner: str
+    """Who has it; keys of one owner share their jobs."""
     scopes: tuple[Scope, ...]
     created: float
     expires: float | None
@@ -47,8 +54,14 @@ class Keys:
         self._last: dict[str, Key] = {}
         """Keys as they were when they were used last, by hash: while the database is away, nobody can revoke one."""
 
-    def create(self, name: str, scopes: Sequence[Scope], days: float | None) -> str:
+    def create(self, name: str, scopes: Sequence[Scope], days: float | None, owner: str | None = None) -> str:
         """Create a key and return its token, which is not shown again.
+
+        Args:
+            name: Of the key.
+            scopes: What it opens.
+            days: Until it expires; None for never.
+            owner: Who has it; None for somebody of the same name.
 
         Raises:
             InputError: the name is taken.
@@ -60,6 +73,7 @@ class Keys:
                 connection.execute(
                     insert(keys).values(
                         name=name,
+                        owner=owner or name,
                         sha256=_hash(token),
                         scopes=list(scopes),
                         created=now,
@@ -83,9 +97,7 @@ class Keys:
 
     def listed(self) -> list[Key]:
         """Return all keys, the oldest first."""
-        query = select(keys.c.name, keys.c.scopes, keys.c.created, keys.c.expires, keys.c.revoked).order_by(
-            keys.c.created
-        )
+        query = _KEY.order_by(keys.c.created)
         with self._database.read() as connection:
             return [_key(row) for row in connection.execute(query)]
 
@@ -106,11 +118,10 @@ class Keys:
 
     def check(self, token: str) -> Key | None:
         """Return the key of a token, or None unless it may be used."""
-        query = select(keys.c.name, keys.c.scopes, keys.c.created, keys.c.expires, keys.c.revoked)
         digest = _hash(token)
         try:
             with self._database.read() as connection:
-                row = connection.execute(query.where(keys.c.sha256 == digest)).first()
+                row = connection.execute(_KEY.where(keys.c.sha256 == digest)).first()
         except SQLAlchemyError as error:
             if digest not in self._last or not is_away(error):
                 raise
@@ -122,10 +133,30 @@ class Keys:
         key = self._last[digest]
         return key if key.is_valid(time.time()) else None
 
+    def names_of(self, owner: str) -> frozenset[str]:
+        """Return the names of all keys of an owner, of those that have ended too."""
+        query = select(keys.c.name).where(func.coalesce(keys.c.owner, keys.c.name) == owner)
+        with self._database.read() as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def named(self, name: str) -> Key | None:
+        """Return the key of a name, or None unless it may be used."""
+        with self._database.read() as connection:
+            row = connection.execute(_KEY.where(keys.c.name == name)).first()
+        key = None if row is None else _key(row)
+        return key if key is not None and key.is_valid(time.time()) else None
+
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _key(row: Any) -> Key:
-    return Key(name=row.name, scopes=tuple(row.scopes), created=row.created, expires=row.expires, revoked=row.revoked)
+    return Key(
+        name=row.name,
+        owner=row.owner or row.name,
+        scopes=tuple(row.scopes),
+        created=row.created,
+        expires=row.expires,
+        revoked=row.revoked,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-VERSION = "0004"
+VERSION = "0005"
 """Version of the tables below: the last step in ``migrations/versions``."""
 
 metadata = MetaData(
@@ -125,11 +125,35 @@ keys = Table(
     "keys",
     metadata,
     Column("name", String(100), primary_key=True),
+    Column("owner", String(100)),  # null for keys of an earlier version: who is called so
     Column("sha256", String(64), unique=True, nullable=False),
     Column("scopes", JSON, nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float),
     Column("revoked", Float),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", String(64), primary_key=True),  # of the cookie
+    Column("key", String(100), nullable=False),  # name of the key that was exchanged for it
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False, index=True),
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("time", Float, nullable=False, index=True),
+    Column("key", String(100), nullable=False),  # empty where none was asked for
+    Column("owner", String(100), nullable=False),
+    Column("address", String(100), nullable=False),
+    Column("action", String(200), nullable=False),  # method and route
+    Column("target", String(100), nullable=False),  # id of the job, batch or slide
+    Column("status", Integer, nullable=False),  # of the answer
+    Column("request", String(32), nullable=False),  # its id, as in the log
 )
 
 replies = Table(

@@ -192,7 +192,7 @@ def tile(location: Path, z: int, x: int, y: int) -> bytes | None:
     from wsi_segment.inference.slides.pixels import PixelSource
 
     slide = _opened(location)
-    if z >= _zooms(slide.bounds.width, slide.bounds.height):
+    if z > (max(slide.bounds.width, slide.bounds.height) - 1).bit_length():  # by then it is a single pixel
         return None
     width, height = (max(1, ceil_div(side, 2**z)) for side in (slide.bounds.width, slide.bounds.height))
     box = Box(x * TILE, y * TILE, x * TILE + TILE, y * TILE + TILE).intersect(Box(0, 0, width, height))

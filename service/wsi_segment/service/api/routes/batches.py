@@ -17,6 +17,8 @@ from pydantic_core import from_json, to_json
 from wsi_segment.errors import InputError
 from wsi_segment.model.card import Model
 from wsi_segment.model.first_problem import first_problem
+from wsi_segment.service.api.access.caller import present_caller
+from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
@@ -104,7 +106,7 @@ async def post_batch(service: Here, request: Request, idempotency_key: Idempoten
 
 def _render(accepted: Accepted) -> tuple[str, str]:
     assert accepted.batch is not None
-    return f"/v1/batches/{accepted.batch.id}", batch_out(accepted.batch).model_dump_json()
+    return href(f"/v1/batches/{accepted.batch.id}"), batch_out(accepted.batch).model_dump_json()
 
 
 def _from_json(content: bytes) -> _Posted:
@@ -210,7 +212,7 @@ def _find(service: Service, text: str) -> FoundSlide:
 @router.get("/batches", response_model=BatchList)
 def list_batches(service: Here, page_size: PageSize = 50, page_token: PageToken = "") -> BatchList:
     """List batches, the newest first."""
-    found = service.jobs.listed_batches(token_of(page_token), page_size + 1)
+    found = service.jobs.listed_batches(token_of(page_token), page_size + 1, present_caller().sees)
     page = found[:page_size]
     token = str(page[-1].number) if len(found) > page_size else ""
     return BatchList(batches=[batch_out(batch) for batch in page], next_page_token=token)
@@ -265,7 +267,10 @@ async def follow_batch(
 
 
 def _batch(service: Service, batch_id: str) -> Batch:
-    batch = service.jobs.batch(batch_id)
-    if batch is None:
+    batch, caller = service.jobs.batch(batch_id), present_caller()
+    client = service.jobs.client_of(batch_id)
+    if batch is None or not caller.may("read", client):
         raise ProblemError(404, "unknown-batch", f"batch {batch_id} is unknown; GET /v1/batches lists all")
+    if caller.changing and not caller.may("write", client):
+        raise ProblemError(403, "not-yours", f"batch {batch_id} is another's; the key lacks the scope 'write'")
     return batch

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from wsi_segment.service.api.access.caller import present_caller
+from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
@@ -63,7 +65,7 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
 
     def render(accepted: Accepted) -> tuple[str, str]:
         job = accepted.jobs[0]
-        return f"/v1/jobs/{job.id}", job_out(job, slide.name).model_dump_json()
+        return href(f"/v1/jobs/{job.id}"), job_out(job, slide.name).model_dump_json()
 
     return post.accept([new], render)
 
@@ -89,9 +91,12 @@ def list_jobs(
     page_token: PageToken = "",
     status: Annotated[Status | None, Query(description="only those")] = None,
     batch: Annotated[Id | None, Query(description="only those of a batch")] = None,
+    slide: Annotated[Id | None, Query(description="only those of a slide")] = None,
 ) -> JobList:
     """List jobs, the newest first."""
-    found = service.jobs.listed(token_of(page_token), page_size + 1, status, batch)
+    found = service.jobs.listed(
+        token_of(page_token), page_size + 1, status, batch, slide=slide, clients=present_caller().sees
+    )
     page = found[:page_size]
     token = str(page[-1].number) if len(found) > page_size else ""
     return JobList(jobs=_shown(service, page), next_page_token=token)

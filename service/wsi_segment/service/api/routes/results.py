@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.responses import FileList, FileOut, Link, TilesOut
 from wsi_segment.service.api.routes.jobs import JobId
@@ -30,7 +31,7 @@ _FILE_ANSWERS = answers("application/octet-stream, application/json", 404)
 def list_results(service: Here, job_id: JobId) -> list[Link]:
     """List the results of a finished job."""
     job, files = service.result(job_id)
-    at = f"/v1/jobs/{job.id}/results"
+    at = href(f"/v1/jobs/{job.id}/results")
     marker = "zarr.json" if (files.store / "zarr.json").exists() else ".zattrs"
     links = [
         Link(rel="mask", href=f"{at}/zarr/{marker}", type="application/json"),

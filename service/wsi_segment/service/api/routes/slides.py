@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Path, Query, Request
@@ -14,6 +15,7 @@ from fastapi.responses import Response
 
 from wsi_segment.errors import SlideError
 from wsi_segment.files import replacing
+from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, answers, documented, link, linked
 from wsi_segment.service.api.requests import Id
@@ -29,7 +31,7 @@ router = APIRouter(prefix="/v1", tags=["slides"], responses=documented(503))
 SlideId = Annotated[Id, Path(alias="slide_id")]
 Zoom = Annotated[int, Path(ge=0, le=30, description="0 is the finest level")]
 DeepZoomLevel = Annotated[
-    int, Path(ge=0, le=30, description="as Deep Zoom counts: the last level is the finest, level 0 would be one pixel")
+    int, Path(ge=0, le=30, description="as Deep Zoom counts: the last level is the finest, level 0 is one pixel")
 ]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 _UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg"]
@@ -98,19 +100,23 @@ def get_slide(service: Here, slide_id: SlideId) -> SlideOut:
 
 
 @router.get("/slides/{slide_id}/thumbnail", response_class=Response, responses=answers("image/jpeg", 404))
-def get_thumbnail(
+async def get_thumbnail(
     service: Here, slide_id: SlideId, size: Annotated[int, Query(ge=16, le=pixels.THUMBNAIL)] = 512
 ) -> Response:
     """Return the whole slide with a longest side of ``size`` pixels; never its label or macro image."""
-    slide = service.catalogue.by_id(slide_id)
-    service.describe(slide)
-    return Response(service.look(pixels.thumbnail, slide, size), headers=_CACHED, media_type="image/jpeg")
+
+    def read() -> Any:
+        slide = service.catalogue.by_id(slide_id)
+        service.describe(slide)
+        return service.look(pixels.thumbnail, slide, size)
+
+    return Response(await service.tile_line.call(read), headers=_CACHED, media_type="image/jpeg")
 
 
 @router.get("/slides/{slide_id}/tiles/{z}/{x}/{y}.jpg", response_class=Response, responses=answers("image/jpeg", 404))
-def get_tile(service: Here, slide_id: SlideId, z: Zoom, x: Number, y: Number) -> Response:
-    """Return a tile of 256 px; ``z`` counts halvings of the slide's own pixels."""
-    return _tile(service, slide_id, z=z, x=x, y=y)
+async def get_tile(service: Here, slide_id: SlideId, z: Zoom, x: Number, y: Number) -> Response:
+    """Return a tile of 256 px; ``z`` counts halvings of the slide's own pixels, down to a single tile."""
+    return await _tile(service, slide_id, lambda described: z if z < len(described["levels"]) else -1, x, y)
 
 
 @router.get(
@@ -134,13 +140,16 @@ def get_deep_zoom(service: Here, slide_id: SlideId) -> Response:
     response_class=Response,
     responses=answers("image/jpeg", 404),
 )
-def get_deep_zoom_tile(service: Here, slide_id: SlideId, level: DeepZoomLevel, column: Number, row: Number) -> Response:
-    """Return a Deep Zoom tile; the last level has the slide's own pixels, the first that exists is one tile."""
-    described = service.describe(service.catalogue.by_id(slide_id))
-    last = (max(described["width"], described["height"]) - 1).bit_length()
-    if level > last:
-        raise ProblemError(404, "no-tile", f"the last level is {last}")
-    return _tile(service, slide_id, z=last - level, x=column, y=row)
+async def get_deep_zoom_tile(
+    service: Here, slide_id: SlideId, level: DeepZoomLevel, column: Number, row: Number
+) -> Response:
+    """Return a Deep Zoom tile; level 0 is a single pixel, the last level has the slide's own."""
+
+    def zoom(described: dict[str, Any]) -> int:
+        longest: int = max(described["width"], described["height"])
+        return (longest - 1).bit_length() - level
+
+    return await _tile(service, slide_id, zoom, column, row)
 
 
 @router.post(
@@ -187,10 +196,15 @@ def remove_upload(service: Here, slide_id: SlideId) -> Response:
     return Response(status_code=204)
 
 
-def _tile(service: Service, slide_id: str, z: int, x: int, y: int) -> Response:
-    slide = service.catalogue.by_id(slide_id)
-    service.describe(slide)
-    content = service.look(pixels.tile, slide, z, x, y)
+async def _tile(service: Service, slide_id: str, zoom: Callable[[dict[str, Any]], int], x: int, y: int) -> Response:
+    """Answer with a tile; ``zoom`` returns its halvings by the slide's description, below 0 where it has none."""
+
+    def read() -> Any:
+        slide = service.catalogue.by_id(slide_id)
+        z = zoom(service.describe(slide))
+        return None if z < 0 else service.look(pixels.tile, slide, z, x, y)
+
+    content = await service.tile_line.call(read)
     if content is None:
         raise ProblemError(404, "no-tile", "the slide has no such tile")
     return Response(content, headers=_CACHED, media_type="image/jpeg")
@@ -198,7 +212,7 @@ def _tile(service: Service, slide_id: str, z: int, x: int, y: int) -> Response:
 
 def _out(service: Service, slide: FoundSlide, until: float = math.inf) -> SlideOut:
     """Describe a slide for clients; open it only before ``until`` (seconds of the monotonic clock)."""
-    at = f"/v1/slides/{slide.id}"
+    at = href(f"/v1/slides/{slide.id}")
     links = [
         Link(rel="self", href=at, type="application/json"),
         Link(rel="thumbnail", href=f"{at}/thumbnail", type="image/jpeg"),
@@ -209,4 +223,5 @@ def _out(service: Service, slide: FoundSlide, until: float = math.inf) -> SlideO
     except SlideError as error:
         described = {"error": str(error)}
     described = {key: value for key, value in described.items() if key != "until"}
-    return SlideOut(id=slide.id, name=slide.name, root=slide.root, links=links, **described)
+    folder = "" if (above := PurePosixPath(slide.path).parent.as_posix()) == "." else above
+    return SlideOut(id=slide.id, name=slide.name, root=slide.root, folder=folder, links=links, **described)

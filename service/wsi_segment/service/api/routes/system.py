@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from wsi_segment.model.card import DEFAULT_MODEL
+from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.responses import ModelList, ModelOut
 from wsi_segment.service.api.service import Here
@@ -21,12 +22,12 @@ ModelName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$", alias="m
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>wsi-segment API</title>
-<link rel="icon" href="/docs/favicon-32x32.png"><link rel="stylesheet" href="/docs/swagger-ui.css"></head>
+<link rel="icon" href="docs/favicon-32x32.png"><link rel="stylesheet" href="docs/swagger-ui.css"></head>
 <body><div id="swagger-ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body></html>
+<script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></body></html>
 """
 _START = (
-    'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true, '
+    'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true, '
     "presets: [SwaggerUIBundle.presets.apis], validatorUrl: null});\n"
 )
 _VENDORED = {
@@ -102,7 +103,12 @@ def docs_file(name: str) -> Response:
 def home() -> JSONResponse:
     """Return where to start."""
     return JSONResponse(
-        {"service": "wsi-segment", "documentation": "/docs", "slides": "/v1/slides", "jobs": "/v1/jobs"}
+        {
+            "service": "wsi-segment",
+            "documentation": href("/docs"),
+            "slides": href("/v1/slides"),
+            "jobs": href("/v1/jobs"),
+        }
     )
 
 

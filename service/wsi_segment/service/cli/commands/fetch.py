@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsi_segment.service.cli.commands.submit import add_server
 
-HELP = "Fetch the mask of a job from a service, or what people corrected of it."
+if TYPE_CHECKING:
+    from wsi_segment.service.fetched_results import FetchedBatch
+
+HELP = "Fetch the mask of a job, or all of a batch, from a service; or what people corrected."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment fetch``."""
     add = parser.add_argument
-    add("id", metavar="JOB", help="id of the job")
-    add("--out", type=Path, metavar="PATH", help="the store to make, such as mask.zarr")
+    add("id", metavar="ID", help="of a job or batch")
+    add("--out", type=Path, metavar="PATH", help="the store to make, such as mask.zarr; of a batch, a folder")
     add("--geojson", type=Path, metavar="FILE", help="the outlines too")
     add("--preview", type=Path, metavar="PNG", help="the mask over the slide too")
     add(
@@ -25,6 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--slides", type=Path, metavar="FOLDER", help="where the slide lies, to be linked beside its corrections")
     add_server(parser)
+
+
+def _report(fetched: FetchedBatch, args: argparse.Namespace) -> int:
+    """Say what came of a batch; return the exit code."""
+    from wsi_segment.errors import InputError
+    from wsi_segment.service.fetched_results import AREAS_FILE, FAILURES_FILE
+
+    if args.geojson or args.preview or args.corrections:
+        raise InputError("--geojson, --preview and --corrections are for one job; name it")
+    print(f"{args.out}: {fetched.masks} masks, areas in {AREAS_FILE}", file=sys.stderr)
+    if fetched.failures:
+        print(f"{args.out}: {fetched.failures} jobs failed, see {FAILURES_FILE}", file=sys.stderr)
+    if fetched.waiting:
+        later = "the same command fetches them later"
+        print(f"{args.out}: {fetched.waiting} jobs have not ended; {later}", file=sys.stderr)
+    return 1 if fetched.failures or fetched.waiting else 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,10 +59,14 @@ def run(args: argparse.Namespace) -> int:
     with needs_extra("service", "the client"):
         from wsi_segment.service.client import Client
 
-    with Client(args.server, args.key) as client:
+    with Client(args.server, args.key, args.ca) as client:
         if args.out is not None:
-            files = client.fetch(args.id, args.out)
-            print(f"{args.out}: {files} files")
+            from wsi_segment.service.fetched_results import fetch_batch, fetch_job
+
+            found = client.look(args.id)
+            if "counts" in found:
+                return _report(fetch_batch(client, args.id, args.out, print), args)
+            print(f"{args.out}: {fetch_job(client, found, args.out)} files")
         if args.corrections is not None:
             from wsi_segment.service.training_folder import lay_out_corrections
 

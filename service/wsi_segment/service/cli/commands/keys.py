@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from wsi_segment.service.jobs.database import Database
+
+_SCOPES = ("read", "write", "read-own", "write-own", "metrics")
 HELP = "Create, list and revoke keys of the HTTP service."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of ``wsi-segment keys``."""
+    """Add the flags of ``wsi-segment keys``; ``actions`` lists who changed what, with NAME of one owner."""
     add = parser.add_argument
-    add("action", choices=("create", "list", "revoke"))
+    add("action", choices=("create", "list", "revoke", "actions"))
     add("name", nargs="?", metavar="NAME", help="whose key it is")
-    add("--scope", action="append", choices=("read", "write", "metrics"), help="repeat (default: read and write)")
+    add("--scope", action="append", choices=_SCOPES, help="repeat (default: read and write)")
+    add("--owner", metavar="WHO", help="whose jobs are its own for read-own and write-own (default: NAME)")
     add("--days", type=float, metavar="N", help="until it expires (default: never)")
     add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: %(default)s)")
     add("--database", metavar="URL", help="of the service, where it uses PostgreSQL")
@@ -28,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         from wsi_segment.service.jobs.database import Database
         from wsi_segment.service.jobs.keys import Keys
 
-    if args.action != "list" and not args.name:
+    if args.action not in ("list", "actions") and not args.name:
         raise InputError(f"keys {args.action}: no name was given; say whose key it is")
     if args.days is not None and args.days <= 0:
         raise InputError(f"--days {args.days:g} is not in the future; give more than 0")
@@ -37,17 +43,30 @@ def run(args: argparse.Namespace) -> int:
     keys = Keys(database)
     try:
         if args.action == "create":
-            token = keys.create(args.name, args.scope or ["read", "write"], args.days)
+            token = keys.create(args.name, args.scope or ["read", "write"], args.days, args.owner)
             print(token)
         elif args.action == "revoke":
             keys.revoke(args.name)
+        elif args.action == "actions":
+            _print_actions(database, args.name)
         else:
             for key in keys.listed():
                 scopes, state = ",".join(key.scopes), _state(key.expires, key.revoked)
-                print(f"{key.name}\t{scopes}\tcreated {_day(key.created)}\t{state}")
+                print(f"{key.name}\t{scopes}\tof {key.owner}\tcreated {_day(key.created)}\t{state}")
     finally:
         database.close()
     return 0
+
+
+def _print_actions(database: Database, owner: str | None) -> None:
+    """Print who changed what, the newest first."""
+    from datetime import UTC, datetime
+
+    from wsi_segment.service.jobs.actions import Actions
+
+    for one in Actions(database).listed(1000, owner):
+        when = datetime.fromtimestamp(one.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        print("\t".join([when, one.owner, one.key, one.address, str(one.status), one.action, one.target, one.request]))
 
 
 def _state(expires: float | None, revoked: float | None) -> str:

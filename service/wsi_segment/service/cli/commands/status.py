@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.cancel or args.retry) and args.id is None:
         raise InputError("no job was named; give its id")
-    with Client(args.server, args.key) as client:
+    with Client(args.server, args.key, args.ca) as client:
         if args.id is None:
             found = list(itertools.islice(client.jobs(), args.limit))
         else:

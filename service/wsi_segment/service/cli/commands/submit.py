@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ CHOICES = (
     "probabilities",
     "strict",
     "priority",
+    "width",
+    "height",
 )
 """Flags that go to the server as fields of the job."""
 
@@ -48,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--probabilities", action="store_true", help="keep the probability of each class too")
     add("--strict", action="store_true", help="have the job fail rather than end with warnings")
     add("--priority", type=int, metavar="N", help="-10 to 10; larger ones come first (default: 0)")
+    add("--width", type=int, metavar="PX", help="of the slide as you see it; another one is refused")
+    add("--height", type=int, metavar="PX", help="the same")
     add("--wait", action="store_true", help="until all have ended")
+    add("--json", action="store_true", help="print the jobs or the batch as JSON, at their end with --wait")
     add_server(parser)
 
 
@@ -57,6 +64,14 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     server = os.environ.get("WSI_SEGMENT_SERVER", "http://127.0.0.1:8000")
     parser.add_argument("--server", default=server, metavar="URL", help=f"default: $WSI_SEGMENT_SERVER or {server}")
     parser.add_argument("--key", default=os.environ.get("WSI_SEGMENT_KEY"), help="default: $WSI_SEGMENT_KEY")
+    given = os.environ.get("WSI_SEGMENT_CA")
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        default=None if given is None else Path(given),
+        metavar="PEM",
+        help="certificates of a private authority that the server's is from; default: $WSI_SEGMENT_CA",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,23 +95,29 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--manifest {args.manifest}: no such file")
     choices = _with_outlines(given)
     posted: list[tuple[str, str]] = []
-    with Client(args.server, args.key) as client:
+
+    def note(kind: str, made: dict[str, Any]) -> None:
+        posted.append((kind, made["id"]))
+        if not args.json:
+            print(made["id"], flush=True)
+
+    with Client(args.server, args.key, args.ca) as client:
         try:
             for slide in args.slides:
-                posted.append(("jobs", client.submit(slide, **choices)["id"]))
-                print(posted[-1][1], flush=True)
+                note("jobs", client.submit(slide, **choices))
             if args.manifest is not None:
-                posted.append(("batches", client.submit_batch(args.manifest)["id"]))
-                print(posted[-1][1], flush=True)
-            return _wait(client, posted) if args.wait else 0
+                note("batches", client.submit_batch(args.manifest))
+            code = _wait(client, posted) if args.wait else 0
+            if args.json:
+                found = [client.job(name) if kind == "jobs" else client.batch(name) for kind, name in posted]
+                print(json.dumps(found[0] if len(found) == 1 else found, indent=2))
         except KeyboardInterrupt:
             return _interrupted(posted)
+    return code
 
 
 def _interrupted(posted: list[tuple[str, str]]) -> int:
     """Say what became of what was posted: the same command would post it once more."""
-    import sys
-
     from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED
 
     if posted:
@@ -132,8 +153,9 @@ def _wait(client: Client, posted: list[tuple[str, str]]) -> int:
             for event in client.events(kind, name):
                 following.show(event)
         ended = client.job(name) if kind == "jobs" else client.batch(name)
-        print(f"{name}: {ended['status']}{': ' + ended['message'] if ended.get('message') else ''}")
+        said = f"{name}: {ended['status']}{': ' + ended['message'] if ended.get('message') else ''}"
+        print(said, file=sys.stderr)  # standard output has the ids alone, for other programs
         for warning in ended.get("warnings", []):
-            print(f"{name}: warning: {with_flags(warning['message'], make_parser('submit'))}")
+            print(f"{name}: warning: {with_flags(warning['message'], make_parser('submit'))}", file=sys.stderr)
         failed = failed or ended["status"] != "successful"
     return 1 if failed else 0
