@@ -115,10 +115,10 @@ def test_a_signed_address_opens_one_thing_for_everybody_and_nothing_else(
     lab: tuple[Served, dict[str, str]], jobs: dict[str, str]
 ) -> None:
     with client_of(lab, "anna") as anna:
-        made = anna.post("/v1/links", json={"job": jobs["anna"], "seconds": 60}).json()
-        problem(anna.post("/v1/links", json={"job": jobs["boss"]}), 404)
+        made = anna.post("/v1/links", json={"kind": "results", "id": jobs["anna"], "seconds": 60}).json()
+        problem(anna.post("/v1/links", json={"kind": "results", "id": jobs["boss"]}), 404)
         slide = anna.get("/v1/slides").json()["slides"][0]["id"]
-        shown = anna.post("/v1/links", json={"slide": slide}).json()
+        shown = anna.post("/v1/links", json={"kind": "slide", "id": slide}).json()
     with httpx.Client(base_url=lab[0].url, headers={"Origin": "https://viewer.example"}) as stranger:
         for link in made["links"] + shown["links"]:
             if link["rel"] != "mask":

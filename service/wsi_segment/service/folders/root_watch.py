@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.service.folders.file_looks import FileLooks, HangsError
-from wsi_segment.service.folders.slide_roots import Root
+from wsi_segment.service.folders.slide_roots import UPLOADS, Root
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.tables import roots, slides
 from wsi_segment.service.jobs.upserting import insert_missing
@@ -69,7 +69,9 @@ class RootWatch:
                 self._away = {
                     root.name: reason
                     for root in self._roots
-                    if not is_remote(root.location) and (reason := self._look(root)) is not None
+                    if root.name != UPLOADS  # in the data folder itself; it is empty when all uploads were removed
+                    and not is_remote(root.location)
+                    and (reason := self._look(root)) is not None
                 }
                 self._looked = time.monotonic()
             return self._away

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
@@ -45,15 +45,9 @@ class LinkRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    slide: Id | None = None
-    job: Id | None = None
+    kind: Literal["slide", "results"]
+    id: Annotated[Id, Field(description="of the slide, or of the job that has the results")]
     seconds: Annotated[int, Field(ge=1, le=30 * _DAY, description="until the address expires")] = 3600
-
-    @model_validator(mode="after")
-    def _names_one(self) -> LinkRequest:
-        if (self.slide is None) == (self.job is None):
-            raise ValueError("name either a slide or a job")
-        return self
 
 
 class SignedOut(BaseModel):
@@ -124,15 +118,15 @@ def sign_links(service: Here, wanted: LinkRequest) -> SignedOut:
     They read and change nothing, expire, and end with the key that they were made with. Whatever lies beside them
     (tiles of a DZI, chunks of a store) is opened too.
     """
-    if wanted.slide is not None:
-        below = f"/v1/slides/{service.catalogue.by_id(wanted.slide).id}"
+    if wanted.kind == "slide":
+        below = f"/v1/slides/{service.catalogue.by_id(wanted.id).id}"
         offered = {
             "self": ("", "application/json"),
             "thumbnail": ("/thumbnail", "image/jpeg"),
             "deep-zoom": ("/slide.dzi", "application/xml"),
         }
     else:
-        job, files = service.result(str(wanted.job))
+        job, files = service.result(wanted.id)
         below = f"/v1/jobs/{job.id}/results"
         offered = {
             "self": ("", "application/json"),
