@@ -195,19 +195,13 @@ class Jobs:
         slide: str | None = None,
         clients: Collection[str] | None = None,
     ) -> list[Job]:
-        """Return jobs with numbers below ``before``, the newest first; adopted masks that are gone are left out.
-
-        ``clients`` are names of keys.
-        """
+        """Return jobs with numbers below ``before``, the newest first, without adopted masks that are gone."""
         query = select(jobs).where(~GONE).order_by(jobs.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.number < before)
-        if status is not None:
-            query = query.where(jobs.c.status == status)
-        if batch is not None:
-            query = query.where(jobs.c.batch == batch)
-        if slide is not None:
-            query = query.where(jobs.c.slide == slide)
+        for column, wanted in ((jobs.c.status, status), (jobs.c.batch, batch), (jobs.c.slide, slide)):
+            if wanted is not None:
+                query = query.where(column == wanted)
         if clients is not None:
             query = query.where(jobs.c.client.in_(clients))
         with self._database.read() as connection:
