@@ -9,6 +9,8 @@ from typing import Any
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import slide_fingerprint
+from wsi_segment.inference.engine.windows import settle_sides
+from wsi_segment.inference.grid.lattice import stride_of
 from wsi_segment.inference.slides.geojson_features import bounds_of
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.model.card import MODEL_FILE, Model
@@ -46,12 +48,15 @@ def inputs_of(fingerprint: str, size: int | None, described: dict[str, Any] | No
 
 
 def windows_at_most(described: dict[str, Any], parameters: dict[str, Any], model: Model) -> int | None:
-    """Return how many windows of the network a slide needs if all of it is tissue; None if its scale is unknown.
+    """Return how many windows or blocks a slide needs if all of it is tissue; None if its scale is unknown.
 
     Args:
         described: Width, height (pixels) and mpp of the slide.
         parameters: Of the job, with defaults.
         model: Says window and scale.
+
+    Raises:
+        InputError: the model cannot be shown windows of the chosen side or overlap.
     """
     mpp = parameters.get("mpp") or described.get("mpp")
     if not mpp:
@@ -59,7 +64,13 @@ def windows_at_most(described: dict[str, Any], parameters: dict[str, Any], model
     box = bounds_of(parameters.get("region"))
     x0, y0, x1, y1 = box or (0, 0, described["width"], described["height"])
     sides = (min(x1, described["width"]) - max(x0, 0), min(y1, described["height"]) - max(y0, 0))
-    step = max(1, math.floor(model.card.window * (1 - parameters["overlap"]))) * model.card.mpp / mpp
+    card = model.card
+    chosen = settle_sides(card, parameters.get("window"), parameters["overlap"])
+    if chosen.overlap is None:
+        stride = chosen.window
+    else:
+        stride = stride_of(chosen.overlap, card.window - 2 * card.margin, card.output_stride)
+    step = stride * card.mpp / mpp
     columns, rows = (max(1, math.ceil(side / step)) for side in sides)
     return int(columns * rows)
 
