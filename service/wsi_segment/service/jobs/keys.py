@@ -50,7 +50,8 @@ class Keys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._made = False
+        self._made: bool | None = None
+        """Whether a key was ever created, as far as it is known."""
         self._last: dict[str, Key] = {}
         """Keys as they were when they were used last, by hash: while the database is away, nobody can revoke one."""
 
@@ -107,9 +108,9 @@ class Keys:
             with self._database.read() as connection:
                 self._made = connection.execute(select(keys.c.name).limit(1)).first() is not None
         except SQLAlchemyError as error:
-            if not self._made or not is_away(error):
+            if self._made is None or not is_away(error):
                 raise
-        return self._made
+        return bool(self._made)
 
     def any_valid(self) -> bool:
         """Return whether any key may be used now."""

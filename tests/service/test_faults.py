@@ -1,0 +1,188 @@
+"""A server while its database, its disk, its clock or a worker fails, with the real thing failing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from live_server import Served, fresh_database, job_body, postgresql_programs, problem, write_slides
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.job_table import Jobs
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None) if sys.platform == "linux" else None
+
+SLEEP = """
+import select, time
+time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+"""
+"""libfaketime 0.9.10 lets ``clock_nanosleep`` with an absolute monotonic time fail, by which Python sleeps."""
+
+
+def wait_until_it_segments(running: Served, job_id: str) -> None:
+    with running.client() as client:
+        for event in client.events("jobs", job_id):
+            if event["kind"] == "progress" and event["stage"] == "segment" and event["done"]:
+                return
+    raise AssertionError(running.log)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
+def test_a_clock_that_is_set_three_times_by_a_minute_fails_no_job(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "clock", height=2500, width=2500)
+    clock = tmp_path / "clock.txt"
+    clock.write_text("+0s\n")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SLEEP)
+    running = Served(folder, "--workers", 1)
+    running._environment |= {
+        "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{running._environment['PYTHONPATH']}",
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # which no step of a clock changes
+    }
+    with running, running.client() as client:
+        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
+        wait_until_it_segments(running, job["id"])
+        for step in ("+60s", "+120s", "+60s"):
+            clock.write_text(f"{step}\n")
+            time.sleep(6)
+        assert client.wait(job["id"])["status"] == "successful"
+        kinds = [event["kind"] for event in client.events("jobs", job["id"]) if event["kind"] != "progress"]
+    assert kinds == ["accepted", "running", "successful"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is a POSIX signal")
+def test_a_server_whose_worker_hangs_ends_within_15_seconds_of_sigterm(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "hangs", height=2500, width=2500)
+    running = Served(folder, "--workers", 1)
+    with running, running.client() as client:
+        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
+        wait_until_it_segments(running, job["id"])
+        (worker,) = running.workers()
+        worker.suspend()
+        started = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - started < 15
+        database = Database(running.data)
+        kept = Jobs(database).get(job["id"])
+        database.close()
+    assert kept is not None
+    assert (kept.status, kept.crashes) == ("accepted", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is a POSIX signal")
+def test_a_job_without_progress_is_taken_from_its_worker_and_done_by_another(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "stuck", height=2500, width=2500)
+    running = Served(folder, "--workers", 1, "--stall-minutes", 0.25)
+    with running, running.client() as client:
+        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
+        wait_until_it_segments(running, job["id"])
+        running.workers()[0].suspend()
+        assert client.wait(job["id"])["status"] == "successful"
+        said = [event.get("message") for event in client.events("jobs", job["id"]) if event["kind"] == "paused"]
+    assert said == ["no progress for 0.25 minutes"]
+
+
+def call_postgresql(url: str, action: str) -> None:
+    """Stop or start the server behind a URL, as an administrator would."""
+    programs = postgresql_programs()
+    assert programs is not None
+    import psycopg
+
+    if action == "stop":
+        with psycopg.connect(url) as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+            options = connection.execute(
+                "SELECT name, setting FROM pg_settings WHERE name IN ('port', 'unix_socket_directories')"
+            ).fetchall()
+        assert row is not None
+        call_postgresql.folder = Path(row[0])  # type: ignore[attr-defined]
+        call_postgresql.options = dict(options)  # type: ignore[attr-defined]
+    folder: Path = call_postgresql.folder  # type: ignore[attr-defined]
+    settings: dict[str, str] = call_postgresql.options  # type: ignore[attr-defined]
+    become = ["runuser", "-u", "postgres", "--"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    more = ["-m", "fast", "stop"] if action == "stop" else [
+        "-l", folder.parent / "log", "-o",
+        f"-k {settings['unix_socket_directories']} -p {settings['port']} -c listen_addresses=127.0.0.1", "start",
+    ]  # fmt: skip
+    command = [*become, programs / "pg_ctl", "-D", folder, "-w", *more]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder.parent)
+
+
+def test_while_the_database_is_away_requests_are_told_and_no_job_is_charged(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    folder = write_slides(tmp_path / "away", height=2500, width=2500)
+    url = fresh_database(postgresql_url, "away")
+    running = Served(folder, "--workers", 1, "--database", url)
+    with running, running.client() as client, httpx.Client(base_url=running.url, timeout=60) as http:
+        body = job_body(client, overlap=0.85)
+        job = http.post("/v1/jobs", json=body).json()
+        wait_until_it_segments(running, job["id"])
+        call_postgresql(postgresql_url, "stop")
+        try:
+            one, slide = f"/v1/jobs/{job['id']}", f"/v1/slides/{job['slide']}"
+            for path in ("/v1/jobs", one, "/v1/slides", "/v1/batches", slide):
+                answer = http.get(path)
+                assert problem(answer, 503)["type"] == "urn:wsi-segment:problem:database-away", path
+                assert answer.headers["retry-after"]
+            problem(http.post("/v1/jobs", json=body), 503)
+            problem(http.get("/health/ready"), 503)
+            assert http.get("/health/live").is_success
+            metrics = http.get("/metrics")
+            assert metrics.is_success
+            assert "wsi_segment_database_up 0.0" in metrics.text
+            time.sleep(8)
+        finally:
+            call_postgresql(postgresql_url, "start")
+        deadline = time.monotonic() + 120
+        while http.get(f"/v1/jobs/{job['id']}").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.3)
+        assert client.wait(job["id"])["status"] == "successful"
+        database = Database(running.data, url)
+        done = Jobs(database).get(job["id"])
+        database.close()
+        assert done is not None
+        assert (done.crashes, done.fence) == (0, 1)
+        assert running.log.count("the database is away") == 1
+        assert running.log.count("the database is back") == 1
+        assert "Traceback" not in running.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounting needs root on Linux")
+def test_a_full_disk_is_answered_507_on_posts_and_uploads(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "full")
+    (folder / "data").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder / "data"]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs root on Linux")
+    try:
+        flags = ["--workers", 0, "--upload-limit", "64MiB", "--min-free", "0"]
+        with Served(folder, *flags) as running, running.client() as client:
+            body = job_body(client)
+            upload = httpx.post(
+                f"{running.url}/v1/slides", params={"suffix": ".tiff"}, content=bytes(16 << 20), timeout=60
+            )
+            assert problem(upload, 507)["type"] == "urn:wsi-segment:problem:disk-full"
+            assert list((running.data / "uploads").iterdir()) == []
+            for number in range(2000):  # small files, until nothing more fits
+                try:
+                    (running.data / f"filler{number}").write_bytes(bytes(16384))
+                except OSError:
+                    break
+            answers = [httpx.post(f"{running.url}/v1/jobs", json=body, timeout=60) for _ in range(60)]
+            assert {answer.status_code for answer in answers} <= {201, 507}
+            assert problem(answers[-1], 507)["type"] == "urn:wsi-segment:problem:disk-full"
+            assert httpx.get(f"{running.url}/v1/jobs").is_success
+            for file in running.data.glob("filler*"):
+                file.unlink()
+            assert httpx.post(f"{running.url}/v1/jobs", json=body, timeout=60).status_code == 201
+    finally:
+        subprocess.run(["umount", "-l", folder / "data"], check=False)
