@@ -160,7 +160,7 @@ def test_while_the_database_is_away_requests_are_told_and_no_job_is_charged(
 def test_a_full_disk_is_answered_507_on_posts_and_uploads(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "full")
     (folder / "data").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder / "data"]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(folder / "data")]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting needs root on Linux")
     try:
