@@ -21,10 +21,6 @@ from wsi_segment.model.card import Model
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
-_LARGE_PIXELS = 512 * 512
-"""Of a window. onnxruntime gives what larger ones took back to the system after each call: blocks come in many shapes,
-and what it keeps for one seldom fits the next. For small windows that would cost more than it saves."""
-
 _EXTERNAL = b"\n\x08location\x12"
 """How a tensor of an ONNX file begins to name the file that holds its data (key of an external_data entry)."""
 
@@ -62,8 +58,6 @@ class OnnxNetwork:
         if self.provider == _CUDA:
             sessions = [self._session, load_session(path, device)]
             self._on_gpu = FixedShapeCalls(sessions, self.form, model.card, batch_size)
-        self._shrinking = onnxruntime.RunOptions()
-        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`Network`."""
@@ -76,9 +70,7 @@ class OnnxNetwork:
 
     def _run(self, windows: NDArray[np.uint8]) -> NDArray[Any]:
         batch = as_input(windows, self._card.input)
-        large = windows.shape[1] * windows.shape[2] > _LARGE_PIXELS
-        options = self._shrinking if large and self.provider == _CPU else None
-        raw: NDArray[Any] = self._session.run([self.form.output], {self.form.input: batch}, options)[0]
+        raw: NDArray[Any] = self._session.run([self.form.output], {self.form.input: batch})[0]
         return raw
 
 
