@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +194,58 @@ def postgresql() -> Iterator[str]:
         finally:
             with suppress(subprocess.CalledProcessError):  # it has ended already
                 call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+def control_postgresql(url: str) -> Callable[[str], None]:
+    """What stops and starts a server of :func:`postgresql`, as an administrator would: called with either word."""
+    import psycopg
+
+    programs = postgresql_programs()
+    assert programs is not None
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT current_setting('data_directory'), current_setting('port'), "
+            "current_setting('unix_socket_directories')"
+        ).fetchone()
+    assert found is not None
+    folder, port, sockets = Path(found[0]), found[1], found[2]
+    become = ["runuser", "-u", "postgres", "--"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    options = f"-k {sockets} -p {port} -c listen_addresses=127.0.0.1"
+    more = {"stop": ["-m", "fast"], "start": ["-l", str(folder.parent / "log"), "-o", options]}
+
+    def control(action: str) -> None:
+        command = [*become, str(programs / "pg_ctl"), "-D", str(folder), "-w", *more[action], action]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder.parent)
+
+    return control
+
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None) if sys.platform == "linux" else None
+_SLEEP = """
+import select, time
+time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+"""
+"""libfaketime 0.9.10 lets ``clock_nanosleep`` with an absolute monotonic time fail, by which Python sleeps."""
+
+
+def with_settable_clock(running: Served) -> Callable[[int], None]:
+    """What sets the clock of a server that is not started yet so many seconds forward; needs libfaketime."""
+    site, clock = running.folder / "site", running.folder / "clock.txt"
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(_SLEEP)
+    clock.write_text("+0s\n")
+    running._environment |= {
+        "PYTHONPATH": f"{site}{os.pathsep}{running._environment['PYTHONPATH']}",
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # which no step of a clock changes
+    }
+
+    def set_clock(seconds: int) -> None:
+        clock.write_text(f"+{seconds}s\n")
+
+    return set_clock
 
 
 def fresh_database(url: str, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -11,17 +10,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from live_server import Served, fresh_database, job_body, postgresql_programs, problem, write_slides
+from live_server import (
+    FAKETIME,
+    Served,
+    control_postgresql,
+    fresh_database,
+    job_body,
+    problem,
+    with_settable_clock,
+    write_slides,
+)
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.job_table import Jobs
-
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None) if sys.platform == "linux" else None
-
-SLEEP = """
-import select, time
-time.sleep = lambda seconds: select.select([], [], [], seconds) and None
-"""
-"""libfaketime 0.9.10 lets ``clock_nanosleep`` with an absolute monotonic time fail, by which Python sleeps."""
 
 
 def wait_until_it_segments(running: Served, job_id: str) -> None:
@@ -35,23 +35,13 @@ def wait_until_it_segments(running: Served, job_id: str) -> None:
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 def test_a_clock_that_is_set_three_times_by_a_minute_fails_no_job(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "clock", height=2500, width=2500)
-    clock = tmp_path / "clock.txt"
-    clock.write_text("+0s\n")
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SLEEP)
     running = Served(folder, "--workers", 1)
-    running._environment |= {
-        "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{running._environment['PYTHONPATH']}",
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # which no step of a clock changes
-    }
+    set_clock = with_settable_clock(running)
     with running, running.client() as client:
         job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
         wait_until_it_segments(running, job["id"])
-        for step in ("+60s", "+120s", "+60s"):
-            clock.write_text(f"{step}\n")
+        for step in (60, 120, 60):
+            set_clock(step)
             time.sleep(6)
         assert client.wait(job["id"])["status"] == "successful"
         kinds = [event["kind"] for event in client.events("jobs", job["id"]) if event["kind"] != "progress"]
@@ -90,32 +80,6 @@ def test_a_job_without_progress_is_taken_from_its_worker_and_done_by_another(tmp
     assert said == ["no progress for 0.25 minutes"]
 
 
-def call_postgresql(url: str, action: str) -> None:
-    """Stop or start the server behind a URL, as an administrator would."""
-    programs = postgresql_programs()
-    assert programs is not None
-    import psycopg
-
-    if action == "stop":
-        with psycopg.connect(url) as connection:
-            row = connection.execute("SHOW data_directory").fetchone()
-            options = connection.execute(
-                "SELECT name, setting FROM pg_settings WHERE name IN ('port', 'unix_socket_directories')"
-            ).fetchall()
-        assert row is not None
-        call_postgresql.folder = Path(row[0])  # type: ignore[attr-defined]
-        call_postgresql.options = dict(options)  # type: ignore[attr-defined]
-    folder: Path = call_postgresql.folder  # type: ignore[attr-defined]
-    settings: dict[str, str] = call_postgresql.options  # type: ignore[attr-defined]
-    become = ["runuser", "-u", "postgres", "--"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    more = ["-m", "fast", "stop"] if action == "stop" else [
-        "-l", folder.parent / "log", "-o",
-        f"-k {settings['unix_socket_directories']} -p {settings['port']} -c listen_addresses=127.0.0.1", "start",
-    ]  # fmt: skip
-    command = [*become, programs / "pg_ctl", "-D", folder, "-w", *more]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder.parent)
-
-
 def test_while_the_database_is_away_requests_are_told_and_no_job_is_charged(
     tmp_path: Path, postgresql_url: str
 ) -> None:
@@ -126,7 +90,8 @@ def test_while_the_database_is_away_requests_are_told_and_no_job_is_charged(
         body = job_body(client, overlap=0.85)
         job = http.post("/v1/jobs", json=body).json()
         wait_until_it_segments(running, job["id"])
-        call_postgresql(postgresql_url, "stop")
+        control = control_postgresql(postgresql_url)
+        control("stop")
         try:
             one, slide = f"/v1/jobs/{job['id']}", f"/v1/slides/{job['slide']}"
             for path in ("/v1/jobs", one, "/v1/slides", "/v1/batches", slide):
@@ -141,7 +106,7 @@ def test_while_the_database_is_away_requests_are_told_and_no_job_is_charged(
             assert "wsi_segment_database_up 0.0" in metrics.text
             time.sleep(8)
         finally:
-            call_postgresql(postgresql_url, "start")
+            control("start")
         deadline = time.monotonic() + 120
         while http.get(f"/v1/jobs/{job['id']}").status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.3)
