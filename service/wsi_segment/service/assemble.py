@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wsi_segment.service.api.access.sessions import Sessions
 from wsi_segment.service.api.access.signed_links import SignedLinks
 from wsi_segment.service.api.feed import Feed
+from wsi_segment.service.api.job_ends import JobEnds
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.prometheus import Metrics
 from wsi_segment.service.api.service import Service
@@ -16,6 +17,7 @@ from wsi_segment.service.folders.file_looks import FileLooks
 from wsi_segment.service.folders.root_watch import RootWatch
 from wsi_segment.service.folders.slide_roots import Root
 from wsi_segment.service.folders.uploads import Uploads
+from wsi_segment.service.jobs.actions import Actions
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.housekeeping import Housekeeping
 from wsi_segment.service.jobs.job_table import Jobs
@@ -57,6 +59,7 @@ def make_service(
     adopted = AdoptedMasks(database, settings.results, looks)
     adopted.follow()
     uploads = Uploads(database, settings.data, settings.uploads_total)
+    metrics = Metrics(jobs, supervisor, database, settings.data)
     keys, secret = Keys(database), read_secret(settings.data)
     return Service(
         settings=settings,
@@ -71,7 +74,7 @@ def make_service(
         models=models,
         pool=PixelPool(_POOL_PROCESSES, _POOL_MEMORY),
         supervisor=supervisor,
-        feed=Feed(database),
+        feed=Feed(database, JobEnds(jobs, Actions(database), metrics).note),
         housekeeping=Housekeeping(
             database=database,
             data=settings.data,
@@ -79,7 +82,7 @@ def make_service(
             min_free=settings.min_free,
             tidy_uploads=uploads.tidy,
         ),
-        metrics=Metrics(jobs, supervisor),
+        metrics=metrics,
         masks=MaskTiles(),
         roots=root_watch,
         adopted=adopted,

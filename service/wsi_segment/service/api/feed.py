@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from wsi_segment.service.jobs.database import Database, is_away
-from wsi_segment.service.jobs.events import Event, last_number, read_events
+from wsi_segment.service.jobs.events import LAST_KINDS, Event, last_number, read_events
 
 POLL_SECONDS = 0.25
 _AWAY_SECONDS = 1.0
@@ -42,8 +42,14 @@ class Listener:
 class Feed:
     """Passes on new events of the table; lives in the server's event loop."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, note_end: Callable[[Event], None] = lambda event: None) -> None:
+        """Prepare; see :meth:`run`.
+
+        Args:
+            database: Where the events are.
+            note_end: Called in a thread for each event that may be a job's last.
+        """
+        self._database, self._on_end = database, note_end
         self._listeners: set[Listener] = set()
         self._closed = False
         self._started = asyncio.Event()
@@ -52,6 +58,12 @@ class Feed:
     def listeners(self) -> int:
         """Number of open streams."""
         return len(self._listeners)
+
+    def _note_end(self, event: Event) -> None:
+        try:
+            self._on_end(event)
+        except Exception:  # taking note must not keep the events from those who listen
+            log.exception("the end of a job could not be noted", extra={"job": event.job})
 
     async def run(self) -> None:
         """Read the table until the server ends."""
@@ -70,6 +82,8 @@ class Feed:
                 continue
             for event in found:
                 last = event.number
+                if event.kind in LAST_KINDS:
+                    await asyncio.to_thread(self._note_end, event)
                 for listener in list(self._listeners):
                     if listener.wants(event) and not listener.put(event):
                         self._listeners.discard(listener)

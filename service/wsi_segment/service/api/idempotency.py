@@ -38,7 +38,7 @@ class JobPost:
             key: The Idempotency-Key, or None.
             content: What has to be the same for the same key.
         """
-        self._service = service
+        self._service, self._request = service, request
         self._key = None if key is None else f"{request.state.client} {request.url.path} {key}"
         self._digest = hashlib.sha256(content).hexdigest()
 
@@ -84,6 +84,8 @@ class JobPost:
             if answer is None:
                 raise
             return answer
+        # for the line of the log and the record of who posted it
+        self._request.state.target = accepted.jobs[0].id if accepted.batch is None else accepted.batch.id
         self._service.supervisor.wake()
         return _response(make_reply(accepted))
 

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 from types import FrameType
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wsi_segment.service.api.app import make_app
+from wsi_segment.service.api.connections import MOST_IDLE, Connections, raise_file_limit
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.service import Service
 from wsi_segment.service.settings import is_prefix
@@ -32,14 +34,16 @@ log = logging.getLogger(__name__)
 def serve(service: Service) -> None:
     """Answer requests until SIGTERM or Ctrl-C, and raise the signal again when all is done."""
     settings = service.settings
+    app = _Forwarded(cast(Any, make_app(service)), list(settings.trusted_proxy))
+    connections = Connections(cast(Any, app.trusted_hosts), min(MOST_IDLE, raise_file_limit() // 2))
     config = uvicorn.Config(
-        _Forwarded(cast(Any, make_app(service)), list(settings.trusted_proxy)),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
-        http=_Http,
+        http=cast(Any, partial(_Http, connections)),
         h11_max_incomplete_event_size=_REQUEST_HEAD_BYTES,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         proxy_headers=False,  # see _Forwarded
@@ -48,7 +52,35 @@ def serve(service: Service) -> None:
 
 
 class _Http(H11Protocol):
-    """Answers what is not HTTP with a problem document; uvicorn's own answer is plain text."""
+    """Answers what is not HTTP with a problem document; uvicorn's own answer is plain text.
+
+    A connection counts as idle from its start and from each answer on, until the head of a request is complete.
+    """
+
+    def __init__(self, connections: Connections, **more: Any) -> None:
+        super().__init__(**more)
+        self._idle = connections
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._idle.forget(self)
+
+    def on_response_complete(self) -> None:
+        if not self.transport.is_closing():
+            self._wait_for_head()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._idle.forget(self)
+        super().connection_lost(exc)
+
+    def _wait_for_head(self) -> None:
+        self._idle.wait_for_head(self, self.client[0] if self.client else "", self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is under way, or was given

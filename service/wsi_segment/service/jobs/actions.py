@@ -14,6 +14,8 @@ from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.tables import actions
 from wsi_segment.service.logs import request_id
 
+_POSTS = ("POST /v1/jobs", "POST /v1/batches")
+
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,12 @@ class Actions:
                 )
         except SQLAlchemyError as error:
             log.warning("an action could not be recorded: %s", type(error).__name__)
+
+    def address_of(self, target: str) -> str:
+        """Return the address that a job or batch was posted from; empty where that is not recorded."""
+        query = select(actions.c.address).where(actions.c.target == target, actions.c.action.in_(_POSTS))
+        with self._database.read() as connection:
+            return connection.execute(query.limit(1)).scalar() or ""
 
     def listed(self, limit: int, owner: str | None = None) -> list[Action]:
         """Return the latest actions, the newest first: of all, or of an owner."""

@@ -151,7 +151,7 @@ actions = Table(
     Column("owner", String(100), nullable=False),
     Column("address", String(100), nullable=False),
     Column("action", String(200), nullable=False),  # method and route
-    Column("target", String(100), nullable=False),  # id of the job, batch or slide
+    Column("target", String(100), nullable=False, index=True),  # id of the job, batch or slide
     Column("status", Integer, nullable=False),  # of the answer
     Column("request", String(32), nullable=False),  # its id, as in the log
 )

@@ -65,6 +65,8 @@ class Supervisor:
         self._database, self._config, self._count, self._roots = database, config, count, roots
         self._workers: list[_Worker] = []
         self._left: list[_Worker] = []
+        self.restarts = 0
+        """Workers that ended and were replaced."""
         """Workers that ended or got stuck, whose jobs are to be given back."""
         self._leases = LeaseWatch(database)
         self._lock = threading.Lock()
@@ -152,6 +154,7 @@ class Supervisor:
         for worker in ended:
             code = worker.process.returncode
             worker.reason = worker.reason or (f"signal {-code}" if code < 0 else f"exit code {code}")
+            self.restarts += 1
             log.error("worker %d ended: %s", worker.process.pid, worker.reason)
         self._put_away(ended)
         self._give_back()

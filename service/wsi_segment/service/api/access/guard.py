@@ -159,7 +159,11 @@ class Guard:
         caller, found = present_caller(), scope.get("path_params", {})
         target = next((str(found[name]) for name in _TARGETS if name in found), scope["state"].get("target", ""))
         self._metrics.request(method, route, status, seconds)
-        said = {"key": caller.key, "client": caller.address or _address(scope), "job": found.get("job_id", "")}
+        said = {
+            "key": caller.key,
+            "client": caller.address or _address(scope),
+            "job": found.get("job_id", "") or scope["state"].get("target", ""),
+        }
         log.info("%s %s %d %.0f ms", method, route, status, 1000 * seconds, extra=said)
         if method not in SAFE and scope["state"].get("client") is not None:
             await anyio.to_thread.run_sync(self._actions.note, caller, f"{method} {route}", target, status)

@@ -33,3 +33,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_actions")),
     )
     op.create_index(op.f("ix_actions_time"), "actions", ["time"])
+    op.create_index(op.f("ix_actions_target"), "actions", ["target"])

@@ -1,0 +1,38 @@
+"""How each job ended: a line of the log and the metrics of its times, wherever the job ran and whoever ended it."""
+
+from __future__ import annotations
+
+import logging
+
+from wsi_segment.service.api.prometheus import Metrics
+from wsi_segment.service.jobs.actions import Actions
+from wsi_segment.service.jobs.events import Event
+from wsi_segment.service.jobs.job_table import ENDED, Jobs
+
+log = logging.getLogger("wsi_segment.service.jobs")
+
+
+class JobEnds:
+    """Takes note of jobs that end."""
+
+    def __init__(self, jobs: Jobs, actions: Actions, metrics: Metrics) -> None:
+        self._jobs, self._actions, self._metrics = jobs, actions, metrics
+
+    def note(self, event: Event) -> None:
+        """Write how a job ended and why, with the key and the address that it was posted from."""
+        job = self._jobs.get(event.job) if event.kind in ENDED else None
+        if job is None:
+            return
+        finished = job.finished or event.time
+        ran = finished - (job.started or finished)
+        waited = (job.started or finished) - job.created
+        self._metrics.ended(event.kind, ran, waited)
+        reason = str(event.data.get("message", "")) or "; ".join(one["message"] for one in job.warnings)
+        log.info(
+            "job %s after %.1f s of waiting and %.1f s of work%s",
+            event.kind,
+            max(0.0, waited),
+            ran,
+            f": {reason}" if reason else "",
+            extra={"job": job.id, "key": job.client, "client": self._actions.address_of(job.batch or job.id)},
+        )

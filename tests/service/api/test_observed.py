@@ -1,0 +1,106 @@
+"""What operators see: how jobs ended, who asked from where, and figures to alert on."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from live_server import ROOT, Served, write_slides
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.keys import Keys
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Served, list[dict[str, str]], str, str]:
+    """A server that did two jobs; its log, its metrics, and the id of the job that failed."""
+    folder = write_slides(tmp_path_factory.mktemp("watched"))
+    database = Database(folder / "data")
+    database.migrate()
+    keys = Keys(database)
+    token, scraper = keys.create("anna", ["read", "write"], None), keys.create("prometheus", ["metrics"], None)
+    database.close()
+    with Served(folder, "--workers", 1, "--log", "json") as served, served.client(token) as client:
+        slide = client.find_slide("slides/s0.tiff")["id"]
+        far = [1e6, 1e6, 2e6, 2e6]  # beside the slide
+        failing = client.submit(slide, model="channels", region=far)["id"]
+        assert client.wait(failing)["status"] == "failed"
+        done = client.submit(slide, model="channels")["id"]
+        assert client.wait(done)["status"] == "successful"
+        time.sleep(1)
+        header = {"Authorization": f"Bearer {scraper}"}
+        metrics = httpx.get(f"{served.url}/metrics", headers=header).text
+    lines = [json.loads(line) for line in served.log.splitlines() if line.startswith("{")]
+    return served, lines, metrics, failing
+
+
+def test_the_log_says_how_each_job_ended_and_why_and_who_asked(
+    watched: tuple[Served, list[dict[str, str]], str, str],
+) -> None:
+    _, lines, _, failing = watched
+    ends = [line for line in lines if line["logger"] == "wsi_segment.service.jobs"]
+    assert [re.split(r"\W+", line["message"])[1] for line in ends] == ["failed", "successful"]
+    assert all((line["key"], line["client"]) == ("anna", "127.0.0.1") for line in ends)
+    assert ends[0]["job"] == failing
+    assert "region" in ends[0]["message"].lower() or "outline" in ends[0]["message"].lower()
+    posts = [line for line in lines if line["message"].startswith("POST /v1/jobs 201")]
+    assert failing in {line["job"] for line in posts}
+
+
+def test_metrics_tell_times_of_jobs_and_state_of_the_machine(
+    watched: tuple[Served, list[dict[str, str]], str, str],
+) -> None:
+    metrics = watched[2]
+    for name in ("wsi_segment_job_seconds_count", "wsi_segment_job_wait_seconds_count"):
+        assert f'{name}{{status="successful"}} 1.0' in metrics
+        assert f'{name}{{status="failed"}} 1.0' in metrics
+    assert "wsi_segment_queue_age_seconds 0.0" in metrics
+    assert "wsi_segment_worker_restarts_total 0.0" in metrics
+    free = re.search(r"wsi_segment_disk_free_bytes ([0-9.e+]+)", metrics)
+    assert free is not None
+    assert float(free[1]) > 1e6
+    assert "s0" not in metrics
+
+
+def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+    return subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def test_the_metrics_are_as_prometheus_wants_them(
+    watched: tuple[Served, list[dict[str, str]], str, str],
+) -> None:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+    checked = subprocess.run([found, "check", "metrics"], input=watched[2], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr + checked.stdout
+
+
+def test_the_alert_rules_are_sound_and_fire_when_they_should() -> None:
+    checked = promtool("check", "rules", ROOT / "deploy" / "alerts.yml")
+    assert checked.returncode == 0, checked.stderr + checked.stdout
+    tried = promtool("test", "rules", ROOT / "deploy" / "alerts_test.yml")
+    assert tried.returncode == 0, tried.stderr + tried.stdout
+
+
+def test_the_board_and_the_rules_ask_for_metrics_that_there_are(
+    watched: tuple[Served, list[dict[str, str]], str, str],
+) -> None:
+    there = set(re.findall(r"^(wsi_segment_[a-z_]+)", watched[2], re.M))
+    asked: set[str] = set()
+    for name in ("grafana.json", "alerts.yml"):
+        text = (ROOT / "deploy" / name).read_text(encoding="utf-8")
+        asked |= set(re.findall(r"wsi_segment_[a-z_]+", text))
+    assert asked - there == set()
+    board = json.loads((ROOT / "deploy" / "grafana.json").read_text(encoding="utf-8"))
+    assert len(board["panels"]) >= 8
+    assert Path(ROOT / "deploy" / "alerts.yml").is_file()
