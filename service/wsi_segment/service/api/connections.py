@@ -1,4 +1,4 @@
-"""Connections on which no request is in progress: they are closed after a while, and the oldest when there are too many.
+"""Connections on which no request is in progress: closed after a while, and the oldest where they are too many.
 
 Whoever holds connections open, with a head that never ends or none at all, takes nothing from those that send requests.
 """
