@@ -21,6 +21,24 @@ def test_messages_for_clients_hold_no_paths(tmp_path: Path, name: str) -> None:
     assert said == "the slide: cannot be read: a file of the server's('the slide'), the slide is cut"
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Slidedat.ini: names a file in another folder",
+        "Data0003.dat is missing beside Meier_Anna.mrxs",
+        "cannot read MEIER-2024-113.dcm (of 4)",
+        "Couldn't open /slides/Meier_Anna/Index.dat",
+        "folder Meier_Anna has no index",
+    ],
+)
+def test_messages_for_clients_hold_no_names_of_companions(message: str) -> None:
+    slide = Path("/slides/Meier_Anna.mrxs")
+    files = [slide, Path("/slides/Meier_Anna/Slidedat.ini"), Path("/slides/Meier_Anna/Index.dat")]
+    said = without_paths(message, [Path("/slides")], slide, files)
+    for name in ("Meier", "MEIER", "Slidedat", ".dat", ".ini", ".dcm", "/slides"):
+        assert name not in said, said
+
+
 def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "broken")
     with Served(folder, "--workers", 0) as running:

@@ -6,20 +6,31 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_SLIDE, _FILE = "the slide", "a file of the server's"
+_SLIDE, _FILE, _FILE_OF_SLIDE = "the slide", "a file of the server's", "a file of the slide"
 
 
-def without_paths(message: str, folders: Iterable[Path], slide: Path | None = None) -> str:
-    """Remove the paths under some folders, and the name of the slide, from a message.
+_NAME = re.compile(
+    r"""[^\s:;,'"()]+\.(?:btf|bif|dat|dcm|ini|jpe?g|mrxs|ndpi|opt|png|scn|svs|svslide|tiff?|txt|vms|vmu|webp|xml)\b""",
+    re.I,
+)
+"""A word that may be the name of a slide's file, there or missing."""
+
+
+def without_paths(message: str, folders: Iterable[Path], slide: Path | None = None, files: Iterable[Path] = ()) -> str:
+    """Remove the paths under some folders, and the names of the slide and its files, from a message.
 
     Args:
         message: Of an error.
         folders: What starts like one of them is removed, up to a colon, a quote or a bracket.
         slide: Location of the slide, if known.
+        files: All files that a library opens with it.
     """
     if slide is not None:
         for known in (str(slide), slide.name):
             message = message.replace(known, _SLIDE)
     for folder in sorted((str(folder) for folder in folders), key=len, reverse=True):
         message = re.sub(re.escape(folder) + r"""[^:;'"()]*""", _FILE, message)
-    return message
+    for name in sorted({file.name for file in files}, key=len, reverse=True):
+        message = message.replace(name, _FILE_OF_SLIDE)
+    message = _NAME.sub(_FILE_OF_SLIDE, message)
+    return message if slide is None else re.sub(rf"\b{re.escape(slide.stem)}\b", _SLIDE, message)

@@ -38,6 +38,7 @@ def run_server(settings: Settings) -> None:
         InputError: a setting cannot be used.
     """
     os.environ["PYTHONSAFEPATH"] = "1"  # children import nothing from the folder in which the server was started
+    os.umask(0o077)  # what server and workers write is for nobody else
     settings = settings.model_copy(update={"data": settings.data.absolute()})
     _refuse_taken_port(settings)
     database = Database(settings.data, settings.database)

@@ -70,6 +70,10 @@ class ProblemError(Exception):
         return Response(json.dumps(document), self.status, self.headers, MEDIA_TYPE)
 
 
+class NothingMoreError(Exception):
+    """A stream of events has ended and the client has seen all of it: 204 keeps a browser from asking again."""
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route, for OpenAPI: these, and those that every route can give."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -114,6 +118,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ProblemError)
     async def on_problem(request: Request, error: ProblemError) -> Response:
         return error.response()
+
+    @app.exception_handler(NothingMoreError)
+    async def on_nothing_more(request: Request, error: NothingMoreError) -> Response:
+        return Response(status_code=204)
 
     @app.exception_handler(UnknownSlideError)
     async def on_unknown_slide(request: Request, error: UnknownSlideError) -> Response:
@@ -195,8 +203,9 @@ def internal_error() -> ProblemError:
 
 def _methods(request: Request) -> list[str]:
     """Return all methods of a path: each of them is a route of its own."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    found = {
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))

@@ -166,7 +166,7 @@ class Service:
         try:
             return self.pool.call(function, slide.location, *arguments)
         except SlideError as error:
-            raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location)) from error
+            raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location, slide.files)) from error
 
 
 def _pages(found: list[FoundSlide]) -> Iterator[list[FoundSlide]]:

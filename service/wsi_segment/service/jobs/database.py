@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -166,7 +167,9 @@ def _begin_postgresql(connection: Connection) -> None:
 
 def _prepare(data: Path) -> None:
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.name == "posix" and data.stat().st_uid == os.geteuid() and data.stat().st_mode & 0o077:
+            data.chmod(0o700)  # keys, and masks and names of patients' slides
         probe = data / ".probe"
         probe.touch()
         probe.unlink(missing_ok=True)  # another process may have done the same at this moment
@@ -210,6 +213,8 @@ def _postgresql(url: str) -> Engine:
 
 def is_away(error: BaseException) -> bool:
     """Return whether an error says that the database cannot be used at present, through no fault of the caller."""
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return False  # a statement is at fault, or a table is missing, whatever SQLAlchemy calls it
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return not is_disk_full(error)
     return isinstance(error, DBAPIError) and error.connection_invalidated

@@ -165,7 +165,9 @@ class JobRunner:
 
     def _for_clients(self, message: str, slide: FoundSlide | None) -> str:
         folders = [self._data.resolve(), *self._catalogue.folders, *self._models.folders]
-        return without_paths(message, folders, None if slide is None else slide.location)
+        if slide is None:
+            return without_paths(message, folders)
+        return without_paths(message, folders, slide.location, slide.files)
 
     def _try_to_end(self, job: Job, status: Status, message: str) -> None:
         try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import anyio
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
+from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.logs import request_id
 
 _HEADERS = {
@@ -32,12 +35,20 @@ class Answer:
         self.status, self.started = 500, False
         self.readable_from = ""
         """Origin of a page of others that may read the answer; ``*`` for any, empty for none."""
+        self._plain: Message | None = None
         self.enough = anyio.CancelScope()
 
     async def __call__(self, message: Message) -> None:
         """Send a message of the application."""
-        if message["type"] == "http.response.start":
+        if self._plain is not None and message["type"] == "http.response.body":
+            start, self._plain = self._plain, None
+            await self._send_problem(start, message.get("body", b"").decode("utf-8", "replace"))
+        elif message["type"] == "http.response.start":
             self.started, self.status = True, message["status"]
+            kind = MutableHeaders(scope=message).get("content-type", "")
+            if message["status"] >= 400 and kind.startswith("text/plain"):  # of a library, as for a wrong range
+                self._plain = message
+                return
             self._complete(MutableHeaders(scope=message))
             await self._send(message)
             if self._head_only:
@@ -45,6 +56,17 @@ class Answer:
                 self.enough.cancel()
         elif not self._head_only:
             await self._send(message)
+
+    async def _send_problem(self, start: Message, said: str) -> None:
+        """Send an error of a library as a problem document."""
+        status, headers = start["status"], MutableHeaders(scope=start)
+        size = headers.get("content-range", "").removeprefix("bytes ")
+        more = {"Content-Range": f"bytes {size}"} if size else {}  # RFC 9110, 14.4
+        kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+        detail = said or ("the range lies beside the file" if status == 416 else kind)
+        answer = ProblemError(status, kind, detail, more).response()
+        await self({"type": "http.response.start", "status": status, "headers": answer.raw_headers})
+        await self({"type": "http.response.body", "body": bytes(answer.body)})
 
     def _complete(self, headers: MutableHeaders) -> None:
         headers["x-request-id"] = request_id.get()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -23,7 +24,7 @@ from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import ProblemError, created, documented, link
+from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, link
 from wsi_segment.service.api.requests import MOST_ROWS, BatchRequest, BatchRow, Id
 from wsi_segment.service.api.responses import BatchList, BatchOut, batch_out
 from wsi_segment.service.api.service import Here, Service
@@ -241,11 +242,20 @@ def retry_batch(service: Here, batch_id: BatchId) -> BatchOut:
     return batch_out(_batch(service, batch_id))
 
 
-async def batch_listener(service: Here, batch_id: BatchId) -> AsyncIterator[Listener]:
-    """Listen to a batch, or answer 404."""
+async def batch_listener(service: Here, batch_id: BatchId, last_event_id: LastEventId = "") -> AsyncIterator[Listener]:
+    """Listen to a batch, or answer 404; or 204 where it has ended and the client has seen all of it."""
     await anyio.to_thread.run_sync(_batch, service, batch_id)
+    over = await anyio.to_thread.run_sync(_is_over, service, batch_id, int(last_event_id or 0))
+    if last_event_id and over:
+        raise NothingMoreError
     with service.feed.listening(batch=batch_id) as listener:
         yield listener
+
+
+def _is_over(service: Service, batch_id: str, seen: int) -> bool:
+    counts = _batch(service, batch_id).counts
+    ended = not counts.get("accepted") and not counts.get("running")
+    return ended and not read_events(service.database, seen, batch=batch_id, limit=1)
 
 
 @router.get("/batches/{batch_id}/events", response_class=EventSourceResponse, responses=documented(404))
@@ -256,12 +266,7 @@ async def follow_batch(
     last_event_id: LastEventId = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow the jobs of a batch from the start, or from after ``Last-Event-ID``, to the end of the last one."""
-
-    def is_over(seen: int) -> bool:
-        counts = _batch(service, batch_id).counts
-        ended = not counts.get("accepted") and not counts.get("running")
-        return ended and not read_events(service.database, seen, batch=batch_id, limit=1)
-
+    is_over = partial(_is_over, service, batch_id)
     async for event in stream_events(service.feed, listener, last_event_id, is_over):
         yield event
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -16,7 +17,7 @@ from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import ProblemError, created, documented, link
+from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, link
 from wsi_segment.service.api.requests import Id, JobRequest
 from wsi_segment.service.api.responses import JobList, JobOut, Outlook, job_out
 from wsi_segment.service.api.service import Here, Service
@@ -145,11 +146,19 @@ def _outlook(service: Service, waiting: Sequence[Job]) -> Outlook:
     )
 
 
-async def job_listener(service: Here, job_id: JobId) -> AsyncIterator[Listener]:
-    """Listen to a job, or answer 404."""
+async def job_listener(service: Here, job_id: JobId, last_event_id: LastEventId = "") -> AsyncIterator[Listener]:
+    """Listen to a job, or answer 404; or 204 where it has ended and the client has seen all of it."""
     await anyio.to_thread.run_sync(service.job, job_id)
+    over = await anyio.to_thread.run_sync(_is_over, service, job_id, int(last_event_id or 0))
+    if last_event_id and over:
+        raise NothingMoreError
     with service.feed.listening(job=job_id) as listener:
         yield listener
+
+
+def _is_over(service: Service, job_id: str, seen: int) -> bool:
+    ended = service.job(job_id).status in ENDED
+    return ended and not read_events(service.database, seen, job=job_id, limit=1)
 
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=documented(404))
@@ -160,10 +169,6 @@ async def follow_job(
     last_event_id: LastEventId = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow a job from its start, or from after ``Last-Event-ID``, to its end."""
-
-    def is_over(seen: int) -> bool:
-        ended = service.job(job_id).status in ENDED
-        return ended and not read_events(service.database, seen, job=job_id, limit=1)
-
+    is_over = partial(_is_over, service, job_id)
     async for event in stream_events(service.feed, listener, last_event_id, is_over):
         yield event

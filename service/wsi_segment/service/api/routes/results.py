@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path as FilePath
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.problems import ProblemError, answers, documented
@@ -24,7 +26,7 @@ _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _CHECKED = {"Cache-Control": "private, no-cache"}
 """For masks out of a folder of others, who may write into them."""
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,6})?"
-_FILE_ANSWERS = answers("application/octet-stream, application/json", 404)
+_FILE_ANSWERS = answers("application/octet-stream, application/json, text/html", 404)
 
 
 @router.get("", response_model=list[Link])
@@ -146,13 +148,10 @@ def list_files(service: Here, job_id: JobId) -> FileList:
 
 @router.get("/zarr/{path:path}", response_class=FileResponse, responses=_FILE_ANSWERS)
 def get_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
-    """Return a file of the OME-Zarr store; give a reader the address up to ``zarr``. Ranges and ETags work."""
-    return _zarr(service, job_id, request, path)
+    """Return a file of the OME-Zarr store; give a reader the address up to ``zarr``. Ranges and ETags work.
 
-
-@router.head("/zarr/{path:path}", response_class=FileResponse, responses=_FILE_ANSWERS)
-def head_zarr(service: Here, job_id: JobId, request: Request, path: Annotated[str, Path(max_length=1000)]) -> Response:
-    """Return whether a file of the store exists, and its size."""
+    A folder is listed, so that readers find groups and arrays by themselves.
+    """
     return _zarr(service, job_id, request, path)
 
 
@@ -161,6 +160,8 @@ def _zarr(service: Service, job_id: str, request: Request, path: str) -> Respons
     root = files.store.resolve()
     try:
         file = (root / path).resolve()
+        if file.is_relative_to(root) and file.is_dir():
+            return _listing(file, job)
         found = file.is_relative_to(root) and file.is_file()
     except (OSError, ValueError, RuntimeError):
         found = False
@@ -172,6 +173,13 @@ def _zarr(service: Service, job_id: str, request: Request, path: str) -> Respons
         else "application/octet-stream"
     )
     return _file(file, request, kind, job)
+
+
+def _listing(folder: FilePath, job: Job) -> Response:
+    """List a folder of the store as readers over HTTP understand it: a page with a link to each name."""
+    names = sorted(one.name for one in folder.iterdir())
+    links = "".join(f'<a href="{quote(name)}">{escape(name)}</a>\n' for name in names)
+    return HTMLResponse(f"<!doctype html>\n<title>files</title>\n{links}", headers=_caching(job))
 
 
 def _caching(job: Job) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"keys {args.action}: no name was given; say whose key it is")
     if args.days is not None and args.days <= 0:
         raise InputError(f"--days {args.days:g} is not in the future; give more than 0")
+    os.umask(0o077)
     database = Database(args.data, args.database)
     database.migrate()
     keys = Keys(database)
