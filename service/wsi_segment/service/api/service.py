@@ -17,8 +17,8 @@ from wsi_segment.service.api.access.sessions import Sessions
 from wsi_segment.service.api.access.signed_links import SignedLinks
 from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
+from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.api.problems import ProblemError
-from wsi_segment.service.api.prometheus import Metrics
 from wsi_segment.service.api.tile_line import TileLine
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.root_watch import RootWatch

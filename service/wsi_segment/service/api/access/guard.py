@@ -17,8 +17,8 @@ from wsi_segment.service.api.access.answering import Answer, answer_preflight
 from wsi_segment.service.api.access.caller import NOBODY, present_caller, set_caller
 from wsi_segment.service.api.access.credentials import Credentials
 from wsi_segment.service.api.access.prefix import set_prefix, without_prefix
+from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.api.problems import ProblemError, internal_error, system_problem
-from wsi_segment.service.api.prometheus import Metrics
 from wsi_segment.service.jobs.actions import Actions
 from wsi_segment.service.logs import request_id
 from wsi_segment.service.settings import LOOPBACK

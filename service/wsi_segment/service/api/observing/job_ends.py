@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from wsi_segment.service.api.prometheus import Metrics
+from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.jobs.actions import Actions
 from wsi_segment.service.jobs.events import Event
 from wsi_segment.service.jobs.job_table import ENDED, Jobs
