@@ -11,6 +11,7 @@ from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.observing.job_ends import JobEnds
 from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.api.service import Service
+from wsi_segment.service.api.slide_details import SlideDetails
 from wsi_segment.service.api.tile_line import TileLine
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.file_looks import FileLooks
@@ -88,4 +89,5 @@ def make_service(
         adopted=adopted,
         uploads=uploads,
         tile_line=TileLine(),
+        details=SlideDetails(),
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import time
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 from PIL import Image
 
 from live_server import Served, problem
@@ -44,6 +47,39 @@ def test_slides_are_listed_by_pages(http: httpx.Client) -> None:
     assert second["next_page_token"] == ""
     assert [one["name"] for one in http.get("/v1/slides", params={"prefix": "s1"}).json()["slides"]] == ["s1.tiff"]
     problem(http.get("/v1/slides", params={"root": "none"}), 404)
+
+
+def test_thousands_of_new_slides_are_listed_in_two_seconds_and_details_follow(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    (folder / "slides" / "week 1").mkdir(parents=True)
+    one = write_slide(tmp_path / "one.tiff", tissue_like(300, 300))
+    for index in range(3000):
+        os.link(one, folder / "slides" / "week 1" / f"{index:04}.tiff")
+    (folder / "models").mkdir()
+    with Served(folder, "--workers", 0) as served, httpx.Client(base_url=served.url, timeout=60) as http:
+        http.get("/v1/models")
+        assert served.process is not None
+        process = psutil.Process(served.process.pid)
+        started, before = time.monotonic(), sum(process.cpu_times()[:2])
+        token, names, folders = "", list[str](), set[str]()
+        while True:
+            page = http.get("/v1/slides", params={"page_size": 1000, "page_token": token}).json()
+            names += [slide["name"] for slide in page["slides"]]
+            folders |= {slide["folder"] for slide in page["slides"]}
+            if not (token := page["next_page_token"]):
+                break
+        wall, cpu = time.monotonic() - started, sum(process.cpu_times()[:2]) - before
+        assert names == [f"{index:04}.tiff" for index in range(3000)]
+        assert folders == {"week 1"}
+        print(f"3,000 new slides listed in {wall:.2f} s, {cpu:.2f} s of them at work")
+        assert min(wall, cpu + 0.75) < 2  # others may have the cores; a quarter of a second per page is looking
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            page = http.get("/v1/slides", params={"page_size": 50, "prefix": "week 1/29"}).json()
+            if all(slide["width"] == 300 for slide in page["slides"]):
+                break
+            time.sleep(0.2)
+        assert all(slide["width"] == 300 for slide in page["slides"])
 
 
 def test_a_slide_is_uploaded_under_a_name_of_the_servers(http: httpx.Client, served: Served, tmp_path: Path) -> None:

@@ -45,6 +45,13 @@ class Looks:
         return self.found
 
 
+class Behind:
+    """In place of the looks behind a list: none is done."""
+
+    def want(self, *_: Any) -> None:
+        """Do nothing."""
+
+
 @pytest.fixture
 def looks() -> Looks:
     return Looks()
@@ -58,9 +65,9 @@ def service(tmp_path: Path, looks: Looks) -> Iterator[Service]:
     database = Database(tmp_path)
     database.migrate()
     catalogue = Catalogue(database, parse_roots([str(tmp_path / "slides")]), b"secret")
-    rest: Any = dict.fromkeys(set(Service.__dataclass_fields__) - {"database", "catalogue", "pool", "roots"})
+    rest: Any = dict.fromkeys(set(Service.__dataclass_fields__) - {"database", "catalogue", "pool", "roots", "details"})
     roots = RootWatch(database, catalogue.roots)
-    yield Service(database=database, catalogue=catalogue, pool=looks, roots=roots, **rest)  # type: ignore[arg-type]
+    yield Service(database=database, catalogue=catalogue, pool=looks, roots=roots, details=Behind(), **rest)  # type: ignore[arg-type]
     database.close()
 
 

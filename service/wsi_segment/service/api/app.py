@@ -45,6 +45,7 @@ def make_app(service: Service) -> Guard:
         service.adopted.stop()
         await asyncio.to_thread(service.housekeeping.stop)
         await feeding
+        service.details.close()
         service.pool.close()
 
     app = _application(lifespan)

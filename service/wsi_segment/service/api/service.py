@@ -19,6 +19,7 @@ from wsi_segment.service.api.feed import Feed
 from wsi_segment.service.api.mask_tiles import MaskTiles
 from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.api.problems import ProblemError
+from wsi_segment.service.api.slide_details import SlideDetails
 from wsi_segment.service.api.tile_line import TileLine
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.root_watch import RootWatch
@@ -65,6 +66,7 @@ class Service:
     adopted: AdoptedMasks
     uploads: Uploads
     tile_line: TileLine
+    details: SlideDetails
 
     @property
     def data(self) -> Path:
@@ -144,6 +146,18 @@ class Service:
                         .values(stamp=bindparam("new"), fingerprint=bindparam("print"), description=unchanged),
                         rows,
                     )
+        return known
+
+    def known_of(self, found: Sequence[FoundSlide]) -> dict[str, dict[str, Any]]:
+        """Return the cached descriptions of slides by id; those that are unknown, or have changed, are left out."""
+        stamps = {slide.id: slide.stamp for slide in found}
+        columns, known, now = (slides.c.id, slides.c.stamp, slides.c.description), {}, time.time()
+        for part in _pages(list(found)):
+            with self.database.read() as connection:
+                for row in connection.execute(select(*columns).where(slides.c.id.in_([slide.id for slide in part]))):
+                    fresh = row.stamp and row.stamp == stamps[row.id] and row.description
+                    if fresh and row.description.get("until", now) >= now:
+                        known[row.id] = row.description
         return known
 
     def known(self, slide: FoundSlide) -> dict[str, Any] | None:

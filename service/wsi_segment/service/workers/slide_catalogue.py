@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import itertools
 import os
 import re
 import secrets
@@ -27,26 +26,10 @@ from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.tables import slides
 from wsi_segment.service.jobs.upserting import insert_missing
 
-SUFFIXES = frozenset(
-    [
-        ".svs",
-        ".tif",
-        ".tiff",
-        ".ndpi",
-        ".vms",
-        ".vmu",
-        ".scn",
-        ".mrxs",
-        ".svslide",
-        ".bif",
-        ".dcm",
-        ".btf",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".webp",
-    ]
-)
+SUFFIXES = frozenset([
+    ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs",
+    ".svslide", ".bif", ".dcm", ".btf", ".png", ".jpg", ".jpeg", ".webp",
+])  # fmt: skip
 _SECRET_FILE = "slides.secret"
 _NAMING_KEYS = ("FILE_", "INDEXFILE", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE", "MACROIMAGE")
 """Prefixes of the keys by which MIRAX, then Hamamatsu, name files."""
@@ -151,11 +134,8 @@ class Catalogue:
         if is_remote(root.location):
             return
         for path in map(_without_bytes, _slides_in(root.location, "")):
-            if path.startswith(prefix):
-                try:
-                    yield self._checked(root, path)
-                except UnknownSlideError:
-                    continue
+            if path.startswith(prefix) and (slide := self._allowed(root, path)) is not None:
+                yield slide
 
     def names(self, ids: Collection[str]) -> dict[str, str]:
         """Return the file names of slides by id; slides that are under no root are left out."""
@@ -172,12 +152,23 @@ class Catalogue:
             with self._database.write() as connection:
                 insert_missing(connection, slides, rows)
 
-    def page(self, root: Root, prefix: str, start: int, count: int) -> list[FoundSlide]:
-        """Return some of the slides that :meth:`below` finds."""
-        found: list[FoundSlide] = self._look(
-            root, lambda: list(itertools.islice(self.below(root, prefix), start, start + count)), seconds=_PAGE_SECONDS
-        )
+    def page(self, root: Root, prefix: str, start: int, count: int) -> tuple[list[FoundSlide], int]:
+        """Return some of the slides that :meth:`below` finds, and the number of paths; those before are not checked."""
+
+        def look() -> tuple[list[FoundSlide], int]:
+            every = _slides_in(root.location, "") if not is_remote(root.location) else ()
+            paths = [path for path in map(_without_bytes, every) if path.startswith(prefix)]
+            allowed = (self._allowed(root, path) for path in paths[start : start + count])
+            return [slide for slide in allowed if slide is not None], len(paths)
+
+        found: tuple[list[FoundSlide], int] = self._look(root, look, seconds=_PAGE_SECONDS)
         return found
+
+    def _allowed(self, root: Root, path: str) -> FoundSlide | None:
+        try:
+            return self._checked(root, path)
+        except UnknownSlideError:
+            return None
 
     def roots_of(self, ids: Collection[str]) -> dict[str, str]:
         """Return the names of the roots of slides by id, whether they are there or not."""

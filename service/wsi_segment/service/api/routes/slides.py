@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -35,9 +34,9 @@ DeepZoomLevel = Annotated[
 ]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 _UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg"]
-_LIST_SECONDS = 20.0
-"""How long a page of slides may take to open those that are not known yet."""
-_NOT_YET = {"error": "not opened yet; ask for this slide alone, or for the list again"}
+_LIST_SECONDS = 0.25
+"""How long a page of slides looks into those that are not known yet; the others follow behind it."""
+_NOT_YET = {"error": "not opened yet; ask for this slide alone, or for the list again in a moment"}
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -73,24 +72,34 @@ def list_slides(
     if not roots and root is not None:
         raise ProblemError(404, "unknown-root", "there is no root of that name")
     start = token_of(page_token) or 0
-    found = _page(service, roots, prefix=prefix, start=start, count=page_size + 1)
-    token = str(start + page_size) if len(found) > page_size else ""
-    service.catalogue.remember(found[:page_size])
-    until = time.monotonic() + _LIST_SECONDS
-    return SlideList(slides=[_out(service, slide, until) for slide in found[:page_size]], next_page_token=token)
+    found, more = _page(service, roots, prefix=prefix, start=start, count=page_size)
+    service.catalogue.remember(found)
+    until, known, unknown = time.monotonic() + _LIST_SECONDS, service.known_of(found), []
+    listed = []
+    for slide in found:
+        described = known.get(slide.id)
+        if described is None and time.monotonic() >= until:
+            unknown.append(slide)
+            described = _NOT_YET
+        listed.append(_out(service, slide, described))
+    service.details.want(unknown, service.describe)
+    return SlideList(slides=listed, next_page_token=str(start + page_size) if more else "")
 
 
-def _page(service: Service, roots: Sequence[Root], prefix: str, start: int, count: int) -> list[FoundSlide]:
-    """Return slides of the roots that are there, one root after the other."""
-    away, found = service.roots.away(), list[FoundSlide]()
+def _page(
+    service: Service, roots: Sequence[Root], prefix: str, start: int, count: int
+) -> tuple[list[FoundSlide], bool]:
+    """Return slides of the roots that are there, one root after the other, and whether more follow."""
+    away, found, end = service.roots.away(), list[FoundSlide](), start + count
     for root in roots:
         if root.name in away:
             if len(roots) == 1:
                 raise RootAwayError(away[root.name])
             continue
-        part = service.catalogue.page(root, prefix, 0, start + count - len(found))
+        part, paths = service.catalogue.page(root, prefix, start, max(0, end - start))
         found += part
-    return found[start : start + count]
+        start, end = max(0, start - paths), end - paths
+    return found, end < 0
 
 
 @router.get("/slides/{slide_id}", response_model=SlideOut, responses=documented(404))
@@ -210,8 +219,8 @@ async def _tile(service: Service, slide_id: str, zoom: Callable[[dict[str, Any]]
     return Response(content, headers=_CACHED, media_type="image/jpeg")
 
 
-def _out(service: Service, slide: FoundSlide, until: float = math.inf) -> SlideOut:
-    """Describe a slide for clients; open it only before ``until`` (seconds of the monotonic clock)."""
+def _out(service: Service, slide: FoundSlide, described: dict[str, Any] | None = None) -> SlideOut:
+    """Describe a slide for clients; look into it unless a description is given."""
     at = href(f"/v1/slides/{slide.id}")
     links = [
         Link(rel="self", href=at, type="application/json"),
@@ -219,7 +228,7 @@ def _out(service: Service, slide: FoundSlide, until: float = math.inf) -> SlideO
         Link(rel="deep-zoom", href=f"{at}/slide.dzi", type="application/xml"),
     ]
     try:
-        described = service.describe(slide) if time.monotonic() < until else service.known(slide) or _NOT_YET
+        described = described or service.describe(slide)
     except SlideError as error:
         described = {"error": str(error)}
     described = {key: value for key, value in described.items() if key != "until"}
