@@ -83,7 +83,7 @@ PATH = Path("foreign.onnx")
         (Session(pixels_in(), y=logits, z=logits), {}, r"several outputs.*\(y, z\); name one"),
         (Session(pixels_in(), y=logits), {"output": OutputFormat(name="z")}, r"no output 'z'; its outputs are y"),
         (Session(pixels_in(), y=lambda x: logits(x)[..., 2:-2, 2:-2]), {}, r"gives float32 \(2, 3, 60, 60\)"),
-        (Session(pixels_in(), y=lambda x: logits(x) * np.nan), {}, "no numbers"),
+        (Session(pixels_in(), y=lambda x: logits(x) * np.nan), {}, "not numbers"),
         (Session(pixels_in(), y=lambda x: softmax(logits(x))), {"activation": "logits"}, "gives softmax.*says logits"),
         (Session(pixels_in(), y=logits), {"activation": "softmax"}, "gives logits.*says softmax"),
         (Session(pixels_in(), y=lambda x: logits(x)[:, :1]), {}, "one output channel.*lists 3"),
