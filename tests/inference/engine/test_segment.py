@@ -218,7 +218,7 @@ def test_a_begun_run_keeps_its_regions_though_less_memory_is_free(
     size = json.loads((tmp_path / "m.zarr.partial" / "ledger.jsonl").read_text().split(" ", 1)[1].splitlines()[0])[
         "parameters.region_size"
     ]
-    monkeypatch.setattr("wsi_segment.inference.engine.memory.region_size_for", lambda width, height: size // 2)
+    monkeypatch.setattr("wsi_segment.inference.engine.memory.region_size_for", lambda width, height, sizes: size // 2)
     summary = segment(slide, make_model(), out, run, network=ChannelNetwork())
     assert summary.regions_kept > 0
     assert summary.provenance["parameters"]["region_size"] == size

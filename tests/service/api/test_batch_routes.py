@@ -41,7 +41,7 @@ def test_a_batch_is_accepted_whole_or_not_at_all(http: httpx.Client, served: Ser
     [
         ("slide,mpp\n" + "slides/s0.tiff,\n" * 50_001, "50001 rows; give 1 to 50000"),
         ("slide,mpp\n", "0 rows"),
-        ("slide,window\nslides/s0.tiff,512\n", "'window' is unknown"),
+        ("slide,windows\nslides/s0.tiff,512\n", "'windows' is unknown"),
         ("path\nslides/s0.tiff\n", "'slide' is missing"),
         ('slide,mpp\n"slides/s0.tiff,\n', "not CSV"),
         ("slide,mpp\nslides/s0.tiff,0.5,7\n", "more cells than columns"),

@@ -16,6 +16,10 @@ TissueMethod = Literal["otsu", "none"] | Path
 """How tissue is found; a path is a GeoJSON file of outlines."""
 
 
+DEFAULT_OVERLAP = 0.25
+"""Of windows, where none is given; blocks have none."""
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
     """How a slide is segmented.

@@ -13,9 +13,8 @@ import onnxruntime
 import openslide
 
 from wsi_segment.inference.engine.networks.network import LoadedNetwork
-from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.options import DEFAULT_OVERLAP, SegmentOptions
 from wsi_segment.inference.engine.tissue import TissueMask
-from wsi_segment.inference.engine.windows import DEFAULT_OVERLAP
 from wsi_segment.inference.grid.lattice import BLOCK_STEP, Lattice
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame

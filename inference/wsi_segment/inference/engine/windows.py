@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.blocks import pieces_of
+from wsi_segment.inference.engine.options import DEFAULT_OVERLAP
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.lattice import BLOCK_MARGIN, BLOCK_SIDES, BLOCK_STEP, Lattice, stride_of
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.model.card import WINDOW, ModelCard
-
-DEFAULT_OVERLAP = 0.25
-"""Of windows, where none is given."""
 
 
 def lattice_of(frame: MaskFrame, card: ModelCard, window: int | None = None, overlap: float | None = None) -> Lattice:
