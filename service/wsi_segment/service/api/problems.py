@@ -81,6 +81,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(every)}
 
 
+def followed() -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a stream of events; see :class:`NothingMoreError`."""
+    return {204: {"description": "it has ended, and all of it was seen"}} | documented(404)
+
+
 def answers(media_types: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that answers with other media types, separated by commas, than JSON."""
     content: dict[str, Any] = {one.strip(): {} for one in media_types.split(",")}

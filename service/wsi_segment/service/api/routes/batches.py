@@ -24,7 +24,7 @@ from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, link
+from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, followed, link
 from wsi_segment.service.api.requests import MOST_ROWS, BatchRequest, BatchRow, Id
 from wsi_segment.service.api.responses import BatchList, BatchOut, batch_out
 from wsi_segment.service.api.service import Here, Service
@@ -258,7 +258,7 @@ def _is_over(service: Service, batch_id: str, seen: int) -> bool:
     return ended and not read_events(service.database, seen, batch=batch_id, limit=1)
 
 
-@router.get("/batches/{batch_id}/events", response_class=EventSourceResponse, responses=documented(404))
+@router.get("/batches/{batch_id}/events", response_class=EventSourceResponse, responses=followed())
 async def follow_batch(
     service: Here,
     batch_id: BatchId,

@@ -17,7 +17,7 @@ from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, link
+from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, followed, link
 from wsi_segment.service.api.requests import Id, JobRequest
 from wsi_segment.service.api.responses import JobList, JobOut, Outlook, job_out
 from wsi_segment.service.api.service import Here, Service
@@ -161,7 +161,7 @@ def _is_over(service: Service, job_id: str, seen: int) -> bool:
     return ended and not read_events(service.database, seen, job=job_id, limit=1)
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=documented(404))
+@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=followed())
 async def follow_job(
     service: Here,
     job_id: JobId,
