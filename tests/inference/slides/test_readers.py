@@ -129,7 +129,7 @@ def test_tiles_are_read_directly_only_where_every_pixel_is_openslides(tmp_path: 
 
 
 def test_tiles_that_differ_are_left_to_openslide(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PageReader, "_decode", lambda self, index, box: np.zeros((256, 256, 3), np.uint8))
+    monkeypatch.setattr(PageReader, "decoded", lambda self, index: np.zeros((256, 256, 3), np.uint8))
     slide = OpenSlideReader(made)
     candidate = Candidate.look(made)
     assert TileSlide.over(slide, candidate) is None

@@ -92,7 +92,10 @@ class Service:
             raise ProblemError(404, "result-removed", f"the results of job {job_id} were removed; post the slide again")
         files = ResultFiles.of(self.data, job)
         if job.store is not None and not self.adopted.offers(job):
-            detail = f"the mask of job {job_id} is gone, or another one is in its place; GET /v1/jobs lists it"
+            detail = (
+                f"the mask of job {job_id} is gone, another one is in its place, or the server was started without its "
+                "folder (--results); GET /v1/jobs lists the others"
+            )
             raise ProblemError(404, "no-result", detail)
         return job, files
 

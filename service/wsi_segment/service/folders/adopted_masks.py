@@ -167,7 +167,7 @@ def state_of(store: Path) -> str:
     for file in (store, *files, summary):
         try:
             state = file.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             seen.append(None)
             continue
         seen.append((state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
