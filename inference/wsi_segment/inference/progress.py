@@ -19,8 +19,8 @@ class Progress:
     >>> from wsi_segment.inference import segment
     >>> told = []
     >>> summary = segment("slide.tiff", out="watched.zarr", report=told.append)
-    >>> told[-1].stage
-    'pyramid'
+    >>> told[-1].stage, told[-1].done == told[-1].total
+    ('segment', True)
     """
 
     stage: Stage

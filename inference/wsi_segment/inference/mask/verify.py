@@ -34,7 +34,7 @@ class Verification:
     >>> from wsi_segment.inference import verify
     >>> found = verify("mask.zarr")
     >>> found.regions, found.levels
-    (4, 2)
+    (1, 2)
     """
 
     store: Path

@@ -14,8 +14,9 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_Whole = BeforeValidator(_whole)
-_Pixels = Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it"), _Whole]
+Whole = BeforeValidator(_whole)
+"""Takes 3.0 for 3, as JSON does."""
+_Pixels = Annotated[int, Field(ge=1, le=10_000_000, description="of the slide, as the client sees it"), Whole]
 Position = Annotated[list[Annotated[float, Field(ge=-1e9, le=1e9)]], Field(min_length=2, max_length=3)]
 Ring = Annotated[list[Position], Field(min_length=3, max_length=100_000)]
 
@@ -127,7 +128,7 @@ class Choices(_In):
 
     model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
     image: (
-        Annotated[int, Field(ge=0, le=10_000, description="which image of the file; null for the slide"), _Whole] | None
+        Annotated[int, Field(ge=0, le=10_000, description="which image of the file; null for the slide"), Whole] | None
     ) = None
     mpp: (
         Annotated[
@@ -140,7 +141,7 @@ class Choices(_In):
         Annotated[
             int,
             Field(ge=1, le=8192, description="side of a block, 512 or 1024, or of the model's windows, in mask pixels"),
-            _Whole,
+            Whole,
         ]
         | None
     ) = None
@@ -169,7 +170,7 @@ class Choices(_In):
     probabilities: Annotated[bool, Field(description="keep the probability of each class too")] = False
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     strict: Annotated[bool, Field(description="fail rather than end with warnings")] = False
-    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with a larger one come first"), _Whole] = 0
+    priority: Annotated[int, Field(ge=-10, le=10, description="jobs with a larger one come first"), Whole] = 0
 
     @model_validator(mode="after")
     def _outlines_are_few_enough(self) -> Choices:

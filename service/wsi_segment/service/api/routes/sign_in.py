@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.problems import ProblemError, documented
-from wsi_segment.service.api.requests import Id
+from wsi_segment.service.api.requests import Id, Whole
 from wsi_segment.service.api.responses import Link, moment
 from wsi_segment.service.api.service import Here
 
@@ -47,7 +47,7 @@ class LinkRequest(BaseModel):
 
     kind: Literal["slide", "results"]
     id: Annotated[Id, Field(description="of the slide, or of the job that has the results")]
-    seconds: Annotated[int, Field(ge=1, le=30 * _DAY, description="until the address expires")] = 3600
+    seconds: Annotated[int, Field(ge=1, le=30 * _DAY, description="until the address expires"), Whole] = 3600
 
 
 class SignedOut(BaseModel):
