@@ -227,7 +227,7 @@ def test_extras_that_were_cut_off_are_made_by_the_same_command(
 ) -> None:
     from wsi_segment.inference.mask import geojson
 
-    def full(path: Path, *rest: object) -> int:
+    def full(path: Path, *rest: object, **named: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     arguments = [slide, "--out", tmp_path / "m.zarr", "--model", model, "--geojson", tmp_path / "m.geojson", "--quiet"]
