@@ -42,9 +42,9 @@ from live_server import (
 )
 from synthetic import class_map, tissue_like, write_model, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.engine.provenance import slide_fingerprint
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.model.card import Model, write_card
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import read_events

@@ -15,8 +15,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 from fuzz.dicom_maker import OTHERS, VOLUME, DicomSpec, dataset_of, image_of, write_dicom
 from fuzz.oracle import judge, scene
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.engine.provenance import slide_fingerprint
 from wsi_segment.inference.slides.dicom import WHOLE_SLIDE, dicom_files, read_header, slides_of
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide_files import file_of, slide_files
 

@@ -14,9 +14,9 @@ import pytest
 from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
 from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.engine.provenance import slide_fingerprint
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide_files import slide_files

@@ -10,8 +10,8 @@ import pytest
 from job_bench import Bench
 from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.engine.provenance import slide_fingerprint
 from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.service.jobs.job_table import NewJob
 from wsi_segment.service.workers import job_runner as work_module
 from wsi_segment.service.workers.job_inputs import filled, inputs_of, windows_at_most

@@ -19,7 +19,7 @@ from wsi_segment.inference.engine.networks.network import LoadedNetwork, Network
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.plan import Plan, make_plan
 from wsi_segment.inference.engine.predict import RegionPredictor
-from wsi_segment.inference.engine.provenance import make_provenance, slide_fingerprint
+from wsi_segment.inference.engine.provenance import make_provenance
 from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduler import run_tasks
 from wsi_segment.inference.engine.tissue import TissueMask, find_tissue
@@ -33,6 +33,7 @@ from wsi_segment.inference.mask.store import MaskStore
 from wsi_segment.inference.mask.summary import Summary, class_areas, pixels_per_class, write_summary
 from wsi_segment.inference.progress import Progress, Report, Watch, silent
 from wsi_segment.inference.slides.doubt import Doubt
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.frame import MaskFrame, mask_frame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource

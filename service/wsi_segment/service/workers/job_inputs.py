@@ -8,9 +8,9 @@ from typing import Any
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.engine.provenance import slide_fingerprint
 from wsi_segment.inference.engine.windows import settle_sides
 from wsi_segment.inference.grid.lattice import stride_of
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.geojson_features import bounds_of
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.model.card import MODEL_FILE, Model

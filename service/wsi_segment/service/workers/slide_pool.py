@@ -157,7 +157,7 @@ def describe(location: Path, image: int | None = None) -> dict[str, Any]:
 
 def _fingerprint(location: Path) -> str:
     """Return the fingerprint of a slide that can be opened; one over the network is read once while it is open."""
-    from wsi_segment.inference.engine.provenance import slide_fingerprint
+    from wsi_segment.inference.slides.fingerprint import slide_fingerprint
     from wsi_segment.inference.slides.slide_files import slide_files
 
     if isinstance(location, Path):
@@ -172,7 +172,7 @@ def fingerprints(locations: Sequence[Path]) -> list[str | None]:
 
     Threads wait for a disk far away at the same time.
     """
-    from wsi_segment.inference.engine.provenance import slide_fingerprint
+    from wsi_segment.inference.slides.fingerprint import slide_fingerprint
     from wsi_segment.inference.slides.slide_files import slide_files
 
     def one(location: Path) -> str | None:

@@ -88,7 +88,7 @@ def _record(facts: SlideFacts, location: Path, tissue: float | None) -> dict[str
 
 
 def _fingerprint(location: Path, facts: SlideFacts) -> str | None:
-    from wsi_segment.inference.engine.provenance import slide_fingerprint
+    from wsi_segment.inference.slides.fingerprint import slide_fingerprint
     from wsi_segment.inference.slides.slide_files import slide_files
 
     return slide_fingerprint(slide_files(location)) if facts.files else None
