@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -65,10 +66,7 @@ def stain_jitter(pixels: Tensor, amount: float, generator: torch.Generator) -> T
         return pixels
     draws = torch.rand((2, len(pixels), 3, 1, 1), generator=generator) * 2 - 1
     scale, shift = draws.to(pixels.device) * amount
-    apart, together = (matrix.to(pixels.device) for matrix in (torch.linalg.inv(_STAINS), _STAINS))
-    density = -torch.log10((pixels + 1) / 256)
-    changed = torch.einsum("ji,bjhw->bihw", apart, density) * (1 + scale) + shift / 10
-    return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", together, changed) - 1).clamp(0, 255)
+    return _restained(pixels, lambda stains: stains * (1 + scale) + shift / 10)
 
 
 def stain_strength(
@@ -93,9 +91,14 @@ def stain_strength(
         for draw, (low, high) in zip(draws, (density, ratio, ratio), strict=True)
     )
     factors = torch.stack((both * haematoxylin, both * eosin, both), dim=1).to(pixels.device)
+    return _restained(pixels, lambda stains: stains * factors)
+
+
+def _restained(pixels: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change the optical densities (B, 3, h, w) of haematoxylin, eosin and residual."""
     apart, together = (matrix.to(pixels.device) for matrix in (torch.linalg.inv(_STAINS), _STAINS))
-    optical = torch.einsum("ji,bjhw->bihw", apart, -torch.log10((pixels + 1) / 256)) * factors
-    return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", together, optical) - 1).clamp(0, 255)
+    stains = torch.einsum("ji,bjhw->bihw", apart, -torch.log10((pixels + 1) / 256))
+    return (256 * 10 ** -torch.einsum("ji,bjhw->bihw", together, change(stains)) - 1).clamp(0, 255)
 
 
 def colour_cast(pixels: Tensor, amount: float, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from wsi_segment.errors import InputError, ModelError
 from wsi_segment.inference.engine.graphs.conversion import as_input
 from wsi_segment.inference.engine.networks import onnx_network as network
 from wsi_segment.inference.engine.networks.instructions import multiplies_bytes
-from wsi_segment.inference.engine.networks.network import Device
+from wsi_segment.inference.engine.networks.network import Device, load_network
 from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork, choose_provider
 from wsi_segment.model.card import DEFAULT_MODEL, InputFormat, Precision, find_model, sha256_of, write_card
 
@@ -46,9 +46,12 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
         OnnxNetwork(model, "cpu")
 
 
-def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_weights_in_other_files_are_refused(tmp_path: Path, device: Device) -> None:
     import onnx
 
+    if device == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra [openvino]")
     model = write_model(tmp_path / "m")
     path = tmp_path / "m" / "model.onnx"
     graph = onnx.load(path)
@@ -59,7 +62,7 @@ def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
     card = model.card.model_copy(update={"files": {"model.onnx": sha256_of(path)}})
     write_card(card, tmp_path / "m")
     with pytest.raises(ModelError, match=r"keeps weights in other files.*export it whole"):
-        OnnxNetwork(find_model(tmp_path / "m"), "cpu")
+        load_network(find_model(tmp_path / "m"), device)
 
 
 def test_a_card_that_promises_another_output_is_refused(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import ModelError
-from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, as_input, channels_first
+from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, as_input, as_logits, channels_first
 from wsi_segment.inference.grid.box import ceil_div
-from wsi_segment.model.card import Activation, InputFormat, ModelCard
+from wsi_segment.model.card import Activation, InputFormat, Model, ModelCard
 
 VARIED = 4
 """Windows that a graph is tried on."""
@@ -21,6 +21,8 @@ TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)"
 """Types of an input that can be filled, as onnxruntime and as a card spell them."""
 _SUM_TOLERANCE = {np.dtype(np.float16): 1e-2}
 """Distance from 1 of the sum of a softmax; 2e-3 for other types."""
+_EXTERNAL = b"\n\x08location\x12"
+"""How a tensor of an ONNX file begins to name the file that holds its data (key of an external_data entry)."""
 
 Outputs = dict[str, NDArray[Any]]
 
@@ -64,6 +66,34 @@ def run_graph(session: Any, windows: NDArray[np.uint8], form: InputFormat, batch
                 parts[name].append(raw)
     calls = ceil_div(len(windows), size)
     return {name: np.concatenate(found)[: len(windows)] for name, found in parts.items() if len(found) == calls}
+
+
+def logits_of(session: Any, windows: NDArray[np.uint8], form: GraphForm, card: ModelCard) -> NDArray[np.float32]:
+    """Run windows (B, h, w, 3) in the calls that a graph takes; return logits (B, C, rows, columns)."""
+    size = form.batch or len(windows)
+    parts = [
+        session.run([form.output], {form.input: as_input(padded(windows[start : start + size], size), card.input)})[0]
+        for start in range(0, len(windows), size)
+    ]
+    raw = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return as_logits(raw[: len(windows)], form, len(card.classes))
+
+
+def whole_weights(model: Model, file: str) -> Path:
+    """Return the path of a model's graph after checking its hash and that it holds all its weights.
+
+    Raises:
+        ModelError: the file is changed, or keeps weights in others.
+    """
+    path = model.weights(file)
+    if keeps_weights_elsewhere(path):
+        raise ModelError(f"{path}: keeps weights in other files, which its card does not vouch for; export it whole")
+    return path
+
+
+def keeps_weights_elsewhere(path: Path) -> bool:
+    """Return whether an ONNX file names others that hold its weights."""
+    return _EXTERNAL in path.read_bytes()
 
 
 def padded(windows: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ class Network(Protocol):
     """Anything that maps windows to logits; called from several threads."""
 
     def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map (B, window, window, 3) RGB to logits (B, C, cells, cells); window and cells are the card's."""
+        """Map RGB (B, h, w, 3) to logits (B, C, rows, columns); h and w are the card's window, or a block's sides."""
 
 
 class LoadedNetwork(Network, Protocol):

@@ -12,17 +12,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError, ModelError
-from wsi_segment.inference.engine.graphs.check import find_form, padded, reason_of
-from wsi_segment.inference.engine.graphs.conversion import as_input, as_logits
+from wsi_segment.inference.engine.graphs.check import find_form, logits_of, reason_of, whole_weights
 from wsi_segment.inference.engine.networks.fixed_shape import FixedShapeCalls
 from wsi_segment.inference.engine.networks.network import Device, PrecisionChoice
 from wsi_segment.inference.engine.networks.precision import settle_precision
 from wsi_segment.model.card import Model
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-
-_EXTERNAL = b"\n\x08location\x12"
-"""How a tensor of an ONNX file begins to name the file that holds its data (key of an external_data entry)."""
 
 
 class OnnxNetwork:
@@ -45,11 +41,7 @@ class OnnxNetwork:
         self.versions: dict[str, str] = {}
         settled = settle_precision(precision, model.card, gpu=choose_provider(device) == _CUDA)
         self.precision, self.file = settled.precision, settled.file
-        path = model.weights(settled.file)
-        if keeps_weights_elsewhere(path):
-            raise ModelError(
-                f"{path}: keeps weights in other files, which its card does not vouch for; export it whole"
-            )
+        path = whole_weights(model, settled.file)
         self._session = load_session(path, device)
         self.provider: str = self._session.get_providers()[0]
         self.form = find_form(self._session, path, model.card)
@@ -63,20 +55,7 @@ class OnnxNetwork:
         """See :class:`Network`."""
         if self._on_gpu is not None:
             return self._on_gpu(windows)
-        size = self.batch or len(windows)
-        parts = [self._run(padded(windows[i : i + size], size)) for i in range(0, len(windows), size)]
-        raw = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return as_logits(raw[: len(windows)], self.form, len(self._card.classes))
-
-    def _run(self, windows: NDArray[np.uint8]) -> NDArray[Any]:
-        batch = as_input(windows, self._card.input)
-        raw: NDArray[Any] = self._session.run([self.form.output], {self.form.input: batch})[0]
-        return raw
-
-
-def keeps_weights_elsewhere(path: Path) -> bool:
-    """Return whether an ONNX file names others that hold its weights."""
-    return _EXTERNAL in path.read_bytes()
+        return logits_of(self._session, windows, self.form, self._card)
 
 
 def load_session(path: Path, device: Device) -> Any:

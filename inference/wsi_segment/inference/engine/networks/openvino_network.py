@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError, ModelError
 from wsi_segment.extras import needs_extra
-from wsi_segment.inference.engine.graphs.check import find_form, padded, reason_of
-from wsi_segment.inference.engine.graphs.conversion import as_input, as_logits
+from wsi_segment.inference.engine.graphs.check import find_form, logits_of, reason_of, whole_weights
 from wsi_segment.inference.engine.networks.network import PrecisionChoice
 from wsi_segment.inference.engine.networks.precision import Settled
 from wsi_segment.model.card import MODEL_FILE, Model, ModelCard, Precision
@@ -52,21 +51,14 @@ class OpenVinoNetwork:
         self.precision, self.file = settled.precision, settled.file
         self.versions = {"openvino": str(openvino.__version__)}
         self._card = model.card
-        self._session = OpenVinoSession(core, model.weights(settled.file), _HINTS[settled.precision])
-        self.form = find_form(self._session, model.folder / settled.file, model.card)
+        path = whole_weights(model, settled.file)
+        self._session = OpenVinoSession(core, path, _HINTS[settled.precision])
+        self.form = find_form(self._session, path, model.card)
         self.batch = self.form.batch
 
     def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`wsi_segment.inference.engine.networks.network.Network`."""
-        size, form = self.batch or len(windows), self.form
-        parts = [
-            self._session.run(
-                [form.output], {form.input: as_input(padded(windows[start : start + size], size), self._card.input)}
-            )[0]
-            for start in range(0, len(windows), size)
-        ]
-        raw = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return as_logits(raw[: len(windows)], form, len(self._card.classes))
+        return logits_of(self._session, windows, self.form, self._card)
 
 
 @dataclass(frozen=True, slots=True)

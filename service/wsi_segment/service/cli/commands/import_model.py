@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
     from wsi_segment.errors import ModelError
     from wsi_segment.extras import needs_extra
+    from wsi_segment.inference.engine.graphs.check import keeps_weights_elsewhere
     from wsi_segment.inference.engine.graphs.import_model import import_model
-    from wsi_segment.inference.engine.networks.onnx_network import keeps_weights_elsewhere
 
     told = _told(args)
     if not args.file.is_file():
