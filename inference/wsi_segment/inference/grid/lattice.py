@@ -27,7 +27,7 @@ pixel is given twice::
              margin                  |<-->|<------- core ------->|<-->|
                                      margin    shared pixels are seen twice, and given once
 
-Of a block only the smallest box around its tissue is computed, in steps of :data:`BLOCK_STEP`. What is averaged over a
+Of a block only boxes around its tissue are computed, in steps of :data:`BLOCK_STEP`. What is averaged over a
 neighbourhood (a halo of shares around a region) is taken from cores, so regions would read the blocks beyond them.
 """
 

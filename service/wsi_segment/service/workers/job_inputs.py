@@ -35,7 +35,7 @@ def inputs_of(fingerprint: str, size: int | None, described: dict[str, Any] | No
     """Return what a job keeps of its slide and model, for JSON.
 
     Args:
-        fingerprint: See :func:`wsi_segment.inference.engine.provenance.slide_fingerprint`.
+        fingerprint: See :mod:`wsi_segment.inference.slides.fingerprint`.
         size: Bytes of all files; None where nobody tells.
         described: Width and height of the slide in pixels, where it was opened.
         model: As it is served.

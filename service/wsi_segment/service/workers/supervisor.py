@@ -65,9 +65,9 @@ class Supervisor:
         self._database, self._config, self._count, self._roots = database, config, count, roots
         self._workers: list[_Worker] = []
         self._left: list[_Worker] = []
+        """Workers that ended or got stuck, whose jobs are to be given back."""
         self.restarts = 0
         """Workers that ended and were replaced."""
-        """Workers that ended or got stuck, whose jobs are to be given back."""
         self._leases = LeaseWatch(database)
         self._lock = threading.Lock()
         self._over = threading.Event()
