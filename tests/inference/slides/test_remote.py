@@ -19,6 +19,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers import scaled
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.cli.slide_list import make_orders
@@ -96,7 +97,10 @@ def address(request: pytest.FixtureRequest) -> str:
     return f"{base}/made.tiff" if request.param == "web" else f"{base}/case 1/made.tiff"
 
 
-def test_tiles_at_a_smaller_scale_are_those_of_the_file(web: str, local: Path, tmp_path: Path) -> None:
+def test_tiles_at_a_smaller_scale_are_those_of_the_file(
+    web: str, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaled, "LEAST_PIXELS", 1)
     flat = write_slide(local.parent / "flat.tiff", tissue_like(1100, 1500), mpp=0.25, compression="jpeg")
     for slide, out in ((flat, "here"), (slide_location(f"{web}/flat.tiff"), "there")):
         run = SegmentOptions(workers=1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,21 @@ def jpeg(path: Path, pixels: np.ndarray = SMOOTH, **form: Any) -> Path:
         path, pixels, tile=(256, 256), resolution=(4e4, 4e4), resolutionunit="CENTIMETER", metadata=None, **form
     )
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_slides_count() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scaled, "LEAST_PIXELS", 1)
+        yield
+
+
+def test_a_small_slide_is_decoded_whole(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slide = open_slide(shared)
+    for least, expected in ((1200 * 1600, 3), (1200 * 1600 + 1, 1)):
+        monkeypatch.setattr(scaled, "LEAST_PIXELS", least)
+        assert len(with_scaled_levels(slide).levels) == expected
+    slide.close()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 The inverse cosine transform of libjpeg can give fewer pixels than were encoded, in less time than all of them; that
 stands in for the missing level. Such pixels differ a little from averages of all, so they are used only where a coarse
-picture would otherwise be averaged from level 0 by four or more.
+picture would otherwise be averaged from level 0 by four or more, and only on slides where that takes long.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
 
 SCALES = (4, 8)
 """Both are also scales of libjpeg. At 2 hardly any time is won."""
+LEAST_PIXELS = 1 << 24
+"""A finest level of fewer is decoded whole within a fraction of a second, and gives averages of all its pixels."""
 CACHE_BYTES = 64 << 20
 """Decoded tiles that are kept."""
 
@@ -44,9 +46,10 @@ def with_scaled_levels(slide: Slide) -> Slide:
     """Return a slide with levels decoded at a smaller scale where it lacks them, or the slide itself.
 
     It must be read by tiles (:class:`~wsi_segment.inference.slides.readers.tiles.TileSlide`), of JPEG on its finest
-    level, and have no level of its own up to that scale. Tiles that hold most are tried.
+    level, hold ``LEAST_PIXELS`` or more there, and have no level of its own up to that scale. Tiles that hold most are
+    tried.
     """
-    if not isinstance(slide, TileSlide):
+    if not isinstance(slide, TileSlide) or slide.levels[0].width * slide.levels[0].height < LEAST_PIXELS:
         return slide
     own = [level.downsample for level in slide.levels[1:]]
     scales = [scale for scale in SCALES if not any(downsample <= scale * 1.05 for downsample in own)]
