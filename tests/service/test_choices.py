@@ -19,7 +19,7 @@ MACHINE = {"device", "batch_size", "workers", "memory_limit", "region_size", "ov
 """Options of the machine and the run: a server has settings of its own for them."""
 OUTPUT = {"help", "manifest", "out", "preview", "geojson", "min_area", "simplify", "quiet", "json", "debug", "version"}
 """Flags that say where slides and results are and what is printed."""
-SERVER = {"help", "manifest", "server", "key", "ca", "wait", "json", "debug"}
+SERVER = {"help", "manifest", "server", "key", "ca", "wait", "watch", "every", "json", "debug"}
 CLIENT = {"width", "height"}
 """What a viewer tells of the slide that it has open, to be compared."""
 

@@ -12,7 +12,7 @@ import json
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -98,7 +98,7 @@ class Client:
         Raises:
             InputError: the manifest is wrong, here or in the eyes of the server; nothing was accepted.
         """
-        read = read_manifest(manifest, self._has_slide)
+        read = read_manifest(manifest, self.has_slide)
         if not read.rows:
             raise InputError(f"{manifest}: 0 rows; name some slides")
         jobs = []
@@ -108,10 +108,15 @@ class Client:
                 if (key, choices[key]) not in (("tissue", "otsu"), ("tissue", "none")):
                     choices[key] = read_multipolygon(manifest.parent / choices[key])
             jobs.append({"slide": row.slide} | choices)
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return self._call("POST", "/v1/batches", json={"name": name, "jobs": jobs}, headers=headers)
+        return self.submit_rows(jobs, name)
 
-    def _has_slide(self, slide: str) -> bool:
+    def submit_rows(self, rows: Sequence[dict[str, Any]], name: str = "") -> dict[str, Any]:
+        """Post a batch of rows, each with ``slide`` (id or path) and further fields of a job; return the batch."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._call("POST", "/v1/batches", json={"name": name, "jobs": list(rows)}, headers=headers)
+
+    def has_slide(self, slide: str) -> bool:
+        """Return whether the server has a slide of that id or path."""
         try:
             self.find_slide(slide)
         except InputError:
@@ -127,11 +132,18 @@ class Client:
         return self._call("GET", f"/v1/batches/{batch_id}")
 
     def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Iterate over all jobs, the newest first; ``status`` and ``batch`` filter."""
+        """Iterate over all jobs, the newest first; ``status``, ``batch`` and ``slide`` filter."""
+        return self._listed("jobs", 200, filters)
+
+    def slides(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Iterate over all slides, by path; ``root`` and ``prefix`` filter. Some were not looked into yet."""
+        return self._listed("slides", 1000, filters)
+
+    def _listed(self, kind: str, size: int, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
         token = ""
         while True:
-            page = self._call("GET", "/v1/jobs", params={**filters, "page_size": 200, "page_token": token})
-            yield from page["jobs"]
+            page = self._call("GET", f"/v1/{kind}", params={**filters, "page_size": size, "page_token": token})
+            yield from page[kind]
             token = page["next_page_token"]
             if not token:
                 return

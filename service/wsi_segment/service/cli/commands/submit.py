@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wsi_segment.service.client import Client
 
 CHOICES = (
@@ -37,7 +39,13 @@ HELP = "Post slides to a service; with --wait, follow them to the end."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment submit``."""
     add = parser.add_argument
-    add("slides", nargs="*", metavar="SLIDE", help="id, or path as the server sees it (ROOT/below.svs)")
+    add(
+        "slides",
+        nargs="*",
+        metavar="SLIDE",
+        help="id, or path as the server sees it (ROOT/below.svs);\n"
+        "a pattern ('ROOT/**/*.svs') or folder (ROOT/below/) becomes a batch",
+    )
     add("--manifest", type=Path, metavar="CSV", help="a batch: column slide; optional: as the flags are called")
     add("--model", metavar="NAME", help="of the server (default: its default)")
     add("--image", type=int, metavar="N", help="which image of the file (default: the slide)")
@@ -55,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--width", type=int, metavar="PX", help="of the slide as you see it; another one is refused")
     add("--height", type=int, metavar="PX", help="the same")
     add("--wait", action="store_true", help="until all have ended")
+    add("--watch", action="store_true", help="post each slide of the pattern or folder that comes, until Ctrl-C")
+    add("--every", type=float, default=30.0, metavar="SECONDS", help="between two looks (default: %(default)s)")
     add("--json", action="store_true", help="print the jobs or the batch as JSON, at their end with --wait")
     add_server(parser)
 
@@ -81,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
     with needs_extra("service", "the client"):
         from wsi_segment.service.client import Client
+        from wsi_segment.service.slide_patterns import is_pattern
 
     if not args.slides and args.manifest is None:
         raise InputError("no slides were given; name some, or give --manifest CSV")
@@ -103,8 +114,13 @@ def run(args: argparse.Namespace) -> int:
 
     with Client(args.server, args.key, args.ca) as client:
         try:
+            if args.watch:
+                return _watch(client, args, choices, note)
             for slide in args.slides:
-                note("jobs", client.submit(slide, **choices))
+                if is_pattern(slide) and not client.has_slide(slide):
+                    note("batches", _submit_pattern(client, slide, choices))
+                else:
+                    note("jobs", client.submit(slide, **choices))
             if args.manifest is not None:
                 note("batches", client.submit_batch(args.manifest))
             code = _wait(client, posted) if args.wait else 0
@@ -114,6 +130,38 @@ def run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             return _interrupted(posted)
     return code
+
+
+def _submit_pattern(client: Client, pattern: str, choices: dict[str, Any]) -> dict[str, Any]:
+    """Post all slides of a pattern as one batch."""
+    from wsi_segment.errors import InputError
+    from wsi_segment.service.slide_patterns import slides_of
+
+    for name in ("width", "height"):
+        if name in choices:
+            raise InputError(f"`{name}` is of one slide; name it, or leave this out")
+    rows = [{"slide": slide["id"]} | choices for slide in slides_of(client, pattern)]
+    if not rows:
+        raise InputError(f"{pattern}: 0 slides of the server; see GET /v1/slides, and its roots' names")
+    return client.submit_rows(rows, pattern[:200])
+
+
+def _watch(
+    client: Client, args: argparse.Namespace, choices: dict[str, Any], note: Callable[[str, dict[str, Any]], None]
+) -> int:
+    from wsi_segment.errors import InputError
+    from wsi_segment.service.slide_patterns import watch
+
+    if len(args.slides) != 1 or args.manifest is not None or args.wait or args.json:
+        raise InputError("--watch takes one folder or pattern, and neither --manifest nor --wait nor --json")
+    watch(
+        client,
+        args.slides[0],
+        lambda slide: note("jobs", client.submit(slide, **choices)),
+        seconds=args.every,
+        report=lambda text: print(f"wsi-segment: {text}; it is tried again", file=sys.stderr),
+    )
+    return 0
 
 
 def _interrupted(posted: list[tuple[str, str]]) -> int:
