@@ -65,7 +65,10 @@ def watch(
     report: Callable[[str], None],
     goes_on: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Post each slide that comes, once: whenever it looks the same twice, can be opened, and has no job yet.
+    """Post each slide that comes, once: when two looks find the same image and it has no job yet.
+
+    A slide that is replaced by another image is posted again. What the server refuses is reported, and not posted
+    again until it changes.
 
     Args:
         client: Of the server.
@@ -74,26 +77,40 @@ def watch(
         seconds: Between two looks.
         report: Called with what goes wrong, once for each kind.
         goes_on: Asked before each look.
+
+    Raises:
+        InputError: the first look found that the server has no such root.
     """
-    before: dict[str, Any] = {}
-    done: set[str] = set()
-    said = ""
+    before: dict[str, str] = {}
+    done: set[tuple[str, str]] = set()
+    said, first = "", True
     while goes_on():
         try:
-            now: dict[str, Any] = {}
-            for listed in slides_of(client, pattern):
-                if listed["id"] in done:
-                    continue
-                slide = client.find_slide(listed["id"])
-                now[slide["id"]] = (slide["fingerprint"], slide["error"])
-                if slide["error"] is not None or before.get(slide["id"]) != now[slide["id"]]:
-                    continue  # still on its way, or no slide at all
-                if next(client.jobs(slide=slide["id"]), None) is None:
-                    post(slide["id"])
-                done.add(slide["id"])
+            # slides with an error are still on their way, not looked into yet, or no slides
+            now = {one["id"]: one["fingerprint"] for one in slides_of(client, pattern) if one["error"] is None}
+            for image in now.items():
+                if image not in done and before.get(image[0]) == image[1]:
+                    _post_once(client, image, post, report)
+                    done.add(image)
             before, said = now, ""
-        except RunError as error:  # the server is away: the folder is looked at again
+        except (RunError, InputError) as error:  # the server is away, or its root is: both come back
+            if first and isinstance(error, InputError):
+                raise
             if said != str(error):
                 said = str(error)
-                report(said)
+                report(f"{said}; it is tried again")
+        first = False
         time.sleep(seconds)
+
+
+def _post_once(
+    client: Client, image: tuple[str, str], post: Callable[[str], None], report: Callable[[str], None]
+) -> None:
+    """Post a slide, by id and fingerprint, unless it has a job; one of an earlier version knows no fingerprint."""
+    slide, fingerprint = image
+    if any(job["slide_fingerprint"] in (None, fingerprint) for job in client.jobs(slide=slide)):
+        return
+    try:
+        post(slide)
+    except InputError as error:
+        report(f"slide {slide}: {error}")

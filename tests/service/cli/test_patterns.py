@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -40,6 +43,7 @@ def test_a_slide_by_name_is_no_pattern() -> None:
 def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_slides(tmp_path_factory.mktemp("stocked"), height=300, width=300)
     for name in ("in/a.tiff", "in/deep/b.tiff", "in/deep/c[1].tiff", "other/d.tiff"):
+        (folder / "slides" / name).parent.mkdir(parents=True, exist_ok=True)
         write_slide(folder / "slides" / name, tissue_like(300, 300))
     return folder
 
@@ -58,35 +62,55 @@ def test_a_pattern_becomes_a_batch_and_a_folder_is_watched(
         assert client.job(capsys.readouterr().out.strip())["slide_name"] == "c[1].tiff"
         assert main(["submit", "slides/other/", *server]) == 0
         assert client.batch(capsys.readouterr().out.strip())["jobs"] == 1
-        for wrong, said in (("slides/none/*.svs", "0 slides"), ("*/a.svs", "name of a root"), ("no/*.svs", "no root")):
+        for wrong, why in (("slides/none/*.svs", "0 slides"), ("*/a.svs", "name of a root"), ("no/*.svs", "no root")):
             assert main(["submit", wrong, *server]) == 2
-            assert said in capsys.readouterr().err
+            assert why in capsys.readouterr().err
         posted: list[str] = []
-        deadline = time.monotonic() + 60
-        comes = threading.Event()
+        reported: list[str] = []
+        deadline = time.monotonic() + 90
+        folder = stocked / "slides" / "in"
+        late, other = (write_slide(tmp_path / f"{seed}.tiff", tissue_like(320, 300, seed=seed)) for seed in (1, 2))
+        without_size = write_slide(folder / "bare.tiff", tissue_like(300, 300), mpp=None)
 
         def goes_on() -> bool:
-            if posted and not comes.is_set():
-                comes.set()
-                (stocked / "slides" / "in" / "late.tiff").write_bytes(b"II*\0 half of a file")  # is on its way
-            return time.monotonic() < deadline and len(posted) < 2
+            """What happens in the folder between two looks."""
+            if posted == ["new.tiff"] and not (folder / "late.tiff").exists():
+                (folder / "late.tiff").write_bytes(late.read_bytes()[:300_000])  # is on its way
+            elif posted == ["new.tiff"]:
+                late.replace(folder / "late.tiff") if late.exists() else None
+            elif posted == ["new.tiff", "late.tiff"] and other.exists():
+                other.replace(folder / "new.tiff")
+            return time.monotonic() < deadline and len(posted) < 3
 
-        write_slide(stocked / "slides" / "in" / "new.tiff", tissue_like(300, 320))
-
-        def whole() -> None:
-            comes.wait(60)
-            time.sleep(1)
-            write_slide(tmp_path / "late.tiff", tissue_like(320, 300)).replace(stocked / "slides" / "in" / "late.tiff")
-
-        late = threading.Thread(target=whole)
-        late.start()
+        write_slide(folder / "new.tiff", tissue_like(300, 320))
         watch(
             client,
             "slides/in/",
             lambda slide: posted.append(client.submit(slide, model="channels")["slide_name"]),
             seconds=0.2,
-            report=print,
+            report=reported.append,
             goes_on=goes_on,
         )
-        late.join()
-        assert posted == ["new.tiff", "late.tiff"]  # those with jobs were not posted again
+        assert posted == ["new.tiff", "late.tiff", "new.tiff"]  # those with jobs were not posted again
+        assert len(reported) == 1  # what is refused is said once, and ends nothing
+        assert "pixel size" in reported[0]
+        without_size.unlink()
+
+
+def test_a_watched_folder_is_followed_until_ctrl_c(stocked: Path, tmp_path: Path) -> None:
+    with Served(stocked, "--workers", 0) as served:
+        write_slide(stocked / "slides" / "other" / "e.tiff", tissue_like(300, 340))
+        command = [sys.executable, "-m", "wsi_segment.service", "submit", "slides/other/", "--watch", "--every", "0.2"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(
+            [*command, "--model", "channels", "--server", served.url], stdout=-1, stderr=-1, env=environment, text=True
+        ) as watching:
+            assert watching.stdout is not None
+            job = watching.stdout.readline().strip()
+            watching.send_signal(signal.SIGINT)
+            left, error = watching.communicate(timeout=30)
+        assert watching.returncode == 130
+        assert left == ""
+        assert f"{job} goes on at the server" in error
+        with served.client() as client:
+            assert client.job(job)["slide_name"] in ("d.tiff", "e.tiff")

@@ -150,16 +150,20 @@ def _watch(
     client: Client, args: argparse.Namespace, choices: dict[str, Any], note: Callable[[str, dict[str, Any]], None]
 ) -> int:
     from wsi_segment.errors import InputError
-    from wsi_segment.service.slide_patterns import watch
+    from wsi_segment.service.slide_patterns import is_pattern, watch
 
-    if len(args.slides) != 1 or args.manifest is not None or args.wait or args.json:
-        raise InputError("--watch takes one folder or pattern, and neither --manifest nor --wait nor --json")
+    if len(args.slides) != 1 or args.manifest is not None or args.wait or args.json or not is_pattern(args.slides[0]):
+        raise InputError(
+            "--watch takes one folder (ROOT/below/) or pattern, and neither --manifest nor --wait nor --json"
+        )
+    if args.every <= 0:
+        raise InputError(f"--every {args.every:g} is no pause; give more than 0 seconds")
     watch(
         client,
         args.slides[0],
         lambda slide: note("jobs", client.submit(slide, **choices)),
         seconds=args.every,
-        report=lambda text: print(f"wsi-segment: {text}; it is tried again", file=sys.stderr),
+        report=lambda text: print(f"wsi-segment: {text}", file=sys.stderr, flush=True),
     )
     return 0
 
