@@ -489,6 +489,37 @@ def test_evaluate_measures_and_records(tmp_path: Path, capsys: pytest.CaptureFix
         assert picture.width > 1000
 
 
+def test_evaluate_measures_under_shifts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    model = write_model(tmp_path / "model")
+    write_card(model.card, model.folder)
+    pixels = tissue_like(192, 160, seed=5)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray((pixels.argmax(axis=2) + 1).astype(np.uint8)).save(tmp_path / "a_mask.png")
+    (tmp_path / "manifest.csv").write_text("image,mask,label,group,split\na.png,a_mask.png,,a,val\n")
+    classes = [entry.model_dump() for entry in model.card.classes]
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": classes, "mpp": 1.0}))
+    command = ["evaluate", str(model.folder), str(tmp_path)]
+    chosen = ["--shift", "density=0.1", "--shift", "size=1.5"]
+    curves = tmp_path / "curves.png"
+    assert main([*command, *chosen, "--json", "--record", "--curves", str(curves)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert [(row["shift"], row["amount"]) for row in figures["shifts"]] == [("density", 0.1), ("size", 1.5)]
+    paler, larger = (row["calibration_error"] for row in figures["shifts"])
+    assert paler > figures["calibration_error"]  # scores follow the contrast here, and what is right does not
+    assert larger == pytest.approx(figures["calibration_error"], abs=0.1)
+    assert json.loads((model.folder / "card.json").read_text())["metrics"]["val"]["shifts"] == figures["shifts"]
+    with Image.open(curves) as picture:
+        assert picture.width > picture.height
+    assert main([*command, *chosen]) == 0
+    assert "density 0.1" in capsys.readouterr().out
+    assert main([*command, "--curves", str(curves)]) == 2
+    assert "of which shifts?" in capsys.readouterr().err
+    assert main(["evaluate", "mask.zarr", "a.geojson", "--shifts"]) == 2
+    assert "no images to change" in capsys.readouterr().err
+
+
 def test_a_reader_that_has_enough_is_no_error() -> None:
     command = [sys.executable, "-m", "wsi_segment.service", "models", "colorectal-biopsy"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -14,6 +14,7 @@ from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.tissue import find_tissue
 from wsi_segment.inference.engine.windows import lattice_of
+from wsi_segment.inference.evaluation.shifts import Shift
 from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -103,6 +104,14 @@ class Evaluation:
             "majority_baseline": {"class": names[self.baseline_class - 1], **_headline(baseline)},
         }
 
+    def headline(self) -> dict[str, Any]:
+        """Return the few scores that a table of many evaluations has room for, with their intervals over cases."""
+        return {
+            **_headline(self.confusion),
+            "calibration_error": _plain(self.calibration_error),
+            "intervals_95": bootstrap_intervals(self._by_case()) if self.masked else {},
+        }
+
     def _per_label(self) -> dict[str, Any]:
         """Return figures of the images of each label."""
         rows: dict[str, Any] = {}
@@ -156,6 +165,7 @@ def evaluate(
     network: Network,
     window: int | None = None,
     overlap: float | None = None,
+    shift: Shift | None = None,
     step: Step = no_step,
 ) -> Evaluation:
     """Score a model on the images of a split that have a mask or a label.
@@ -167,6 +177,7 @@ def evaluate(
         network: The model's.
         window: Side of windows or blocks, see :func:`wsi_segment.inference.engine.windows.lattice_of`.
         overlap: Share of a window that its neighbour covers too; None as for a slide.
+        shift: Change of all images; None for the images as they are.
         step: Called with (images done, images in all).
 
     Raises:
@@ -183,6 +194,8 @@ def evaluate(
     results: list[ImageResult] = []
     for done, item in enumerate(items, start=1):
         truth, pixels = read_pair(dataset, item)
+        if shift is not None:
+            truth, pixels = shift.apply(truth, pixels)
         prediction, confidence = predict_image(
             pixels, dataset.mpp, card=card, network=network, window=window, overlap=overlap
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wsi_segment.files import replacing
 from wsi_segment.model.experiments.experiment import Result
 from wsi_segment.model.experiments.over_seeds import METRICS, over_seeds
 
@@ -22,6 +24,11 @@ _COLORS = {
     "paper": ("#0072B2", "#56B4E9", "#009E73"),
     "paper-0.1": ("#0072B2", "#56B4E9", "#009E73"),
     "modern": ("#D55E00", "#E69F00", "#CC79A7"),
+}
+_SHIFT_SCORES = {
+    "macro_f1": ("macro F1", "#0072B2", "o"),
+    "lesion_dice": ("lesion Dice", "#009E73", "s"),
+    "calibration_error": ("calibration error", "#D55E00", "^"),
 }
 _STYLES = {"paper": "-", "paper-0.1": ":", "modern": "--"}
 
@@ -53,6 +60,42 @@ def draw_figures(results: list[Result], beside: Path) -> list[Path]:
             figure.savefig(path, dpi=110)
             drawn.append(path)
     return drawn
+
+
+def load_matplotlib() -> None:
+    """Import what draws, so that a lack of it shows before long work and not after it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    _new_figure(1, 1)
+
+
+def draw_shifts(kinds: dict[str, tuple[str, float]], rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw scores against the amount of each kind of shift, as PNG.
+
+    Args:
+        kinds: Title of each kind's axis, and the amount that changes nothing.
+        rows: Scores by ``shift`` and ``amount``; the row without a shift is the unchanged point of every curve.
+        path: The picture.
+    """
+    unchanged = [row for row in rows if row["shift"] is None]
+    shown = [name for name in kinds if any(row["shift"] == name for row in rows)]
+    figure = _new_figure(max(4.0, 3.2 * len(shown)), 4)
+    for axes, name in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
+        title, neutral = kinds[name]
+        points = [row for row in rows if row["shift"] == name] + [row | {"amount": neutral} for row in unchanged]
+        points.sort(key=lambda row: row["amount"])
+        amounts = [row["amount"] for row in points]
+        for key, (label, color, marker) in _SHIFT_SCORES.items():
+            values = [np.nan if row[key] is None else row[key] for row in points]
+            axes.plot(amounts, values, color=color, marker=marker, label=label)
+        axes.axvline(neutral, color="0.6", linestyle=":", linewidth=1)
+        axes.set(xlabel=title, ylim=(0, 1))
+        axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    with replacing(path, shared=True) as file:
+        figure.savefig(file, dpi=110, format="png")
 
 
 def _new_figure(width: float, height: float) -> Figure:

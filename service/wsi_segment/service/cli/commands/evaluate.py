@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.evaluation.shifts import Shift
 
 _FEW_CASES = 20
 """Intervals from fewer say little, and it is said."""
@@ -38,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as in segmentation (default: %(default)s)",
     )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw 12 images with truth and prediction")
+    parser.add_argument(
+        "--shifts", action="store_true", help="also with images that are paler, blurred, compressed, darker, resized"
+    )
+    parser.add_argument(
+        "--shift", action="append", default=[], metavar="NAME=AMOUNT", help="one such change, in place of all of them"
+    )
+    parser.add_argument("--curves", type=Path, metavar="PNG", help="draw the scores against the shifts")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -46,8 +56,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     if args.model.endswith(".zarr"):
+        _refuse_shifts_of_masks(args)
         return _of_mask(args)
     return _of_model(args)
+
+
+def _refuse_shifts_of_masks(args: argparse.Namespace) -> None:
+    from wsi_segment.errors import InputError
+
+    for flag, given in (("--shifts", args.shifts), ("--shift", args.shift), ("--curves", args.curves)):
+        if given:
+            raise InputError(f"{flag}: a finished mask has no images to change; give a model and a dataset")
+
+
+def _shifts_of(args: argparse.Namespace) -> list[Shift]:
+    """Return the shifts that the flags ask for."""
+    from wsi_segment.errors import InputError
+    from wsi_segment.extras import needs_extra
+    from wsi_segment.inference.evaluation.shifts import parse_shift, standard_shifts
+
+    if args.curves is not None and not (args.shifts or args.shift):
+        raise InputError(f"--curves {args.curves}: of which shifts? add --shifts, or --shift NAME=AMOUNT")
+    if args.curves is not None:
+        with needs_extra("train", "--curves"):
+            from wsi_segment.model.experiments.figures import load_matplotlib
+
+            load_matplotlib()
+    return [parse_shift(text) for text in args.shift] or (standard_shifts() if args.shifts else [])
 
 
 def _of_mask(args: argparse.Namespace) -> int:
@@ -86,12 +121,14 @@ def _of_model(args: argparse.Namespace) -> int:
     from wsi_segment.inference.engine.networks.network import load_network
     from wsi_segment.inference.engine.windows import settle_sides
     from wsi_segment.inference.evaluation.contact_sheet import write_sheet
-    from wsi_segment.inference.evaluation.model_scores import evaluate
+    from wsi_segment.inference.evaluation.model_scores import Evaluation, evaluate
+    from wsi_segment.inference.evaluation.shifts import SHIFTS
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.inference.progress_bar import make_bar
     from wsi_segment.model.card import find_model, write_card
     from wsi_segment.service.cli.field_values import parse_changes
 
+    shifts = _shifts_of(args)
     model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))
     if args.sheet is not None and not any(item.mask for item in dataset.split(args.split)):
         raise InputError(f"--sheet {args.sheet}: no image of {args.split} has a mask to draw; leave the sheet out")
@@ -102,16 +139,34 @@ def _of_model(args: argparse.Namespace) -> int:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     with make_bar(console) as bar:
         task = bar.add_task(f"evaluating on {args.split}", total=None, unit="images")
-        result = evaluate(
-            dataset,
-            args.split,
-            card=model.card,
-            network=network,
-            window=args.window,
-            overlap=args.overlap,
-            step=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        done_before = 0
+
+        def measure(shift: Shift | None) -> Evaluation:
+            return evaluate(
+                dataset,
+                args.split,
+                card=model.card,
+                network=network,
+                window=args.window,
+                overlap=args.overlap,
+                shift=shift,
+                step=lambda done, total: bar.update(
+                    task, completed=done_before + done, total=total * (1 + len(shifts))
+                ),
+            )
+
+        result = measure(None)
+        rows = [{"shift": None, "amount": None, **result.headline()}]
+        for index, shift in enumerate(shifts, start=1):
+            done_before = index * len(result.images)
+            rows.append({"shift": shift.name, "amount": shift.amount, **measure(shift).headline()})
     figures = result.as_dict() | asdict(sides) | {"precision": network.precision}
+    if shifts:
+        figures["shifts"] = rows[1:]
+    if args.curves is not None:
+        from wsi_segment.model.experiments.figures import draw_shifts
+
+        draw_shifts({name: (kind.title, kind.unchanged) for name, kind in SHIFTS.items()}, rows, args.curves)
     if args.sheet is not None:
         write_sheet(
             args.sheet, dataset, result, card=model.card, network=network, window=args.window, overlap=args.overlap
@@ -125,7 +180,28 @@ def _of_model(args: argparse.Namespace) -> int:
         heading = f"{figures['split']}: {figures['images']} images of {figures['cases']} cases have a mask"
         labelled = sum(image.item.label is not None for image in result.images)
         _print_table(heading + (f", {labelled} have a label" if labelled else ""), figures)
+        _print_shifts(rows)
     return 0
+
+
+def _print_shifts(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if len(rows) == 1:
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("images", "macro F1", "lesion Dice", "calibration error"):
+        table.add_column(title, justify="left" if title == "images" else "right")
+    for row in rows:
+        scores = (row[key] for key in ("macro_f1", "lesion_dice", "calibration_error"))
+        table.add_row(
+            "as they are" if row["shift"] is None else f"{row['shift']} {row['amount']:g}",
+            *("" if value is None else f"{value:.3f}" for value in scores),
+        )
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)
 
 
 def _print_table(heading: str, figures: dict[str, Any]) -> None:
