@@ -90,6 +90,16 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial")
 
 
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what is there, unless that is wanted.
+
+    Raises:
+        OutputError: ``path`` exists and is not to be overwritten.
+    """
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: already exists; choose another `out`, or set `overwrite`")
+
+
 def refuse_long_names(paths: Iterable[Path]) -> None:
     """Refuse names that a file system cannot hold, before anything is computed for them.
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import onnx
 
-from wsi_segment.errors import OutputError
 from wsi_segment.export.graph import to_onnx
 from wsi_segment.export.parity import check_parity
+from wsi_segment.files import refuse_existing
 from wsi_segment.model.card import CARD_FILE, MODEL_FILE, WINDOW, ModelCard, sha256_of, write_card
 from wsi_segment.model.training.run_folder import load_run
 
@@ -53,8 +53,7 @@ def export_run(
         OutputError: the run has no checkpoint, or the folder holds a model.
         ModelError: graph and network differ.
     """
-    if (out / CARD_FILE).exists() and not overwrite:
-        raise OutputError(f"{out}: holds a model already; choose another `out`, or set `overwrite`")
+    refuse_existing(out / CARD_FILE, overwrite=overwrite)
     trained = load_run(run)
     graph = to_onnx(trained.network)
     difference = check_parity(trained.network, graph, trained.patches)

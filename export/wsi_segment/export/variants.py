@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsi_segment.errors import ModelError, OutputError
-from wsi_segment.files import replacing
+from wsi_segment.errors import ModelError
+from wsi_segment.files import refuse_existing, replacing
 from wsi_segment.model.card import CARD_FILE, MODEL_FILE, Model, ModelCard, Precision, Variant, sha256_of, write_card
 
 LARGEST_LOSS = 0.003
@@ -59,8 +59,7 @@ def copy_model(model: Model, out: Path, *, changes: dict[str, str], overwrite: b
         OutputError: the folder holds a model.
         ModelError: a file of the model is missing or changed.
     """
-    if (out / CARD_FILE).exists() and not overwrite:
-        raise OutputError(f"{out}: holds a model already; choose another `out`, or set `overwrite`")
+    refuse_existing(out / CARD_FILE, overwrite=overwrite)
     files = [model.weights(file) for file in model.card.files]
     out.mkdir(parents=True, exist_ok=True)
     if out.resolve() != model.folder.resolve():

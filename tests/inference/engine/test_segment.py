@@ -232,7 +232,7 @@ def test_a_mask_that_appears_meanwhile_keeps_its_summary(slide: Path, tmp_path: 
             out.mkdir(exist_ok=True)
             return super().__call__(windows)
 
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         segment(slide, make_model(), out, SegmentOptions(), network=Appearing())
     assert not (tmp_path / "m.summary.json").exists()
 
@@ -241,7 +241,7 @@ def test_an_existing_output_is_kept_unless_told(slide: Path, tmp_path: Path) -> 
     out = tmp_path / "m.zarr"
     segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     before = files_of(out)
-    with pytest.raises(OutputError, match=r"exists already.*`overwrite`"):
+    with pytest.raises(OutputError, match=r"already exists.*`overwrite`"):
         segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())
     assert files_of(out) == before
     segment(slide, make_model(), out, SegmentOptions(overlap=0.0, overwrite=True), network=ChannelNetwork())
@@ -427,7 +427,7 @@ def test_a_mask_that_appeared_meanwhile_is_not_replaced(slide: Path, tmp_path: P
             (out / "precious").touch()
             return super().__call__(windows)
 
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         segment(slide, make_model(), out, SegmentOptions(), network=Meanwhile())
     assert (out / "precious").exists()
 

@@ -59,7 +59,7 @@ def test_a_model_is_made_and_shown_on_a_slide(tmp_path: Path, capsys: pytest.Cap
     with Image.open(tmp_path / "Model" / "preview.png") as picture:
         assert picture.width > 600
     assert main([str(word) for word in [*words, "--out", tmp_path / "Model"]]) == 2
-    assert "holds a model already" in capsys.readouterr().err
+    assert "card.json: already exists" in capsys.readouterr().err
 
 
 def test_a_wsinfer_model_paints_the_step_of_each_window(tmp_path: Path) -> None:

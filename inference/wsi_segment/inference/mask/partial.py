@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wsi_segment.errors import OutputError
-from wsi_segment.files import refuse_long_names, sync_folder, sync_tree
+from wsi_segment.files import refuse_existing, refuse_long_names, sync_folder, sync_tree
 from wsi_segment.inference.mask.ledger import Ledger, RunIdentity
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.summary import summary_paths
@@ -127,11 +127,8 @@ class Output:
         Raises:
             OutputError: it is taken, and not to be overwritten or no mask.
         """
-        if not self.final.exists():
-            return
-        if not self._overwrite:
-            raise OutputError(f"{self.final}: exists already; give another `out`, or `overwrite` it")
-        if not _is_mask(self.final):
+        refuse_existing(self.final, overwrite=self._overwrite)
+        if self.final.exists() and not _is_mask(self.final):
             raise OutputError(f"{self.final}: is not a mask of wsi-segment, it is not replaced; choose another `out`")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from wsi_segment.errors import InputError, ModelError, OutputError
+from wsi_segment.errors import InputError, ModelError
+from wsi_segment.files import refuse_existing
 from wsi_segment.inference.engine.graphs.check import (
     TYPES,
     VARIED,
@@ -99,12 +100,11 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
 
     Raises:
         InputError: a number that was told is impossible, such as a window of 0 px.
-        OutputError: the folder holds a model already.
+        OutputError: the folder holds a model.
         ModelError: the graph cannot be run by the engine, or contradicts what was told; the line says what it has and
             what would be needed.
     """
-    if (out / CARD_FILE).exists() and not overwrite:
-        raise OutputError(f"{out}: holds a model already; choose another folder for `out`, or `overwrite`")
+    refuse_existing(out / CARD_FILE, overwrite=overwrite)
     _refuse_impossible(told)
     session = load_session(source, "cpu")
     form, window, batch = _input_of(session, source, told)
@@ -143,7 +143,7 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
         field = ".".join(str(part) for part in first["loc"]) or "its card"
         raise ModelError(f"{source}: {field}: {first['msg']}") from error
     found = find_form(session, source, card)
-    checked = largest_same_window(respond, stride) if not margin and batch in (None, 1) else None
+    checked = largest_same_window(respond, stride, margin=margin, batch=batch)
     card = card.model_copy(update={"activation": found.activation, "checked_window": checked})
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out / MODEL_FILE)

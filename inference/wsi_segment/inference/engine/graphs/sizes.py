@@ -30,7 +30,9 @@ Respond = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Maps windows (1, h, w, 3) to outputs (1, C, h / stride, w / stride)."""
 
 
-def largest_same_window(respond: Respond, output_stride: int) -> int | None:
+def largest_same_window(
+    respond: Respond, output_stride: int, *, margin: int = 0, batch: int | None = None
+) -> int | None:
     """Return the side of the largest window in which a graph computes what it computes in small ones; None for none.
 
     The same places of one picture are shown in a window as large as a block with its margins, and in windows of other
@@ -40,8 +42,10 @@ def largest_same_window(respond: Respond, output_stride: int) -> int | None:
     Args:
         respond: Runs the graph.
         output_stride: Pixels per output.
+        margin: Pixels without output on each side of a window; blocks are laid for graphs without any.
+        batch: Windows that the graph takes in each call, None for any number; a block is shown alone.
     """
-    if BLOCK_STEP % output_stride:
+    if margin or batch not in (None, 1) or BLOCK_STEP % output_stride:
         return None
     for core in BLOCK_SIDES:
         side = core + 2 * BLOCK_MARGIN
@@ -94,9 +98,7 @@ def state_checked_window(model: Model) -> Model:
     from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork  # which imports this package
 
     network, card = OnnxNetwork(model, "cpu", "fp32"), model.card
-    checked = (
-        None if card.margin or network.batch not in (None, 1) else largest_same_window(network, card.output_stride)
-    )
+    checked = largest_same_window(network, card.output_stride, margin=card.margin, batch=network.batch)
     card = card.model_copy(update={"checked_window": checked})
     write_card(card, model.folder)
     return replace(model, card=card)
