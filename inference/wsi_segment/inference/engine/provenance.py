@@ -13,8 +13,9 @@ import onnxruntime
 import openslide
 
 from wsi_segment.inference.engine.networks.network import LoadedNetwork
-from wsi_segment.inference.engine.options import DEFAULT_OVERLAP, SegmentOptions
+from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TissueMask
+from wsi_segment.inference.engine.windows import settle_sides
 from wsi_segment.inference.grid.lattice import BLOCK_STEP, Lattice
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
@@ -68,7 +69,7 @@ def make_provenance(
             "classes": [entry.name for entry in card.classes],
         },
         "parameters": {
-            **_lattice(lattice, options),
+            **_lattice(lattice, card, options),
             "tissue": f"geojson {sha256_of(options.tissue)}" if isinstance(options.tissue, Path) else options.tissue,
             "region": None if options.region is None else f"geojson {sha256_of(options.region)}",
             "region_size": region_size,
@@ -90,12 +91,12 @@ def _scaled_decoding(slide: Slide, frame: MaskFrame, tissue: TissueMask) -> dict
     return {"decoded_at": {use: f"1/{scale}" for use, scale in scales.items()}} if scales else {}
 
 
-def _lattice(lattice: Lattice, options: SegmentOptions) -> dict[str, Any]:
+def _lattice(lattice: Lattice, card: ModelCard, options: SegmentOptions) -> dict[str, Any]:
     """Return what tells the lattice; that of windows as it has always been."""
     sides = {"stride": lattice.stride, "window": lattice.window}
     if lattice.blocks:
         return sides | {"blocks": {"margin": lattice.margin, "step": BLOCK_STEP, "beyond": "mirrored"}}
-    return {"overlap": DEFAULT_OVERLAP if options.overlap is None else options.overlap} | sides
+    return {"overlap": settle_sides(card, options.window, options.overlap).overlap} | sides
 
 
 def versions() -> dict[str, str]:

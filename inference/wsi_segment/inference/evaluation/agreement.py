@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import DatasetError
 from wsi_segment.inference.engine.networks.network import Network
-from wsi_segment.inference.evaluation.model_scores import predict_image, read_pair
+from wsi_segment.inference.evaluation.model_scores import figures_of, predict_image, read_pair, shared_names
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.frame import mask_frame
@@ -18,7 +18,7 @@ from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.image import ImageSlide
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.data.dataset import Dataset, Split
-from wsi_segment.model.metrics import Confusion, confusion_matrix, lesion_dice, score
+from wsi_segment.model.metrics import Confusion, confusion_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,7 @@ def compare(
     Raises:
         DatasetError: other classes, or no image with a mask.
     """
-    names = tuple(entry.name for entry in dataset.classes)
-    if names != tuple(entry.name for entry in card.classes):
-        raise DatasetError(f"{dataset.name}: its classes {names} are not those of {card.name}")
+    names = shared_names(dataset, card)
     items = [item for item in dataset.split(split) if item.mask is not None]
     if not items:
         raise DatasetError(f"{dataset.name}: no image of {split} has a mask; give some the split {split}")
@@ -72,13 +70,6 @@ def compare(
         pixels_seen += truth.size
         step(done, len(items))
     return Agreement(len(items), confusions[0], confusions[1], same / pixels_seen)
-
-
-def headline(confusion: Confusion) -> dict[str, float]:
-    """Return macro F1, micro F1 and lesion Dice, to four digits."""
-    scores = score(confusion)
-    values = {"macro_f1": scores.macro_f1, "micro_f1": scores.micro_f1, "lesion_dice": lesion_dice(confusion)}
-    return {name: round(value, 4) for name, value in values.items()}
 
 
 def real_windows(dataset: Dataset, split: Split, card: ModelCard, count: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -114,7 +105,7 @@ def plain(agreement: Agreement) -> dict[str, Any]:
     """Return the figures of the second network, and their distance from the first's, plain, for a card."""
     return {
         "images": agreement.images,
-        **headline(agreement.second),
+        **figures_of(agreement.second),
         "pixels_as_default": round(agreement.share, 4),
-        "default": headline(agreement.first),
+        "default": figures_of(agreement.first),
     }

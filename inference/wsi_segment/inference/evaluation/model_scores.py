@@ -93,7 +93,7 @@ class Evaluation:
             "split": self.split,
             "images": len(masked),
             "cases": len({image.item.group for image in masked}),
-            **_headline(confusion),
+            **figures_of(confusion),
             "per_class": score(confusion).as_dict(names)["per_class"],
             "confusion": confusion.tolist(),
             **({"per_label": self._per_label()} if accuracy is not None else {}),
@@ -101,13 +101,13 @@ class Evaluation:
             "calibration_error": _plain(self.calibration_error),
             "image_accuracy": None if accuracy is None else round(accuracy, 4),
             **({"bach_score": self._bach_score()} if self.ordered else {}),
-            "majority_baseline": {"class": names[self.baseline_class - 1], **_headline(baseline)},
+            "majority_baseline": {"class": names[self.baseline_class - 1], **figures_of(baseline)},
         }
 
     def headline(self) -> dict[str, Any]:
         """Return the few scores that a table of many evaluations has room for, with their intervals over cases."""
         return {
-            **_headline(self.confusion),
+            **figures_of(self.confusion),
             "calibration_error": _plain(self.calibration_error),
             "intervals_95": bootstrap_intervals(self._by_case()) if self.masked else {},
         }
@@ -117,7 +117,7 @@ class Evaluation:
         rows: dict[str, Any] = {}
         for label in sorted({image.item.label for image in self.images if image.item.label is not None}):
             images = [image for image in self.images if image.item.label == label]
-            figures = _headline(_sum(images))
+            figures = figures_of(_sum(images))
             found = sum(image.label == label for image in images) / len(images)
             rows[self.names[label - 1]] = {
                 "images": len(images),
@@ -146,7 +146,8 @@ def _sum(images: Iterable[ImageResult]) -> Confusion:
     return total
 
 
-def _headline(confusion: Confusion) -> dict[str, Any]:
+def figures_of(confusion: Confusion) -> dict[str, float | None]:
+    """Return lesion Dice, macro F1, micro F1 and accuracy, to four digits; None where nothing is labelled."""
     scores = score(confusion).as_dict([str(index) for index in range(confusion.shape[0])])
     return {"lesion_dice": _plain(lesion_dice(confusion))} | {
         key: scores[key] for key in ("macro_f1", "micro_f1", "accuracy")
@@ -183,9 +184,7 @@ def evaluate(
     Raises:
         DatasetError: other classes, or no image with a mask or a label.
     """
-    names = tuple(entry.name for entry in dataset.classes)
-    if names != tuple(entry.name for entry in card.classes):
-        raise DatasetError(f"{dataset.name}: its classes {names} are not those of {card.name}")
+    names = shared_names(dataset, card)
     items = [item for item in dataset.split(split) if item.mask is not None or item.label is not None]
     if not items:
         raise DatasetError(f"{dataset.name}: no image of {split} has a mask or a label; give some the split {split}")
@@ -214,6 +213,18 @@ def evaluate(
         calibration_error=calibration.error,
         ordered=dataset.ordered,
     )
+
+
+def shared_names(dataset: Dataset, card: ModelCard) -> tuple[str, ...]:
+    """Return the names of a dataset's classes, which must be the model's, in the same order.
+
+    Raises:
+        DatasetError: other classes.
+    """
+    names = tuple(entry.name for entry in dataset.classes)
+    if names != tuple(entry.name for entry in card.classes):
+        raise DatasetError(f"{dataset.name}: its classes {names} are not those of {card.name}")
+    return names
 
 
 def read_pair(dataset: Dataset, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

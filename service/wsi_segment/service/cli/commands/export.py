@@ -95,8 +95,9 @@ def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet
     from wsi_segment.export.variants import Gate, add_variant
     from wsi_segment.inference.engine.graphs.conversion import as_input
     from wsi_segment.inference.engine.networks.network import load_network
-    from wsi_segment.inference.evaluation.agreement import compare, headline, plain, real_windows
+    from wsi_segment.inference.evaluation.agreement import compare, plain, real_windows
     from wsi_segment.inference.progress_bar import make_bar
+    from wsi_segment.model.metrics import score
 
     def quantised(source: Path, target: Path) -> None:
         windows = real_windows(dataset, "train", model.card, _CALIBRATION_WINDOWS)
@@ -116,8 +117,8 @@ def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet
                 step=lambda done, total: bar.update(task, completed=done, total=total),
             )
         figures: dict[str, Any] = {"val": {"dataset": dataset.name, **plain(found)}}
-        before, after = headline(found.first), headline(found.second)
-        return Gate(after["macro_f1"], before["macro_f1"], found.share, figures)
+        after, before = (round(score(confusion).macro_f1, 4) for confusion in (found.second, found.first))
+        return Gate(after, before, found.share, figures)
 
     added = add_variant(model, precision, quantised if precision == "int8" else halve, measured)
     if not quiet:
