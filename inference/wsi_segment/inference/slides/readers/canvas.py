@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.slide import Level
 
 WHITE = 255
@@ -17,6 +18,36 @@ def read_on_white(l_box: Box, level: Level, read: Callable[[Box], NDArray[np.uin
     """Return RGB (height, width, 3) of ``l_box``: what ``read`` gives for its part in the level, white elsewhere."""
     inside = l_box.intersect(Box(0, 0, level.width, level.height))
     return on_white(l_box, inside, None if inside.empty else read(inside))
+
+
+@dataclass(frozen=True, slots=True)
+class TilePart:
+    """What a tile holds of a box, as indices of rows and columns."""
+
+    row: int
+    """Of the tile in its grid."""
+    column: int
+    into: tuple[slice, slice]
+    """Where the part lies in the box."""
+    cut: tuple[slice, slice]
+    """Where it lies in the tile."""
+
+
+def tile_parts(inside: Box, side_x: int, side_y: int) -> Iterator[TilePart]:
+    """Yield the tiles of a grid that a box touches, row by row, with what each holds of the box.
+
+    >>> next(tile_parts(Box(5, 0, 9, 4), side_x=8, side_y=8))
+    TilePart(row=0, column=0, into=(slice(0, 4, None), slice(0, 3, None)), cut=(slice(0, 4, None), slice(5, 8, None)))
+    """
+    for row in range(inside.y0 // side_y, ceil_div(inside.y1, side_y)):
+        for column in range(inside.x0 // side_x, ceil_div(inside.x1, side_x)):
+            x, y = column * side_x, row * side_y
+            part = Box(x, y, x + side_x, y + side_y).intersect(inside)
+            yield TilePart(row, column, into=_slices(part, inside.x0, inside.y0), cut=_slices(part, x, y))
+
+
+def _slices(part: Box, x: int, y: int) -> tuple[slice, slice]:
+    return slice(part.y0 - y, part.y1 - y), slice(part.x0 - x, part.x1 - x)
 
 
 def exact_downsample(stated: float, level_width: int) -> float:
@@ -45,9 +76,7 @@ def on_white(l_box: Box, inside: Box, pixels: NDArray[np.uint8] | None) -> NDArr
         return pixels
     canvas = np.full((l_box.height, l_box.width, 3), WHITE, np.uint8)
     if pixels is not None:
-        dst_rows = slice(inside.y0 - l_box.y0, inside.y1 - l_box.y0)
-        dst_columns = slice(inside.x0 - l_box.x0, inside.x1 - l_box.x0)
-        canvas[dst_rows, dst_columns] = pixels
+        canvas[_slices(inside, l_box.x0, l_box.y0)] = pixels
     return canvas
 
 

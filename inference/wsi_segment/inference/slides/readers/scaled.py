@@ -20,7 +20,7 @@ from PIL import Image
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
-from wsi_segment.inference.slides.readers.canvas import WHITE, read_on_white
+from wsi_segment.inference.slides.readers.canvas import WHITE, read_on_white, tile_parts
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
@@ -141,14 +141,8 @@ class ScaledTiles:
         """
         pixels = np.empty((inside.height, inside.width, 3), np.uint8)
         side_x, side_y = self._side_x // scale, self._side_y // scale
-        for row in range(inside.y0 // side_y, ceil_div(inside.y1, side_y)):
-            for column in range(inside.x0 // side_x, ceil_div(inside.x1, side_x)):
-                box = Box(column * side_x, row * side_y, (column + 1) * side_x, (row + 1) * side_y)
-                part = box.intersect(inside)
-                rows = slice(part.y0 - inside.y0, part.y1 - inside.y0)
-                columns = slice(part.x0 - inside.x0, part.x1 - inside.x0)
-                cut = slice(part.y0 - box.y0, part.y1 - box.y0), slice(part.x0 - box.x0, part.x1 - box.x0)
-                pixels[rows, columns] = self._tile(row * self._columns + column, scale)[cut]
+        for part in tile_parts(inside, side_x, side_y):
+            pixels[part.into] = self._tile(part.row * self._columns + part.column, scale)[part.cut]
         return pixels
 
     def _tile(self, index: int, scale: int) -> NDArray[np.uint8]:

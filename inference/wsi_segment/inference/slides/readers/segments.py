@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsi_segment.errors import RunError, SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.location import is_remote
-from wsi_segment.inference.slides.readers.canvas import WHITE
+from wsi_segment.inference.slides.readers.canvas import WHITE, tile_parts
 
 _LARGEST_SEGMENT = 64 << 20
 """Bytes as they are stored; a damaged file can promise any number."""
@@ -88,19 +88,12 @@ class PageReader:
             RunError: it could not be fetched over the network.
         """
         pixels = np.full((inside.height, inside.width, self._samples), WHITE, np.uint8)
-        for row in range(inside.y0 // self._side_y, ceil_div(inside.y1, self._side_y)):
-            for column in range(inside.x0 // self._side_x, ceil_div(inside.x1, self._side_x)):
-                index = row * self._columns + column
-                box = self.segment(index)
-                part = box.intersect(inside)
-                rows = slice(part.y0 - inside.y0, part.y1 - inside.y0)
-                columns = slice(part.x0 - inside.x0, part.x1 - inside.x0)
-                cut = slice(part.y0 - box.y0, part.y1 - box.y0), slice(part.x0 - box.x0, part.x1 - box.x0)
-                for plane in range(self._planes):
-                    decoded = self.decoded(index + plane * self._per_plane)
-                    if decoded is not None:
-                        samples = slice(None) if self._planes == 1 else slice(plane, plane + 1)
-                        pixels[rows, columns, samples] = decoded[cut]
+        for part in tile_parts(inside, self._side_x, self._side_y):
+            for plane in range(self._planes):
+                decoded = self.decoded(part.row * self._columns + part.column + plane * self._per_plane)
+                if decoded is not None:
+                    samples = slice(None) if self._planes == 1 else slice(plane, plane + 1)
+                    pixels[(*part.into, samples)] = decoded[part.cut]
         return pixels if self._samples == 3 else self._on_white(pixels)
 
     def _on_white(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
