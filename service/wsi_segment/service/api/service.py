@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from wsi_segment.service.api.tile_line import TileLine
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.root_watch import RootWatch
 from wsi_segment.service.folders.uploads import Uploads
-from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.database import Database, in_parts
 from wsi_segment.service.jobs.housekeeping import Housekeeping
 from wsi_segment.service.jobs.job_table import Job, Jobs
 from wsi_segment.service.jobs.keys import Keys
@@ -125,13 +125,13 @@ class Service:
         """Return the fingerprints of slides by id, None where one cannot be read; the slides are not opened."""
         known: dict[str, str | None] = {}
         distinct = {slide.id: slide for slide in found}
-        for part in _pages(list(distinct.values())):
+        for part in in_parts(list(distinct.values()), _PAGE):
             query = select(slides.c.id, slides.c.stamp, slides.c.fingerprint)
             with self.database.read() as connection:
                 for row in connection.execute(query.where(slides.c.id.in_([slide.id for slide in part]))):
                     if row.stamp and row.stamp == distinct[row.id].stamp and row.fingerprint:
                         known[row.id] = row.fingerprint
-        for part in _pages([slide for slide in distinct.values() if slide.id not in known]):
+        for part in in_parts([slide for slide in distinct.values() if slide.id not in known], _PAGE):
             values = self.pool.call(pixels.fingerprints, [slide.location for slide in part])
             known |= {slide.id: value for slide, value in zip(part, values, strict=True)}
             self.catalogue.remember(part)
@@ -155,7 +155,7 @@ class Service:
         """Return the cached descriptions of slides by id; those that are unknown, or have changed, are left out."""
         stamps = {slide.id: slide.stamp for slide in found}
         columns, known, now = (slides.c.id, slides.c.stamp, slides.c.description), {}, time.time()
-        for part in _pages(list(found)):
+        for part in in_parts(found, _PAGE):
             with self.database.read() as connection:
                 for row in connection.execute(select(*columns).where(slides.c.id.in_([slide.id for slide in part]))):
                     fresh = row.stamp and row.stamp == stamps[row.id] and row.description
@@ -184,11 +184,6 @@ class Service:
             return self.pool.call(function, slide.location, *arguments)
         except SlideError as error:
             raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location, slide.files)) from error
-
-
-def _pages(found: list[FoundSlide]) -> Iterator[list[FoundSlide]]:
-    for start in range(0, len(found), _PAGE):
-        yield found[start : start + _PAGE]
 
 
 def _service(request: Request) -> Service:

@@ -6,11 +6,11 @@ place, that is another job with an id of its own, so that nothing of both is eve
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from sqlalchemy import func, insert, select, update
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.mask.mask import Mask
-from wsi_segment.service.folders.file_looks import FileLooks, HangsError
-from wsi_segment.service.jobs.database import Database, is_away
+from wsi_segment.service.folders.file_looks import FileLooks, HangsError, hash_of_states
+from wsi_segment.service.jobs.database import Database, in_parts, is_away
 from wsi_segment.service.jobs.events import Kind, append_events, next_numbers
 from wsi_segment.service.jobs.job_rows import make_row
 from wsi_segment.service.jobs.job_table import Job, NewJob
@@ -140,7 +140,7 @@ class AdoptedMasks:
             rows = connection.execute(select(jobs.c.id, jobs.c.inputs).where(unlinked)).all()
             wanted = {row.inputs["slide"]["fingerprint"]: row.id for row in rows if row.inputs}
             found: dict[str, str] = {}
-            for part in _pages(sorted(wanted)):
+            for part in in_parts(sorted(wanted), _PAGE):
                 query = select(slides.c.fingerprint, slides.c.id).where(slides.c.fingerprint.in_(part))
                 found |= {row.fingerprint: row.id for row in connection.execute(query)}
         if not found:
@@ -163,15 +163,15 @@ def state_of(store: Path) -> str:
     """Hash what the folders say of a store's own files and its summary; empty where no store is there."""
     files = [store / name for name in _MARKERS]
     summary = store.with_name(f"{store.name.removesuffix('.zarr')}.summary.json")
-    seen: list[tuple[int, ...] | None] = []
-    for file in (store, *files, summary):
-        try:
-            state = file.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            seen.append(None)
-            continue
-        seen.append((state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
-    return hashlib.sha256(repr(seen).encode()).hexdigest() if any(seen[1:-1]) else ""
+    states = [_state(file) for file in (store, *files, summary)]
+    return hash_of_states(states) if any(states[1:-1]) else ""
+
+
+def _state(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _states(folder: Path) -> dict[str, str]:
@@ -199,8 +199,3 @@ def _read(store: Path) -> tuple[NewJob, list[dict[str, str]]]:
     }
     parameters = made_with | {"model": str(model["name"]), "ome_zarr": str(provenance["parameters"]["ome_zarr"])}
     return NewJob(fingerprint[:24], parameters, inputs=inputs), provenance.get("warnings", [])
-
-
-def _pages(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), _PAGE):
-        yield items[start : start + _PAGE]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 LOOK_SECONDS = 5.0
@@ -15,6 +17,15 @@ _MOST = 8
 
 class HangsError(Exception):
     """A folder does not answer."""
+
+
+def hash_of_states(states: Sequence[os.stat_result | None]) -> str:
+    """Hash the states of files, None for a missing one.
+
+    A file that another one replaced has another inode or another time of change.
+    """
+    seen = [one and (one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in states]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
 class FileLooks:

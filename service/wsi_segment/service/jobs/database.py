@@ -6,10 +6,10 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
@@ -39,6 +39,17 @@ _WRITERS_LOCK = 0x77736973
 """Key of the advisory lock that PostgreSQL's writers share; any number of our own."""
 
 log = logging.getLogger(__name__)
+Value = TypeVar("Value")
+
+
+def in_parts(values: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:
+    """Yield values a few at a time, since a statement takes a limited number of them.
+
+    >>> list(in_parts("abcde", 2))
+    ['ab', 'cd', 'e']
+    """
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 class Database:

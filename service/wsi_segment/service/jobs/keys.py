@@ -75,7 +75,7 @@ class Keys:
                     insert(keys).values(
                         name=name,
                         owner=owner or name,
-                        sha256=_hash(token),
+                        sha256=hash_of(token),
                         scopes=list(scopes),
                         created=now,
                         expires=None if days is None else now + days * _DAY,
@@ -119,7 +119,7 @@ class Keys:
 
     def check(self, token: str) -> Key | None:
         """Return the key of a token, or None unless it may be used."""
-        digest = _hash(token)
+        digest = hash_of(token)
         try:
             with self._database.read() as connection:
                 row = connection.execute(_KEY.where(keys.c.sha256 == digest)).first()
@@ -148,7 +148,8 @@ class Keys:
         return key if key is not None and key.is_valid(time.time()) else None
 
 
-def _hash(token: str) -> str:
+def hash_of(token: str) -> str:
+    """Return what is kept of a token: of 256 random bits a plain hash is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

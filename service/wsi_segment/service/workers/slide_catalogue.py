@@ -20,7 +20,7 @@ from wsi_segment.files import replacing
 from wsi_segment.inference.slides.dicom import is_dicom
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.slide_files import slide_files
-from wsi_segment.service.folders.file_looks import FileLooks
+from wsi_segment.service.folders.file_looks import FileLooks, hash_of_states
 from wsi_segment.service.folders.slide_roots import Root
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.tables import slides
@@ -209,17 +209,9 @@ class Catalogue:
             path=normal,
             location=location,
             files=files,
-            stamp=_stamp(states),
+            stamp=hash_of_states(states) if states else "",
             size=size,
         )
-
-
-def _stamp(states: Sequence[os.stat_result]) -> str:
-    """Hash the states of files; a file that another one replaced has another inode or another time of change."""
-    if not states:
-        return ""
-    seen = [(one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in states]
-    return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
 def _refuse_pipes(location: Path) -> None:

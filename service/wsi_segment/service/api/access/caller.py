@@ -5,7 +5,12 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from starlette.types import Scope as Request
+
 from wsi_segment.service.jobs.keys import Scope
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,12 @@ class Caller:
 
 NOBODY = Caller("", "", frozenset(), "")
 _caller: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
+
+
+def address_of(request: Request) -> str:
+    """Return the network address that a request comes from; empty where there is none."""
+    client = request.get("client")
+    return client[0] if client else ""
 
 
 def present_caller() -> Caller:

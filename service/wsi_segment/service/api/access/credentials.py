@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from wsi_segment.service.api.access.caller import Caller
+from wsi_segment.service.api.access.caller import SAFE, Caller, address_of
 from wsi_segment.service.api.access.prefix import set_prefix
 from wsi_segment.service.api.access.sessions import CSRF_HEADER, Sessions
 from wsi_segment.service.api.access.signed_links import PATH, SignedLinks
@@ -16,7 +16,6 @@ from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.jobs import keys as key_table
 
 SESSION_PATH = "/v1/session"
-_READ = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = ("/health/", "/docs/", "/static/")
 _OPEN_PAGES = frozenset({"/", "/docs", "/openapi.json", "/view"})
 """Need no key: whether the server works, and pages and scripts, which hold no names and no figures."""
@@ -48,7 +47,7 @@ class Credentials:
         if not path.startswith(PATH):
             return False
         found = self._links.split(path)
-        if found is None or not found[2].opens(found[1], time.time()) or scope["method"] not in _READ:
+        if found is None or not found[2].opens(found[1], time.time()) or scope["method"] not in SAFE:
             raise ProblemError(403, "not-signed", "this address has expired or opens something else; make a new one")
         before, inner, grant = found
         prefix = scope["root_path"] + before
@@ -64,16 +63,16 @@ class Credentials:
             ProblemError: a key is needed and none that is valid was sent, or it does not open this.
         """
         path, method = scope["state"]["path"], scope["method"]
-        address = scope["client"][0] if scope.get("client") else ""
+        address = address_of(scope)
         if path.startswith(_OPEN) or path in _OPEN_PAGES:
             return Caller("", "", frozenset(), address)
         if signed:
             return self._signer(scope["state"]["grant"].key, address)
         caller = self._holder(headers, method, address, path == SESSION_PATH)
-        caller = replace(caller, changing=method not in _READ)
+        caller = replace(caller, changing=method not in SAFE)
         if path != SESSION_PATH:
             kind: key_table.Scope = (
-                "metrics" if path == "/metrics" else "read" if method in _READ or path in _READERS_POST else "write"
+                "metrics" if path == "/metrics" else "read" if method in SAFE or path in _READERS_POST else "write"
             )
             if not caller.may(kind):
                 raise ProblemError(403, "missing-scope", f"the key lacks the scope {kind!r}")
@@ -106,7 +105,7 @@ class Credentials:
         key = None if cookie is None else self._sessions.key_of(cookie)
         if cookie is not None and key is not None:
             genuine = self._sessions.is_genuine(cookie, headers.get(CSRF_HEADER, ""))
-            if method not in _READ and not genuine and not signing_in:
+            if method not in SAFE and not genuine and not signing_in:
                 raise ProblemError(403, "no-csrf-token", f"send {CSRF_HEADER}, which GET {SESSION_PATH} answers")
             return self._caller(key, address, cookie)
         if not self._asks_for_keys():

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wsi_segment.service.api.access.answering import Answer, answer_preflight
-from wsi_segment.service.api.access.caller import NOBODY, present_caller, set_caller
+from wsi_segment.service.api.access.caller import NOBODY, SAFE, address_of, present_caller, set_caller
 from wsi_segment.service.api.access.credentials import Credentials
 from wsi_segment.service.api.access.prefix import set_prefix, without_prefix
 from wsi_segment.service.api.observing.prometheus import Metrics
@@ -22,9 +22,6 @@ from wsi_segment.service.api.problems import ProblemError, internal_error, syste
 from wsi_segment.service.jobs.actions import Actions
 from wsi_segment.service.logs import request_id
 from wsi_segment.service.settings import LOOPBACK
-
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing."""
 
 CORRECTIONS_LIMIT = 64 << 20
 """Bytes of the corrections of a slide."""
@@ -161,17 +158,12 @@ class Guard:
         self._metrics.request(method, route, status, seconds)
         said = {
             "key": caller.key,
-            "client": caller.address or _address(scope),
+            "client": caller.address or address_of(scope),
             "job": found.get("job_id", "") or scope["state"].get("target", ""),
         }
         log.info("%s %s %d %.0f ms", method, route, status, 1000 * seconds, extra=said)
         if method not in SAFE and scope["state"].get("client") is not None:
             await anyio.to_thread.run_sync(self._actions.note, caller, f"{method} {route}", target, status)
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""
 
 
 def _host_of(address: str) -> str:

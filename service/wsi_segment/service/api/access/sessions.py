@@ -16,7 +16,7 @@ from http.cookies import CookieError, SimpleCookie
 from sqlalchemy import delete, insert, select
 
 from wsi_segment.service.jobs.database import Database
-from wsi_segment.service.jobs.keys import Key, Keys
+from wsi_segment.service.jobs.keys import Key, Keys, hash_of
 from wsi_segment.service.jobs.tables import sessions
 
 LIFE_SECONDS = 12 * 3600
@@ -48,12 +48,14 @@ class Sessions:
         expires = min(now + LIFE_SECONDS, key.expires or now + LIFE_SECONDS)
         with self._database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.expires < now))
-            connection.execute(insert(sessions).values(sha256=_hash(token), key=key.name, created=now, expires=expires))
+            connection.execute(
+                insert(sessions).values(sha256=hash_of(token), key=key.name, created=now, expires=expires)
+            )
         return Session(token, self.csrf(token), expires)
 
     def key_of(self, cookie: str) -> Key | None:
         """Return the key of a session, or None where the session or its key has ended."""
-        query = select(sessions.c.key).where(sessions.c.sha256 == _hash(cookie), sessions.c.expires > time.time())
+        query = select(sessions.c.key).where(sessions.c.sha256 == hash_of(cookie), sessions.c.expires > time.time())
         with self._database.read() as connection:
             name = connection.execute(query).scalar()
         return None if name is None else self._keys.named(name)
@@ -61,7 +63,7 @@ class Sessions:
     def end(self, cookie: str) -> None:
         """End a session."""
         with self._database.write() as connection:
-            connection.execute(delete(sessions).where(sessions.c.sha256 == _hash(cookie)))
+            connection.execute(delete(sessions).where(sessions.c.sha256 == hash_of(cookie)))
 
     def csrf(self, cookie: str) -> str:
         """Return the token that requests which write must send beside the cookie."""
@@ -78,7 +80,3 @@ class Sessions:
         except CookieError:
             return None
         return found.value if found is not None and found.value else None
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
