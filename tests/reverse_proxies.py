@@ -45,20 +45,29 @@ def write_certificate(folder: Path, host: str = "lab.example") -> tuple[Path, Pa
     return certificate, key
 
 
+def sample_with(name: str, changes: dict[str, str]) -> str:
+    """A sample of ``deploy/`` with what differs here: each must occur in it."""
+    sample = (ROOT / "deploy" / name).read_text(encoding="utf-8")
+    for old, new in changes.items():
+        assert old in sample
+        sample = sample.replace(old, new)
+    return sample
+
+
 @contextmanager
 def nginx(folder: Path, upstream: int) -> Iterator[tuple[int, Path]]:
     """The sample of nginx before a server's port; its own port and its certificate."""
     certificate, key = write_certificate(folder)
     port = free_port()
-    sample = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
-    for old, new in (
-        ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
-        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-        ("/etc/ssl/certs/lab.example.pem", str(certificate)),
-        ("/etc/ssl/private/lab.example.key", str(key)),
-    ):
-        assert old in sample
-        sample = sample.replace(old, new)
+    sample = sample_with(
+        "nginx.conf",
+        {
+            "127.0.0.1:8000": f"127.0.0.1:{upstream}",
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            "/etc/ssl/certs/lab.example.pem": str(certificate),
+            "/etc/ssl/private/lab.example.key": str(key),
+        },
+    )
     temporary = "".join(
         f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -74,10 +83,13 @@ def caddy(folder: Path, upstream: int) -> Iterator[tuple[int, Path]]:
     """The sample of Caddy before a server's port, with a certificate of its own; its port and the certificate."""
     certificate, key = write_certificate(folder)
     port = free_port()
-    sample = (ROOT / "deploy" / "Caddyfile").read_text(encoding="utf-8")
-    assert "\nlab.example {\n" in sample
-    sample = sample.replace("127.0.0.1:8000", f"127.0.0.1:{upstream}")
-    sample = sample.replace("\nlab.example {\n", f"\nhttps://lab.example:{port} {{\n\ttls {certificate} {key}\n")
+    sample = sample_with(
+        "Caddyfile",
+        {
+            "127.0.0.1:8000": f"127.0.0.1:{upstream}",
+            "\nlab.example {\n": f"\nhttps://lab.example:{port} {{\n\ttls {certificate} {key}\n",
+        },
+    )
     options = f"admin off\n\tauto_https disable_redirects\n\tskip_install_trust\n\tstorage file_system {folder}"
     config = folder / "Caddyfile"
     config.write_text(f"{{\n\t{options}\n}}\n{sample}", encoding="utf-8")
