@@ -22,6 +22,7 @@ from wsi_segment.service.api.routes import results as result_routes
 from wsi_segment.service.api.routes import sign_in as sign_in_routes
 from wsi_segment.service.api.routes import slides as slide_routes
 from wsi_segment.service.api.routes import system as system_routes
+from wsi_segment.service.api.routes import viewer as viewer_routes
 from wsi_segment.service.api.service import Service
 from wsi_segment.service.jobs.actions import Actions
 
@@ -82,7 +83,7 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
     )
     for module in (slide_routes, job_routes, batch_routes, result_routes, correction_routes, sign_in_routes):
         app.include_router(module.router)
-    for router in (system_routes.models, system_routes.system, system_routes.pages):
+    for router in (system_routes.models, system_routes.system, system_routes.pages, viewer_routes.router):
         app.include_router(router)
     problems.install(app)
     _describe(app)

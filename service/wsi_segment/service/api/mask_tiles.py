@@ -42,6 +42,7 @@ class MaskTiles:
     def table(self, store: Path) -> TilesOut:
         """Return what a viewer must know of the tiles of a store."""
         mask = self.opened(store)
+        pixels = {area.id: area.pixels for area in mask.areas()}
         return TilesOut(
             tile_size=TILE,
             levels=[
@@ -50,7 +51,13 @@ class MaskTiles:
             origin=[mask.origin[0] - mask.bounds.x0, mask.origin[1] - mask.bounds.y0],
             slide_width=mask.bounds.width,
             slide_height=mask.bounds.height,
-            classes=[MaskClass(id=entry.id, name=entry.name, color=list(entry.color)) for entry in mask.classes],
+            mpp_x=mask.pixel_size.x,
+            mpp_y=mask.pixel_size.y,
+            classes=[
+                MaskClass(id=entry.id, name=entry.name, color=list(entry.color), pixels=pixels.get(entry.id, 0))
+                for entry in mask.classes
+            ],
+            probabilities=False,
         )
 
     def tile(self, store: Path, z: int, x: int, y: int) -> bytes | None:

@@ -173,6 +173,7 @@ class MaskClass(BaseModel):
     id: int
     name: str
     color: list[int]
+    pixels: int = Field(0, description="of the finest level that are of the class")
 
 
 class TilesOut(BaseModel):
@@ -183,7 +184,10 @@ class TilesOut(BaseModel):
     origin: list[float] = Field(description="of the mask, in level-0 pixels from the corner of the slide's bounds")
     slide_width: int
     slide_height: int
+    mpp_x: float = Field(description="µm per level-0 pixel of the slide, as the mask was made with it")
+    mpp_y: float
     classes: list[MaskClass]
+    probabilities: bool = Field(False, description="whether the mask keeps them too, see probabilities/{class_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,7 @@ def job_out(job: Job, slide_name: str | None, outlook: Outlook = _NO_OUTLOOK) ->
     slide, model = inputs.get("slide", {}), inputs.get("model", {})
     at = f"/v1/jobs/{job.id}"
     links = [_link("self", at), _link("monitor", f"{at}/events", "text/event-stream")]
+    links.append(_link("viewer", f"/#/view/{job.id}", "text/html"))
     if job.status == "successful" and job.removed is None:
         links += [
             _link("http://www.opengis.net/def/rel/ogc/1.0/results", f"{at}/results"),

@@ -6,10 +6,9 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from wsi_segment.model.card import DEFAULT_MODEL
-from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.responses import ModelList, ModelOut
 from wsi_segment.service.api.service import Here
@@ -97,19 +96,6 @@ def docs_file(name: str) -> Response:
     if name not in _VENDORED:
         raise ProblemError(404, "not-found", "nothing is here")
     return Response((files("fastapi_swagger.resources") / name).read_bytes(), media_type=_VENDORED[name])
-
-
-@pages.get("/")
-def home() -> JSONResponse:
-    """Return where to start."""
-    return JSONResponse(
-        {
-            "service": "wsi-segment",
-            "documentation": href("/docs"),
-            "slides": href("/v1/slides"),
-            "jobs": href("/v1/jobs"),
-        }
-    )
 
 
 def _out(card: dict[str, Any]) -> ModelOut:

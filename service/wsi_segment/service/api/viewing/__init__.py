@@ -1,0 +1,1 @@
+"""What only the viewer needs: its files, and masks that are still being made."""

@@ -1,0 +1,135 @@
+/**
+ * What stands around every page: name, ways to the other pages, who is signed in.
+ * @module
+ */
+
+import { button, fill, h } from "../lib/dom.js";
+import { readSession, server, signIn, signOut } from "../server/api.js";
+import { showKeys } from "./keys.js";
+import { notice, showError } from "./notices.js";
+import { hrefOf } from "./router.js";
+import { setReady } from "./ready.js";
+import { themeButton } from "./theme.js";
+
+/** @typedef {import("../server/types.js").Session} Session */
+
+const PAGES = [
+  { name: "slides", text: "Slides" },
+  { name: "jobs", text: "Jobs" },
+  { name: "batches", text: "Batches" },
+];
+
+/** @type {Session|null} */
+let session = null;
+
+/**
+ * Return whether this browser may change things of others, or its own.
+ * @param {"read"|"write"} kind
+ */
+export function may(kind) {
+  return session !== null && (session.scopes.includes(kind) || session.scopes.includes(`${kind}-own`));
+}
+
+const who = h("span", { class: "who" });
+const links = PAGES.map((page) => h("a", { text: page.text, attributes: { href: hrefOf(page.name) }, data: { page: page.name } }));
+/** The place of the page. */
+export const main = h("main", { id: "main", attributes: { tabindex: -1 } });
+
+/** Build the frame into the document. */
+export function mountFrame() {
+  const skip = h("a", { class: "skip", text: "Skip to the page", attributes: { href: "#main" }, on: {
+    click: (event) => { event.preventDefault(); main.focus(); },
+  } });
+  const header = h(
+    "header",
+    { class: "top" },
+    h("a", { class: "brand", text: "wsi-segment", attributes: { href: hrefOf("slides") } }),
+    h("nav", { attributes: { "aria-label": "Pages" } }, links),
+    h("span", { class: "spacer" }),
+    who,
+    themeButton(),
+    button("?", showKeys, { class: "quiet", name: "Keys", title: "List the keys (?)" }),
+  );
+  const app = document.getElementById("app");
+  if (app) fill(app, skip, header, main);
+}
+
+/**
+ * Mark the page that is shown.
+ * @param {string} name
+ */
+export function markPage(name) {
+  for (const link of links) {
+    if (link.dataset["page"] === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/**
+ * Ask the server who this is; without a valid session where one is needed, show how to sign in.
+ * @returns {Promise<boolean>} whether pages can be shown
+ */
+export async function enter() {
+  session = await readSession();
+  fill(who, session.key_needed && session.signed_in ? signedIn(session) : null);
+  if (!session.key_needed || session.signed_in) return true;
+  showSignIn();
+  return false;
+}
+
+/** @param {Session} who */
+function signedIn(who) {
+  const out = button("Sign out", async () => {
+    try {
+      await signOut();
+      await enter();
+    } catch (error) {
+      showError(error);
+    }
+  }, { class: "quiet", title: `Signed in with the key ${who.name} of ${who.owner}` });
+  return [h("span", { class: "name", text: who.name }), out];
+}
+
+/** @param {string} [reason] */
+function showSignIn(reason) {
+  if (main.querySelector("form.sign-in")) return;
+  const key = h("input", { id: "key", attributes: { type: "password", autocomplete: "off", required: true, spellcheck: "false" } });
+  const problem = h("p", { class: "problem", attributes: { role: "alert" }, text: reason ?? "" });
+  const form = h(
+    "form",
+    { class: "sign-in card", on: {
+      submit: async (/** @type {Event} */ event) => {
+        event.preventDefault();
+        const value = key.value;
+        key.value = ""; // kept nowhere: from here on the session's cookie stands for it
+        problem.textContent = "";
+        try {
+          await signIn(value);
+          server.dispatchEvent(new Event("signed-in"));
+        } catch (error) {
+          problem.textContent = error instanceof Error ? error.message : String(error);
+          key.focus();
+        }
+      },
+    } },
+    h("h1", { text: "Sign in" }),
+    h("p", { text: "This server asks for a key. It is exchanged for a session of this browser, and then forgotten." }),
+    h("label", { text: "Key", attributes: { for: "key" } }),
+    key,
+    problem,
+    h("button", { text: "Sign in", class: "primary", attributes: { type: "submit" } }),
+  );
+  fill(main, form);
+  key.focus();
+  setReady("sign-in");
+}
+
+/** Go to the sign-in page when the session ends while the page is used. */
+export function watchSession() {
+  server.addEventListener("signed-out", async () => {
+    if (!session?.key_needed || session.signed_in) notice("The session has ended. Sign in again.");
+    session = null;
+    fill(who);
+    showSignIn("The session has ended, or a key is needed now.");
+  });
+}

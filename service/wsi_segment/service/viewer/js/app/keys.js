@@ -1,0 +1,67 @@
+/**
+ * What keys do: pages and their parts register them here, and `?` lists all that work at the moment.
+ * @module
+ */
+
+import { h } from "../lib/dom.js";
+import { typing } from "../lib/dom.js";
+import { showDialog } from "./dialog.js";
+
+/**
+ * @typedef {object} KeyBinding
+ * @property {string} key as `KeyboardEvent.key` names it
+ * @property {string} does for people, such as "show or hide the mask"
+ * @property {(event: KeyboardEvent) => void} action
+ * @property {boolean} [hidden] not listed by itself
+ * @property {string} [shown] how the list names it, where not by the key
+ */
+
+/** @type {KeyBinding[][]} */
+const layers = [];
+
+/**
+ * Register keys; the last that were registered go first.
+ * @param {KeyBinding[]} bindings
+ * @returns {() => void} what takes them away
+ */
+export function bindKeys(bindings) {
+  layers.push(bindings);
+  return () => {
+    const index = layers.indexOf(bindings);
+    if (index >= 0) layers.splice(index, 1);
+  };
+}
+
+/** Start to listen. */
+export function watchKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (document.querySelector("dialog[open]") || (typing() && event.key !== "Escape")) return;
+    if (event.key === "Enter" && document.activeElement?.matches("a, button, summary, tr, [role=button]")) return;
+    if (event.key === " " && document.activeElement?.matches("a, button, summary, input")) return;
+    for (const layer of [...layers].reverse()) {
+      const found = layer.find((binding) => binding.key === event.key);
+      if (found) {
+        event.preventDefault();
+        found.action(event);
+        return;
+      }
+    }
+  });
+  bindKeys([{ key: "?", does: "list the keys", action: showKeys }]);
+}
+
+/** Show which keys work. */
+export function showKeys() {
+  const seen = new Set();
+  const rows = [];
+  for (const layer of [...layers].reverse()) {
+    for (const binding of layer) {
+      const shown = binding.shown ?? binding.key;
+      if (binding.hidden || seen.has(shown)) continue;
+      seen.add(shown);
+      rows.push(h("tr", {}, h("th", { attributes: { scope: "row" } }, h("kbd", { text: shown })), h("td", { text: binding.does })));
+    }
+  }
+  showDialog("Keys", [h("table", { class: "keys" }, h("tbody", {}, rows))]);
+}

@@ -1,0 +1,28 @@
+/**
+ * The pages by the name in their address.
+ * @module
+ */
+
+import { openViewPage } from "../view/page.js";
+import { openJobsPage } from "../jobs/page.js";
+import { openSlidesPage } from "../slides/page.js";
+
+/** @typedef {import("./router.js").OpenPage} OpenPage */
+
+/** @type {Record<string, OpenPage>} */
+const PAGES = {
+  slides: openSlidesPage,
+  jobs: openJobsPage,
+  view: openViewPage,
+};
+
+/**
+ * Return what opens a page.
+ * @param {string} name
+ * @returns {OpenPage}
+ */
+export function pageOf(name) {
+  const found = PAGES[name];
+  if (!found) throw new Error(`There is no page "${name}".`);
+  return found;
+}

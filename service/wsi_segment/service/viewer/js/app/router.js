@@ -1,0 +1,46 @@
+/**
+ * Pages by the part of the address after `#`: `#/view/JOB?at=...`.
+ * @module
+ */
+
+/** @typedef {{name: string, parts: string[], query: URLSearchParams}} Route */
+/** @typedef {{dispose: () => void, onRoute?: (route: Route) => boolean}} Page `onRoute` returns whether the page itself went there */
+/** @typedef {(main: HTMLElement, route: Route) => Page|Promise<Page>} OpenPage */
+
+/** @returns {Route} */
+export function currentRoute() {
+  const [path = "", query = ""] = window.location.hash.replace(/^#\/?/, "").split("?", 2);
+  const [name = "", ...parts] = path.split("/").map(decodeURIComponent);
+  return { name, parts, query: new URLSearchParams(query) };
+}
+
+/**
+ * Return the address of a page.
+ * @param {string} name
+ * @param {string[]} [parts]
+ * @param {Record<string, string>} [query]
+ */
+export function hrefOf(name, parts = [], query = {}) {
+  const path = [name, ...parts].map(encodeURIComponent).join("/");
+  const text = new URLSearchParams(query).toString();
+  return `#/${path}${text ? `?${text}` : ""}`;
+}
+
+/**
+ * Go to a page.
+ * @param {string} name
+ * @param {string[]} [parts]
+ * @param {Record<string, string>} [query]
+ */
+export function go(name, parts, query) {
+  window.location.hash = hrefOf(name, parts, query);
+}
+
+/**
+ * Change what stands after `?` in place: the page stays, and the way back too.
+ * @param {string} query as text
+ */
+export function replaceQuery(query) {
+  const [path] = window.location.hash.split("?", 1);
+  window.history.replaceState(null, "", `${path}${query ? `?${query}` : ""}`);
+}

@@ -1,0 +1,50 @@
+/**
+ * What a page has to undo when it is left.
+ * @module
+ */
+
+/** @typedef {{add: (undo: () => void) => void, dispose: () => void}} Disposal */
+
+/**
+ * Collect what is to be undone; it is undone in reverse order.
+ * @returns {Disposal}
+ */
+export function createDisposal() {
+  /** @type {(() => void)[]} */
+  const undos = [];
+  return {
+    add: (undo) => void undos.push(undo),
+    dispose() {
+      for (let undo = undos.pop(); undo; undo = undos.pop()) undo();
+    },
+  };
+}
+
+/**
+ * Listen to an event until disposal.
+ * @param {Disposal} disposal
+ * @param {EventTarget} target
+ * @param {string} name
+ * @param {(event: any) => void} listener
+ * @param {AddEventListenerOptions} [options]
+ */
+export function listen(disposal, target, name, listener, options) {
+  target.addEventListener(name, listener, options);
+  disposal.add(() => target.removeEventListener(name, listener, options));
+}
+
+/**
+ * Return a function that calls another one once things have been quiet for a while.
+ * @template {any[]} A
+ * @param {number} milliseconds
+ * @param {(...values: A) => void} action
+ * @returns {((...values: A) => void) & {cancel: () => void}}
+ */
+export function debounced(milliseconds, action) {
+  let timer = 0;
+  const wait = (/** @type {A} */ ...values) => {
+    window.clearTimeout(timer);
+    timer = window.setTimeout(() => action(...values), milliseconds);
+  };
+  return Object.assign(wait, { cancel: () => window.clearTimeout(timer) });
+}

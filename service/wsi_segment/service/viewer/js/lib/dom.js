@@ -1,0 +1,114 @@
+/**
+ * Elements without templates: what a page shows is built from values, never from strings of HTML.
+ * @module
+ */
+
+/** @typedef {Node|string|number|null|undefined|false} Child */
+
+/**
+ * @typedef {object} Options
+ * @property {string} [class]
+ * @property {string} [id]
+ * @property {string} [text]
+ * @property {Record<string, string|number|boolean|null|undefined>} [attributes] left out where null or false
+ * @property {Record<string, string>} [data]
+ * @property {Record<string, (event: any) => void>} [on] listeners by the name of the event
+ */
+
+/**
+ * Build an element.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Options} [options]
+ * @param {...(Child|Child[])} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function h(tag, options = {}, ...children) {
+  const element = document.createElement(tag);
+  if (options.class) element.className = options.class;
+  if (options.id) element.id = options.id;
+  if (options.text !== undefined) element.textContent = options.text;
+  for (const [name, value] of Object.entries(options.attributes ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    element.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const [name, value] of Object.entries(options.data ?? {})) element.dataset[name] = value;
+  for (const [name, listener] of Object.entries(options.on ?? {})) element.addEventListener(name, listener);
+  append(element, children);
+  return element;
+}
+
+/**
+ * Append children; what is null or false is left out.
+ * @param {Node} parent
+ * @param {(Child|Child[])[]} children
+ */
+export function append(parent, children) {
+  for (const child of children.flat()) {
+    if (child === null || child === undefined || child === false) continue;
+    parent.appendChild(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+}
+
+/**
+ * Replace all that an element holds.
+ * @param {Element} element
+ * @param {...(Child|Child[])} children
+ */
+export function fill(element, ...children) {
+  element.textContent = "";
+  append(element, children);
+}
+
+/**
+ * Build a button with a text.
+ * @param {string} text
+ * @param {() => void} action
+ * @param {{class?: string, title?: string, name?: string, pressed?: boolean, disabled?: boolean, data?: Record<string, string>}} [options] `name`: for screen readers
+ * @returns {HTMLButtonElement}
+ */
+export function button(text, action, options = {}) {
+  return h("button", {
+    class: options.class,
+    text,
+    data: options.data,
+    attributes: {
+      type: "button",
+      title: options.title,
+      "aria-label": options.name,
+      "aria-pressed": options.pressed === undefined ? null : String(options.pressed),
+      disabled: options.disabled ?? false,
+    },
+    on: { click: action },
+  });
+}
+
+/**
+ * Build a labelled control.
+ * @param {string} text
+ * @param {HTMLElement} control
+ * @param {string} [help]
+ * @returns {HTMLElement}
+ */
+export function field(text, control, help) {
+  const id = control.id || (control.id = `field-${nextNumber()}`);
+  const note = help ? h("small", { id: `${id}-help`, text: help }) : null;
+  if (note) control.setAttribute("aria-describedby", note.id);
+  return h("div", { class: "field" }, h("label", { text, attributes: { for: id } }), control, note);
+}
+
+let last = 0;
+
+/** Return a number that no other element of the page has. */
+export function nextNumber() {
+  last += 1;
+  return last;
+}
+
+/** Return whether keys go to a control that uses them itself: text, a list, a slider. */
+export function typing() {
+  const element = document.activeElement;
+  if (!(element instanceof HTMLElement)) return false;
+  if (element.isContentEditable || element instanceof HTMLTextAreaElement || element instanceof HTMLSelectElement) return true;
+  return element instanceof HTMLInputElement && !["checkbox", "button", "submit"].includes(element.type);
+}

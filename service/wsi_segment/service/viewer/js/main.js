@@ -1,0 +1,86 @@
+/**
+ * Starts the page: frame, session, and the page that the address names.
+ * @module
+ */
+
+import { enter, main, markPage, mountFrame, watchSession } from "./app/frame.js";
+import { watchKeys } from "./app/keys.js";
+import { mountNotices, showError } from "./app/notices.js";
+import { pageOf } from "./app/pages.js";
+import { setReady } from "./app/ready.js";
+import { currentRoute, go } from "./app/router.js";
+import { fill, h } from "./lib/dom.js";
+import { server } from "./server/api.js";
+import { watchConnection } from "./server/connection.js";
+
+/** @typedef {import("./app/router.js").Page} Page */
+
+/** @type {Page|null} */
+let shown = null;
+let turn = 0;
+
+async function show() {
+  const route = currentRoute();
+  if (route.name === "") {
+    go("slides");
+    return;
+  }
+  if (shown?.onRoute?.(route)) return;
+  turn += 1;
+  const mine = turn;
+  shown?.dispose();
+  shown = null;
+  setReady("");
+  markPage(route.name);
+  fill(main);
+  main.className = `page-${route.name}`;
+  try {
+    const page = await pageOf(route.name)(main, route);
+    if (mine === turn) shown = page;
+    else page.dispose();
+  } catch (error) {
+    if (mine !== turn) return;
+    failed(error);
+  }
+}
+
+/** @param {unknown} error */
+function failed(error) {
+  if (error instanceof Error && "status" in error && error.status === 401) return; // the sign-in page is shown
+  const text = error instanceof Error ? error.message : String(error);
+  fill(
+    main,
+    h("section", { class: "card problem-page", attributes: { role: "alert" } },
+      h("h1", { text: "This cannot be shown" }),
+      h("p", { text }),
+      h("p", {}, h("a", { text: "Jobs", attributes: { href: "#/jobs" } }), " · ", h("a", { text: "Slides", attributes: { href: "#/slides" } })),
+    ),
+  );
+  setReady("problem");
+}
+
+async function start() {
+  mountFrame();
+  mountNotices();
+  watchKeys();
+  watchConnection();
+  watchSession();
+  window.addEventListener("hashchange", () => void show());
+  server.addEventListener("signed-in", () => void entered());
+  server.addEventListener("back", () => { if (shown === null) void entered(); });
+  await entered();
+}
+
+async function entered() {
+  try {
+    if (await enter()) await show();
+    else {
+      shown?.dispose();
+      shown = null;
+    }
+  } catch (error) {
+    showError(error);
+  }
+}
+
+void start();

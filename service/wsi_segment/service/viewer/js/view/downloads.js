@@ -1,0 +1,50 @@
+/**
+ * What can be taken along: outlines, areas, the mask itself.
+ * @module
+ */
+
+import { h } from "../lib/dom.js";
+import { address } from "../server/api.js";
+import { mm2PerPixel } from "./legend.js";
+
+/** @type {import("./page.js").Feature} */
+export function downloads({ pane, addPanel }) {
+  if (pane.result.growing) return;
+  const { job } = pane.result;
+  const at = address(`/v1/jobs/${job.id}/results`);
+  const name = (job.slide_name ?? job.name ?? job.id).replace(/\.[a-z]+$/i, "");
+  const zarr = new URL(`${at}/zarr`, window.location.href).href;
+  const areas = h("a", { text: "Areas (CSV)", attributes: { href: "#", download: `${name}.areas.csv` } });
+  areas.addEventListener("click", () => {
+    areas.href = URL.createObjectURL(new Blob([areasCsv(pane.result.table)], { type: "text/csv" }));
+  });
+  const list = h(
+    "ul",
+    { class: "downloads" },
+    h("li", {}, h("a", { text: "Outlines (GeoJSON)", attributes: { href: `${at}/objects.geojson`, download: `${name}.geojson` } })),
+    h("li", {}, areas),
+    h("li", {}, h("a", { text: "Summary (JSON)", attributes: { href: `${at}/summary.json`, download: `${name}.summary.json` } })),
+    h("li", {}, h("a", { text: "Provenance (JSON)", attributes: { href: `${at}/provenance.json`, download: `${name}.provenance.json` } })),
+    h("li", {}, h("label", { text: "Mask (OME-Zarr), address for napari, Fiji or Python", attributes: { for: "zarr-address" } }),
+      h("input", { id: "zarr-address", attributes: { type: "text", readonly: true, value: zarr } })),
+    h("li", {}, h("label", { text: "or a copy by command", attributes: { for: "zarr-command" } }),
+      h("input", { id: "zarr-command", attributes: { type: "text", readonly: true, value: `wsi-segment fetch ${job.id} --out ${name}.zarr` } })),
+  );
+  addPanel("Downloads", list, { name: "downloads" });
+}
+
+/**
+ * Write the areas of the classes as a table.
+ * @param {import("../server/types.js").TileTable} table
+ */
+export function areasCsv(table) {
+  const classes = table.classes.filter((entry) => entry.id > 0);
+  const tissue = classes.reduce((sum, entry) => sum + entry.pixels, 0);
+  const each = mm2PerPixel(table);
+  const quoted = (/** @type {string} */ text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const rows = classes.map((entry) => {
+    const share = tissue ? (100 * entry.pixels) / tissue : 0;
+    return [entry.id, quoted(entry.name), entry.pixels, (entry.pixels * each).toFixed(6), share.toFixed(3)].join(",");
+  });
+  return `${["class_id,class,pixels,area_mm2,percent_of_tissue", ...rows].join("\n")}\n`;
+}

@@ -1,0 +1,95 @@
+/**
+ * The page of one result: `#/view/JOB?at=...`. Its parts are features, each in a module of its own, around one pane.
+ * @module
+ */
+
+import { bindKeys } from "../app/keys.js";
+import { setReady } from "../app/ready.js";
+import { hrefOf, replaceQuery } from "../app/router.js";
+import { createDisposal, debounced } from "../lib/disposal.js";
+import { fill, h } from "../lib/dom.js";
+import { moment } from "../lib/format.js";
+import { FEATURES } from "./features.js";
+import { viewKeys } from "./keys.js";
+import { createPane } from "./pane.js";
+import { readResult } from "./result.js";
+import { createViewState, parseView, writeView } from "./view-state.js";
+
+/** @typedef {import("./pane.js").Pane} Pane */
+/** @typedef {import("../lib/disposal.js").Disposal} Disposal */
+
+/**
+ * What a feature gets to work with.
+ * @typedef {object} View
+ * @property {Pane} pane
+ * @property {Disposal} disposal undone when the page is left
+ * @property {HTMLElement} overlay over the slide, for what stays in place: scale bar, readouts
+ * @property {HTMLElement} toolbar buttons over the slide
+ * @property {(title: string, content: HTMLElement, options?: {open?: boolean, name?: string}) => HTMLDetailsElement} addPanel a part of the side panel that folds
+ */
+
+/** @typedef {(view: View) => void|Promise<void>} Feature */
+
+/** @type {import("../app/router.js").OpenPage} */
+export async function openViewPage(main, route) {
+  const id = route.parts[0] ?? "";
+  const disposal = createDisposal();
+  const state = createViewState(route.query);
+  const paneElement = h("section", { class: "pane", attributes: { "aria-label": "Slide and mask" }, data: { drawn: "false" } });
+  const side = h("aside", { class: "side", attributes: { "aria-label": "Legend and tools" } });
+  fill(main, h("p", { class: "loading", text: "Loading the result …" }));
+  const result = await readResult(id);
+  fill(main, h("div", { class: "view" }, paneElement, side));
+  const pane = await createPane(paneElement, result, state, { name: `Slide ${result.job.slide_name ?? ""} with its mask` });
+  disposal.add(pane.dispose);
+  const overlay = h("div", { class: "overlay" });
+  const toolbar = h("div", { class: "toolbar", attributes: { role: "toolbar", "aria-label": "View" } });
+  paneElement.append(overlay, toolbar);
+  side.append(heading(result));
+
+  /** @type {View} */
+  const view = {
+    pane,
+    disposal,
+    overlay,
+    toolbar,
+    addPanel(title, content, options = {}) {
+      const panel = h("details", { class: "panel", attributes: { open: options.open ?? false }, data: { panel: options.name ?? "" } },
+        h("summary", { text: title }), h("div", { class: "panel-content" }, content));
+      side.append(panel);
+      return panel;
+    },
+  };
+  disposal.add(bindKeys(viewKeys(view)));
+  for (const feature of FEATURES) await feature(view);
+
+  const remember = debounced(200, () => replaceQuery(writeView(state.get())));
+  disposal.add(state.subscribe(() => remember()));
+  disposal.add(remember.cancel);
+  setReady("view");
+  return {
+    dispose: disposal.dispose,
+    onRoute(next) {
+      if (next.name !== "view" || next.parts[0] !== id) return false;
+      if (next.query.toString() === "") return true;
+      const wanted = parseView(next.query);
+      state.set(wanted);
+      if (wanted.at) pane.stage.show(...wanted.at);
+      return true;
+    },
+  };
+}
+
+/** @param {import("./result.js").Result} result */
+function heading({ job, slide }) {
+  const name = job.slide_name ?? job.name ?? "Slide";
+  return h(
+    "header",
+    { class: "side-head" },
+    h("h1", { text: name, attributes: { title: name } }),
+    h("p", {}, `${job.model}${job.model_version ? ` ${job.model_version}` : ""} · ${moment(job.finished ?? job.started)} · `,
+      h("a", { text: "job", attributes: { href: hrefOf("jobs", [job.id]) } })),
+    slide ? null : h("p", { class: "hint", text: "The slide itself is not there: only its mask is shown." }),
+    job.warnings.map((one) => h("p", { class: "warning", text: one.message })),
+  );
+}

@@ -1,0 +1,113 @@
+/**
+ * One slide with one mask over it, and the state of how it is looked at. A page has one pane, or several side by side.
+ * @module
+ */
+
+import { createDisposal } from "../lib/disposal.js";
+import { MaskLayer } from "./mask-layer.js";
+import { classTable } from "./paint.js";
+import { coloured, probabilityTable } from "./palettes.js";
+import { Stage } from "./stage.js";
+
+/** @typedef {import("./result.js").Result} Result */
+/** @typedef {import("./view-state.js").ViewStore} ViewStore */
+/** @typedef {import("./view-state.js").ViewState} ViewState */
+
+/**
+ * @typedef {object} Pane
+ * @property {HTMLElement} element
+ * @property {Result} result
+ * @property {Stage} stage
+ * @property {MaskLayer} layer
+ * @property {ViewStore} state
+ * @property {() => import("../server/types.js").MaskClass[]} classes in the colours that are shown
+ * @property {(result: Result) => void} replaceResult when the job has ended
+ * @property {() => void} dispose
+ */
+
+/**
+ * Show a result.
+ * @param {HTMLElement} parent
+ * @param {Result} result
+ * @param {ViewStore} state
+ * @param {{navigator?: boolean, name?: string}} [options]
+ * @returns {Promise<Pane>}
+ */
+export async function createPane(parent, result, state, options = {}) {
+  const disposal = createDisposal();
+  let shown = result;
+  const size = { width: result.table.slide_width, height: result.table.slide_height };
+  const stage = new Stage(parent, size, result.slide, options);
+  disposal.add(() => stage.close());
+  await stage.opened;
+  const classes = () => coloured(shown.table.classes, state.get().palette);
+  const layer = new MaskLayer(stage, result.table, tilePath(result, state.get()), style(state.get()));
+  disposal.add(() => layer.close());
+
+  /** @param {ViewState} now */
+  function style(now) {
+    const table = now.probability === null ? classTable(classes(), now.hidden) : probabilityTable(now.threshold);
+    return { table, opacity: now.opacity, outline: now.outline && now.probability === null, visible: now.visible };
+  }
+
+  const at = state.get().at;
+  if (at) stage.show(at[0], at[1], at[2], true);
+  const note = () => {
+    const place = stage.place();
+    state.set({ at: [place.x0 + place.width / 2, place.y0 + place.height / 2, place.scale] });
+  };
+  stage.addEventListener("moved", note);
+  disposal.add(
+    state.subscribe((now, before) => {
+      if (now.probability !== before.probability) layer.setSource(tilePath(shown, now));
+      const same = now.palette === before.palette && now.hidden === before.hidden && now.threshold === before.threshold;
+      const { table, ...rest } = style(now);
+      layer.setStyle(same && now.probability === before.probability ? rest : { ...rest, table });
+    }),
+  );
+  watchDrawing(parent, stage, layer);
+  return {
+    element: parent,
+    get result() {
+      return shown;
+    },
+    stage,
+    layer,
+    state,
+    classes,
+    replaceResult(next) {
+      shown = next;
+      layer.setSource(tilePath(next, state.get()), next.table);
+      layer.setStyle(style(state.get()));
+    },
+    dispose: disposal.dispose,
+  };
+}
+
+/**
+ * @param {Result} result
+ * @param {ViewState} state
+ * @returns {(z: number, x: number, y: number) => string}
+ */
+function tilePath(result, state) {
+  const kind = state.probability === null ? "tiles" : `probabilities/${state.probability}`;
+  return (z, x, y) => `${result.path}/${kind}/${z}/${x}/${y}.png`;
+}
+
+/**
+ * Say in the document whether all of slide and mask that the view needs is drawn: `data-drawn` of the pane.
+ * @param {HTMLElement} element
+ * @param {Stage} stage
+ * @param {MaskLayer} layer
+ */
+function watchDrawing(element, stage, layer) {
+  const note = () => {
+    const drawn = String(layer.complete && stage.complete);
+    if (element.dataset["drawn"] !== drawn) element.dataset["drawn"] = drawn;
+  };
+  layer.addEventListener("drawn", note);
+  stage.addEventListener("slide-complete", note);
+  stage.addEventListener("moved", note);
+  note();
+}
+

@@ -1,0 +1,178 @@
+/**
+ * Tiles of numbers (class ids, or a probability) of one source: fetched when they are wanted, the last used kept.
+ *
+ * Memory bound: `MOST_KEPT` tiles of 64 KiB of numbers and as many pictures of 256 KiB, more only while a screen needs more.
+ * @module
+ */
+
+import { server, send } from "../server/api.js";
+import { decodeGreyPng } from "./grey-png.js";
+
+/**
+ * @typedef {object} Tile
+ * @property {number} z
+ * @property {number} x
+ * @property {number} y
+ * @property {number} width
+ * @property {number} height
+ * @property {Uint8Array} values
+ * @property {HTMLCanvasElement|null} picture painted for the style of a number
+ * @property {number} painted number of that style; -1 for none
+ * @property {Path2D[]|null} edges lines between classes, of the style of a number too
+ * @property {number} edged
+ * @property {boolean} stale whether another version is on its way
+ */
+
+const MOST_KEPT = 384;
+const AT_ONCE = 4;
+const RETRY_MILLISECONDS = 2000;
+
+/** @param {number} z @param {number} x @param {number} y */
+export function keyOf(z, x, y) {
+  return `${z}/${x}/${y}`;
+}
+
+export class TileCache extends EventTarget {
+  /**
+   * Tells of `tile` (detail: the tile) and `gone` (detail: the error), and of `idle` when nothing is wanted any more.
+   * @param {(z: number, x: number, y: number) => string} path of a tile
+   */
+  constructor(path) {
+    super();
+    this.path = path;
+    /** @type {Map<string, Tile|null>} null where the server has no such tile */
+    this.tiles = new Map();
+    /** @type {{key: string, z: number, x: number, y: number}[]} */
+    this.queue = [];
+    /** @type {Set<string>} */
+    this.loading = new Set();
+    this.closed = false;
+    /** Tiles that were fetched, for tests and measurements. */
+    this.fetched = 0;
+    this.onBack = () => this.pump();
+    server.addEventListener("back", this.onBack);
+  }
+
+  /**
+   * Return a tile that is there, and count it as used.
+   * @param {number} z @param {number} x @param {number} y
+   * @returns {Tile|null|undefined} undefined where it is not known yet
+   */
+  get(z, x, y) {
+    const key = keyOf(z, x, y);
+    const tile = this.tiles.get(key);
+    if (tile !== undefined) {
+      this.tiles.delete(key);
+      this.tiles.set(key, tile);
+    }
+    return tile;
+  }
+
+  /**
+   * Return a tile without counting it as used.
+   * @param {number} z @param {number} x @param {number} y
+   */
+  peek(z, x, y) {
+    return this.tiles.get(keyOf(z, x, y)) ?? null;
+  }
+
+  /**
+   * Say which tiles are needed now, the most urgent first; what was wanted before and is not now is forgotten.
+   * @param {{z: number, x: number, y: number}[]} wanted
+   */
+  want(wanted) {
+    this.queue = [];
+    for (const one of wanted) {
+      const key = keyOf(one.z, one.x, one.y);
+      const known = this.tiles.get(key);
+      if ((known === undefined || known?.stale) && !this.loading.has(key)) this.queue.push({ key, ...one });
+    }
+    this.most = Math.max(MOST_KEPT, 2 * wanted.length);
+    this.pump();
+  }
+
+  /** Whether all that is wanted is there. */
+  get idle() {
+    return this.queue.length === 0 && this.loading.size === 0;
+  }
+
+  /**
+   * Mark tiles whose content has changed; they are shown until their new version comes.
+   * @param {(tile: {z: number, x: number, y: number}) => boolean} which
+   */
+  renew(which) {
+    for (const [key, tile] of this.tiles) {
+      const [z = 0, x = 0, y = 0] = key.split("/").map(Number);
+      if (!which({ z, x, y })) continue;
+      if (tile === null) this.tiles.delete(key);
+      else tile.stale = true;
+    }
+  }
+
+  close() {
+    this.closed = true;
+    this.queue = [];
+    this.tiles.clear();
+    server.removeEventListener("back", this.onBack);
+  }
+
+  pump() {
+    while (!this.closed && this.loading.size < AT_ONCE && this.queue.length > 0) {
+      const next = /** @type {{key: string, z: number, x: number, y: number}} */ (this.queue.shift());
+      this.loading.add(next.key);
+      void this.load(next).finally(() => {
+        this.loading.delete(next.key);
+        this.pump();
+        if (this.idle) this.dispatchEvent(new Event("idle"));
+      });
+    }
+  }
+
+  /** @param {{key: string, z: number, x: number, y: number}} one */
+  async load({ key, z, x, y }) {
+    try {
+      const answer = await send("GET", this.path(z, x, y), { headers: { Accept: "image/png" } });
+      const image = await decodeGreyPng(await answer.arrayBuffer());
+      if (this.closed) return;
+      this.fetched += 1;
+      const tile = { z, x, y, width: image.width, height: image.height, values: image.values, picture: null, painted: -1, edges: null, edged: -1, stale: false };
+      this.put(key, tile);
+      this.dispatchEvent(new CustomEvent("tile", { detail: tile }));
+    } catch (error) {
+      this.failed(key, { z, x, y }, error);
+    }
+  }
+
+  /**
+   * @param {string} key
+   * @param {Tile|null} tile
+   */
+  put(key, tile) {
+    this.tiles.delete(key);
+    this.tiles.set(key, tile);
+    for (const oldest of this.tiles.keys()) {
+      if (this.tiles.size <= (this.most ?? MOST_KEPT)) break;
+      this.tiles.delete(oldest);
+    }
+  }
+
+  /**
+   * @param {string} key
+   * @param {{z: number, x: number, y: number}} place
+   * @param {unknown} error
+   */
+  failed(key, place, error) {
+    if (this.closed) return;
+    const status = error instanceof Error && "status" in error ? Number(error.status) : -1;
+    const kind = error instanceof Error && "kind" in error ? error.kind : "";
+    if (kind === "no-tile") this.put(key, null);
+    else if (status === 404 || status === 401 || status === 403) this.dispatchEvent(new CustomEvent("gone", { detail: error }));
+    else {
+      window.setTimeout(() => {
+        if (this.closed || this.tiles.has(key)) return;
+        this.queue.push({ key, ...place });
+        this.pump();
+      }, RETRY_MILLISECONDS);
+    }
+  }
+}

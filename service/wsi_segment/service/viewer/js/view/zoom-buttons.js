@@ -1,0 +1,16 @@
+/**
+ * Buttons for what wheel, fingers and keys do too.
+ * @module
+ */
+
+import { button } from "../lib/dom.js";
+
+/** @type {import("./page.js").Feature} */
+export function zoomButtons({ pane, toolbar }) {
+  const { stage } = pane;
+  toolbar.append(
+    button("+", () => stage.zoomBy(1.5), { name: "Come closer", title: "Come closer (+)" }),
+    button("−", () => stage.zoomBy(1 / 1.5), { name: "Go away", title: "Go away (−)" }),
+    button("⌂", () => stage.home(), { name: "Whole slide", title: "Whole slide (0)" }),
+  );
+}
