@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from synthetic import tissue_like, write_slide
 from wsi_segment.inference.engine import predict
-from wsi_segment.inference.engine import segment as engine
+from wsi_segment.inference.engine import prepare as engine
 from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment

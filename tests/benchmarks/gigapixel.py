@@ -28,8 +28,9 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from synthetic import ChannelNetwork, make_model
-from wsi_segment.inference.engine import segment as engine
+from wsi_segment.inference.engine.scheduling import local_threads as engine
 from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
 hoard = []
 if {leak}:
     original = engine.RegionPredictor.predict
@@ -38,7 +39,7 @@ if {leak}:
         return original(self, box)
     engine.RegionPredictor.predict = leaking
 run = SegmentOptions(overlap={overlap}, workers=2, memory_limit=3 << 29)
-summary = engine.segment(Path(sys.argv[1]), make_model(8), Path(sys.argv[2]), run, network=ChannelNetwork())
+summary = segment(Path(sys.argv[1]), make_model(8), Path(sys.argv[2]), run, network=ChannelNetwork())
 share = summary.tissue_mm2 / summary.slide_mm2
 print("windows", summary.windows, "regions", summary.regions, "tissue", round(share, 3))
 """

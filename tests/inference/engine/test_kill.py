@@ -24,7 +24,6 @@ RUN = """
 import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.mask import ledger
 from wsi_segment.inference.engine.networks import onnx_network as network
 from wsi_segment.inference.mask import partial as output

@@ -17,14 +17,15 @@ from PIL import Image
 
 from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, OutputError
-from wsi_segment.inference.engine import segment as engine
 from wsi_segment.inference.engine.memory import make_budget
 from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.predict import RegionPredictor
+from wsi_segment.inference.engine.prepare import prepare
 from wsi_segment.inference.engine.region_task import RegionTask
-from wsi_segment.inference.engine.scheduler import run_tasks
-from wsi_segment.inference.engine.segment import prepare, segment
+from wsi_segment.inference.engine.scheduling import local_threads as engine
+from wsi_segment.inference.engine.scheduling.local_threads import run_tasks
+from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.grid.region import Region
@@ -72,7 +73,7 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
     model, network = make_model(stride, upsampling), ChannelNetwork(stride)
     opened = open_slide(slide)
     run = SegmentOptions(overlap=overlap, region_size=region_size)
-    prepared = prepare(opened, path=slide, model=model, options=run, network=network)
+    prepared = prepare(opened, path=slide, model=model, options=run)
     folder = tmp_path_factory.mktemp("divided") / "store"
     MaskStore.create(folder, prepared.metadata(model, run), region_size, {})
     store = MaskStore(folder, region_size)
@@ -333,7 +334,6 @@ def test_strict_refuses_what_a_reader_doubts_before_pixels_are_read(tmp_path: Pa
             path=tmp_path,
             model=make_model(),
             options=SegmentOptions(strict=True, mpp=1.0),
-            network=ChannelNetwork(),
         )
 
 
@@ -479,7 +479,7 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
     model, network = make_model(4, "bilinear"), ChannelNetwork(4)
     run = SegmentOptions(region_size=1024, tissue="none", batch_size=4, workers=1, probabilities=True)
     slide = open_slide(path)
-    prepared = prepare(slide, path=path, model=model, options=run, network=network)
+    prepared = prepare(slide, path=path, model=model, options=run)
     MaskStore.create(tmp_path / "m", prepared.metadata(model, run), 1024, {})
     task = RegionTask(
         RegionPredictor(

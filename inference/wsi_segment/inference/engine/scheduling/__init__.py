@@ -1,0 +1,1 @@
+"""What computes the regions of a run: the threads of this process, or the workers of a cluster."""
