@@ -124,3 +124,13 @@ def test_a_copied_model_is_the_same_but_for_what_is_said(tmp_path: Path) -> None
     assert export(tmp_path / "m", tmp_path / "n", "--name", "other", "--quiet") == 0
     assert find_model(tmp_path / "n").card == before.card.model_copy(update={"name": "other"})
     assert (tmp_path / "n" / "LICENSE.md").read_text() == "as before"
+
+
+def test_a_radius_of_smoothing_is_stated_and_taken_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_convolutions(tmp_path / "m")
+    assert export(tmp_path / "m", tmp_path / "n", "--smoothing-um", "32", "--quiet") == 0
+    assert find_model(tmp_path / "n").card.smoothing_um == 32
+    assert export(tmp_path / "n", tmp_path / "n", "--overwrite", "--smoothing-um", "0", "--quiet") == 0
+    assert find_model(tmp_path / "n").card.smoothing_um is None
+    assert export(tmp_path / "m", tmp_path / "o", "--smoothing-um", "-1") == 2
+    assert "give 0 to 1000" in capsys.readouterr().err

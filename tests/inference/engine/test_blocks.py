@@ -88,7 +88,7 @@ def test_outlines_limit_what_is_computed_but_not_what_is_seen() -> None:
     tissue = TissueMask.of(within, CELL, found=found)
     ((core, window),) = pieces_of(tissue, BLOCK)
     assert core == Box(1440, 320, 1600, 480)
-    assert window == core.grown(OUTLINE_MARGIN)
+    assert window == core.grown(BLOCK_MARGIN + OUTLINE_MARGIN)
 
 
 def predicted(slide: ImageSlide, frame: MaskFrame, tissue: TissueMask, region: int, rows: int) -> NDArray[np.uint8]:

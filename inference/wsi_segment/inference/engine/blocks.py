@@ -15,9 +15,10 @@ from wsi_segment.inference.grid.lattice import BLOCK_MARGIN, BLOCK_STEP
 
 GLASS_MARGIN = 32
 """Margin beyond the last tissue, mask pixels; glass is seen alike by its first pixels and by more of them."""
-OUTLINE_MARGIN = 160
-"""Margin within tissue that lies beyond the outlines of a run, mask pixels: more than the receptive field of the
-networks that are common here, since all that such a run shows may lie close to it."""
+OUTLINE_MARGIN = 96
+"""How much more than a block's margin is seen of tissue that lies beyond the outlines of a run, mask pixels; together
+they are more than the receptive field of the networks that are common here, since all that such a run shows may lie
+close to it, and hold the halo of kinds that are smoothed."""
 _COST_MARGIN = (GLASS_MARGIN + BLOCK_MARGIN) / 2
 """Margin of a piece on one side, mask pixels, as it is weighed against glass that would be computed."""
 _PIECE_PIXELS = 64 * 64
@@ -26,7 +27,7 @@ _PIECE_PIXELS = 64 * 64
 _Cut = tuple[slice, slice]
 
 
-def pieces_of(tissue: TissueMask, m_block: Box) -> list[tuple[Box, Box]]:
+def pieces_of(tissue: TissueMask, m_block: Box, margin: int = BLOCK_MARGIN) -> list[tuple[Box, Box]]:
     """Return core and window of each piece of a block that holds tissue to analyse.
 
     The block's tissue, aligned to ``BLOCK_STEP``, is cut in two along the line that saves most, as long as one does,
@@ -42,9 +43,10 @@ def pieces_of(tissue: TissueMask, m_block: Box) -> list[tuple[Box, Box]]:
     Args:
         tissue: Of the slide.
         m_block: The core of a block; starts on a multiple of ``BLOCK_STEP``.
+        margin: Of the block, mask pixels.
 
     Returns:
-        In the order of the cuts. A window holds its core, ``GLASS_MARGIN`` pixels of glass and up to ``BLOCK_MARGIN``
+        In the order of the cuts. A window holds its core, ``GLASS_MARGIN`` pixels of glass and up to ``margin``
         pixels of the tissue around it; it may reach over the mask's edge.
     """
     found = []
@@ -54,9 +56,9 @@ def pieces_of(tissue: TissueMask, m_block: Box) -> list[tuple[Box, Box]]:
         core = tissue.bounds_within(piece).aligned(BLOCK_STEP)
         if core.empty:  # outside of the outlines that limit the run
             continue
-        reach = piece.grown(BLOCK_MARGIN)
+        reach = piece.grown(margin)
         window = tissue.found.bounds_within(reach).grown(GLASS_MARGIN).intersect(reach).aligned(BLOCK_STEP)
-        found.append((core, window.intersect(core.grown(OUTLINE_MARGIN))))
+        found.append((core, window.intersect(core.grown(margin + OUTLINE_MARGIN))))
     return found
 
 

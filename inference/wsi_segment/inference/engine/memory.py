@@ -14,6 +14,7 @@ import psutil
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.graphs.sizes import BLOCK_PIXEL_BYTES
+from wsi_segment.inference.engine.kinds.smooth import radius_of
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TISSUE_BYTES
 from wsi_segment.inference.grid.box import ceil_div
@@ -138,11 +139,13 @@ def _budget_for(
     size: int, *, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions
 ) -> Budget:
     """Add up, buffer by buffer, what one worker holds at most while it computes a region of ``size`` mask pixels."""
-    band_width = min(size, frame.width) + 2 * lattice.window
+    side = size + 2 * lattice.halo
+    band_width = min(side, frame.width) + 2 * lattice.window
     band_rows = max(1, int(_BAND_SOURCE_PIXELS / (frame.ratio**2 * band_width * lattice.stride)))
-    band_height = min(size + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
+    band_height = min(side + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
     # a region may begin and end within a cell where the stride does not divide it
-    cells = (ceil_div(size, card.output_stride) + (size % card.output_stride > 0)) ** 2
+    cells = (ceil_div(side, card.output_stride) + (side % card.output_stride > 0)) ** 2
+    smoothed = cells if lattice.halo else (lattice.window // card.output_stride) ** 2 if radius_of(card) else 0
     classes, pixels = len(card.classes), size * size
     bytes_of = {
         "level pixels of a band": math.ceil(band_width * frame.ratio)
@@ -150,6 +153,7 @@ def _budget_for(
         * _SOURCE_BYTES,
         "band": band_width * band_height * 3,
         "sums and averages": cells * classes * 8,
+        "smoothing": smoothed * (classes + 6) * 4,
         "weights, ids and borders of cells": cells * 16,
         "ids, tissue, the pyramid and its encoding at full size": 8 * pixels,
         # one class at full size as float32 three times, as uint8, halved and encoded

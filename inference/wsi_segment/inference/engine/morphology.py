@@ -45,6 +45,14 @@ def grown(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
     return mask
 
 
+def grown_square(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Return which pixels (h, w) have one of the mask within ``reach`` rows and columns."""
+    for _ in range(2):
+        padded = np.pad(mask, ((reach + 1, reach), (0, 0))).cumsum(axis=0, dtype=np.int32)
+        mask = (padded[2 * reach + 1 :] > padded[: -2 * reach - 1]).T
+    return mask
+
+
 def shrunk(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
     """Return the mask (h, w) without the pixels at its border, several times; beyond the picture there is nothing."""
     padded = np.pad(mask, times)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import Cancelled
+from wsi_segment.inference.engine.kinds.smooth import radius_of, smooth_kinds
 from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.stitch import RegionStitcher, Upsampling, softmax, window_weight
 from wsi_segment.inference.engine.tissue import TissueMask
@@ -73,9 +74,11 @@ class RegionPredictor:
         """
         card, lattice = self.card, self.lattice
         weight = window_weight(card.cells) if lattice.stride < lattice.core else None
-        stitcher = RegionStitcher(m_region, len(card.classes), card.output_stride, weight)
+        m_wide = m_region.grown(lattice.halo).intersect(self.source.frame.box) if lattice.halo else m_region
+        stitcher = RegionStitcher(m_wide, len(card.classes), card.output_stride, weight)
+        radius = radius_of(card) / card.output_stride
         buffer: NDArray[np.float32] | None = None
-        bands = read_bands(self.source, self.lattice, tissue=self.tissue, m_region=m_region, band_rows=self.band_rows)
+        bands = read_bands(self.source, self.lattice, tissue=self.tissue, m_region=m_wide, band_rows=self.band_rows)
         size = 1 if lattice.blocks else self.batch_size  # pieces of blocks differ in shape
         for batch in cut_batches(bands, size):
             if self.stop is not None and self.stop.is_set():
@@ -84,9 +87,22 @@ class RegionPredictor:
             if buffer is None or buffer.shape[1:] != logits.shape[1:]:
                 buffer = np.empty((size, *logits.shape[1:]), np.float32)
             for window, probabilities in zip(batch.windows, softmax(logits, buffer[: len(logits)]), strict=True):
+                if radius and lattice.blocks:  # a block's margin is the halo of its core
+                    smooth_kinds(probabilities, radius)
                 stitcher.add(window.m_core, probabilities[self._core_cells(window)])
             self.count(sum(map(worth_of, batch.windows)) if lattice.blocks else len(batch.windows))
+        if lattice.halo:
+            stitcher = self._narrowed(stitcher, m_wide, m_region, radius)
         return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region), self.stop)
+
+    def _narrowed(self, wide: RegionStitcher, m_wide: Box, m_region: Box, radius: float) -> RegionStitcher:
+        """Return what was stitched of a region with its halo, kinds smoothed, of the region alone."""
+        probabilities, stride = wide.probabilities(), self.card.output_stride
+        smooth_kinds(probabilities, radius)
+        narrow = RegionStitcher(m_region, len(self.card.classes), stride)
+        corner = m_wide.x0 // stride * stride, m_wide.y0 // stride * stride
+        narrow.add(Box(*corner, *corner), probabilities)
+        return narrow
 
     def _core_cells(self, window: Window) -> tuple[slice, slice, slice]:
         """Return where a window's core is among what the network gives: all of its own output but a block's margins."""

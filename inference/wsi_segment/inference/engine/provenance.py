@@ -12,6 +12,7 @@ from typing import Any
 import onnxruntime
 import openslide
 
+from wsi_segment.inference.engine.kinds.smooth import radius_of
 from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TissueMask
@@ -70,6 +71,7 @@ def make_provenance(
         },
         "parameters": {
             **_lattice(lattice, card, options),
+            **({"smoothing_um": card.smoothing_um} if radius_of(card) else {}),
             "tissue": f"geojson {sha256_of(options.tissue)}" if isinstance(options.tissue, Path) else options.tissue,
             "region": None if options.region is None else f"geojson {sha256_of(options.region)}",
             "region_size": region_size,

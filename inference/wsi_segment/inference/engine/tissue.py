@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.engine.morphology import GAUSSIAN_REACH, grown, shrunk, smoothed, without_small
+from wsi_segment.inference.engine.morphology import GAUSSIAN_REACH, grown, grown_square, shrunk, smoothed, without_small
 from wsi_segment.inference.engine.options import TissueMethod
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.region import CHUNK
@@ -56,6 +56,8 @@ class TissueMask:
     """What of the outlines was not used."""
     beyond: TissueMask | None = None
     """All tissue of the slide, where ``cells`` are those within some outlines only."""
+    near: dict[int, TissueMask] = field(default_factory=dict, repr=False, compare=False)
+    """What :meth:`within` has found."""
 
     @classmethod
     def of(
@@ -75,6 +77,15 @@ class TissueMask:
     def found(self) -> TissueMask:
         """All tissue of the slide."""
         return self.beyond or self
+
+    def within(self, halo: int) -> TissueMask:
+        """Return the tissue to analyse, and what other tissue lies within some mask pixels of it."""
+        if not halo or self.beyond is None:
+            return self
+        if halo not in self.near:
+            around = grown_square(self.cells, ceil_div(halo, self.cell))
+            self.near[halo] = TissueMask.of(around & self.beyond.cells, self.cell)
+        return self.near[halo]
 
     @property
     def share(self) -> float:

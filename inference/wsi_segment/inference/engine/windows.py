@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.blocks import pieces_of
+from wsi_segment.inference.engine.kinds.smooth import halo_of
 from wsi_segment.inference.engine.options import DEFAULT_OVERLAP
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.grid.box import Box, ceil_div
@@ -36,10 +37,13 @@ def lattice_of(frame: MaskFrame, card: ModelCard, window: int | None = None, ove
     """
     sides, width, height = settle_sides(card, window, overlap), frame.width, frame.height
     if sides.overlap is None:
-        side = sides.window + 2 * BLOCK_MARGIN
-        return Lattice(width=width, height=height, window=side, stride=sides.window, margin=BLOCK_MARGIN, blocks=True)
+        margin = _block_margin(card)
+        side = sides.window + 2 * margin
+        return Lattice(width=width, height=height, window=side, stride=sides.window, margin=margin, blocks=True)
     stride = stride_of(sides.overlap, card.window - 2 * card.margin, card.output_stride)
-    return Lattice(width=width, height=height, window=card.window, stride=stride, margin=card.margin)
+    return Lattice(
+        width=width, height=height, window=card.window, stride=stride, margin=card.margin, halo=halo_of(card)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,12 @@ def _possible_sides(card: ModelCard) -> list[int]:
     """Return the sides of blocks that a model was checked on; none where their pieces would not be whole cells."""
     if card.margin or BLOCK_STEP % card.output_stride:
         return []
-    return [side for side in BLOCK_SIDES if side + 2 * BLOCK_MARGIN <= (card.checked_window or 0)]
+    return [side for side in BLOCK_SIDES if side + 2 * _block_margin(card) <= (card.checked_window or 0)]
+
+
+def _block_margin(card: ModelCard) -> int:
+    """Return the margin of blocks: wide enough for the halo of kinds that are smoothed."""
+    return max(BLOCK_MARGIN, ceil_div(halo_of(card), BLOCK_STEP) * BLOCK_STEP)
 
 
 def _checked_side(card: ModelCard, window: int) -> int:
@@ -100,24 +109,26 @@ class Window:
 def windows_of(lattice: Lattice, tissue: TissueMask, rows: range, columns: range) -> list[list[Window]]:
     """Return the windows with tissue among some rows and columns of a lattice, a list per row, in lattice order."""
     tops, lefts = lattice.corners(rows, columns)
-    wanted = tissue.windows_with_tissue(tops, lefts, lattice.core)
+    wanted = tissue.within(lattice.halo).windows_with_tissue(tops, lefts, lattice.core)
     found = []
     for row, wanted_here in zip(rows, wanted, strict=True):
         cores = [lattice.core_box(row, columns[i]) for i in np.flatnonzero(wanted_here).tolist()]
         if lattice.blocks:
-            found.append([Window(seen, core) for block in cores for core, seen in pieces_of(tissue, block)])
+            found.append(
+                [Window(seen, core) for block in cores for core, seen in pieces_of(tissue, block, lattice.margin)]
+            )
         else:
             found.append([Window(core.grown(lattice.margin), core) for core in cores])
     return found
 
 
 def count_windows(lattice: Lattice, tissue: TissueMask, m_region: Box) -> int:
-    """Count the windows with tissue that touch a region; a block counts as the patches of 128 px that it is worth."""
-    rows, columns = lattice.touching(m_region)
+    """Count the windows with tissue that touch a region and its halo; a block as the patches of 128 px it is worth."""
+    rows, columns = lattice.touching(m_region.grown(lattice.halo))
     if lattice.blocks:
         return sum(worth_of(window) for row in windows_of(lattice, tissue, rows, columns) for window in row)
     tops, lefts = lattice.corners(rows, columns)
-    return int(np.count_nonzero(tissue.windows_with_tissue(tops, lefts, lattice.core)))
+    return int(np.count_nonzero(tissue.within(lattice.halo).windows_with_tissue(tops, lefts, lattice.core)))
 
 
 def worth_of(window: Window) -> int:

@@ -28,7 +28,8 @@ pixel is given twice::
                                      margin    shared pixels are seen twice, and given once
 
 Of a block only boxes around its tissue are computed, in steps of :data:`BLOCK_STEP`. What is averaged over a
-neighbourhood (a halo of shares around a region) is taken from cores, so regions would read the blocks beyond them.
+neighbourhood is taken from the box and its margin alone, which is as wide as the halo of the average or wider. Of
+windows that are averaged themselves, a region takes those that touch its halo too.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Lattice:
     """Distance of neighbouring windows, pixels."""
     margin: int = 0
     """Pixels on each side of a window that the network sees and nothing is taken of."""
+    halo: int = 0
+    """Pixels around a region whose windows are computed too, since its kinds are averaged with theirs; of blocks 0."""
     blocks: bool = False
     """Whether windows are blocks: cropped to their tissue, and with mirrored pixels beyond the mask, not white."""
 

@@ -17,6 +17,8 @@ _LIMITATIONS = (
     "Validate it on your own slides before you rely on anything it says."
 )
 _CALIBRATION_WINDOWS = 256
+_LARGEST_RADIUS = 1000.0
+"""In µm; more is no gland."""
 _BATCH = 16
 """Windows that are run together while ranges are looked for."""
 
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--version", dest="model_version", help="on the card (default: 0.1.0, or that of the model)")
     add("--description", help="a line for the card")
     add("--limitations", help="what the model must not be trusted with")
+    add("--smoothing-um", type=float, metavar="UM", help="radius within which kinds of lesion are averaged; 0 for none")
     add("--overwrite", action="store_true", help="replace a model that exists")
     add("--quiet", action="store_true", help="print nothing but errors")
 
@@ -58,6 +61,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _whole_model(args: argparse.Namespace) -> Model:
+    """Make the folder, of a run or of another model, and state on its card how kinds are smoothed."""
+    from dataclasses import replace
+
+    from wsi_segment.errors import InputError
+    from wsi_segment.model.card import write_card
+
+    radius = args.smoothing_um
+    if radius is not None and not 0 <= radius <= _LARGEST_RADIUS:
+        raise InputError(f"--smoothing-um {radius:g} is out of range; give 0 to {_LARGEST_RADIUS:g}")
+    model = _made_model(args)
+    if radius is None:
+        return model
+    model = replace(model, card=model.card.model_copy(update={"smoothing_um": radius or None}))
+    write_card(model.card, model.folder)
+    return model
+
+
+def _made_model(args: argparse.Namespace) -> Model:
     """Make the folder, of a run or of another model."""
     from wsi_segment.export.variants import copy_model
     from wsi_segment.inference.engine.graphs.sizes import state_checked_window

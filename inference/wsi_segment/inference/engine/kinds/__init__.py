@@ -1,0 +1,1 @@
+"""What is made of the network's classes before they are written."""
