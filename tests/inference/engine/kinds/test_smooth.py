@@ -28,7 +28,8 @@ Planes = NDArray[np.float32]
 
 def shares(seed: int, classes: int, rows: int, columns: int) -> Planes:
     raw = np.random.default_rng(seed).random((classes, rows, columns)) ** 4
-    return (raw / raw.sum(axis=0)).astype(np.float32)
+    found: Planes = (raw / raw.sum(axis=0)).astype(np.float32)
+    return found
 
 
 def smoothed(probabilities: Planes, radius: float) -> Planes:
@@ -123,7 +124,8 @@ def coarse(windows: NDArray[np.uint8]) -> Planes:
     """A network of strides of 8 px whose classes follow the colour."""
     batch, height, width, _ = windows.shape
     cells = windows.reshape(batch, height // 8, 8, width // 8, 8, 3).mean(axis=(2, 4), dtype=np.float64)
-    return (cells.transpose(0, 3, 1, 2) / 16).astype(np.float32)
+    logits: Planes = (cells.transpose(0, 3, 1, 2) / 16).astype(np.float32)
+    return logits
 
 
 def class_map(
