@@ -124,7 +124,8 @@ def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet
         windows = real_windows(dataset, "train", model.card, _CALIBRATION_WINDOWS)
         size = load_network(model, "cpu", model.card.precision).batch or _BATCH
         starts = range(0, len(windows) - len(windows) % size, size)
-        quantise(source, target, (as_input(windows[start : start + size], model.card.input) for start in starts))
+        batches = (as_input(windows[start : start + size], model.card.input) for start in starts)
+        quantise(source, target, batches, even_sides=model.card.output_stride % 2 == 0)
 
     def measured(tried: Model) -> Gate:
         with make_bar(Console(stderr=True, quiet=quiet)) as bar:
