@@ -30,7 +30,7 @@ LAYERS = (
     ("inference",),  # the front door
     ("service",),  # settings, logs, redaction, slide_manifest, client: of no one part
     ("service.jobs",),
-    ("service.folders", "service.workers"),
+    ("service.folders", "service.hooks", "service.workers"),
     ("service.api",),
     ("service.assemble", "service.startup"),
     ("service.cli", "service.__main__"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+from wsi_segment.service.api.access.credentials import may_be_told
 from wsi_segment.service.api.access.sessions import Sessions
 from wsi_segment.service.api.access.signed_links import SignedLinks
 from wsi_segment.service.api.feed import Feed
@@ -18,11 +20,15 @@ from wsi_segment.service.folders.file_looks import FileLooks
 from wsi_segment.service.folders.root_watch import RootWatch
 from wsi_segment.service.folders.slide_roots import Root
 from wsi_segment.service.folders.uploads import Uploads
+from wsi_segment.service.hooks.allowed_hosts import AllowedHosts
+from wsi_segment.service.hooks.deliveries import Deliveries
+from wsi_segment.service.hooks.hook_table import Hooks
 from wsi_segment.service.jobs.actions import Actions
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.housekeeping import Housekeeping
 from wsi_segment.service.jobs.job_table import Jobs
 from wsi_segment.service.jobs.keys import Keys
+from wsi_segment.service.jobs.outbox import Outbox
 from wsi_segment.service.settings import Settings
 from wsi_segment.service.workers.slide_catalogue import Catalogue, read_secret
 from wsi_segment.service.workers.slide_pool import PixelPool
@@ -60,8 +66,10 @@ def make_service(
     adopted = AdoptedMasks(database, settings.results, looks)
     adopted.follow()
     uploads = Uploads(database, settings.data, settings.uploads_total)
-    metrics = Metrics(jobs, supervisor, database, settings.data)
+    outbox, hook_hosts = Outbox(database), AllowedHosts.parse(settings.hook_host)
+    metrics = Metrics(jobs, supervisor, database, settings.data, outbox)
     keys, secret = Keys(database), read_secret(settings.data)
+    hooks = Hooks(database, secret)
     return Service(
         settings=settings,
         database=database,
@@ -90,4 +98,15 @@ def make_service(
         uploads=uploads,
         tile_line=TileLine(),
         details=SlideDetails(),
+        hooks=hooks,
+        hook_hosts=hook_hosts,
+        outbox=outbox,
+        deliveries=Deliveries(
+            hooks,
+            outbox,
+            hook_hosts,
+            authority=settings.hook_ca,
+            permits=partial(may_be_told, database, keys),
+            count=metrics.hook,
+        ),
     )

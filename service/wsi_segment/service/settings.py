@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     root_path: str = Field(
         "", description="path that a reverse proxy puts before all addresses, such as /wsi", validate_default=False
     )
+    hook_host: Texts = Field(
+        (),
+        description="host of web hooks, as NAME, NAME:PORT, address or network; private addresses only if named; "
+        "repeatable",
+    )
+    hook_ca: Path | None = Field(None, description="certificates (PEM) of a private authority of such hosts")
     max_body: ByteSize = Field(ByteSize(16 << 20), description="largest request body")
     upload_limit: ByteSize = Field(ByteSize(0), description="largest slide that may be uploaded; 0 refuses uploads")
     uploads_total: ByteSize = Field(ByteSize(0), description="bytes of all uploads together; 0 for any number")

@@ -17,6 +17,7 @@ from wsi_segment.service.api.access.guard import Guard
 from wsi_segment.service.api.requests import BatchRequest
 from wsi_segment.service.api.routes import batches as batch_routes
 from wsi_segment.service.api.routes import corrections as correction_routes
+from wsi_segment.service.api.routes import hooks as hook_routes
 from wsi_segment.service.api.routes import jobs as job_routes
 from wsi_segment.service.api.routes import results as result_routes
 from wsi_segment.service.api.routes import sign_in as sign_in_routes
@@ -34,18 +35,20 @@ For research only, not for diagnosis. Errors are problem documents (RFC 9457). W
 
 
 def make_app(service: Service) -> Guard:
-    """Build the application over the parts of a service; feed and housekeeping run as long as it does."""
+    """Build the application over the parts of a service; feed, hooks and housekeeping run as long as it does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.housekeeping.start()
         service.adopted.start()
         feeding = asyncio.create_task(service.feed.run())
+        sending = asyncio.create_task(service.deliveries.run())
         yield
         service.feed.close()
+        service.deliveries.close()
         service.adopted.stop()
         await asyncio.to_thread(service.housekeeping.stop)
-        await feeding
+        await asyncio.gather(feeding, sending)
         service.details.close()
         service.pool.close()
 
@@ -81,8 +84,9 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         lifespan=lifespan,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for module in (slide_routes, job_routes, batch_routes, result_routes, correction_routes, sign_in_routes):
+    for module in (slide_routes, job_routes, batch_routes, result_routes, correction_routes, hook_routes):
         app.include_router(module.router)
+    app.include_router(sign_in_routes.router)
     for router in (system_routes.models, system_routes.system, system_routes.pages, viewer_routes.router):
         app.include_router(router)
     problems.install(app)

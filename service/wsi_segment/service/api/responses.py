@@ -14,6 +14,7 @@ from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.requests import Id
 from wsi_segment.service.jobs.job_table import Batch, Job, Status
+from wsi_segment.service.jobs.outbox import worst
 
 
 class Link(BaseModel):
@@ -273,7 +274,7 @@ def batch_out(batch: Batch) -> BatchOut:
     ended = sum(counts.get(status, 0) for status in ("successful", "failed", "dismissed"))
     status: Status = "running" if counts.get("running") or ended else "accepted"
     if ended == batch.jobs:
-        status = "failed" if counts.get("failed") else "dismissed" if counts.get("dismissed") else "successful"
+        status = worst(counts)
     at = f"/v1/batches/{batch.id}"
     links = [
         _link("self", at),

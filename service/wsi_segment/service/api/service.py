@@ -24,10 +24,14 @@ from wsi_segment.service.api.tile_line import TileLine
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.root_watch import RootWatch
 from wsi_segment.service.folders.uploads import Uploads
+from wsi_segment.service.hooks.allowed_hosts import AllowedHosts
+from wsi_segment.service.hooks.deliveries import Deliveries
+from wsi_segment.service.hooks.hook_table import Hooks
 from wsi_segment.service.jobs.database import Database, in_parts
 from wsi_segment.service.jobs.housekeeping import Housekeeping
 from wsi_segment.service.jobs.job_table import Job, Jobs
 from wsi_segment.service.jobs.keys import Keys
+from wsi_segment.service.jobs.outbox import Outbox
 from wsi_segment.service.jobs.tables import slides
 from wsi_segment.service.redaction import without_paths
 from wsi_segment.service.settings import Settings
@@ -67,6 +71,10 @@ class Service:
     uploads: Uploads
     tile_line: TileLine
     details: SlideDetails
+    hooks: Hooks
+    hook_hosts: AllowedHosts
+    outbox: Outbox
+    deliveries: Deliveries
 
     @property
     def data(self) -> Path:

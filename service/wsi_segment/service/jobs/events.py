@@ -13,8 +13,10 @@ from typing import Any, Literal
 from sqlalchemy import Connection, func, insert, select, update
 
 from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.outbox import note_ends
 from wsi_segment.service.jobs.tables import counters, events
 
+_ENDS = frozenset({"successful", "failed", "dismissed"})
 Kind = Literal["accepted", "running", "progress", "paused", "successful", "failed", "dismissed", "removed"]
 LAST_KINDS = frozenset({"successful", "failed", "dismissed", "removed"})
 """Events that may be the last of a job."""
@@ -46,7 +48,7 @@ def next_numbers(connection: Connection, name: str, count: int = 1) -> int:
 def append_events(
     connection: Connection, kind: Kind, happened: Sequence[tuple[str, str | None, dict[str, Any]]]
 ) -> None:
-    """Record that something happened to jobs, as (job, batch, data) each."""
+    """Record that something happened to jobs, as (job, batch, data) each; web hooks are told of ends."""
     if not happened:
         return
     first, now = next_numbers(connection, "events", len(happened)), time.time()
@@ -55,6 +57,8 @@ def append_events(
         for i, (job, batch, data) in enumerate(happened)
     ]
     connection.execute(insert(events), rows)
+    if kind in _ENDS:
+        note_ends(connection, kind, [(job, batch) for job, batch, _ in happened])
 
 
 def read_events(

@@ -10,6 +10,7 @@ of the others when it comes back. Within a client the same holds for requests by
 from __future__ import annotations
 
 import heapq
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Sequence
 
@@ -123,3 +124,10 @@ def positions(database: Database) -> dict[str, int]:
             if clients[client]:
                 heapq.heappush(heap, (count + 1, clients[client][0][0], client))
     return placed
+
+
+def queue_age(database: Database) -> float:
+    """Return for how many seconds the oldest waiting job has waited; 0 where none waits."""
+    with database.read() as connection:
+        oldest = connection.execute(select(func.min(jobs.c.created)).where(jobs.c.status == "accepted")).scalar()
+    return 0.0 if oldest is None else max(0.0, time.time() - oldest)

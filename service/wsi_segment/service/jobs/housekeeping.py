@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, update
 from wsi_segment.service.jobs.database import Database, is_away
 from wsi_segment.service.jobs.events import append_events
 from wsi_segment.service.jobs.job_table import ENDED
+from wsi_segment.service.jobs.outbox import tidy_outbox
 from wsi_segment.service.jobs.tables import events, jobs, replies
 
 LOOK_SECONDS = 60.0
@@ -93,12 +94,13 @@ class Housekeeping:
         shutil.rmtree(aside, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove replies, progress, results and uploads that are too old."""
+        """Remove replies, messages of hooks, progress, results and uploads that are too old."""
         if removed := self._tidy_uploads(self._keep_days):
             log.info("removed %d uploads that are older than %g days", removed, self._keep_days)
         now = time.time()
         with self._database.write() as connection:
             connection.execute(delete(replies).where(replies.c.created < now - _REPLY_DAYS * _DAY))
+            tidy_outbox(connection, now)
             old_news = (
                 select(events.c.number)
                 .where(events.c.kind == "progress", events.c.time < now - _PROGRESS_DAYS * _DAY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-VERSION = "0005"
+VERSION = "0006"
 """Version of the tables below: the last step in ``migrations/versions``."""
 
 metadata = MetaData(
@@ -165,4 +165,31 @@ replies = Table(
     Column("status", Integer, nullable=False),
     Column("headers", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key", String(100), nullable=False, index=True),  # name of the key that it was made with, or empty
+    Column("url", Text, nullable=False),
+    Column("events", JSON, nullable=False),  # types that it wants
+    Column("prefix", String(200), nullable=False),  # path before the server's addresses where it was made
+    Column("created", Float, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(32), primary_key=True),  # the same with each attempt
+    Column("hook", String(32), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("data", JSON, nullable=False),  # of the message
+    Column("time", Float, nullable=False),  # when it happened
+    Column("attempts", Integer, nullable=False),
+    Column("due", Float),  # when it is sent, or again; null once it was delivered or given up
+    Column("delivered", Float),
+    Column("error", Text, nullable=False),  # of the last attempt
+    Index(None, "due", "hook"),
+    Index(None, "hook", "time"),
 )

@@ -13,7 +13,10 @@ from wsi_segment.service.api.access.prefix import set_prefix
 from wsi_segment.service.api.access.sessions import CSRF_HEADER, Sessions
 from wsi_segment.service.api.access.signed_links import PATH, SignedLinks
 from wsi_segment.service.api.problems import ProblemError
+from wsi_segment.service.hooks.hook_table import Hook
 from wsi_segment.service.jobs import keys as key_table
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.outbox import Message, client_of
 
 SESSION_PATH = "/v1/session"
 _OPEN = ("/health/", "/docs/", "/static/")
@@ -79,11 +82,7 @@ class Credentials:
         return caller
 
     def _caller(self, key: key_table.Key | None, address: str, session: str | None = None) -> Caller:
-        """Return the holder of a key; everybody may do everything where none is asked for."""
-        if key is None:
-            return Caller("", "", frozenset(key_table.SCOPES), address)
-        own = frozenset() if "read" in key.scopes and "write" in key.scopes else self._keys.names_of(key.owner)
-        return Caller(key.name, key.owner, frozenset(key.scopes), address, session=session, own_keys=own)
+        return _holder_of(self._keys, key, address, session)
 
     def _signer(self, key: str, address: str) -> Caller:
         found = self._keys.named(key) if key else None
@@ -114,6 +113,26 @@ class Credentials:
             return Caller("", "", frozenset(), address)
         ended = "the session has ended; sign in again" if cookie is not None else ""
         raise _unauthorized(ended or "this server asks for a key: send Authorization: Bearer …")
+
+
+def may_be_told(database: Database, keys: key_table.Keys, hook: Hook, message: Message) -> bool:
+    """Return whether the key of a hook is valid still, and may see what a message is about."""
+    key = keys.named(hook.key) if hook.key else None
+    if key is None and (hook.key or keys.any_made()):
+        return False
+    holder = _holder_of(keys, key, "")
+    if message.type == "ping":
+        return holder.may("read")
+    client = client_of(database, message.data)
+    return client is not None and holder.may("read", client)
+
+
+def _holder_of(keys: key_table.Keys, key: key_table.Key | None, address: str, session: str | None = None) -> Caller:
+    """Return the holder of a key; everybody may do everything where none is asked for."""
+    if key is None:
+        return Caller("", "", frozenset(key_table.SCOPES), address)
+    own = frozenset() if "read" in key.scopes and "write" in key.scopes else keys.names_of(key.owner)
+    return Caller(key.name, key.owner, frozenset(key.scopes), address, session=session, own_keys=own)
 
 
 def _unauthorized(detail: str) -> ProblemError:

@@ -26,7 +26,7 @@ from wsi_segment.service.settings import LOOPBACK
 CORRECTIONS_LIMIT = 64 << 20
 """Bytes of the corrections of a slide."""
 
-_TARGETS = ("job_id", "batch_id", "slide_id")
+_TARGETS = ("job_id", "batch_id", "slide_id", "hook_id")
 
 log = logging.getLogger("wsi_segment.service.access")
 

@@ -11,8 +11,9 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.service.jobs.database import Database, is_away
+from wsi_segment.service.jobs.fairness import queue_age
 from wsi_segment.service.jobs.job_table import ENDED, Jobs
-from wsi_segment.service.jobs.queue_age import queue_age
+from wsi_segment.service.jobs.outbox import Outbox
 from wsi_segment.service.workers.supervisor import Supervisor
 
 _JOB_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
@@ -22,7 +23,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self, jobs: Jobs, supervisor: Supervisor, database: Database, data: Path) -> None:
+    def __init__(self, jobs: Jobs, supervisor: Supervisor, database: Database, data: Path, outbox: Outbox) -> None:
         """Set up all metrics.
 
         Args:
@@ -30,6 +31,7 @@ class Metrics:
             supervisor: Of the workers.
             database: Where the queue is.
             data: The service's folder, whose disk is watched.
+            outbox: The messages of web hooks.
         """
         self._registry = CollectorRegistry()
         self._ran, self._waited = (
@@ -50,7 +52,12 @@ class Metrics:
         self.uploaded = Counter(
             "wsi_segment_uploaded_bytes", "Bytes of slides that were uploaded", registry=self._registry
         )
-        self._registry.register(_Counted(jobs, supervisor, database, data))
+        self._hooks = Counter(
+            "wsi_segment_hook_attempts", "Attempts to send messages of hooks", ("result",), registry=self._registry
+        )
+        for result in ("delivered", "failed", "given_up"):
+            self._hooks.labels(result)
+        self._registry.register(_Counted(jobs, supervisor, database, data, outbox))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request, by its route and not by its path."""
@@ -62,6 +69,10 @@ class Metrics:
         self._ran.labels(status).observe(max(0.0, ran))
         self._waited.labels(status).observe(max(0.0, waited))
 
+    def hook(self, result: str) -> None:
+        """Count an attempt to send a message."""
+        self._hooks.labels(result).inc()
+
     def text(self) -> bytes:
         """Write all metrics as Prometheus reads them."""
         return generate_latest(self._registry)
@@ -70,8 +81,9 @@ class Metrics:
 class _Counted(Collector):
     """Metrics that are read from the job table when Prometheus asks."""
 
-    def __init__(self, jobs: Jobs, supervisor: Supervisor, database: Database, data: Path) -> None:
+    def __init__(self, jobs: Jobs, supervisor: Supervisor, database: Database, data: Path, outbox: Outbox) -> None:
         self._jobs, self._supervisor, self._database, self._data = jobs, supervisor, database, data
+        self._outbox = outbox
 
     def describe(self) -> list[Metric]:
         """Describe nothing, so that registering reads nothing."""
@@ -87,6 +99,7 @@ class _Counted(Collector):
         free.add_metric([], shutil.disk_usage(self._data).free)
         try:
             counts, waiting = self._jobs.counts(), queue_age(self._database)
+            messages = self._outbox.waiting()
         except SQLAlchemyError as error:
             if not is_away(error):
                 raise
@@ -100,4 +113,5 @@ class _Counted(Collector):
         for status in ("accepted", "running", *ENDED):
             by_status.add_metric([status], counts.get(status, 0))
         age = GaugeMetricFamily("wsi_segment_queue_age_seconds", "How long the oldest waiting job has waited", waiting)
-        return [up, by_status, age, workers, restarts, free]
+        unsent = GaugeMetricFamily("wsi_segment_hook_messages_waiting", "Messages that hooks have not taken", messages)
+        return [up, by_status, age, unsent, workers, restarts, free]

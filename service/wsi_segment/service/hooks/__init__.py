@@ -1,0 +1,1 @@
+"""Web hooks: messages to addresses of others when jobs and batches end."""
