@@ -15,6 +15,7 @@ from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.api.service import Service
 from wsi_segment.service.api.slide_details import SlideDetails
 from wsi_segment.service.api.tile_line import TileLine
+from wsi_segment.service.api.viewing.growing_masks import GrowingMasks
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.file_looks import FileLooks
 from wsi_segment.service.folders.root_watch import RootWatch
@@ -93,6 +94,7 @@ def make_service(
         ),
         metrics=metrics,
         masks=MaskTiles(),
+        growing=GrowingMasks(),
         roots=root_watch,
         adopted=adopted,
         uploads=uploads,

@@ -15,10 +15,12 @@ from wsi_segment.service.api import problems
 from wsi_segment.service.api.access.credentials import Credentials
 from wsi_segment.service.api.access.guard import Guard
 from wsi_segment.service.api.requests import BatchRequest
+from wsi_segment.service.api.routes import all_events as event_routes
 from wsi_segment.service.api.routes import batches as batch_routes
 from wsi_segment.service.api.routes import corrections as correction_routes
 from wsi_segment.service.api.routes import hooks as hook_routes
 from wsi_segment.service.api.routes import jobs as job_routes
+from wsi_segment.service.api.routes import partial_results as partial_routes
 from wsi_segment.service.api.routes import results as result_routes
 from wsi_segment.service.api.routes import sign_in as sign_in_routes
 from wsi_segment.service.api.routes import slides as slide_routes
@@ -84,9 +86,10 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         lifespan=lifespan,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for module in (slide_routes, job_routes, batch_routes, result_routes, correction_routes, hook_routes):
+    for module in (slide_routes, job_routes, event_routes, batch_routes, result_routes, partial_routes):
         app.include_router(module.router)
-    app.include_router(sign_in_routes.router)
+    for module in (correction_routes, hook_routes, sign_in_routes):
+        app.include_router(module.router)
     for router in (system_routes.models, system_routes.system, system_routes.pages, viewer_routes.router):
         app.include_router(router)
     problems.install(app)

@@ -33,11 +33,12 @@ async def stream_events(
     if await anyio.to_thread.run_sync(is_over, after):
         return
     async for event in feed.follow(listener, after):
-        yield _as_sent(event)
+        yield as_sent(event)
         if event.kind in LAST_KINDS and await anyio.to_thread.run_sync(is_over, event.number):
             return
 
 
-def _as_sent(event: Event) -> ServerSentEvent:
+def as_sent(event: Event) -> ServerSentEvent:
+    """Return an event as it is sent: its number is its id."""
     data = {"job": event.job, "batch": event.batch, "time": event.time, "kind": event.kind, **event.data}
     return ServerSentEvent(raw_data=json.dumps(data), event=event.kind, id=str(event.number))

@@ -21,6 +21,7 @@ from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.slide_details import SlideDetails
 from wsi_segment.service.api.tile_line import TileLine
+from wsi_segment.service.api.viewing.growing_masks import GrowingMasks
 from wsi_segment.service.folders.adopted_masks import AdoptedMasks
 from wsi_segment.service.folders.root_watch import RootWatch
 from wsi_segment.service.folders.uploads import Uploads
@@ -66,6 +67,7 @@ class Service:
     housekeeping: Housekeeping
     metrics: Metrics
     masks: MaskTiles
+    growing: GrowingMasks
     roots: RootWatch
     adopted: AdoptedMasks
     uploads: Uploads

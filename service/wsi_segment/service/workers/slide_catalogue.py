@@ -152,12 +152,18 @@ class Catalogue:
             with self._database.write() as connection:
                 insert_missing(connection, slides, rows)
 
-    def page(self, root: Root, prefix: str, start: int, count: int) -> tuple[list[FoundSlide], int]:
-        """Return some of the slides that :meth:`below` finds, and the number of paths; those before are not checked."""
+    def page(self, root: Root, prefix: str, start: int, count: int, search: str = "") -> tuple[list[FoundSlide], int]:
+        """Return some of the slides that :meth:`below` finds, and the number of paths; those before are not checked.
+
+        ``search`` is a text that the paths must have in them, in any case.
+        """
+        wanted = search.casefold()
 
         def look() -> tuple[list[FoundSlide], int]:
             every = _slides_in(root.location, "") if not is_remote(root.location) else ()
-            paths = [path for path in map(_without_bytes, every) if path.startswith(prefix)]
+            paths = [
+                path for path in map(_without_bytes, every) if path.startswith(prefix) and wanted in path.casefold()
+            ]
             allowed = (self._allowed(root, path) for path in paths[start : start + count])
             return [slide for slide in allowed if slide is not None], len(paths)
 

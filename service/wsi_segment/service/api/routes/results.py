@@ -21,6 +21,8 @@ from wsi_segment.service.workers.outline_index import find_objects, has_objects,
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/results", tags=["results"], responses=documented(404))
 
+ClassId = Annotated[int, Path(ge=1, le=255, description="of a class in tiles.json")]
+
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 """For what a job of this service made: it is never made again under the same address."""
 _CHECKED = {"Cache-Control": "private, no-cache"}
@@ -97,6 +99,16 @@ def get_mask_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -
     content = service.masks.tile(files.store, z, x, y)
     if content is None:
         raise ProblemError(404, "no-tile", "the mask has no such tile; tiles.json has its levels")
+    return Response(content, headers=_caching(job), media_type="image/png")
+
+
+@router.get("/probabilities/{class_id}/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
+def get_probability_tile(service: Here, job_id: JobId, class_id: ClassId, z: Zoom, x: Number, y: Number) -> Response:
+    """Return the probability of a class, times 255, of a tile as a grey PNG; only where the job was to keep them."""
+    job, files = service.result(job_id)
+    content = service.masks.probability_tile(files.store, class_id, z, x, y)
+    if content is None:
+        raise ProblemError(404, "no-tile", "the mask has no such tile, or keeps no probabilities; see tiles.json")
     return Response(content, headers=_caching(job), media_type="image/png")
 
 

@@ -59,6 +59,7 @@ def list_slides(
     service: Here,
     root: Annotated[str | None, Query(max_length=200, description="only of that root")] = None,
     prefix: Annotated[str, Query(max_length=4096, description="only paths below the root that begin so")] = "",
+    search: Annotated[str, Query(max_length=200, description="only paths with this in them, in any case")] = "",
     path: Annotated[
         str | None, Query(max_length=4096, description="the one slide of a path, as the server sees it")
     ] = None,
@@ -72,7 +73,7 @@ def list_slides(
     if not roots and root is not None:
         raise ProblemError(404, "unknown-root", "there is no root of that name")
     start = token_of(page_token) or 0
-    found, more = _page(service, roots, prefix=prefix, start=start, count=page_size)
+    found, more = _page(service, roots, prefix=prefix, search=search, start=start, count=page_size)
     service.catalogue.remember(found)
     until, known, unknown = time.monotonic() + _LIST_SECONDS, service.known_of(found), []
     listed = []
@@ -87,7 +88,7 @@ def list_slides(
 
 
 def _page(
-    service: Service, roots: Sequence[Root], prefix: str, start: int, count: int
+    service: Service, roots: Sequence[Root], prefix: str, search: str, start: int, count: int
 ) -> tuple[list[FoundSlide], bool]:
     """Return slides of the roots that are there, one root after the other, and whether more follow."""
     away, found, end = service.roots.away(), list[FoundSlide](), start + count
@@ -96,7 +97,7 @@ def _page(
             if len(roots) == 1:
                 raise RootAwayError(away[root.name])
             continue
-        part, paths = service.catalogue.page(root, prefix, start, max(0, end - start))
+        part, paths = service.catalogue.page(root, prefix, start, max(0, end - start), search)
         found += part
         start, end = max(0, start - paths), end - paths
     return found, end < 0

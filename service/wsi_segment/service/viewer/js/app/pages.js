@@ -4,7 +4,9 @@
  */
 
 import { openViewPage } from "../view/page.js";
+import { openBatchesPage } from "../batches/page.js";
 import { openJobsPage } from "../jobs/page.js";
+import { openSlidePage } from "../slides/slide-page.js";
 import { openSlidesPage } from "../slides/page.js";
 
 /** @typedef {import("./router.js").OpenPage} OpenPage */
@@ -13,6 +15,8 @@ import { openSlidesPage } from "../slides/page.js";
 const PAGES = {
   slides: openSlidesPage,
   jobs: openJobsPage,
+  batches: openBatchesPage,
+  slide: openSlidePage,
   view: openViewPage,
 };
 

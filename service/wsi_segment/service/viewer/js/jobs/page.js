@@ -1,21 +1,31 @@
 /**
- * All jobs, the newest first.
+ * All jobs, the newest first: `#/jobs?status=failed`. One job: `#/jobs/JOB`.
  * @module
  */
 
 import { setReady } from "../app/ready.js";
-import { hrefOf } from "../app/router.js";
+import { go } from "../app/router.js";
 import { fill, h } from "../lib/dom.js";
-import { moment } from "../lib/format.js";
-import { get } from "../server/api.js";
+import { openJobPage } from "./job-page.js";
+import { createJobTable } from "./table.js";
 
-/** @typedef {import("../server/types.js").Job} Job */
+const STATES = { "": "all", accepted: "waiting", running: "running", successful: "done", failed: "failed", dismissed: "cancelled" };
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openJobsPage(main) {
-  const { jobs } = /** @type {{jobs: Job[]}} */ (await get("/v1/jobs?page_size=50"));
-  fill(main, h("h1", { text: "Jobs" }), h("ul", {}, jobs.map((job) => h("li", {}, `${job.slide_name ?? job.slide} ${job.status} ${moment(job.created)} `,
-    job.status === "successful" ? h("a", { text: "view", attributes: { href: hrefOf("view", [job.id]) } }) : null))));
+export async function openJobsPage(main, route) {
+  const id = route.parts[0];
+  if (id) return openJobPage(main, id);
+  const wanted = route.query.get("status") ?? "";
+  const select = h("select", { id: "status", on: { change: () => go("jobs", [], select.value ? { status: select.value } : {}) } },
+    Object.entries(STATES).map(([value, text]) => h("option", { text, attributes: { value, selected: value === wanted } })));
+  const table = await createJobTable(() => {
+    /** @type {Record<string, string>} */
+    const filter = wanted ? { status: wanted } : {};
+    return filter;
+  });
+  fill(main,
+    h("div", { class: "page-head" }, h("h1", { text: "Jobs" }), h("label", { text: "Show", attributes: { for: "status" } }), select),
+    table.element);
   setReady("jobs");
-  return { dispose: () => undefined };
+  return { dispose: table.dispose };
 }

@@ -1,19 +1,118 @@
 /**
- * The slides of all roots.
+ * The slides of all roots as a grid: `#/slides?search=...&page=...`. Several can be selected and segmented together.
  * @module
  */
 
+import { may } from "../app/frame.js";
+import { bindKeys } from "../app/keys.js";
 import { setReady } from "../app/ready.js";
-import { fill, h } from "../lib/dom.js";
+import { hrefOf, replaceQuery } from "../app/router.js";
+import { createDisposal, debounced } from "../lib/disposal.js";
+import { button, fill, h } from "../lib/dom.js";
+import { count, significant } from "../lib/format.js";
 import { address, get } from "../server/api.js";
+import { openSubmitDialog } from "../submit/dialog.js";
 
 /** @typedef {import("../server/types.js").Slide} Slide */
 
+const PAGE = 48;
+const LOOK_AGAIN = 1500;
+
 /** @type {import("../app/router.js").OpenPage} */
-export async function openSlidesPage(main) {
-  const { slides } = /** @type {{slides: Slide[]}} */ (await get("/v1/slides?page_size=50"));
-  fill(main, h("h1", { text: "Slides" }), h("ul", { class: "grid" }, slides.map((slide) => h("li", { class: "card" },
-    h("img", { attributes: { src: address(`/v1/slides/${slide.id}/thumbnail?size=256`), alt: "", loading: "lazy" } }), h("span", { text: slide.name })))));
+export async function openSlidesPage(main, route) {
+  const disposal = createDisposal();
+  /** @type {Map<string, Slide>} */
+  const selected = new Map();
+  const tokens = [route.query.get("page") ?? ""];
+  let next = "";
+  let turn = 0;
+  const search = h("input", { id: "search", attributes: { type: "search", placeholder: "Part of a name or folder", value: route.query.get("search") ?? "" } });
+  const grid = h("ul", { class: "grid", attributes: { "aria-label": "Slides" } });
+  const empty = h("p", { class: "hint", attributes: { role: "status" } });
+  const newer = button("Previous", () => { tokens.pop(); void reload(); });
+  const older = button("Next", () => { tokens.push(next); void reload(); });
+  const chosen = h("div", { class: "chosen" });
+
+  const drawChosen = () => {
+    chosen.hidden = selected.size === 0;
+    fill(chosen, h("strong", { text: `${count(selected.size)} selected` }),
+      button("Segment them", () => void openSubmitDialog([...selected.values()]), { class: "primary" }),
+      button("Select none", () => { selected.clear(); drawChosen(); void reload(); }));
+  };
+  const reload = async () => {
+    turn += 1;
+    const mine = turn;
+    const query = new URLSearchParams({ page_size: String(PAGE), page_token: tokens.at(-1) ?? "", search: search.value });
+    const page = /** @type {{slides: Slide[], next_page_token: string}} */ (await get(`/v1/slides?${query}`));
+    if (mine !== turn) return;
+    next = page.next_page_token;
+    fill(grid, page.slides.map((slide) => card(slide, selected, drawChosen)));
+    older.disabled = next === "";
+    newer.disabled = tokens.length === 1;
+    empty.textContent = page.slides.length > 0 ? "" : search.value ? "No slide has that in its name or folder." : "There are no slides. Start the server with --root FOLDER.";
+    if (page.slides.some(notYet)) {
+      const timer = window.setTimeout(() => void reload().catch(() => undefined), LOOK_AGAIN);
+      disposal.add(() => window.clearTimeout(timer));
+    }
+  };
+  const searchNow = debounced(250, () => {
+    tokens.splice(0, tokens.length, "");
+    replaceQuery(search.value ? new URLSearchParams({ search: search.value }).toString() : "");
+    void reload().catch(() => undefined);
+  });
+  search.addEventListener("input", searchNow);
+  disposal.add(searchNow.cancel);
+  disposal.add(() => { turn += 1; });
+  disposal.add(bindKeys([{ key: "/", does: "search for a slide", action: () => search.focus() }]));
+  await reload();
+  drawChosen();
+  fill(main,
+    h("div", { class: "page-head" }, h("h1", { text: "Slides" }), h("label", { class: "search", text: "Search", attributes: { for: "search" } }), search),
+    chosen, grid, empty, h("div", { class: "pager" }, newer, older));
   setReady("slides");
-  return { dispose: () => undefined };
+  return { dispose: disposal.dispose };
+}
+
+/** @param {Slide} slide */
+function notYet(slide) {
+  return slide.error?.startsWith("not opened yet") ?? false;
+}
+
+/**
+ * @param {Slide} slide
+ * @param {Map<string, Slide>} selected
+ * @param {() => void} changed
+ */
+function card(slide, selected, changed) {
+  const usable = !slide.error;
+  const box = h("input", { id: `select-${slide.id}`, attributes: { type: "checkbox", checked: selected.has(slide.id), "aria-label": `Select ${slide.name}` }, on: {
+    change: () => {
+      if (box.checked) selected.set(slide.id, slide);
+      else selected.delete(slide.id);
+      changed();
+    },
+  } });
+  const picture = usable ? h("img", { attributes: { src: address(`/v1/slides/${slide.id}/thumbnail?size=256`), alt: "", loading: "lazy", width: 256, height: 256 } }) : null;
+  picture?.addEventListener("error", () => retry(picture), { once: true });
+  const facts = slide.width && slide.height
+    ? `${count(slide.width)} × ${count(slide.height)} px · ${slide.mpp ? `${significant(slide.mpp)} µm/px` : "pixel size unknown"}`
+    : "";
+  return h("li", { class: "card slide-card", data: { slide: slide.id } },
+    h("a", { class: "picture", attributes: { href: usable || notYet(slide) ? hrefOf("slide", [slide.id]) : null, tabindex: -1, "aria-hidden": "true" } }, picture ?? h("span", { class: "no-picture", text: notYet(slide) ? "…" : "no picture" })),
+    h("div", { class: "slide-name" },
+      may("write") && usable ? box : null,
+      usable || notYet(slide) ? h("a", { text: slide.name, attributes: { href: hrefOf("slide", [slide.id]) } }) : h("span", { text: slide.name })),
+    h("small", { text: [slide.root, slide.folder].filter(Boolean).join(" / ") }),
+    facts ? h("small", { text: facts }) : null,
+    slide.error ? h("small", { class: notYet(slide) ? "" : "problem", text: notYet(slide) ? "is being looked at …" : slide.error }) : null,
+  );
+}
+
+/** @param {HTMLImageElement} image */
+function retry(image) {
+  window.setTimeout(() => {
+    const url = new URL(image.src);
+    url.searchParams.set("size", "255"); // another address: a failed one is not fetched again
+    image.src = url.href;
+  }, LOOK_AGAIN);
 }

@@ -3,13 +3,28 @@
  * @module
  */
 
+import { listen } from "../lib/disposal.js";
 import { h } from "../lib/dom.js";
 import { address } from "../server/api.js";
 import { mm2PerPixel } from "./legend.js";
 
 /** @type {import("./page.js").Feature} */
-export function downloads({ pane, addPanel }) {
-  if (pane.result.growing) return;
+export function downloads({ pane, addPanel, disposal }) {
+  if (pane.result.growing) { // there is nothing to take along until the job has ended
+    const wait = () => {
+      if (pane.result.growing) return;
+      pane.element.removeEventListener("result-replaced", wait);
+      addDownloads(pane, addPanel);
+    };
+    listen(disposal, pane.element, "result-replaced", wait);
+  } else addDownloads(pane, addPanel);
+}
+
+/**
+ * @param {import("./pane.js").Pane} pane
+ * @param {import("./page.js").View["addPanel"]} addPanel
+ */
+function addDownloads(pane, addPanel) {
   const { job } = pane.result;
   const at = address(`/v1/jobs/${job.id}/results`);
   const name = (job.slide_name ?? job.name ?? job.id).replace(/\.[a-z]+$/i, "");

@@ -4,6 +4,7 @@
  */
 
 import { downloads } from "./downloads.js";
+import { growing } from "./growing.js";
 import { legend } from "./legend.js";
 import { permalink } from "./permalink.js";
 import { pointerReadout } from "./pointer.js";
@@ -12,4 +13,4 @@ import { display } from "./display.js";
 import { zoomButtons } from "./zoom-buttons.js";
 
 /** @type {import("./page.js").Feature[]} */
-export const FEATURES = [zoomButtons, scaleBar, pointerReadout, legend, display, permalink, downloads];
+export const FEATURES = [zoomButtons, scaleBar, pointerReadout, growing, legend, display, permalink, downloads];

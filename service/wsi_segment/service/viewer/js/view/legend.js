@@ -3,6 +3,7 @@
  * @module
  */
 
+import { listen } from "../lib/disposal.js";
 import { h, fill, button } from "../lib/dom.js";
 import { area, percent } from "../lib/format.js";
 import { toggleClass } from "./keys.js";
@@ -48,7 +49,7 @@ export function legend({ pane, disposal, addPanel }) {
   disposal.add(state.subscribe((now, before) => {
     if (now.hidden !== before.hidden || now.palette !== before.palette) draw();
   }));
-  pane.element.addEventListener("result-replaced", draw);
+  listen(disposal, pane.element, "result-replaced", draw);
   const head = h("thead", {}, h("tr", {}, ["Class", "Area", "Tissue"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
   const content = h("div", {}, h("table", { class: "legend" }, head, body), total);
   draw();

@@ -143,6 +143,7 @@ export class MaskLayer extends EventTarget {
    * @returns {{z: number, x: number, y: number}[]}
    */
   visibleTiles() {
+    if (this.table.levels.length === 0) return []; // nothing of the mask is known yet
     const place = this.stage.place();
     const z = this.levelFor(place.scale / this.stage.ratio);
     const level = /** @type {{downsample: number, width: number, height: number}} */ (this.table.levels[z]);

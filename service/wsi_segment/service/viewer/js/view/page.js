@@ -5,7 +5,8 @@
 
 import { bindKeys } from "../app/keys.js";
 import { setReady } from "../app/ready.js";
-import { hrefOf, replaceQuery } from "../app/router.js";
+import { notice } from "../app/notices.js";
+import { go, hrefOf, replaceQuery } from "../app/router.js";
 import { createDisposal, debounced } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
@@ -25,6 +26,7 @@ import { createViewState, parseView, writeView } from "./view-state.js";
  * @property {Disposal} disposal undone when the page is left
  * @property {HTMLElement} overlay over the slide, for what stays in place: scale bar, readouts
  * @property {HTMLElement} toolbar buttons over the slide
+ * @property {HTMLElement} side the side panel
  * @property {(title: string, content: HTMLElement, options?: {open?: boolean, name?: string}) => HTMLDetailsElement} addPanel a part of the side panel that folds
  */
 
@@ -53,6 +55,7 @@ export async function openViewPage(main, route) {
     disposal,
     overlay,
     toolbar,
+    side,
     addPanel(title, content, options = {}) {
       const panel = h("details", { class: "panel", attributes: { open: options.open ?? false }, data: { panel: options.name ?? "" } },
         h("summary", { text: title }), h("div", { class: "panel-content" }, content));
@@ -62,6 +65,7 @@ export async function openViewPage(main, route) {
   };
   disposal.add(bindKeys(viewKeys(view)));
   for (const feature of FEATURES) await feature(view);
+  disposal.add(watchResult(view));
 
   const remember = debounced(200, () => replaceQuery(writeView(state.get())));
   disposal.add(state.subscribe(() => remember()));
@@ -78,6 +82,23 @@ export async function openViewPage(main, route) {
       return true;
     },
   };
+}
+
+/**
+ * Say so when the result goes away while it is looked at.
+ * @param {View} view
+ */
+function watchResult({ pane }) {
+  let said = false;
+  const gone = (/** @type {Event} */ event) => {
+    if (said) return;
+    said = true;
+    const error = /** @type {CustomEvent<Error>} */ (event).detail;
+    pane.element.dataset["gone"] = "true";
+    notice(error.message, { kind: "error", action: { text: "All jobs", run: () => go("jobs") } });
+  };
+  pane.layer.addEventListener("gone", gone);
+  return () => pane.layer.removeEventListener("gone", gone);
 }
 
 /** @param {import("./result.js").Result} result */

@@ -15,13 +15,14 @@ import { Stage } from "./stage.js";
 
 /**
  * @typedef {object} Pane
- * @property {HTMLElement} element
+ * @property {HTMLElement} element tells of `result-replaced`
  * @property {Result} result
  * @property {Stage} stage
  * @property {MaskLayer} layer
  * @property {ViewStore} state
  * @property {() => import("../server/types.js").MaskClass[]} classes in the colours that are shown
  * @property {(result: Result) => void} replaceResult when the job has ended
+ * @property {(pixels: number[]) => void} replaceCounts pixels of each class of the finest level, class 0 first
  * @property {() => void} dispose
  */
 
@@ -79,6 +80,12 @@ export async function createPane(parent, result, state, options = {}) {
       shown = next;
       layer.setSource(tilePath(next, state.get()), next.table);
       layer.setStyle(style(state.get()));
+      parent.dispatchEvent(new Event("result-replaced"));
+    },
+    replaceCounts(pixels) {
+      const counted = shown.table.classes.map((entry) => ({ ...entry, pixels: pixels[entry.id] ?? 0 }));
+      shown = { ...shown, table: { ...shown.table, classes: counted } };
+      parent.dispatchEvent(new Event("result-replaced"));
     },
     dispose: disposal.dispose,
   };

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { ApiError, get } from "../server/api.js";
+import { ApiError, get, send } from "../server/api.js";
 
 /** @typedef {import("../server/types.js").Job} Job */
 /** @typedef {import("../server/types.js").Slide} Slide */
@@ -24,13 +24,33 @@ import { ApiError, get } from "../server/api.js";
  * @returns {Promise<Result>}
  */
 export async function readResult(id) {
-  const finished = get(`/v1/jobs/${id}/results/tiles.json`).then((table) => ({ table, growing: false }));
-  finished.catch(() => undefined); // awaited below, after the job itself
   const job = /** @type {Job} */ (await get(`/v1/jobs/${id}`));
-  const slide = readSlide(job.slide);
   const growing = job.status === "running" || job.status === "accepted";
-  const found = growing ? { table: await get(`/v1/jobs/${id}/partial/tiles.json`), growing } : await finished;
-  return { job, slide: await slide, ...found, path: `/v1/jobs/${id}/${found.growing ? "partial" : "results"}` };
+  const path = `/v1/jobs/${id}/${growing ? "partial" : "results"}`;
+  const [slide, answer] = await Promise.all([readSlide(job.slide), send("GET", `${path}/tiles.json`)]);
+  const table = answer.status === 204 ? emptyTable(slide) : /** @type {TileTable} */ (await answer.json());
+  return { job, slide, table, path, growing };
+}
+
+/**
+ * Return the table of a mask of which nothing is there yet.
+ * @param {Slide|null} slide
+ * @returns {TileTable}
+ */
+function emptyTable(slide) {
+  if (!slide?.width || !slide.height) throw new Error("The job has only begun, and its slide cannot be shown. Try again in a moment.");
+  const mpp = slide.mpp ?? 1;
+  return {
+    tile_size: 256,
+    levels: [],
+    origin: [0, 0],
+    slide_width: slide.width,
+    slide_height: slide.height,
+    mpp_x: slide.mpp_x ?? mpp,
+    mpp_y: slide.mpp_y ?? mpp,
+    classes: [],
+    probabilities: false,
+  };
 }
 
 /**

@@ -34,14 +34,24 @@ export function magnification(perPixel) {
 
 /** @type {import("./page.js").Feature} */
 export function scaleBar({ pane, overlay, disposal }) {
+  disposal.add(scaleBarOn(overlay, pane.stage, pane.result.table.mpp_x));
+}
+
+/**
+ * Put a scale bar over a slide.
+ * @param {HTMLElement} overlay
+ * @param {import("./stage.js").Stage} stage
+ * @param {number} mpp µm per level-0 pixel
+ * @returns {() => void} what ends it
+ */
+export function scaleBarOn(overlay, stage, mpp) {
   const line = h("div", { class: "scale-line" });
   const text = h("span", { class: "scale-text" });
   const zoom = h("span", { class: "scale-zoom", attributes: { title: "magnification; 1 µm per pixel of the screen is 10×" } });
-  overlay.append(h("div", { class: "scale-bar", data: { um: "" } }, h("div", { class: "scale-labels" }, text, zoom), line));
-  const mpp = pane.result.table.mpp_x;
+  overlay.append(h("div", { class: "scale-bar" }, h("div", { class: "scale-labels" }, text, zoom), line));
   let before = 0;
   const draw = () => {
-    const perPixel = pane.stage.place().scale * mpp;
+    const perPixel = stage.place().scale * mpp;
     if (perPixel === before) return;
     before = perPixel;
     const { um, pixels } = roundLength(perPixel);
@@ -49,6 +59,6 @@ export function scaleBar({ pane, overlay, disposal }) {
     text.textContent = length(um);
     zoom.textContent = magnification(perPixel);
   };
-  disposal.add(pane.stage.onDraw(draw));
   draw();
+  return stage.onDraw(draw);
 }

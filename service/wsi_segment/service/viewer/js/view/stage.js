@@ -85,6 +85,7 @@ export class Stage extends EventTarget {
       keyboardNavEnabled: false,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
+      timeout: 120_000,
       tileRetryMax: 3,
       tileRetryDelay: 1500,
       crossOriginPolicy: false,

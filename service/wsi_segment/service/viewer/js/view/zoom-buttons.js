@@ -7,7 +7,15 @@ import { button } from "../lib/dom.js";
 
 /** @type {import("./page.js").Feature} */
 export function zoomButtons({ pane, toolbar }) {
-  const { stage } = pane;
+  zoomButtonsOn(toolbar, pane.stage);
+}
+
+/**
+ * Put the buttons into a toolbar.
+ * @param {HTMLElement} toolbar
+ * @param {import("./stage.js").Stage} stage
+ */
+export function zoomButtonsOn(toolbar, stage) {
   toolbar.append(
     button("+", () => stage.zoomBy(1.5), { name: "Come closer", title: "Come closer (+)" }),
     button("−", () => stage.zoomBy(1 / 1.5), { name: "Go away", title: "Go away (−)" }),

@@ -1,0 +1,154 @@
+"""Masks of jobs that still run: what is finished of them, as tiles.
+
+A region counts once it stands in the ledger; what workers write meanwhile is never read.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import OutputError
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.region import CHUNK
+from wsi_segment.inference.mask.ledger import LEDGER_FILE, FinishedRegion, Ledger
+from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.pyramid import mode_of_2x2
+from wsi_segment.service.api.mask_tiles import TILE
+
+_MOST_OPEN = 8
+_KEPT_FROM = 4
+"""Halvings of a region's coarsest level from which on its picture is kept: 32 x 32 pixels."""
+
+
+@dataclass(slots=True)
+class GrowingMask:
+    """What is finished of one mask.
+
+    Memory bound: 1.4 KiB a finished region.
+    """
+
+    mask: Mask
+    region_size: int
+    finished: dict[tuple[int, int], FinishedRegion]
+    """By row and column, in the order in which they were finished."""
+    state: tuple[int, int]
+    """Size and time of the ledger that was read."""
+    _small: dict[tuple[int, int], list[NDArray[np.uint8]]] = field(default_factory=dict)
+
+    @property
+    def own_levels(self) -> int:
+        """How many of the finest levels regions write themselves."""
+        return min(len(self.mask.levels), (self.region_size // CHUNK).bit_length())
+
+    def box_of(self, place: tuple[int, int]) -> Box:
+        """Return the pixels of a region on the finest level."""
+        size, finest = self.region_size, self.mask.levels[0]
+        row, column = place
+        box = Box(column * size, row * size, column * size + size, row * size + size)
+        return box.intersect(Box(0, 0, finest.width, finest.height))
+
+    def pixels(self) -> list[int]:
+        """Return the pixels of each class, 0 first, of all finished regions."""
+        counts = np.zeros(len(self.mask.classes), np.int64)
+        for region in self.finished.values():
+            counts += np.asarray(region.pixels, np.int64)
+        return [int(count) for count in counts]
+
+    def tile(self, z: int, x: int, y: int) -> NDArray[np.uint8] | None:
+        """Return class ids of a tile (height, width), 0 where nothing is finished yet; None outside of the mask."""
+        level = self.mask.levels[z]
+        box = Box(x * TILE, y * TILE, x * TILE + TILE, y * TILE + TILE).intersect(Box(0, 0, level.width, level.height))
+        if box.empty:
+            return None
+        if z < self.own_levels:  # a tile lies in one region
+            side = self.region_size >> z
+            known = (box.y0 // side, box.x0 // side) in self.finished
+            return self.mask.read(z, box) if known else np.zeros((box.height, box.width), np.uint8)
+        return self._coarse(z, box)
+
+    def _coarse(self, z: int, box: Box) -> NDArray[np.uint8]:
+        halvings = z - self.own_levels + 1
+        side = (self.region_size >> (self.own_levels - 1)) >> halvings
+        ids = np.zeros((box.height, box.width), np.uint8)
+        if side == 0:  # whole regions are smaller than a pixel
+            return ids
+        for row in range(box.y0 // side, -(-box.y1 // side)):
+            for column in range(box.x0 // side, -(-box.x1 // side)):
+                if (row, column) not in self.finished:
+                    continue
+                part = self._reduced((row, column), halvings)
+                y, x = row * side - box.y0, column * side - box.x0
+                part = part[: box.height - y, : box.width - x]
+                ids[y : y + part.shape[0], x : x + part.shape[1]] = part
+        return ids
+
+    def _reduced(self, place: tuple[int, int], halvings: int) -> NDArray[np.uint8]:
+        kept = self._small.get(place)
+        if kept is not None and halvings >= _KEPT_FROM:
+            return kept[min(halvings - _KEPT_FROM, len(kept) - 1)]
+        last, side = self.own_levels - 1, self.region_size >> (self.own_levels - 1)
+        row, column = place
+        level = self.mask.levels[last]
+        box = Box(column * side, row * side, column * side + side, row * side + side)
+        ids = self.mask.read(last, box.intersect(Box(0, 0, level.width, level.height)))
+        small = []
+        for step in range(1, max(halvings, side.bit_length() - 1) + 1):
+            ids = mode_of_2x2(ids)
+            if step == halvings and halvings < _KEPT_FROM:
+                return ids
+            if step >= _KEPT_FROM:
+                small.append(ids)
+        self._small[place] = small
+        return small[min(halvings - _KEPT_FROM, len(small) - 1)]
+
+
+class GrowingMasks:
+    """The growing masks of a service; the last few are kept open. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, GrowingMask] = {}
+        self._lock = threading.Lock()
+
+    def of(self, store: Path) -> GrowingMask | None:
+        """Return what is finished of the mask that shall become a store; None where nothing is there yet."""
+        folder = store.with_name(f"{store.name}.partial")
+        try:
+            found = (folder / LEDGER_FILE).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        state = (found.st_size, found.st_mtime_ns)
+        with self._lock:
+            known = self._open.get(folder)
+            if known is not None and known.state == state:
+                return known
+            made = _read(folder, state, known)
+            if made is not None:
+                self._open.pop(folder, None)
+                self._open[folder] = made
+                while len(self._open) > _MOST_OPEN:
+                    del self._open[next(iter(self._open))]
+            return made
+
+
+def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> GrowingMask | None:
+    ledger = Ledger(folder)
+    if ledger.started is None:
+        return None
+    finished = {_place(region.key): region for region in ledger.finished.values()}
+    if known is not None and known.finished.items() <= finished.items():  # the same run goes on
+        return GrowingMask(known.mask, known.region_size, finished, state, known._small)
+    try:
+        mask = Mask.open(folder / "store")
+    except (OutputError, OSError):  # its files are being made, or it was published this moment
+        return None
+    return GrowingMask(mask, ledger.started.region_size, finished, state)
+
+
+def _place(key: str) -> tuple[int, int]:
+    row, column = key.split(",")
+    return int(row), int(column)

@@ -1,0 +1,82 @@
+/**
+ * A tool that takes the pointer away from the slide while it is in use: for lines, regions, outlines.
+ * @module
+ */
+
+/** @typedef {{x: number, y: number}} Point in level-0 pixels */
+
+/**
+ * @typedef {object} PointerTool
+ * @property {SVGSVGElement} drawing over the slide, in CSS pixels; its content is the tool's
+ * @property {() => boolean} active
+ * @property {() => void} start
+ * @property {() => void} stop
+ * @property {() => void} dispose
+ */
+
+/**
+ * @typedef {object} Handlers
+ * @property {(point: Point, event: PointerEvent) => void} [down]
+ * @property {(point: Point, event: PointerEvent) => void} [move]
+ * @property {(point: Point, event: PointerEvent) => void} [up]
+ * @property {(point: Point, event: MouseEvent) => void} [doubleClick]
+ * @property {() => void} draw called with every frame, so that what is drawn stays on its place of the slide
+ */
+
+/**
+ * Make a tool over a stage; the wheel still zooms while it is in use.
+ * @param {import("./stage.js").Stage} stage
+ * @param {Handlers} handlers
+ * @returns {PointerTool}
+ */
+export function createPointerTool(stage, handlers) {
+  const drawing = svg("svg", { class: "tool-layer", "aria-hidden": "true" });
+  stage.element.append(drawing);
+  let active = false;
+  /** @param {MouseEvent} event */
+  const place = (event) => {
+    const frame = stage.element.getBoundingClientRect();
+    return stage.toSlide({ x: event.clientX - frame.left, y: event.clientY - frame.top });
+  };
+  drawing.addEventListener("pointerdown", (event) => {
+    drawing.setPointerCapture(event.pointerId);
+    handlers.down?.(place(event), event);
+  });
+  drawing.addEventListener("pointermove", (event) => handlers.move?.(place(event), event));
+  drawing.addEventListener("pointerup", (event) => handlers.up?.(place(event), event));
+  drawing.addEventListener("dblclick", (event) => handlers.doubleClick?.(place(event), event));
+  drawing.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    stage.zoomBy(event.deltaY < 0 ? 1.25 : 0.8);
+  }, { passive: false });
+  const endDrawing = stage.onDraw(handlers.draw);
+  const set = (/** @type {boolean} */ now) => {
+    active = now;
+    drawing.classList.toggle("active", now);
+  };
+  return {
+    drawing,
+    active: () => active,
+    start: () => set(true),
+    stop: () => set(false),
+    dispose() {
+      endDrawing();
+      drawing.remove();
+    },
+  };
+}
+
+/**
+ * Build an element of a drawing.
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, string|number>} [attributes]
+ * @param {string} [text]
+ * @returns {SVGElementTagNameMap[K]}
+ */
+export function svg(tag, attributes = {}, text) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
