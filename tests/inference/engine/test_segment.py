@@ -238,6 +238,12 @@ def test_a_mask_that_appears_meanwhile_keeps_its_summary(slide: Path, tmp_path: 
     assert not (tmp_path / "m.summary.json").exists()
 
 
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_an_output_needs_a_name(slide: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"give `out` as NAME.zarr"):
+        segment(slide, make_model(), Path(name), SegmentOptions(), network=ChannelNetwork())
+
+
 def test_an_existing_output_is_kept_unless_told(slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.zarr"
     segment(slide, make_model(), out, SegmentOptions(), network=ChannelNetwork())

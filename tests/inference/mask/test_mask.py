@@ -6,6 +6,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.ngff import OmeZarrVersion
 from wsi_segment.inference.mask.summary import Summary
 
 MADE_BY_0_1_0 = Path(__file__).parents[2] / "data" / "made_by_0_1_0.zip"
@@ -151,16 +153,35 @@ class Ranged(SimpleHTTPRequestHandler):
         """Not in the tests' output."""
 
 
-@pytest.fixture
-def address(folder: Path) -> Iterator[str]:
+class Whole(SimpleHTTPRequestHandler):
+    """Files as a whole, whatever part is asked for, as ``python -m http.server`` gives them."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Not in the tests' output."""
+
+
+@contextmanager
+def served(handler: type[SimpleHTTPRequestHandler], folder: Path) -> Iterator[str]:
     pytest.importorskip("aiohttp", reason="masks over the network need the extra [remote]")
-    Ranged.broken = False
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Ranged, directory=folder)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def address(folder: Path) -> Iterator[str]:
+    Ranged.broken = False
+    with served(Ranged, folder) as address:
+        yield address
+
+
+@pytest.fixture
+def whole_files(folder: Path) -> Iterator[str]:
+    with served(Whole, folder) as address:
+        yield address
 
 
 def test_a_mask_on_a_web_server_is_the_same(made: tuple[Mask, Summary], address: str) -> None:
@@ -179,11 +200,52 @@ def test_a_mask_on_a_web_server_is_the_same(made: tuple[Mask, Summary], address:
 
 def test_what_is_no_mask_is_refused_in_a_line(folder: Path, address: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for place in (tmp_path, tmp_path / "absent", tmp_path / "file", f"{address}/absent.zarr"):
+    for place in (tmp_path, tmp_path / "file", f"{address}/absent.zarr"):
         with pytest.raises(OutputError, match="not a mask that wsi-segment made"):
             Mask.open(place)
+    with pytest.raises(OutputError, match="absent: no such mask"):
+        Mask.open(tmp_path / "absent")
+    with pytest.raises(InputError, match="give a path or an address"):
+        Mask.open(b"mask.zarr")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot be read"):
         Mask.open("nothing://a/b.zarr")
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_a_mask_that_is_not_finished_is_refused(folder: Path, tmp_path: Path, version: OmeZarrVersion) -> None:
+    class Stopping(ChannelNetwork):
+        def __call__(self, windows: np.ndarray) -> np.ndarray:
+            raise RunError("stopped")
+
+    options = SegmentOptions(ome_zarr=version)
+    with pytest.raises(RunError, match="stopped"):
+        segment(folder / "s.tiff", make_model(mpp=1.0), tmp_path / "m.zarr", options, network=Stopping())
+    for place in (tmp_path / "m.zarr.partial", tmp_path / "m.zarr.partial" / "store"):
+        with pytest.raises(OutputError, match="not finished; repeat the command"):
+            Mask.open(place)
+
+
+def test_a_server_that_ignores_ranges_is_named(folder: Path, whole_files: str) -> None:
+    options = SegmentOptions(region_size=1024)  # of several chunks, in one shard
+    segment(folder / "s.tiff", make_model(mpp=1.0), folder / "sharded.zarr", options, network=ChannelNetwork())
+    remote = Mask.open(f"{whole_files}/sharded.zarr")
+    with pytest.raises(RunError, match="ignores the header Range"):
+        remote.read(0, Box(0, 0, 10, 10))
+
+
+def test_a_server_that_ignores_ranges_gives_masks_of_single_files(folder: Path, whole_files: str) -> None:
+    out = folder / "files.zarr"
+    segment(folder / "s.tiff", make_model(mpp=1.0), out, SegmentOptions(ome_zarr="0.4"), network=ChannelNetwork())
+    box = Box(0, 0, 650, 350)
+    assert np.array_equal(Mask.open(f"{whole_files}/files.zarr").read(0, box), Mask.open(out).read(0, box))
+
+
+def test_boxes_are_of_whole_pixels(made: tuple[Mask, Summary]) -> None:
+    mask, _ = made
+    assert mask.read(0, Box(5, 5, 1, 1)).shape == (0, 0)
+    assert np.array_equal(mask.read(0, Box(0, 1, 2, 3)), mask.read(0, Box(*np.arange(4))))
+    with pytest.raises(TypeError):
+        mask.read(0, Box(0.5, 0, 2.5, 2))  # type: ignore[arg-type]
 
 
 def test_a_damaged_mask_says_so(made: tuple[Mask, Summary], tmp_path: Path) -> None:

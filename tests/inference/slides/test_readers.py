@@ -23,7 +23,7 @@ from wsi_segment.inference.slides.readers.image import ImageSlide
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
-from wsi_segment.inference.slides.slide import PixelSize, pixel_size_of
+from wsi_segment.inference.slides.slide import PixelSize, Slide, pixel_size_of
 from wsi_segment.inference.slides.slide_files import slide_files
 
 PIXELS = tissue_like(700, 900)
@@ -45,6 +45,34 @@ def test_what_was_not_scanned_is_white(monkeypatch: pytest.MonkeyPatch, made: Pa
 def test_stated_downsamples_mean_whole_numbers() -> None:
     assert exact_downsample(46000 / 11499, 11499) == 4.0
     assert exact_downsample(4.2, 1000) == 4.2
+
+
+@pytest.mark.parametrize("kind", ["tiff", "vendor", "png"])
+def test_a_slide_is_closed_by_with_and_may_be_closed_again(made: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "png":
+        Image.fromarray(PIXELS).save(tmp_path / "roi.png")
+        opened: Slide = open_slide(tmp_path / "roi.png")
+    else:
+        opened = OpenSlideReader(made) if kind == "vendor" else open_slide(made)
+    with opened as slide:
+        before = slide.read(0, Box(0, 0, 6, 4))
+    slide.close()
+    if kind == "png":  # which is held in memory
+        assert np.array_equal(slide.read(0, Box(0, 0, 6, 4)), before)
+        return
+    with pytest.raises(SlideError, match="the slide is closed"):
+        slide.read(0, Box(0, 0, 6, 4))
+
+
+def test_a_box_without_pixels_gives_none(made: Path) -> None:
+    with open_slide(made) as slide:
+        assert slide.read(0, Box(5, 5, 1, 1)).shape == (0, 0, 3)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "missing/s.tiff"])
+def test_names_that_nothing_has_are_refused_in_a_line(name: str) -> None:
+    with pytest.raises(SlideError, match=r"no such file|cannot be read: File name too long"):
+        open_slide(name)
 
 
 def test_an_ordinary_picture_opens(tmp_path: Path) -> None:

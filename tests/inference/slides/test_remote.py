@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
 from wsi_segment.errors import InputError, RunError, SlideError
@@ -51,6 +53,17 @@ class Ranged(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Not in the tests' output."""
+
+
+class WholeFiles(SimpleHTTPRequestHandler):
+    """A file server that gives files as a whole, as ``python -m http.server`` does."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Not in the tests' output."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        with contextlib.suppress(ConnectionError):  # the client goes when it has what it wants
+            super().copyfile(source, outputfile)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +182,25 @@ def test_what_is_not_there_is_said_in_one_line(web: str, name: str, capsys: pyte
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "cannot be read" in error
+
+
+def test_what_a_server_answers_is_said(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ranged, "broken", True)
+    with pytest.raises(SlideError, match="cannot be read: 500, message='Internal Server Error'"):
+        open_slide(f"{web}/other.tiff")
+
+
+def test_a_server_that_ignores_ranges_is_named(local: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (1500, 1500, 3), np.uint8)
+    Image.fromarray(pixels).save(local.parent / "large.tiff", compression="tiff_adobe_deflate")  # directory at its end
+    whole = functools.partial(WholeFiles, directory=str(local.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), whole) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with pytest.raises(SlideError, match="ignores the header Range"):
+            open_slide(f"http://127.0.0.1:{server.server_port}/large.tiff")
+        server.shutdown()
+        thread.join()
 
 
 def test_an_unreachable_server_and_an_unknown_scheme_are_said() -> None:

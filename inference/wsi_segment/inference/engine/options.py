@@ -70,8 +70,13 @@ class SegmentOptions:
             raise InputError(f"`batch_size` is {self.batch_size}; give 1 or more")
         if self.workers < 0:
             raise InputError(f"`workers` is {self.workers}; give 0 for one per core, or more")
-        if self.precision not in get_args(PrecisionChoice):
-            raise InputError(f"`precision` is {self.precision!r}; give auto, fp32, bf16, fp16 or int8")
+        for name, choices in (("device", Device), ("precision", PrecisionChoice), ("ome_zarr", OmeZarrVersion)):
+            *others, last = get_args(choices)
+            if getattr(self, name) not in (*others, last):
+                raise InputError(f"`{name}` is {getattr(self, name)!r}; give {', '.join(others)} or {last}")
+        for name in ("tissue", "region"):  # as text, by those who do not run a type checker
+            if isinstance(value := getattr(self, name), str) and value not in ("otsu", "none"):
+                object.__setattr__(self, name, Path(value))
         if self.region_size is not None and self.region_size not in REGION_SIZES:
             raise InputError(f"`region_size` is {self.region_size}; give one of {REGION_SIZES}")
 

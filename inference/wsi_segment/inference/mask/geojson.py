@@ -18,7 +18,8 @@ import numpy as np
 import shapely
 
 from wsi_segment.files import replacing
-from wsi_segment.inference.mask.mask import Mask, oriented
+from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.polygons import oriented
 from wsi_segment.inference.progress import Step, no_step
 
 _NAMESPACE = uuid.UUID("6d0cbf3c-5d7e-5c1e-9a0b-0d1f6f0a7b11")

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from zarr.storage import FsspecStore
 from wsi_segment.errors import OutputError, RunError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask import ngff
-from wsi_segment.inference.mask.polygons import class_polygons, split_large
+from wsi_segment.inference.mask.ledger import LEDGER_FILE
+from wsi_segment.inference.mask.polygons import class_polygons, oriented, split_large
 from wsi_segment.inference.mask.summary import ClassArea, class_areas
 from wsi_segment.inference.mask.zarr_settings import shipped_settings
 from wsi_segment.inference.progress import Step, no_step
-from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.location import is_remote, network_reason, slide_location
 from wsi_segment.inference.slides.slide import Level, PixelSize
 
+_UNFINISHED = "{}: the mask is not finished; repeat the command that started it, which continues"
 _PICTURE_SIDE = 1024
 """Longest side of the picture that a notebook shows, in pixels."""
 
@@ -122,16 +125,17 @@ class Mask:
             label: Any = group.attrs.asdict()
             label = label.get("ome", label)
             arrays = tuple(_array(group, entry["path"]) for entry in label["multiscales"][0]["datasets"])
-            return cls._read(location, provenance, label["image-label"], arrays)
+            mask = cls._read(location, provenance, label["image-label"], arrays)
         except (FileNotFoundError, NotADirectoryError, KeyError, ValueError, TypeError, AssertionError) as error:
-            raise OutputError(
-                f"{location}: not a mask that wsi-segment made ({type(error).__name__}: {error})"
-            ) from error
+            raise no_mask(location, error) from error
         except Exception as error:  # file systems of fsspec raise errors of their own libraries
             if not is_remote(location):
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise RunError(f"{location}: cannot be read: {reason:.200}") from error
+            reason = network_reason(error, location / "zarr.json")
+            raise RunError(f"{location}: cannot be read: {reason}") from error
+        if ngff.ATTRIBUTE not in arrays[0].attrs:  # the record of regions comes last
+            raise OutputError(_UNFINISHED.format(location))
+        return mask
 
     @classmethod
     def _read(
@@ -182,12 +186,14 @@ class Mask:
         inner = box.intersect(Box(0, 0, size.width, size.height))
         if inner.empty:
             return np.zeros((max(0, box.height), max(0, box.width)), np.uint8)
+        place = np.s_[index(inner.y0) : index(inner.y1), index(inner.x0) : index(inner.x1)]
         try:
-            found = np.asarray(self._arrays[level][inner.y0 : inner.y1, inner.x0 : inner.x1], np.uint8)
+            found = np.asarray(self._arrays[level][place], np.uint8)
         except Exception as error:  # every codec and every protocol has errors of its own
-            reason = f"{' '.join(str(error).split()) or type(error).__name__:.200}"
             if is_remote(self.path):
+                reason = network_reason(error, self.path / "zarr.json")
                 raise RunError(f"{self.path}: cannot be read: {reason}") from error
+            reason = f"{' '.join(str(error).split()) or type(error).__name__:.200}"
             raise OutputError(f"{self.path}: cannot be decoded: {reason}; `wsi-segment verify` says more") from error
         return np.pad(found, ((inner.y0 - box.y0, box.y1 - inner.y1), (inner.x0 - box.x0, box.x1 - inner.x1)))
 
@@ -289,15 +295,15 @@ class Mask:
         )
 
 
-def oriented(polygon: shapely.Polygon) -> shapely.Polygon:
-    """Return the polygon with its shell counterclockwise and its holes clockwise, as RFC 7946 asks.
-
-    >>> oriented(shapely.Polygon([(0, 0), (0, 1), (1, 1), (1, 0)])).exterior.is_ccw
-    True
-    """
-    turned = shapely.orient_polygons(polygon, exterior_cw=False)
-    assert isinstance(turned, shapely.Polygon)
-    return turned
+def no_mask(location: Path, error: Exception) -> OutputError:
+    """Say why no finished mask can be opened."""
+    if not is_remote(location):
+        if not location.exists():
+            return OutputError(f"{location}: no such mask")
+        if (location / LEDGER_FILE).exists():
+            return OutputError(_UNFINISHED.format(location))
+    reason = "no Zarr group" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+    return OutputError(f"{location}: not a mask that wsi-segment made ({reason})")
 
 
 def _store_of(location: Path) -> Any:

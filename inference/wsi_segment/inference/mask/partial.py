@@ -28,9 +28,11 @@ class Output:
         """Look whether there is room under a name.
 
         Raises:
-            OutputError: it is taken, its folder is read-only, what would be replaced is no mask, or a name that will
-                be made beside it is longer than the file system takes.
+            OutputError: it is no name, it is taken, its folder is read-only, what would be replaced is no mask, or a
+                name that will be made beside it is longer than the file system takes.
         """
+        if not final.name:  # of "." and "/"
+            raise OutputError(f"{final}: not a name for a mask; give `out` as NAME.zarr")
         self.final = final
         self.partial = final.with_name(final.name + ".partial")
         refuse_long_names((final, self.partial, *summary_paths(final)))

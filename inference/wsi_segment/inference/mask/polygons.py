@@ -153,6 +153,17 @@ class _Groups:
         return index
 
 
+def oriented(polygon: shapely.Polygon) -> shapely.Polygon:
+    """Return the polygon with its shell counterclockwise and its holes clockwise, as RFC 7946 asks.
+
+    >>> oriented(shapely.Polygon([(0, 0), (0, 1), (1, 1), (1, 0)])).exterior.is_ccw
+    True
+    """
+    turned = shapely.orient_polygons(polygon, exterior_cw=False)
+    assert isinstance(turned, shapely.Polygon)
+    return turned
+
+
 def split_large(polygon: shapely.Polygon, most: int = MAX_RING_VERTICES) -> Iterator[shapely.Polygon]:
     """Yield a polygon, or its pieces after cutting it in halves until no ring is too long."""
     rings = [polygon.exterior, *polygon.interiors]

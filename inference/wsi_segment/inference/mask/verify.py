@@ -13,9 +13,9 @@ import yaozarrs
 import zarr
 from numpy.typing import NDArray
 
-from wsi_segment.errors import OutputError
 from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask import ngff
+from wsi_segment.inference.mask.mask import no_mask
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
@@ -70,7 +70,7 @@ def verify(path: str | Path, step: Step = no_step) -> Verification:
         noted: Any = root[f"{ngff.LABEL_PATH}/0"].attrs[ATTRIBUTE]
         regions, region_size, metadata = noted["regions"], int(noted["region_size"]), dict(noted["metadata"])
     except (FileNotFoundError, KeyError, ValueError, TypeError, json.JSONDecodeError) as error:
-        raise OutputError(f"{path}: not a mask that wsi-segment made ({type(error).__name__}: {error})") from error
+        raise no_mask(path, error) from error
     damage = [*_metadata_damage(path, metadata), *_record_damage(root, noted)]
     version_05 = root.metadata.zarr_format == 3
     for folder in [path / ngff.LABEL_PATH] if version_05 else [path / ngff.LABEL_PATH, path]:

@@ -13,7 +13,7 @@ import openslide
 import tifffile
 
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.slides.location import is_remote, open_bytes
+from wsi_segment.inference.slides.location import is_remote, network_reason, open_bytes
 from wsi_segment.inference.slides.readers.levels import shows_the_same
 from wsi_segment.inference.slides.readers.refuse import problem_of
 from wsi_segment.inference.slides.readers.segments import PageReader
@@ -153,8 +153,10 @@ class Candidate:
 
 def _existing(path: Path) -> Path:
     """Return the file of a local path, which must have something in it."""
-    if not path.exists():
-        raise SlideError(f"{path}: no such file")
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        raise SlideError(f"{path}: {_why_not(error)}") from error
     file = file_of(path)
     if not file.is_file():
         raise SlideError(f"{path}: not a file; give a slide file, or the folder of one DICOM slide")
@@ -168,6 +170,13 @@ def _existing(path: Path) -> Path:
     return file
 
 
+def _why_not(error: Exception) -> str:
+    """Say why a path leads to nothing."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):  # a name with a null byte
+        return "no such file"
+    return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+
+
 def _reach(address: Path) -> Any:
     """Open an address, or say in words of our own why it cannot be read; every protocol has errors of its own."""
     try:
@@ -175,6 +184,5 @@ def _reach(address: Path) -> Any:
         file.read(1)
         file.seek(0)
     except Exception as error:  # file systems of fsspec raise errors of their own libraries
-        reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        raise SlideError(f"{address}: cannot be read: {reason or type(error).__name__:.200}") from error
+        raise SlideError(f"{address}: cannot be read: {network_reason(error, address)}") from error
     return file

@@ -20,10 +20,12 @@ def slide_location(place: str | Path) -> Path:
     ('a.svs', 'a.svs')
 
     Raises:
-        InputError: the scheme is unknown, or what it needs is not installed.
+        InputError: it is neither, the scheme is unknown, or what it needs is not installed.
     """
     if not isinstance(place, str):
-        return place
+        if isinstance(place, Path) or hasattr(place, "storage_options"):  # what this function returns
+            return place
+        raise InputError(f"{place!r}: give a path or an address as text or as a pathlib.Path")
     scheme, separator, _ = place.partition("://")
     if not separator:
         return Path(place)
@@ -42,6 +44,31 @@ def slide_location(place: str | Path) -> Path:
 def is_remote(path: Path) -> bool:
     """Return whether a location is read over the network."""
     return not isinstance(path, Path)
+
+
+def network_reason(error: Exception, file: Any) -> str:
+    """Say in one line why something could not be read over the network; every protocol has errors of its own.
+
+    Args:
+        error: What was raised by fsspec, or by a library that read through it.
+        file: Address of the file, or of one that is there if anything is.
+    """
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) else error  # what fsspec says of any answer
+    if cause is None or getattr(cause, "status", None) == 404:
+        return "no such file"
+    reason = f"{' '.join(str(cause).split()) or type(cause).__name__:.200}"
+    return f"{reason}; {WITHOUT_RANGES}" if ignores_ranges(file) else reason
+
+
+WITHOUT_RANGES = "its server ignores the header Range, so that parts of a file cannot be read: use another server"
+
+
+def ignores_ranges(file: Any) -> bool:
+    """Return whether a server answers a request for the first byte of a file with more than that."""
+    try:
+        return len(file.fs.cat_file(str(file), start=0, end=1)) > 1
+    except Exception:  # whatever else is wrong with it
+        return False
 
 
 def open_bytes(path: Path) -> BufferedReader:

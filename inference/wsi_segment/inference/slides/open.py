@@ -7,7 +7,7 @@ from pathlib import Path
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.slides.candidate import GENERIC, Candidate, SlideImage
 from wsi_segment.inference.slides.doubt import Doubt
-from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.location import WITHOUT_RANGES, ignores_ranges, is_remote, slide_location
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
 from wsi_segment.inference.slides.readers.levels import shows_the_same, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
@@ -210,6 +210,8 @@ def _unreadable(candidate: Candidate, reason: str) -> SlideError:
 
 def _unreachable(candidate: Candidate) -> SlideError:
     if candidate.tiff is None:
+        if ignores_ranges(candidate.path):
+            return SlideError(f"{candidate.path}: cannot be read: {WITHOUT_RANGES}")
         return _unreadable(candidate, "over the network TIFF and pictures are read")
     return SlideError(
         f"{candidate.path}: the geometry of {candidate.vendor} slides is known to OpenSlide alone, which reads "

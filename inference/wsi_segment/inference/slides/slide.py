@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +68,9 @@ class Slide(Protocol):
     """An open slide. Reading is safe from several threads.
 
     >>> from wsi_segment.inference import Box, open_slide
-    >>> slide = open_slide("slide.tiff")
-    >>> slide.read(0, Box(0, 0, 256, 128)).shape
+    >>> with open_slide("slide.tiff") as slide:
+    ...     slide.read(0, Box(0, 0, 256, 128)).shape
     (128, 256, 3)
-    >>> slide.close()
     """
 
     reader: str
@@ -96,7 +95,13 @@ class Slide(Protocol):
         """
 
     def close(self) -> None:
-        """Give files and memory back; reading afterwards is an error."""
+        """Give files and memory back; reading afterwards is an error, closing again is none."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 def pixel_size_of(slide: Slide, path: Path, mpp: float | None, *, name: str = "`mpp`") -> PixelSize:
@@ -117,12 +122,12 @@ def pixel_size_of(slide: Slide, path: Path, mpp: float | None, *, name: str = "`
     if not is_plausible(size):
         low, high = MPP_RANGE
         raise SlideError(
-            f"{path}: {size.mpp:.5g} µm per pixel (from {size.source}) is implausible; give the true one, "
+            f"{path}: {size.mpp:.5g} µm per pixel ({size.source}) is implausible; give the true one, "
             f"between {low} and {high:.0f}, as {name}"
         )
     if abs(size.x - size.y) > 0.02 * size.mpp:
         raise SlideError(
-            f"{path}: pixels are {size.x:.5g} x {size.y:.5g} µm (from {size.source}), not square; "
+            f"{path}: pixels are {size.x:.5g} x {size.y:.5g} µm ({size.source}), not square; "
             f"resample the slide, or give one size as {name}"
         )
     return size

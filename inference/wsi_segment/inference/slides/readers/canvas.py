@@ -74,7 +74,7 @@ def on_white(l_box: Box, inside: Box, pixels: NDArray[np.uint8] | None) -> NDArr
         pixels = _composited(pixels)
     if pixels is not None and inside == l_box:
         return pixels
-    canvas = np.full((l_box.height, l_box.width, 3), WHITE, np.uint8)
+    canvas = np.full((max(0, l_box.height), max(0, l_box.width), 3), WHITE, np.uint8)
     if pixels is not None:
         canvas[_slices(inside, l_box.x0, l_box.y0)] = pixels
     return canvas

@@ -13,7 +13,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.slide import Slide
 
 
-class ColourManaged:
+class ColourManaged(Slide):
     """A slide whose pixels are brought from its ICC profile to sRGB, relative colorimetric."""
 
     def __init__(self, slide: Slide) -> None:

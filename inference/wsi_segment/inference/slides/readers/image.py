@@ -14,7 +14,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import open_bytes
 from wsi_segment.inference.slides.readers.canvas import on_white, read_on_white
-from wsi_segment.inference.slides.slide import Level, PixelSize
+from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -27,7 +27,7 @@ _LARGEST_PIXELS = 80_000_000
 """A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
 
 
-class ImageSlide:
+class ImageSlide(Slide):
     """A picture of one level, decoded whole.
 
     Memory bound:

@@ -12,13 +12,13 @@ from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
 from wsi_segment.inference.slides.readers.pixel_size import decide, from_power, number
-from wsi_segment.inference.slides.slide import Level, PixelSize
+from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
 
 _BLOCK = 256
 """Side of the blocks in which levels are read that OpenSlide interpolates, in pixels of the level."""
 
 
-class OpenSlideReader:
+class OpenSlideReader(Slide):
     """A slide behind OpenSlide; one handle serves all threads."""
 
     reader = "openslide"
@@ -29,7 +29,7 @@ class OpenSlideReader:
         Raises:
             SlideError: OpenSlide does not know the format, or the file is damaged.
         """
-        self._path = path
+        self._path, self._closed = path, False
         try:
             self._slide = openslide.OpenSlide(path)
         except openslide.OpenSlideError as error:
@@ -73,6 +73,8 @@ class OpenSlideReader:
 
     def _read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """Return RGBA of a box that lies within a level."""
+        if self._closed:
+            raise SlideError(f"{self._path}: the slide is closed; open it again")
         own = self._numbers[level]
         stated = self._slide.level_downsamples[own]
         corner = round(l_box.x0 * stated), round(l_box.y0 * stated)
@@ -104,4 +106,6 @@ class OpenSlideReader:
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
-        self._slide.close()
+        if not self._closed:
+            self._closed = True
+            self._slide.close()

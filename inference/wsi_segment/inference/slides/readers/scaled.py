@@ -59,7 +59,7 @@ def with_scaled_levels(slide: Slide) -> Slide:
     return slide if tiles is None else ScaledSlide(slide, tiles, scales)
 
 
-class ScaledSlide:
+class ScaledSlide(Slide):
     """A slide, and its finest level at smaller scales, as levels after its own.
 
     Memory bound:

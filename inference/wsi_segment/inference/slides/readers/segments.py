@@ -119,6 +119,8 @@ class PageReader:
         try:
             return self._bytes(page.dataoffsets[index], count)
         except Exception as error:  # every protocol has errors of its own
+            if self._file.closed:
+                raise SlideError(f"{self._path}: the slide is closed; open it again") from error
             if not is_remote(self._path):
                 raise SlideError(f"{self._path}: tile {index} cannot be read: {error}; copy the file again") from error
             box = self.segment(index % self._per_plane)

@@ -36,7 +36,7 @@ class Reference(Slide, Protocol):
     """Of each level, whether it gives pixels as they are, or interpolates between them."""
 
 
-class TileSlide:
+class TileSlide(Slide):
     """A TIFF whose tiles or strips are decoded directly.
 
     Memory bound:
