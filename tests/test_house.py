@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import subprocess
 import sys
 import tokenize
@@ -206,3 +207,34 @@ def test_help_costs_little() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(seconds) <= 0.15
+
+
+def test_the_notices_name_every_library_that_is_installed() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    rows = re.findall(
+        r"^\| `?(\w*)`? ?\| ([^|]+) \|", (ROOT / "THIRD_PARTY_NOTICES.md").read_text("utf-8"), re.MULTILINE
+    )
+    named = {(extra, name) for extra, names in rows for name in names.split(", ")}
+    for extra, needed in {"": project["dependencies"], **project["optional-dependencies"]}.items():
+        if extra not in {"test", "docs", "viewers", "dev"}:  # those are for work on the project
+            assert not {(extra, re.split(r"[^\w-]", one)[0]) for one in needed} - named
+
+
+DEFINED = [
+    node
+    for path in SOURCES
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+]
+PASSED_ON = {node.name for node in DEFINED if not isinstance(node, ast.ClassDef) and node.args.vararg is not None}
+OWN = {node.name for node in DEFINED} - PASSED_ON | {"cls"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_calls_of_our_own_with_five_arguments_name_some(path: Path) -> None:
+    foreign = {name.rpartition(".")[2] for name in imports_of(path) if not name.startswith("wsi_segment.")}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and len(node.args) >= 5:
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+            assert called not in OWN - foreign, f"line {node.lineno}: {ast.unparse(node):.80}"

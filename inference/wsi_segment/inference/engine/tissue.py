@@ -71,7 +71,7 @@ class TissueMask:
         counts = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int32)
         np.cumsum(cells, axis=0, dtype=np.int32, out=counts[1:, 1:])
         np.cumsum(counts[1:, 1:], axis=1, out=counts[1:, 1:])
-        return cls(cells, cell, counts, doubts, None if found is None else cls.of(found, cell))
+        return cls(cells, cell, counts, doubts, beyond=None if found is None else cls.of(found, cell))
 
     @property
     def found(self) -> TissueMask:

@@ -130,10 +130,10 @@ class _Kind:
 
 
 SHIFTS: dict[str, _Kind] = {
-    "density": _Kind("optical density, factor", 1, (0.4, 0.55, 0.7, 0.85, 1.2, 1.5), (0.05, 4), density),
-    "blur": _Kind("blur, sigma in px", 0, (0.5, 1, 1.5, 2), (0.1, 20), blur),
-    "jpeg": _Kind("JPEG quality", 100, (90, 70, 50, 30), (1, 95), jpeg),
-    "brightness": _Kind("brightness, factor", 1, (0.7, 0.85, 1.15), (0.1, 4), brightness),
+    "density": _Kind("optical density, factor", 1, (0.4, 0.55, 0.7, 0.85, 1.2, 1.5), (0.05, 4), change=density),
+    "blur": _Kind("blur, sigma in px", 0, (0.5, 1, 1.5, 2), (0.1, 20), change=blur),
+    "jpeg": _Kind("JPEG quality", 100, (90, 70, 50, 30), (1, 95), change=jpeg),
+    "brightness": _Kind("brightness, factor", 1, (0.7, 0.85, 1.15), (0.1, 4), change=brightness),
     "size": _Kind("size, factor", 1, (0.7, 0.85, 1.2, 1.5), (0.1, 4)),
 }
 """What can be shifted; `size` resamples image and mask, as where a slide states a wrong pixel size."""

@@ -48,6 +48,7 @@ class PyramidWriter:
         cls,
         folder: Path,
         shapes: tuple[tuple[int, int], ...],
+        *,
         channels: int | None,
         version: OmeZarrVersion,
         region_size: int,
@@ -123,12 +124,12 @@ class PyramidWriter:
             for channel in range(leading[0]) if leading else (None,):
                 for y in range(0, height, _FINISHING_SIDE):
                     for x in range(0, width, _FINISHING_SIDE):
-                        finer = self.read(index - 1, 2 * y, 2 * x, 2 * _FINISHING_SIDE, channel)
+                        finer = self.read(index - 1, 2 * y, 2 * x, 2 * _FINISHING_SIDE, channel=channel)
                         self._put(index, y, x=x, plane=self.reduce(finer), channel=channel)
                         yield
 
     @shipped_settings()
-    def read(self, level: int, y: int, x: int, side: int, channel: int | None = None) -> NDArray[np.uint8]:
+    def read(self, level: int, y: int, x: int, side: int, *, channel: int | None = None) -> NDArray[np.uint8]:
         """Read a square of one level, cut off at its edge."""
         rows, columns = slice(y, y + side), slice(x, x + side)
         array = self.levels[level]

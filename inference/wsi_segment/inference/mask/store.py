@@ -55,10 +55,11 @@ class MaskStore:
         root = zarr.create_group(path, zarr_format=zarr_format, attributes=metadata.root | {ATTRIBUTE: provenance})
         root.create_group("labels", attributes=metadata.labels)
         root.create_group(ngff.LABEL_PATH, attributes=metadata.label)
-        PyramidWriter.create(path / ngff.LABEL_PATH, shapes, None, version, region_size, compression_level=1)
+        how: Any = {"version": version, "region_size": region_size}
+        PyramidWriter.create(path / ngff.LABEL_PATH, shapes, channels=None, compression_level=1, **how)
         planes = path
         if version == "0.4":
-            PyramidWriter.create(path, shapes, None, version, region_size, compression_level=1)
+            PyramidWriter.create(path, shapes, channels=None, compression_level=1, **how)
             (path / "OME").mkdir()
             (path / "OME" / OME_XML).write_text(metadata.ome_xml(), encoding="utf-8")
             planes = path / ngff.PROBABILITIES_04
@@ -66,7 +67,7 @@ class MaskStore:
                 root.create_group(ngff.PROBABILITIES_04, attributes=metadata.probability_group)
         if metadata.probabilities:
             channels = len(metadata.classes)
-            PyramidWriter.create(planes, shapes, channels, version, region_size, compression_level=3)
+            PyramidWriter.create(planes, shapes, channels=channels, compression_level=3, **how)
 
     @property
     def keeps_probabilities(self) -> bool:

@@ -126,7 +126,7 @@ def _region_damage(writer: PyramidWriter, regions: dict[str, Any], path: Path, s
     for done, (key, noted) in enumerate(regions.items(), start=1):
         y, x = _corner(key, size)
         place = f"{_name(writer, path)}/0: region {key} (rows {y}…, columns {x}…)"
-        ids = _read(writer, 0, y, x, size, None)
+        ids = _read(writer, 0, y, x, side=size)
         if ids is None:
             yield f"{place} cannot be decoded"
         elif digest_of([ids]) != noted["sha256"]:
@@ -140,7 +140,7 @@ def _probability_damage(writer: PyramidWriter, regions: dict[str, Any], path: Pa
     size, channels = writer.region_size, writer.levels[0].shape[0]
     for key, noted in regions.items():
         y, x = _corner(key, size)
-        planes = [_read(writer, 0, y, x, size, channel) for channel in range(channels)]
+        planes = [_read(writer, 0, y, x, side=size, channel=channel) for channel in range(channels)]
         expected = noted.get("probabilities_sha256")
         found = [plane for plane in planes if plane is not None]
         same = digest_of(found) == expected if expected else not any(plane.any() for plane in found)
@@ -160,18 +160,18 @@ def _level_damage(writer: PyramidWriter, reduce: Reduce, path: Path) -> Iterator
         for channel in range(leading[0]) if leading else (None,):
             for y in range(0, height, _SIDE):
                 for x in range(0, width, _SIDE):
-                    found = _read(writer, index, y, x, _SIDE, channel)
-                    finer = _read(writer, index - 1, 2 * y, 2 * x, 2 * _SIDE, channel)
+                    found = _read(writer, index, y, x, side=_SIDE, channel=channel)
+                    finer = _read(writer, index - 1, 2 * y, 2 * x, side=2 * _SIDE, channel=channel)
                     if found is None or finer is None or not np.array_equal(found, reduce(finer)):
                         place = f"{_name(writer, path)}/{index}: rows {y}…, columns {x}…"
                         yield f"{place} do not follow from the level before"
 
 
 def _read(
-    writer: PyramidWriter, level: int, y: int, x: int, side: int, channel: int | None
+    writer: PyramidWriter, level: int, y: int, x: int, *, side: int, channel: int | None = None
 ) -> NDArray[np.uint8] | None:
     try:
-        return writer.read(level, y, x, side, channel)
+        return writer.read(level, y, x, side, channel=channel)
     except Exception:  # zarr raises whatever damage brings up
         return None
 

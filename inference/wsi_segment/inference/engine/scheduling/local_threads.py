@@ -96,7 +96,7 @@ class LocalThreads:
             )
             network = given or loaded
             assert network is not None
-            yield LocalRun(prepared, slide, seen, network, order.model.card, watch)
+            yield LocalRun(prepared, slide, seen=seen, network=network, card=order.model.card, watch=watch)
         finally:
             slide.close()
 

@@ -126,7 +126,7 @@ async def get_thumbnail(
 @router.get("/slides/{slide_id}/tiles/{z}/{x}/{y}.jpg", response_class=Response, responses=answers("image/jpeg", 404))
 async def get_tile(service: Here, slide_id: SlideId, z: Zoom, x: Number, y: Number) -> Response:
     """Return a tile of 256 px; ``z`` counts halvings of the slide's own pixels, down to a single tile."""
-    return await _tile(service, slide_id, lambda described: z if z < len(described["levels"]) else -1, x, y)
+    return await _tile(service, slide_id, lambda described: z if z < len(described["levels"]) else -1, x=x, y=y)
 
 
 @router.get(
@@ -159,7 +159,7 @@ async def get_deep_zoom_tile(
         longest: int = max(described["width"], described["height"])
         return (longest - 1).bit_length() - level
 
-    return await _tile(service, slide_id, zoom, column, row)
+    return await _tile(service, slide_id, zoom, x=column, y=row)
 
 
 @router.post(
@@ -206,7 +206,7 @@ def remove_upload(service: Here, slide_id: SlideId) -> Response:
     return Response(status_code=204)
 
 
-async def _tile(service: Service, slide_id: str, zoom: Callable[[dict[str, Any]], int], x: int, y: int) -> Response:
+async def _tile(service: Service, slide_id: str, zoom: Callable[[dict[str, Any]], int], *, x: int, y: int) -> Response:
     """Answer with a tile; ``zoom`` returns its halvings by the slide's description, below 0 where it has none."""
 
     def read() -> Any:
