@@ -125,7 +125,7 @@ def _decode_unicode(content: bytes) -> tuple[str, str] | None:
             try:
                 return content.decode(encoding), encoding
             except UnicodeDecodeError as error:
-                raise InputError(f"begins as {error.encoding} and does not go on so ({error}); {_SAVE}") from error
+                raise InputError(f"begins as {error.encoding} but does not continue so ({error}); {_SAVE}") from error
     if b"\0" in content:  # every second byte of Latin letters in UTF-16
         for encoding, zeros in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2])):
             if zeros.count(0) > 0.5 * len(zeros) and len(content) % 2 == 0:

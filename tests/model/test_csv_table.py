@@ -91,7 +91,7 @@ def test_a_cell_outside_of_the_columns_is_named() -> None:
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook of an old Excel"),
         (b"<html><table>", "is XML or a web page"),
         (b"slide,mpp\na,1\n\0\0", "line 3 holds a NUL byte"),
-        (b"\xef\xbb\xbfslide\nM\xfcller\n", "begins as utf-8 and does not go on so"),
+        (b"\xef\xbb\xbfslide\nM\xfcller\n", "begins as utf-8 but does not continue so"),
         (b"slide,mpp,MPP\na,1,2\n", "column 'mpp' occurs twice"),
         (b'slide,mpp\n"a,1\n', "line 2: not CSV"),
     ],

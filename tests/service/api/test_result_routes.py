@@ -144,9 +144,11 @@ def test_finished_masks_are_served_without_a_job(served: Served, tmp_path: Path,
         running.start()
         assert [one["id"] for one in client.jobs()] == [job["id"]]  # not once more, and none of the odd ones
         deadline = time.monotonic() + 30  # folders are looked into beside the requests
-        while running.log.count("is no mask of wsi-segment") < len(odd) and time.monotonic() < deadline:
+        while running.log.count("is not a mask of wsi-segment") < len(odd) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert running.log.count("is no mask of wsi-segment") == len(odd)  # without metadata nothing is a store at all
+        assert running.log.count("is not a mask of wsi-segment") == len(
+            odd
+        )  # without metadata nothing is a store at all
         (masks / "a.zarr").rename(masks / "b.zarr")
         for path in ("", "/tiles.json", "/provenance.json", "/objects.geojson", "/zarr/zarr.json", "/files.json"):
             assert problem(httpx.get(results + path), 404)["type"].endswith(":no-result"), path

@@ -217,7 +217,7 @@ def test_nothing_that_is_read_or_written_is_written_over(
     named = [
         part.format(slide=copy, out=out, t=tissue).replace("x", str(tmp_path / "x"), part == "x") for part in target
     ]
-    assert "this very run" in fails_with_one_line(capsys, [copy, "--out", out, "--model", model, *named])
+    assert "this run" in fails_with_one_line(capsys, [copy, "--out", out, "--model", model, *named])
     assert copy.read_bytes() == slide.read_bytes()
     assert not out.exists()
 

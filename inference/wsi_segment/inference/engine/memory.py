@@ -129,7 +129,7 @@ def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: Se
     if workers < 1:
         least = _BASE_BYTES + TISSUE_BYTES + smallest.bytes_per_worker
         raise InputError(
-            f"a run of one worker takes about {least >> 20} MiB, {limit >> 20} MiB are allowed; "
+            f"a run with one worker takes about {least >> 20} MiB, {limit >> 20} MiB are allowed; "
             f"raise `memory_limit` or lower {'`window`' if lattice.blocks else '`batch_size`'}"
         )
     return Budget(smallest.region_size, smallest.band_rows, workers, smallest.bytes_per_worker)

@@ -152,4 +152,4 @@ def prepare(
 
 def _refuse_doubts(path: Path, doubts: tuple[Doubt, ...], options: SegmentOptions) -> None:
     if options.strict and doubts:
-        raise InputError(f"{path}: {doubts[0].message} (refused, as `strict` wants it)")
+        raise InputError(f"{path}: {doubts[0].message} (refused because of `strict`)")

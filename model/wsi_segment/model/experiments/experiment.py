@@ -166,7 +166,7 @@ class ResultFile:
         try:
             return [cast("Result", json.loads(line)) for line in lines]
         except json.JSONDecodeError as error:
-            raise InputError(f"{self.path}: holds a line that is not JSON ({error}); mend or remove it") from error
+            raise InputError(f"{self.path}: holds a line that is not JSON ({error}); correct or remove it") from error
 
     def has(self, run: PlannedRun) -> bool:
         """Return whether a run has its line.

@@ -37,7 +37,7 @@ def read_encoder_weights(path: Path) -> dict[str, Tensor]:
         for key in state:
             if isinstance(key, str) and key.endswith(_FIRST) and ".layer" not in f".{key}":
                 return _stripped(state, key.removesuffix(_FIRST), path)
-    raise InputError(f"{path}: holds no {_FIRST}; a state dict of a ResNet-18 is wanted")
+    raise InputError(f"{path}: holds no {_FIRST}; give the state dict of a ResNet-18")
 
 
 def _dicts(content: object) -> Iterator[Mapping[Any, Any]]:
@@ -56,11 +56,11 @@ def _stripped(state: Mapping[Any, Any], prefix: str, path: Path) -> dict[str, Te
             found[name] = own
             continue
         if not isinstance(value, Tensor):
-            raise InputError(f"{path}: lacks {prefix + name}; a state dict of a whole ResNet-18 is wanted")
+            raise InputError(f"{path}: lacks {prefix + name}; give the state dict of a whole ResNet-18")
         if value.shape != own.shape:
             raise InputError(
                 f"{path}: {prefix + name} is {tuple(value.shape)}, not {tuple(own.shape)}; "
-                "a ResNet-18 for RGB images is wanted"
+                "give one of a ResNet-18 for RGB images"
             )
         found[name] = value
     return found

@@ -195,7 +195,7 @@ async def on_system_error(request: Request, error: Exception) -> Response:
 def system_problem(error: Exception) -> ProblemError | None:
     """Return what to answer where the database is away or a disk is full; None for any other error."""
     if is_disk_full(error):
-        return ProblemError(507, "disk-full", "the disk is full, or a quota is spent; try again when there is room")
+        return ProblemError(507, "disk-full", "the disk is full, or a quota is used up; try again when there is room")
     if is_away(error):
         return ProblemError(503, "database-away", "the database does not answer; try again", {"Retry-After": "5"})
     return None

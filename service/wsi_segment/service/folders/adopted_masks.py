@@ -121,7 +121,7 @@ class AdoptedMasks:
             if state_of(store) == state:
                 self._foreign[str(store)] = state
                 kind = type(error).__name__
-                log.warning("a store in the results folder is no mask of wsi-segment (%s); it is left out", kind)
+                log.warning("a store in the results folder is not a mask of wsi-segment (%s); it is left out", kind)
             return
         now = time.time()
         with self._database.write() as connection:

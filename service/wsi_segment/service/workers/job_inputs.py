@@ -100,7 +100,7 @@ def refuse_changed_model(job: Job, model: Model) -> None:
     if then["files"] != now["files"] or then["version"] != now["version"]:
         raise ChangedInputError(
             f"the model {then['name']} was replaced after the job was accepted: version {then['version']} with sha256 "
-            f"{then['sha256'][:16]}… was meant, and version {now['version']} with {now['sha256'][:16]}… is there now; "
+            f"{then['sha256'][:16]}… was expected, version {now['version']} with {now['sha256'][:16]}… was found; "
             "post the slide again"
         )
 
@@ -117,6 +117,6 @@ def refuse_changed_slide(job: Job, slide: FoundSlide) -> None:
     then, now = job.inputs["slide"]["fingerprint"], slide_fingerprint(slide_files(slide.location))
     if then != now:
         raise ChangedInputError(
-            f"the slide was replaced after the job was accepted: the fingerprint {then[:16]}… was meant, and "
-            f"{now[:16]}… is there now; post the slide again"
+            f"the slide was replaced after the job was accepted: fingerprint {then[:16]}… was expected, "
+            f"{now[:16]}… was found; post the slide again"
         )

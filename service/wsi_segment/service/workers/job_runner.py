@@ -152,11 +152,11 @@ class JobRunner:
 
     def _wait_for_space(self, job: Job) -> None:
         """Give the job back, since none is to blame for a full disk, and start nothing for a while."""
-        log.error("the disk is full, or a quota is spent; the job waits", extra={"job": job.id})
+        log.error("the disk is full, or a quota is used up; the job waits", extra={"job": job.id})
         given_back = False
         while not given_back:
             try:
-                self._queue.release(job, "the disk is full, or a quota is spent; the job goes on when there is room")
+                self._queue.release(job, "the disk is full, or a quota is used up; the job goes on when there is room")
                 given_back = True
             except SQLAlchemyError:
                 log.exception("the job table cannot be written to", extra={"job": job.id})

@@ -213,7 +213,7 @@ class Supervisor:
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(1)
                 continue
-            log.error("worker %d hangs in a system call and is left to itself: %s", worker.process.pid, worker.reason)
+            log.error("worker %d hangs in a system call and is abandoned: %s", worker.process.pid, worker.reason)
             self._put_away([worker])  # its job and its place go to another
 
     def _kill_too_large(self) -> None:

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     plan, results = read_plan(args.config), ResultFile(args.results)
     console = Console(stderr=True, quiet=args.quiet)
-    with needs_extra("train", "training and export"):
+    with needs_extra("train", "an experiment"):
         from wsi_segment.model.experiments.figures import draw_figures
         from wsi_segment.model.experiments.result_tables import write_tables
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if wanted and args.manifest is None:
         raise InputError(f"--{wanted[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if wanted else None
-    with needs_extra("train", "training and export"):
+    with needs_extra("train", "export"):
         model = _whole_model(args)
         for precision in wanted:
             assert dataset is not None

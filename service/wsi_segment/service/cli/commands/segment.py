@@ -177,7 +177,7 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     for order in orders:
         for path in (order.out, order.out.with_name(order.out.name + ".partial")):
             if path.resolve() in taken:
-                raise InputError(f"--out {order.out}: {taken[path.resolve()]} by this very run; choose another name")
+                raise InputError(f"--out {order.out}: {taken[path.resolve()]} by this run; choose another name")
             taken[path.resolve()] = "is the mask"
     for flag in ("preview", "geojson"):
         path = getattr(args, flag)
@@ -185,7 +185,7 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
             continue
         for there in (path.resolve(), *path.resolve().parents):
             if there in taken and (there == path.resolve() or taken[there] == "is the mask"):
-                raise InputError(f"--{flag} {path}: {taken[there]} of this very run; choose another name")
+                raise InputError(f"--{flag} {path}: {taken[there]} of this run; choose another name")
         taken[path.resolve()] = "is written"
 
 

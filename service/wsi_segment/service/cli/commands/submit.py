@@ -157,7 +157,7 @@ def _watch(
             "--watch takes one folder (ROOT/below/) or pattern, and neither --manifest nor --wait nor --json"
         )
     if args.every <= 0:
-        raise InputError(f"--every {args.every:g} is no pause; give more than 0 seconds")
+        raise InputError(f"--every {args.every:g} is too short; give more than 0 seconds")
     watch(
         client,
         args.slides[0],

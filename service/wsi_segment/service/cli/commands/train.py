@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: seeds start at 0")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
-    with needs_extra("train", "training and export"):
+    with needs_extra("train", "training"):
         from wsi_segment.model.training.curves import draw_curves
         from wsi_segment.model.training.device import training_device
         from wsi_segment.model.training.encoder_weights import read_encoder_weights
