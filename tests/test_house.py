@@ -237,4 +237,4 @@ def test_calls_of_our_own_with_five_arguments_name_some(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and len(node.args) >= 5:
             called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
-            assert called not in OWN - foreign, f"line {node.lineno}: {ast.unparse(node):.80}"
+            assert called not in OWN - foreign, f"line {node.lineno}: name some arguments of {ast.unparse(node):.80}"

@@ -68,7 +68,7 @@ def make_service(
     adopted.follow()
     uploads = Uploads(database, settings.data, settings.uploads_total)
     outbox, hook_hosts = Outbox(database), AllowedHosts.parse(settings.hook_host)
-    metrics = Metrics(jobs, supervisor, database, settings.data, outbox)
+    metrics = Metrics(jobs, supervisor, database, data=settings.data, outbox=outbox)
     keys, secret = Keys(database), read_secret(settings.data)
     hooks = Hooks(database, secret)
     return Service(

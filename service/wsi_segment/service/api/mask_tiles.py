@@ -57,7 +57,7 @@ class MaskTiles:
             return None
         return grey_png(mask.read(z, box))
 
-    def probability_tile(self, store: Path, class_id: int, z: int, x: int, y: int) -> bytes | None:
+    def probability_tile(self, store: Path, class_id: int, z: int, *, x: int, y: int) -> bytes | None:
         """Return probability * 255 of a class as a grey PNG, as :meth:`tile`; None where the mask keeps none too."""
         mask, planes = self.opened(store), Probabilities.open(store)
         box = _tile_box(mask, z, x, y)

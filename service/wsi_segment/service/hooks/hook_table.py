@@ -48,7 +48,7 @@ class Hooks:
         Raises:
             InputError: the key has too many.
         """
-        hook = Hook(new_id(), key, url, tuple(events), prefix, time.time())
+        hook = Hook(new_id(), key, url, tuple(events), prefix=prefix, created=time.time())
         with self._database.write() as connection:
             count = connection.execute(select(func.count()).where(hooks.c.key == key)).scalar() or 0
             if count >= MOST_HOOKS:

@@ -57,7 +57,7 @@ class Metrics:
         )
         for result in ("delivered", "failed", "given_up"):
             self._hooks.labels(result)
-        self._registry.register(_Counted(jobs, supervisor, database, data, outbox))
+        self._registry.register(_Counted(jobs, supervisor, database, data=data, outbox=outbox))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request, by its route and not by its path."""

@@ -106,7 +106,7 @@ def get_mask_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -
 def get_probability_tile(service: Here, job_id: JobId, class_id: ClassId, z: Zoom, x: Number, y: Number) -> Response:
     """Return the probability of a class, times 255, of a tile as a grey PNG; only where the job was to keep them."""
     job, files = service.result(job_id)
-    content = service.masks.probability_tile(files.store, class_id, z, x, y)
+    content = service.masks.probability_tile(files.store, class_id, z, x=x, y=y)
     if content is None:
         raise ProblemError(404, "no-tile", "the mask has no such tile, or keeps no probabilities; see tiles.json")
     return Response(content, headers=_caching(job), media_type="image/png")

@@ -97,7 +97,7 @@ def _page(
             if len(roots) == 1:
                 raise RootAwayError(away[root.name])
             continue
-        part, paths = service.catalogue.page(root, prefix, start, max(0, end - start), search)
+        part, paths = service.catalogue.page(root, prefix, start, max(0, end - start), search=search)
         found += part
         start, end = max(0, start - paths), end - paths
     return found, end < 0

@@ -141,7 +141,7 @@ def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> Gr
         return None
     finished = {_place(region.key): region for region in ledger.finished.values()}
     if known is not None and known.finished.items() <= finished.items():  # the same run goes on
-        return GrowingMask(known.mask, known.region_size, finished, state, known._small)
+        return GrowingMask(known.mask, known.region_size, finished, state, _small=known._small)
     try:
         mask = Mask.open(folder / "store")
     except (OutputError, OSError):  # its files are being made, or it was published this moment
