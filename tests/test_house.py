@@ -24,6 +24,7 @@ LAYERS = (
     ("export",),
     ("inference.progress",),
     ("inference.grid",),
+    ("inference.places",),
     ("inference.slides",),
     ("inference.mask",),
     ("inference.engine",),

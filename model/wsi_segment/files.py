@@ -90,13 +90,18 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial")
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def refuse_existing(path: Path, *, overwrite: bool, exists: bool | None = None) -> None:
     """Refuse to replace what is there, unless that is wanted.
+
+    Args:
+        path: What is to be written.
+        overwrite: Whether it may be replaced.
+        exists: Whether it is there, where that is known already.
 
     Raises:
         OutputError: ``path`` exists and is not to be overwritten.
     """
-    if path.exists() and not overwrite:
+    if not overwrite and (path.exists() if exists is None else exists):
         raise OutputError(f"{path}: already exists; choose another `out`, or set `overwrite`")
 
 

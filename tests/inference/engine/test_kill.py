@@ -24,10 +24,8 @@ RUN = """
 import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from wsi_segment.inference.mask import ledger
 from wsi_segment.inference.engine.networks import onnx_network as network
-from wsi_segment.inference.mask import partial as output
-from wsi_segment.inference.mask import pyramid_writer
+from wsi_segment.inference.places import folder, records
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import find_model
@@ -52,11 +50,12 @@ def around(owner, method, before, after):
         return result
     setattr(owner, method, wrapped)
 
-around(pyramid_writer.PyramidWriter, "_put", "before shard", "after shard")
-around(pyramid_writer, "sync_file", "before shard sync", "after shard sync")
-around(ledger.Ledger, "_append", "before ledger", "after ledger")
-ledger.os = SimpleNamespace(fsync=os.fsync)  # the ledger's own, and nobody else's
-around(ledger.os, "fsync", "before ledger sync", "after ledger sync")
+around(folder.LocalFolder, "_write", "before shard", "after shard")
+folder.os = SimpleNamespace(fsync=os.fsync)  # its own, and nobody else's
+around(folder.os, "fsync", "before shard sync", "after shard sync")
+around(records.LineRecords, "_append", "before ledger", "after ledger")
+records.os = SimpleNamespace(fsync=os.fsync)
+around(records.os, "fsync", "before ledger sync", "after ledger sync")
 
 rename = Path.rename
 def renamed(self, target):

@@ -31,9 +31,13 @@ from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.geojson import write_geojson
 from wsi_segment.inference.mask.ledger import FinishedRegion
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.preview import write_preview
-from wsi_segment.inference.mask.store import MaskStore
+from wsi_segment.inference.mask.region_writer import RegionWriter
+from wsi_segment.inference.mask.store import MaskLayout, MaskStore
 from wsi_segment.inference.mask.summary import Summary
+from wsi_segment.inference.places.folder import LocalFolder
+from wsi_segment.inference.places.records import LineRecords
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
@@ -75,8 +79,8 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
     run = SegmentOptions(overlap=overlap, region_size=region_size)
     prepared = prepare(opened, path=slide, model=model, options=run)
     folder = tmp_path_factory.mktemp("divided") / "store"
-    MaskStore.create(folder, prepared.metadata(model, run), region_size, {})
-    store = MaskStore(folder, region_size)
+    store = MaskStore(LocalFolder(folder), MaskLayout(prepared.metadata(model, run), region_size, {}))
+    folder.mkdir()
     predictor = RegionPredictor(
         source=PixelSource(opened, prepared.frame),
         lattice=prepared.lattice,
@@ -89,8 +93,16 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
     regions = list(prepared.plan.regions)
     order.shuffle(regions)  # type: ignore[attr-defined]
     done: list[FinishedRegion] = []
-    run_tasks(RegionTask(predictor, store), regions, workers=workers, done=done.append, stop=threading.Event())
-    store.finish(done, lambda blocks, total: None)
+    records = LineRecords(folder.parent)
+    run_tasks(
+        RegionTask(predictor, RegionWriter(store, records, "")),
+        regions,
+        workers=workers,
+        done=done.append,
+        stop=threading.Event(),
+    )
+    records.close()
+    LocalFolder(folder).put(store.finish(done, lambda blocks, total: None))
     assert len(done) == len(regions)
 
     whole_predictor = RegionPredictor(
@@ -486,7 +498,8 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
     run = SegmentOptions(region_size=1024, tissue="none", batch_size=4, workers=1, probabilities=True)
     slide = open_slide(path)
     prepared = prepare(slide, path=path, model=model, options=run)
-    MaskStore.create(tmp_path / "m", prepared.metadata(model, run), 1024, {})
+    store = MaskStore(LocalFolder(tmp_path / "m"), MaskLayout(prepared.metadata(model, run), 1024, {}))
+    records = LineRecords(tmp_path)
     task = RegionTask(
         RegionPredictor(
             source=PixelSource(slide, prepared.frame),
@@ -497,13 +510,14 @@ def test_a_worker_stays_within_what_was_planned(tmp_path: Path, ratio: float) ->
             batch_size=4,
             band_rows=prepared.plan.budget.band_rows,
         ),
-        MaskStore(tmp_path / "m", 1024),
+        RegionWriter(store, records, ""),
     )
     tracemalloc.start()
     task(prepared.plan.regions[0])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     slide.close()
+    records.close()
     assert peak <= prepared.plan.budget.bytes_per_worker
 
 
@@ -540,7 +554,7 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
     path.write_bytes(b"for the fingerprint")
     out, seen = tmp_path / "m.zarr", tmp_path / "p.png"
 
-    def picture(slide: Slide, store: Path, summary: Summary) -> None:
+    def picture(slide: Slide, store: Mask, summary: Summary) -> None:
         write_preview(seen, slide, slide_mpp=summary.mpp, store=store, card=make_model().card, areas=summary.classes)
 
     run = SegmentOptions(tissue="none", overlap=0.0)

@@ -7,21 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.mask.ledger import LEDGER_FILE, FinishedRegion, Ledger, RunIdentity
+from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, RunIdentity
+from wsi_segment.inference.places.records import LEDGER_FILE, LineRecords
 
 RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
 IDENTITY = RunIdentity(RUN)
 
 
 def fill(folder: Path, count: int) -> None:
-    with Ledger(folder).opened(IDENTITY) as ledger:
+    with Ledger(LineRecords(folder)).opened(IDENTITY) as ledger:
         for index in range(count):
             ledger.add(FinishedRegion(f"0,{index}", (1, 2, 3), 4, "ab"))
 
 
 def test_finished_regions_come_back(tmp_path: Path) -> None:
     fill(tmp_path, 3)
-    with Ledger(tmp_path).opened(IDENTITY) as again:
+    with Ledger(LineRecords(tmp_path)).opened(IDENTITY) as again:
         assert again.finished["0,2"] == FinishedRegion("0,2", (1, 2, 3), 4, "ab")
         assert len(again.finished) == 3
 
@@ -31,17 +32,17 @@ def test_another_run_is_refused_with_the_difference_named(tmp_path: Path) -> Non
     other = RunIdentity(RUN | {"parameters.overlap": 0.5})
     with (
         pytest.raises(OutputError, match=r"parameters.overlap = 0.25, this run has 0.5"),
-        Ledger(tmp_path).opened(other),
+        Ledger(LineRecords(tmp_path)).opened(other),
     ):
         pass
 
 
 def test_another_version_is_named_before_what_comes_of_it(tmp_path: Path) -> None:
     old = RUN | {"versions.numpy": "1", "versions.wsi-segment": "0.1.0"}
-    with Ledger(tmp_path).opened(RunIdentity(old)):
+    with Ledger(LineRecords(tmp_path)).opened(RunIdentity(old)):
         pass
     new = RUN | {"parameters.added": True, "versions.numpy": "2", "versions.wsi-segment": "0.2.0"}
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(LineRecords(tmp_path))
     with (
         pytest.raises(OutputError, match=r"versions.wsi-segment = 0.1.0, this run has 0.2.0"),
         ledger.opened(RunIdentity(new)),
@@ -50,13 +51,13 @@ def test_another_version_is_named_before_what_comes_of_it(tmp_path: Path) -> Non
 
 
 def test_a_ledger_without_a_whole_first_line_is_no_run(tmp_path: Path) -> None:
-    assert Ledger(tmp_path).started is None
+    assert Ledger(LineRecords(tmp_path)).started is None
     fill(tmp_path, 0)
-    assert Ledger(tmp_path).started == IDENTITY
+    assert Ledger(LineRecords(tmp_path)).started == IDENTITY
     path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes()[:-5])
-    assert Ledger(tmp_path).started is None
-    with Ledger(tmp_path).opened(RunIdentity(RUN | {"parameters.overlap": 0.5})) as again:
+    assert Ledger(LineRecords(tmp_path)).started is None
+    with Ledger(LineRecords(tmp_path)).opened(RunIdentity(RUN | {"parameters.overlap": 0.5})) as again:
         assert not again.finished
 
 
@@ -74,9 +75,9 @@ def test_a_torn_or_damaged_tail_is_as_if_never_written(
     if flip and len(torn) > header:
         torn[-1] ^= flip
     path.write_bytes(bytes(torn))
-    with Ledger(folder).opened(IDENTITY) as ledger:
+    with Ledger(LineRecords(folder)).opened(IDENTITY) as ledger:
         intact = len(ledger.finished)
         assert intact == 3 or (intact < 3 and (cut or flip))
         ledger.add(FinishedRegion("9,9", (0, 0, 0), 0, "cd"))
-    with Ledger(folder).opened(IDENTITY) as ledger:
+    with Ledger(LineRecords(folder)).opened(IDENTITY) as ledger:
         assert len(ledger.finished) == intact + 1

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wsi_segment.errors import RunError
-from wsi_segment.files import printable, sync_tree
+from wsi_segment.files import printable
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -19,8 +19,9 @@ from wsi_segment.inference.engine.prepare import Prepared
 from wsi_segment.inference.engine.scheduling.local_threads import LocalThreads
 from wsi_segment.inference.engine.scheduling.scheduler import Order, Run, Scheduler
 from wsi_segment.inference.mask.ledger import FinishedRegion, RunIdentity
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
-from wsi_segment.inference.mask.store import MaskStore
+from wsi_segment.inference.mask.store import MaskLayout
 from wsi_segment.inference.mask.summary import Summary, class_areas, pixels_per_class, write_summary
 from wsi_segment.inference.progress import Progress, Report, Watch, silent
 from wsi_segment.inference.slides.slide import Slide
@@ -35,7 +36,7 @@ def segment(
     report: Report = silent,
     stop: threading.Event | None = None,
     network: Network | None = None,
-    before_publishing: Callable[[Slide, Path, Summary], None] | None = None,
+    before_publishing: Callable[[Slide, Mask, Summary], None] | None = None,
     scheduler: Scheduler | None = None,
 ) -> Summary:
     """Segment one slide into an OME-Zarr mask.
@@ -50,7 +51,7 @@ def segment(
         report: Told of progress, from any thread.
         stop: Set it to end the run; regions that are finished are kept.
         network: Used in place of the model's weights.
-        before_publishing: Called with the slide, the complete store and the summary, to write whatever else is wanted.
+        before_publishing: Called with the slide, the complete mask and the summary, to write whatever else is wanted.
             The store gets its final name only after it, so that the same call writes it again if it was cut off.
         scheduler: Computes the regions; None for the threads of this process.
 
@@ -67,13 +68,14 @@ def segment(
     try:
         with (scheduler or LocalThreads(network)).opened(order, watch) as run:
             with disk_errors(out):
-                finished, kept = _compute(run, model, options=options, output=output, watch=watch)
+                mask, kept = _compute(run, model, options=options, output=output, watch=watch)
                 seconds = round(time.monotonic() - started, 2)
+                finished = list(output.finished.values())
                 summary = _summarise(
                     run.prepared, path=path, out=out, card=model.card, finished=finished, kept=kept, seconds=seconds
                 )
                 if before_publishing is not None:
-                    before_publishing(run.slide, output.store, summary)
+                    before_publishing(run.slide, mask, summary)
                 output.refuse_taken()
                 write_summary(summary, out)  # before the mask: a finished mask is never without its summary
                 output.publish()
@@ -82,25 +84,22 @@ def segment(
         output.release()
 
 
-def _compute(
-    run: Run, model: Model, options: SegmentOptions, output: Output, watch: Watch
-) -> tuple[list[FinishedRegion], int]:
-    """Compute what is missing; return all regions, and how many of them an earlier run had finished."""
+def _compute(run: Run, model: Model, options: SegmentOptions, output: Output, watch: Watch) -> tuple[Mask, int]:
+    """Compute what is missing; return the mask, and how many of its regions an earlier run had finished."""
     prepared, plan = run.prepared, run.prepared.plan
-    identity = RunIdentity.of(prepared.provenance)
-    ledger = output.begin(identity)
-    if ledger.started is None:
-        MaskStore.create(output.store, prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
-        sync_tree(output.partial)  # regions count as finished later: what describes them must not be lost before
-    with ledger.opened(identity):
-        kept = list(ledger.finished.values())
-        count = _WindowCounter(watch.report, plan.windows, sum(region.windows for region in kept))
-        store = MaskStore(output.store, plan.budget.region_size)
-        missing = [region for region in plan.regions if region.key not in ledger.finished]
-        missing.sort(key=lambda region: region.windows, reverse=True)  # at the end all workers are busy, with little
-        run.compute(store, missing, done=ledger.add, count=count)
-        store.finish(ledger.finished.values(), watch.step("pyramid"))
-        return list(ledger.finished.values()), len(kept)
+    layout = MaskLayout(prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
+    writer = output.begin(RunIdentity.of(prepared.provenance), layout)
+    kept = list(output.finished.values())
+    count = _WindowCounter(watch.report, plan.windows, sum(region.windows for region in kept))
+    missing = [region for region in plan.regions if region.key not in output.finished]
+    missing.sort(key=lambda region: region.windows, reverse=True)  # at the end all workers are busy, with little
+
+    def done(region: FinishedRegion) -> None:
+        output.check()
+        output.take(region)
+
+    run.compute(writer, missing, done=done, count=count)
+    return output.finish(watch.step("pyramid")), len(kept)
 
 
 def _summarise(

@@ -50,7 +50,7 @@ def features(
 
 def write_geojson(
     path: str | Path,
-    store: str | Path,
+    store: str | Path | Mask,
     min_area_um2: float = 0.0,
     simplify_um: float | None = None,
     step: Step = no_step,
@@ -63,7 +63,7 @@ def write_geojson(
 
     Args:
         path: The file; it appears when it is complete.
-        store: The mask.
+        store: The mask, or where it is.
         min_area_um2: Leave out smaller polygons, µm².
         simplify_um: See :func:`features`.
         step: See :func:`features`.
@@ -76,7 +76,7 @@ def write_geojson(
         OutputError: there is no finished mask, or it is damaged.
         OSError: the file cannot be written.
     """
-    mask = Mask.open(store)
+    mask = store if isinstance(store, Mask) else Mask.open(store)
     count = 0
     with replacing(Path(path)) as raw:
         packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if Path(path).suffix == ".gz" else raw

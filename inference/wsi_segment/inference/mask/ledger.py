@@ -1,24 +1,21 @@
 """The record of a growing output: which regions are finished, and of which run they are.
 
-``ledger.jsonl`` has a line for the run and one per finished region, each ``crc32 json``, synced before
-the region counts as finished. A line that was cut off, or follows one that was, is as if it were not there.
+Whoever computes a region records it, before it counts as finished; the run keeps the list.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import zlib
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from wsi_segment.errors import OutputError
-from wsi_segment.files import sync_folder
+from wsi_segment.inference.places.records import Records
 
-LEDGER_FILE = "ledger.jsonl"
 _REGION_SIZE = "parameters.region_size"
 _OWN_VERSION = "versions.wsi-segment"
 """Named before all other differences, most of which follow from it: newer libraries, parameters that were added."""
@@ -36,6 +33,25 @@ class FinishedRegion:
     """Of the class ids at full size, row by row."""
     probabilities_sha256: str | None = None
     """Of the probabilities at full size, class by class, where they are kept and the region was predicted."""
+    coarsest: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The region's shards by key, as they are stored, on the level from which coarser ones are made; empty where
+    reading them again costs nothing."""
+
+    @property
+    def record(self) -> bytes:
+        """The region as a line of JSON."""
+        entry = {"key": self.key, "pixels": self.pixels, "windows": self.windows, "sha256": self.sha256}
+        entry["probabilities_sha256"] = self.probabilities_sha256
+        if self.coarsest:
+            entry["coarsest"] = {key: b64encode(shard).decode() for key, shard in self.coarsest.items()}
+        return json.dumps(entry, separators=(",", ":")).encode()
+
+    @classmethod
+    def of_record(cls, record: bytes) -> FinishedRegion:
+        """Return the region that a record tells of."""
+        entry = json.loads(record)
+        coarsest = {key: b64decode(shard) for key, shard in entry.pop("coarsest", {}).items()}
+        return cls(**entry | {"pixels": tuple(entry["pixels"]), "coarsest": coarsest})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,16 @@ class RunIdentity:
         return cls(json.loads(json.dumps(_flat(provenance))))
 
     @property
+    def record(self) -> bytes:
+        """The identity as a line of JSON."""
+        return json.dumps(self.values, separators=(",", ":")).encode()
+
+    @property
+    def run_id(self) -> str:
+        """A short name of the run: 16 hexadecimal digits."""
+        return hashlib.sha256(self.record).hexdigest()[:16]
+
+    @property
     def region_size(self) -> int:
         """Side of the run's regions in mask pixels."""
         return int(self.values[_REGION_SIZE])
@@ -80,17 +106,16 @@ class RunIdentity:
 
 
 class Ledger:
-    """The ledger of a folder, read once when it is made; :meth:`opened` lets one thread append to it."""
+    """The regions of a run that are finished, read once when it is made; :meth:`opened` lets it grow."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read what is there; without an intact first line there is no run."""
-        self._folder = folder
-        entries, self._intact = _read(folder / LEDGER_FILE)
-        self.started = RunIdentity(entries[0]) if entries else None
+    def __init__(self, records: Records) -> None:
+        """Read whether a run was started; without an intact record of that there is none."""
+        self.records = records
+        started = records.started()
+        self.started = None if started is None else RunIdentity(json.loads(started))
         """The run that was started here, or None."""
         self.finished: dict[str, FinishedRegion] = {}
-        for entry in entries[1:]:
-            self.finished[entry["key"]] = FinishedRegion(**entry | {"pixels": tuple(entry["pixels"])})
+        """By key; their coarsest shards are left out."""
 
     @contextmanager
     def opened(self, identity: RunIdentity) -> Iterator[Self]:
@@ -99,39 +124,42 @@ class Ledger:
         Raises:
             OutputError: the ledger belongs to another run; the first difference is named.
         """
-        if self.started is not None and (difference := self.started.difference(identity)) is not None:
-            raise OutputError(f"{self._folder}: {difference}")
-        with (self._folder / LEDGER_FILE).open("ab") as self._file:
-            self._file.truncate(self._intact)
-            if self.started is None:
-                self._append(identity.values)
-                sync_folder(self._folder)
+        self.begin(identity)
+        for _ in self.read():
+            pass
+        try:
             yield self
+        finally:
+            self.records.close()
+
+    def begin(self, identity: RunIdentity) -> None:
+        """Continue the run that was started here, or start one.
+
+        Raises:
+            OutputError: the ledger belongs to another run; the first difference is named.
+        """
+        if self.started is None:
+            self.records.start(identity.record)
+            self.started = identity
+        elif (difference := self.started.difference(identity)) is not None:
+            raise OutputError(f"the ledger {difference}")
+
+    def read(self) -> Iterator[FinishedRegion]:
+        """Yield the regions that were recorded and are not counted yet, and count them; coarsest shards are given."""
+        for record in self.records.finished():
+            region = FinishedRegion.of_record(record)
+            if region.key not in self.finished:
+                self.take(region)
+                yield region
 
     def add(self, region: FinishedRegion) -> None:
-        """Record a region whose shards are written; on return the line is on disk."""
-        self._append(asdict(region))
-        self.finished[region.key] = region
+        """Record a region whose shards are written; on return the record lasts."""
+        self.records.add(region.key, region.record)
+        self.take(region)
 
-    def _append(self, entry: dict[str, Any]) -> None:
-        body = json.dumps(entry, separators=(",", ":")).encode()
-        self._file.write(b"%08x %s\n" % (zlib.crc32(body), body))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the intact entries from the start, and the bytes that they take."""
-    if not path.exists():
-        return [], 0
-    entries, intact = [], 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        checksum, _, body = line.rstrip(b"\n").partition(b" ")
-        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
-            break
-        entries.append(json.loads(body))
-        intact += len(line)
-    return entries, intact
+    def take(self, region: FinishedRegion) -> None:
+        """Count a region that whoever computed it has recorded."""
+        self.finished[region.key] = replace(region, coarsest={})
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:

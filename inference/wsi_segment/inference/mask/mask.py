@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from operator import index
@@ -17,15 +17,16 @@ import shapely
 import zarr
 from numpy.typing import NDArray
 from PIL import Image
-from zarr.storage import FsspecStore
+from zarr.abc.store import Store
 
 from wsi_segment.errors import OutputError, RunError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask import ngff
-from wsi_segment.inference.mask.ledger import LEDGER_FILE
 from wsi_segment.inference.mask.polygons import class_polygons, oriented, split_large
 from wsi_segment.inference.mask.summary import ClassArea, class_areas
 from wsi_segment.inference.mask.zarr_settings import shipped_settings
+from wsi_segment.inference.places.records import LEDGER_FILE
+from wsi_segment.inference.places.zarr_stores import WithMetadata, zarr_store
 from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.location import is_remote, network_reason, slide_location
 from wsi_segment.inference.slides.slide import Level, PixelSize
@@ -117,15 +118,39 @@ class Mask:
             RunError: the network or the server failed.
         """
         location = slide_location(path)
+        mask = cls._of(location, zarr_store(location))
+        if ngff.ATTRIBUTE not in mask._arrays[0].attrs:  # the record of regions comes last
+            raise OutputError(_UNFINISHED.format(location))
+        return mask
+
+    @classmethod
+    def growing(cls, store: Path) -> Mask:
+        """Open a mask that a run is still writing to this machine's disk; it has no coarse levels and no areas yet."""
+        return cls._of(store, zarr_store(store))
+
+    @classmethod
+    def of_parts(cls, location: Path, shards: Path, metadata: Mapping[str, bytes]) -> Mask:
+        """Open a mask whose metadata nobody has put beside its shards yet.
+
+        Args:
+            location: What it will be called.
+            shards: Where its shards are.
+            metadata: Files of the store by key.
+        """
+        return cls._of(location, WithMetadata(zarr_store(shards), metadata))
+
+    @classmethod
+    @shipped_settings()
+    def _of(cls, location: Path, store: Store) -> Mask:
         try:
-            root = zarr.open_group(_store_of(location), mode="r")
+            root = zarr.open_group(store, mode="r")
             provenance: Any = root.attrs[ngff.ATTRIBUTE]
             group = root[ngff.LABEL_PATH]
             assert isinstance(group, zarr.Group)
             label: Any = group.attrs.asdict()
             label = label.get("ome", label)
             arrays = tuple(_array(group, entry["path"]) for entry in label["multiscales"][0]["datasets"])
-            mask = cls._read(location, provenance, label["image-label"], arrays)
+            return cls._read(location, provenance, label["image-label"], arrays)
         except (FileNotFoundError, NotADirectoryError, KeyError, ValueError, TypeError, AssertionError) as error:
             raise no_mask(location, error) from error
         except Exception as error:  # file systems of fsspec raise errors of their own libraries
@@ -133,9 +158,6 @@ class Mask:
                 raise
             reason = network_reason(error, location / "zarr.json")
             raise RunError(f"{location}: cannot be read: {reason}") from error
-        if ngff.ATTRIBUTE not in arrays[0].attrs:  # the record of regions comes last
-            raise OutputError(_UNFINISHED.format(location))
-        return mask
 
     @classmethod
     def _read(
@@ -304,14 +326,6 @@ def no_mask(location: Path, error: Exception) -> OutputError:
             return OutputError(_UNFINISHED.format(location))
     reason = "no Zarr group" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
     return OutputError(f"{location}: not a mask that wsi-segment made ({reason})")
-
-
-def _store_of(location: Path) -> Any:
-    """Return what zarr opens a location by."""
-    if not is_remote(location):
-        return location
-    remote: Any = location
-    return FsspecStore.from_url(str(remote), storage_options=dict(remote.storage_options), read_only=True)
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -1,127 +1,128 @@
-"""Where a run writes: beside the final name until all is done, and then under it at once."""
+"""The output of a run: it grows where nobody takes it for a mask, and stands under its name once it is complete."""
 
 from __future__ import annotations
 
 import json
-import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from wsi_segment.errors import OutputError
-from wsi_segment.files import refuse_existing, refuse_long_names, sync_folder, sync_tree
-from wsi_segment.inference.mask.ledger import Ledger, RunIdentity
+from wsi_segment.files import refuse_existing
+from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, RunIdentity
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
+from wsi_segment.inference.mask.region_writer import RegionWriter
+from wsi_segment.inference.mask.store import MaskLayout, MaskStore
 from wsi_segment.inference.mask.summary import summary_paths
-
-_STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
+from wsi_segment.inference.places.sites import site_of
 
 
 class Output:
-    """``<final>.partial/`` holds the growing store and the ledger; publishing renames the store.
+    """One mask, from the first look at its name to the moment when it appears there.
 
-    Whatever happens, the final name is either free, or a complete store. One process at a time may
-    hold the partial folder; the lock goes with the process, however it ends.
+    Whatever happens, under the final name there is nothing that can be opened, or a complete store. One process at a
+    time may begin the output; regions may be written by others, see :class:`RegionWriter`.
     """
 
     def __init__(self, final: Path, overwrite: bool) -> None:
         """Look whether there is room under a name.
 
         Raises:
-            OutputError: it is no name, it is taken, its folder is read-only, what would be replaced is no mask, or a
-                name that will be made beside it is longer than the file system takes.
+            OutputError: it is no name, it is taken, nothing may be written there, what would be replaced is no mask, or
+                a name that will be made beside it is longer than the place takes.
         """
         if not final.name:  # of "." and "/"
             raise OutputError(f"{final}: not a name for a mask; give `out` as NAME.zarr")
         self.final = final
-        self.partial = final.with_name(final.name + ".partial")
-        refuse_long_names((final, self.partial, *summary_paths(final)))
+        self._site = site_of(final)
         self._overwrite = overwrite
-        self._lock = FileLock(self.partial / _LOCK, timeout=0)
-        self._clear_finished()
+        self._ledger: Ledger | None = None
+        self._store: MaskStore | None = None
+        self._metadata: Mapping[str, bytes] = {}
+        self._site.tidy()
         self.refuse_taken()
-        if self.partial.exists() and not self.partial.is_dir():
-            raise OutputError(f"{self.partial}: is in the way; remove it, or choose another `out`")
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            probe = final.with_name(final.name + ".probe")
-            probe.mkdir(exist_ok=True)
-            probe.rmdir()
-        except OSError as error:
-            raise OutputError(
-                f"{final.parent}: cannot be written to ({error.strerror}); choose another `out`"
-            ) from error
-
-    def _clear_finished(self) -> None:
-        """Remove what a run left that was cut off after its store had the final name."""
-        if not self.final.exists() or not self.partial.is_dir() or self.store.exists():
-            return
-        try:
-            with self._lock:
-                for left in self.partial.iterdir():
-                    if left.is_dir():
-                        shutil.rmtree(left)
-            shutil.rmtree(self.partial)
-        except (Timeout, OSError):
-            return
-
-    @property
-    def store(self) -> Path:
-        """Path of the growing store."""
-        return self.partial / _STORE
+        self._site.probe(summary_paths(final))
 
     def started(self) -> RunIdentity | None:
         """Return the identity of the run that was started here, or None; another process may be at it."""
-        return Ledger(self.partial).started
+        return Ledger(self._site.records).started
 
-    def begin(self, identity: RunIdentity) -> Ledger:
-        """Take the partial folder and return its ledger; without ``started`` in it, the store is yet to be made.
+    def begin(self, identity: RunIdentity, layout: MaskLayout) -> RegionWriter:
+        """Take the place, and go on with this very run if it was started there; else start it.
+
+        Returns:
+            What regions are written with; those that are not ``finished`` are missing.
 
         Raises:
             OutputError: another process writes there, or it was started by another run.
         """
-        self.partial.mkdir(exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise OutputError(
-                f"{self.final}: another run is writing it; wait for it, or choose another `out`"
-            ) from None
-        ledger = Ledger(self.partial)
+        self._site.acquire()
+        ledger = Ledger(self._site.records)
         difference = None if ledger.started is None else ledger.started.difference(identity)
         if difference is not None and not self._overwrite:
-            raise OutputError(f"{self.partial}: {difference}; repeat it with the same, or `overwrite` it")
-        if ledger.started is not None and difference is None and self.store.exists():
-            for torn in self.store.rglob("*.partial"):  # what zarr was writing when it was cut off
-                torn.unlink()
-            return ledger
-        for left in self.partial.iterdir():
-            if left.name == _REPLACED and not self.final.exists():
-                left.rename(self.final)  # an overwriting run was cut off between its two renames
-            elif left.is_dir():
-                shutil.rmtree(left)
-            elif left.name != _LOCK:
-                left.unlink()
-        return Ledger(self.partial)
+            raise OutputError(f"{self._site.partial}: {difference}; repeat it with the same, or `overwrite` it")
+        if ledger.started is not None and difference is None and self._site.holds_store():
+            self._site.resume()
+        else:
+            self._site.clear()
+            ledger = Ledger(self._site.records)
+        self._ledger, self._store = ledger, MaskStore(self._site.store, layout)
+        if self._site.store.near:  # where nobody takes it for a finished mask, it can be looked at while it grows
+            self._site.store.put(self._store.metadata)
+        ledger.begin(identity)
+        for region in ledger.read():
+            self._store.keep(region)
+        return RegionWriter(self._store, self._site.records, identity.run_id)
+
+    @property
+    def finished(self) -> Mapping[str, FinishedRegion]:
+        """Return the regions that are finished, by key; at first those of earlier runs."""
+        return {} if self._ledger is None else self._ledger.finished
+
+    def take(self, region: FinishedRegion) -> None:
+        """Count a region that a :class:`RegionWriter` has written; twice is harmless, and so is any order."""
+        assert self._ledger is not None
+        assert self._store is not None
+        if region.key not in self._ledger.finished:
+            self._store.keep(region)
+            self._ledger.take(region)
+
+    def check(self) -> None:
+        """Make sure that no other process has taken over.
+
+        Raises:
+            OutputError: one has.
+        """
+        self._site.check()
+
+    def finish(self, step: Callable[[int, int], None]) -> Mask:
+        """Make the coarse levels and the metadata, when all regions are finished.
+
+        Args:
+            step: Called with (blocks done, 0) after each; may raise to stop.
+
+        Returns:
+            The mask, which nobody else can open yet.
+        """
+        assert self._store is not None
+        self._metadata = self._store.finish(self.finished.values(), step)
+        return Mask.of_parts(self.final, self._site.store.path, self._metadata)
 
     def publish(self) -> None:
         """Put the store under the final name in one step, and remove what is left.
 
         Raises:
-            OutputError: something appeared under the final name meanwhile.
+            OutputError: something appeared under the final name meanwhile, or another process has taken over.
         """
         self.refuse_taken()
-        sync_tree(self.store)
-        if self.final.exists():
-            self.final.rename(self.partial / _REPLACED)
-        self.store.rename(self.final)
-        sync_folder(self.final.parent)
-        self.release()
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self._site.check()
+        self._site.publish(self._metadata)
 
     def release(self) -> None:
-        """Let other processes have the partial folder."""
-        self._lock.release(force=True)
+        """Let other processes have the place."""
+        if self._store is not None:
+            self._store.close()
+        self._site.release()
 
     def refuse_taken(self) -> None:
         """Make sure that the final name may be used.
@@ -129,15 +130,17 @@ class Output:
         Raises:
             OutputError: it is taken, and not to be overwritten or no mask.
         """
-        refuse_existing(self.final, overwrite=self._overwrite)
-        if self.final.exists() and not _is_mask(self.final):
+        if not self._site.is_taken():
+            return
+        refuse_existing(self.final, overwrite=self._overwrite, exists=True)
+        if not _is_mask(self._site.read):
             raise OutputError(f"{self.final}: is not a mask of wsi-segment, it is not replaced; choose another `out`")
 
 
-def _is_mask(path: Path) -> bool:
+def _is_mask(read: Callable[[str], bytes | None]) -> bool:
     for name, key in (("zarr.json", "attributes"), (".zattrs", None)):
         try:
-            attributes = json.loads((path / name).read_text(encoding="utf-8"))
+            attributes = json.loads(read(name) or b"")
         except (OSError, ValueError):
             continue
         return ATTRIBUTE in (attributes.get(key, {}) if key else attributes)

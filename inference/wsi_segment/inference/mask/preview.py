@@ -29,7 +29,7 @@ _INK, _FAINT, _PAPER = (25, 25, 25), (120, 120, 120), (255, 255, 255)
 
 
 def write_preview(
-    path: Path, slide: Slide, slide_mpp: float, store: Path, card: ModelCard, areas: tuple[ClassArea, ...]
+    path: Path, slide: Slide, slide_mpp: float, store: Path | Mask, card: ModelCard, areas: tuple[ClassArea, ...]
 ) -> None:
     """Draw a finished mask over its slide into a PNG.
 
@@ -37,7 +37,7 @@ def write_preview(
         path: The picture to write.
         slide: The mask's slide.
         slide_mpp: µm per level-0 pixel that the mask was made with.
-        store: The finished mask.
+        store: The finished mask, or where it is.
         card: Classes and colours.
         areas: For the legend, in card order.
 
@@ -49,7 +49,8 @@ def write_preview(
     factor = max(1, ceil_div(max(frame.width, frame.height), LONGEST_SIDE))
     coarse = frame.coarser(slide, factor) if factor > 1 else frame
     pixels = read_whole(PixelSource(slide, coarse))
-    ids = read_class_map(Mask.open(store), coarse.height, coarse.width, factor)
+    mask = store if isinstance(store, Mask) else Mask.open(store)
+    ids = read_class_map(mask, coarse.height, coarse.width, factor)
     picture = Image.fromarray(overlay(pixels, ids, card))
     mpp = slide_mpp * coarse.downsample
     canvas = Image.new("RGB", (picture.width + _LEGEND_WIDTH, max(picture.height, _legend_height(card))), _PAPER)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numcodecs import Blosc
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore, StorePath
 
-from wsi_segment.files import sync_file, sync_folder
-from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.grid.region import CHUNK, Region
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
 from wsi_segment.inference.mask.zarr_settings import shipped_settings
 
 Reduce = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+Shards = dict[str, bytes]
+"""Shards (or chunks) as they are stored, by their keys in the store; what is all 0 has none."""
 
 _FINISHING_SIDE = 4 * CHUNK
 
@@ -28,25 +30,26 @@ _FINISHING_SIDE = 4 * CHUNK
 class PyramidWriter:
     """Levels (y, x), or (channel, y, x), each half of the one before.
 
-    A region writes whole shards (or chunks) of its own on each level that is fine enough, so tasks never
-    touch the same file; :meth:`finish` makes the levels that are coarser than that.
+    A region is whole shards (or chunks) of its own on each level that is fine enough, so that tasks never touch the
+    same file; :meth:`finishing_steps` makes the levels that are coarser than that. Shards are encoded in memory, and
+    put where they belong by the caller: the bytes are the same wherever that is.
 
     Memory bound:
-        Writing a region: a third of it more, for its coarser levels. Finishing: a few blocks.
+        Writing a region: a third of it more, for its coarser levels, and its shards. Finishing: a few blocks.
     """
 
-    folder: Path
-    """Of the group that holds the levels."""
+    path: str
+    """Of the group that holds the levels, in the store; empty for the root."""
     levels: tuple[zarr.Array[Any], ...]
+    """What they hold can be read where they are; they are never written to."""
     region_size: int
     reduce: Reduce
     """From a plane to the plane of half its size."""
 
-    @classmethod
+    @staticmethod
     @shipped_settings()
     def create(
-        cls,
-        folder: Path,
+        group: zarr.Group,
         shapes: tuple[tuple[int, int], ...],
         *,
         channels: int | None,
@@ -54,8 +57,7 @@ class PyramidWriter:
         region_size: int,
         compression_level: int,
     ) -> None:
-        """Create the arrays of all levels in a group that exists."""
-        group = zarr.open_group(folder, mode="r+")
+        """Create the arrays of all levels in a group."""
         leading = () if channels is None else (channels,)
         unit = () if channels is None else (1,)
         for index, shape in enumerate(shapes):
@@ -83,22 +85,32 @@ class PyramidWriter:
 
     @classmethod
     @shipped_settings()
-    def open(cls, folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter:
+    def open(cls, group: zarr.Group, region_size: int, reduce: Reduce) -> PyramidWriter:
         """Open the levels that :meth:`create` made."""
-        group = zarr.open_group(folder, mode="r+")
         levels: list[zarr.Array[Any]] = []
         while (array := group.get(str(len(levels)))) is not None:
             assert isinstance(array, zarr.Array)
             levels.append(array)
-        return cls(folder, tuple(levels), region_size, reduce)
+        return cls(group.path, tuple(levels), region_size, reduce)
+
+    def read_from(self, store: Store) -> PyramidWriter:
+        """Return the same pyramid with what another store holds, which need not have its metadata."""
+        return PyramidWriter(
+            self.path, tuple(_moved(level, store) for level in self.levels), self.region_size, self.reduce
+        )
 
     @property
     def levels_in_regions(self) -> int:
         """How many of the finest levels regions write themselves."""
         return min(len(self.levels), (self.region_size // CHUNK).bit_length())
 
-    def write(self, region: Region, plane: NDArray[np.uint8], channel: int | None = None) -> None:
-        """Write a region's plane on the levels where it is whole shards; the files are synced.
+    @property
+    def is_finished_by_regions(self) -> bool:
+        """Whether no level is left to be made at the end."""
+        return self.levels_in_regions == len(self.levels)
+
+    def shards_of(self, region: Region, plane: NDArray[np.uint8], channel: int | None = None) -> Iterator[Shards]:
+        """Yield a region's shards, level by level, as far as it is whole shards there.
 
         Args:
             region: Which one.
@@ -107,25 +119,21 @@ class PyramidWriter:
         """
         for index in range(self.levels_in_regions):
             plane = self.reduce(plane) if index else plane
-            y, x = region.m_box.y0 >> index, region.m_box.x0 >> index
-            self._put(index, y, x=x, plane=plane, channel=channel)
-            folders = {self.folder / str(index)}
-            for file in self._files(index, y, x=x, plane=plane, channel=channel):
-                if file.exists():  # what is all 0 makes no file
-                    sync_file(file)
-                    folders |= {parent for parent in file.parents if parent.is_relative_to(self.folder / str(index))}
-            for folder in folders:
-                sync_folder(folder)
+            yield self.encode(index, region.m_box.y0 >> index, x=region.m_box.x0 >> index, plane=plane, channel=channel)
 
-    def finishing_steps(self) -> Iterator[None]:
-        """Compute the coarse levels from the level before, one block per step."""
+    def finishing_steps(self, put: Callable[[Mapping[str, bytes]], None]) -> Iterator[None]:
+        """Compute the coarse levels from the level before, one block per step.
+
+        Args:
+            put: Stores shards, so that what they hold can be read from ``levels`` when it returns.
+        """
         for index in range(self.levels_in_regions, len(self.levels)):
             *leading, height, width = self.levels[index].shape
             for channel in range(leading[0]) if leading else (None,):
                 for y in range(0, height, _FINISHING_SIDE):
                     for x in range(0, width, _FINISHING_SIDE):
                         finer = self.read(index - 1, 2 * y, 2 * x, 2 * _FINISHING_SIDE, channel=channel)
-                        self._put(index, y, x=x, plane=self.reduce(finer), channel=channel)
+                        put(self.encode(index, y, x=x, plane=self.reduce(finer), channel=channel))
                         yield
 
     @shipped_settings()
@@ -136,22 +144,17 @@ class PyramidWriter:
         return np.asarray(array[rows, columns] if channel is None else array[channel, rows, columns], np.uint8)
 
     @shipped_settings()
-    def _put(self, level: int, y: int, x: int, plane: NDArray[np.uint8], channel: int | None) -> None:
+    def encode(self, level: int, y: int, x: int, plane: NDArray[np.uint8], channel: int | None) -> Shards:
+        """Return the whole shards of a level that a plane (height, width) at some row and column fills."""
+        found: dict[str, Buffer] = {}
+        array = _moved(self.levels[level], MemoryStore(found))
         rows, columns = slice(y, y + plane.shape[0]), slice(x, x + plane.shape[1])
         if channel is None:
-            self.levels[level][rows, columns] = plane
+            array[rows, columns] = plane
         else:
-            self.levels[level][channel, rows, columns] = plane
+            array[channel, rows, columns] = plane
+        return {key: shard.to_bytes() for key, shard in found.items()}
 
-    def _files(self, level: int, y: int, x: int, plane: NDArray[np.uint8], channel: int | None) -> Iterator[Path]:
-        """Yield the files that a plane lies in."""
-        array = self.levels[level]
-        side = (array.shards or array.chunks)[-1]
-        folder = self.folder / str(level)
-        if array.metadata.zarr_format == 3:
-            folder /= "c"
-        if channel is not None:
-            folder /= str(channel)
-        for row in range(y // side, ceil_div(y + plane.shape[0], side)):
-            for column in range(x // side, ceil_div(x + plane.shape[1], side)):
-                yield folder / str(row) / str(column)
+
+def _moved(array: zarr.Array[Any], store: Store) -> zarr.Array[Any]:
+    return zarr.Array.from_dict(StorePath(store, array.path), array.metadata.to_dict())

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import yaozarrs
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 
 from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask import ngff
@@ -19,9 +21,13 @@ from wsi_segment.inference.mask.mask import no_mask
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
-from wsi_segment.inference.mask.store import digest_of, metadata_digests, record_digest
+from wsi_segment.inference.mask.store import digest_of, is_metadata, metadata_digests, record_digest
 from wsi_segment.inference.mask.zarr_settings import shipped_settings
+from wsi_segment.inference.places.folder import LocalFolder
+from wsi_segment.inference.places.sites import folder_of
+from wsi_segment.inference.places.zarr_stores import zarr_store
 from wsi_segment.inference.progress import Step, no_step
+from wsi_segment.inference.slides.location import slide_location
 
 _SIDE = 2048
 """Coarser levels are compared in squares of this many pixels."""
@@ -64,44 +70,50 @@ def verify(path: str | Path, step: Step = no_step) -> Verification:
     Memory bound:
         One region, and a few squares of a level.
     """
-    path = Path(path)
+    path = slide_location(path)
+    store = zarr_store(path)
     try:
-        root = zarr.open_group(path, mode="r")
+        root = zarr.open_group(store, mode="r")
         noted: Any = root[f"{ngff.LABEL_PATH}/0"].attrs[ATTRIBUTE]
         regions, region_size, metadata = noted["regions"], int(noted["region_size"]), dict(noted["metadata"])
     except (FileNotFoundError, KeyError, ValueError, TypeError, json.JSONDecodeError) as error:
         raise no_mask(path, error) from error
     damage = [*_metadata_damage(path, metadata), *_record_damage(root, noted)]
     version_05 = root.metadata.zarr_format == 3
-    for folder in [path / ngff.LABEL_PATH] if version_05 else [path / ngff.LABEL_PATH, path]:
-        if (writer := _opened(folder, region_size, mode_of_2x2)) is not None:
+    for group in [ngff.LABEL_PATH] if version_05 else [ngff.LABEL_PATH, ""]:
+        if (writer := _opened(store, group, region_size, mode_of_2x2)) is not None:
             damage += _region_damage(writer, regions, path, step)
             damage += _level_damage(writer, mode_of_2x2, path)
-    planes = path if version_05 else path / ngff.PROBABILITIES_04
+    planes = "" if version_05 else ngff.PROBABILITIES_04
     kept = any("probabilities_sha256" in region for region in regions.values())
-    if kept and (writer := _opened(planes, region_size, mean_of_2x2)) is not None:
+    if kept and (writer := _opened(store, planes, region_size, mean_of_2x2)) is not None:
         damage += _probability_damage(writer, regions, path)
         damage += _level_damage(writer, mean_of_2x2, path)
     levels = {name.split("/")[2] for name in metadata if name.startswith(ngff.LABEL_PATH) and name.count("/") == 3}
     return Verification(path, len(regions), len(levels), tuple(damage))
 
 
-def _opened(folder: Path, region_size: int, reduce: Reduce) -> PyramidWriter | None:
+def _opened(store: Store, group: str, region_size: int, reduce: Reduce) -> PyramidWriter | None:
     """Open a pyramid; None if damaged metadata, which its digest reports, prevents that."""
     try:
-        writer = PyramidWriter.open(folder, region_size, reduce)
+        writer = PyramidWriter.open(zarr.open_group(store, path=group, mode="r"), region_size, reduce)
     except Exception:  # zarr raises whatever damage brings up
         return None
     return writer if writer.levels else None
 
 
 def _metadata_damage(path: Path, noted: dict[str, str]) -> Iterator[str]:
-    for group in (path, path / ngff.LABEL_PATH):
-        try:
-            yaozarrs.validate_zarr_store(str(group))
-        except Exception as error:  # the validator raises whatever damage brings up
-            yield f"{group}: metadata is not valid OME-Zarr: {' '.join(str(error).split())[:200]}"
-    found = metadata_digests(path)
+    folder = folder_of(path)
+    files = {key: content for key in folder.find() if is_metadata(key) and (content := folder.get(key)) is not None}
+    with TemporaryDirectory(prefix="wsi-segment-") as near:  # the validator reads files of this machine
+        LocalFolder(Path(near), scratch=True).put(files)
+        for group in ("", ngff.LABEL_PATH):
+            try:
+                yaozarrs.validate_zarr_store(str(Path(near) / group))
+            except Exception as error:  # the validator raises whatever damage brings up
+                reason = " ".join(str(error).replace(near, str(path)).split())
+                yield f"{path / group}: metadata is not valid OME-Zarr: {reason[:200]}"
+    found = metadata_digests(files)
     for name in sorted(noted.keys() | found.keys()):
         if found.get(name) != noted.get(name):
             kind = "is missing" if name not in found else "differs from what was written"
@@ -177,4 +189,4 @@ def _read(
 
 
 def _name(writer: PyramidWriter, path: Path) -> str:
-    return writer.folder.relative_to(path).as_posix() if writer.folder != path else path.name
+    return writer.path or path.name

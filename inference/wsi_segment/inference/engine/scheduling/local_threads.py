@@ -15,7 +15,7 @@ from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
-from wsi_segment.inference.mask.store import MaskStore
+from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -59,13 +59,13 @@ class LocalRun:
 
     def compute(
         self,
-        store: MaskStore,
+        writer: RegionWriter,
         regions: Sequence[Region],
         done: Callable[[FinishedRegion], None],
         count: Callable[[int], None],
     ) -> None:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
-        task, workers = RegionTask(self.predictor(count), store), self.prepared.plan.budget.workers
+        task, workers = RegionTask(self.predictor(count), writer), self.prepared.plan.budget.workers
         run_tasks(task, regions, workers=workers, done=done, stop=self.watch.stop)
 
 

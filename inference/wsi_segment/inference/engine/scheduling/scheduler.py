@@ -16,7 +16,7 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.prepare import Prepared
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion, RunIdentity
-from wsi_segment.inference.mask.store import MaskStore
+from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.model.card import Model
@@ -49,7 +49,7 @@ class Run(Protocol):
 
     def compute(
         self,
-        store: MaskStore,
+        writer: RegionWriter,
         regions: Sequence[Region],
         done: Callable[[FinishedRegion], None],
         count: Callable[[int], None],
@@ -57,7 +57,7 @@ class Run(Protocol):
         """Compute regions; the first failure stops the others and is raised.
 
         Args:
-            store: They are written to.
+            writer: They are written with; it may travel to other processes.
             regions: In the order in which they are started.
             done: Called with each result as it comes, never on two threads at once.
             count: Told how many more windows were predicted, from any thread.

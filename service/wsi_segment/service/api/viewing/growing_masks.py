@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.region import CHUNK
-from wsi_segment.inference.mask.ledger import LEDGER_FILE, FinishedRegion, Ledger
+from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.pyramid import mode_of_2x2
+from wsi_segment.inference.places.records import LineRecords
 from wsi_segment.service.api.mask_tiles import TILE
 
 _MOST_OPEN = 8
@@ -37,7 +38,7 @@ class GrowingMask:
     finished: dict[tuple[int, int], FinishedRegion]
     """By row and column, in the order in which they were finished."""
     state: tuple[int, int]
-    """Size and time of the ledger that was read."""
+    """Size and time of the records that were read."""
     _small: dict[tuple[int, int], list[NDArray[np.uint8]]] = field(default_factory=dict)
 
     @property
@@ -117,11 +118,8 @@ class GrowingMasks:
     def of(self, store: Path) -> GrowingMask | None:
         """Return what is finished of the mask that shall become a store; None where nothing is there yet."""
         folder = store.with_name(f"{store.name}.partial")
-        try:
-            found = (folder / LEDGER_FILE).stat()
-        except (FileNotFoundError, NotADirectoryError):
+        if (state := LineRecords(folder).state()) is None:
             return None
-        state = (found.st_size, found.st_mtime_ns)
         with self._lock:
             known = self._open.get(folder)
             if known is not None and known.state == state:
@@ -136,14 +134,14 @@ class GrowingMasks:
 
 
 def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> GrowingMask | None:
-    ledger = Ledger(folder)
+    ledger = Ledger(LineRecords(folder))
     if ledger.started is None:
         return None
-    finished = {_place(region.key): region for region in ledger.finished.values()}
+    finished = {_place(region.key): region for region in ledger.read()}
     if known is not None and known.finished.items() <= finished.items():  # the same run goes on
         return GrowingMask(known.mask, known.region_size, finished, state, _small=known._small)
     try:
-        mask = Mask.open(folder / "store")
+        mask = Mask.growing(folder / "store")
     except (OutputError, OSError):  # its files are being made, or it was published this moment
         return None
     return GrowingMask(mask, ledger.started.region_size, finished, state)

@@ -147,6 +147,7 @@ def _on_slide(address: str, mpp: float | None, imported: Imported, picture: Path
 
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.engine.segment import segment
+    from wsi_segment.inference.mask.mask import Mask
     from wsi_segment.inference.mask.preview import write_preview
     from wsi_segment.inference.slides.location import slide_location
     from wsi_segment.inference.slides.slide import Slide
@@ -154,7 +155,7 @@ def _on_slide(address: str, mpp: float | None, imported: Imported, picture: Path
 
     model = Model(imported.folder, imported.card)
 
-    def draw(slide: Slide, store: Path, summary: Summary) -> None:
+    def draw(slide: Slide, store: Mask, summary: Summary) -> None:
         write_preview(picture, slide, slide_mpp=summary.mpp, store=store, card=model.card, areas=summary.classes)
 
     with tempfile.TemporaryDirectory(prefix="wsi-segment-") as folder:

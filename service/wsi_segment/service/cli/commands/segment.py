@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wsi_segment.inference.mask.mask import Mask
     from wsi_segment.inference.mask.summary import Summary
     from wsi_segment.inference.slides.slide import Slide
     from wsi_segment.service.cli.printing import Display
@@ -201,7 +202,7 @@ def _segment_one(order: Order, extras: ExtraOutputs, display: Display) -> Summar
 
     with display.running(order.slide.name) as report:
 
-        def make_extras(slide: Slide, store: Path, summary: Summary) -> None:
+        def make_extras(slide: Slide, store: Mask, summary: Summary) -> None:
             nonlocal outlines
             if extras.preview is not None:
                 with disk_errors(extras.preview):

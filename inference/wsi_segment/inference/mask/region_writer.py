@@ -1,0 +1,76 @@
+"""What a region's task writes: the region's shards, and then the record that it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.inference.grid.region import Region
+from wsi_segment.inference.mask.ledger import FinishedRegion
+from wsi_segment.inference.mask.store import MaskStore, digest_of
+from wsi_segment.inference.places.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class RegionWriter:
+    """Writes regions into an output that a run has begun, on any thread, in any process, on any machine.
+
+    It pickles as names, the layout and the run: a few KiB, without open files and without credentials. Each process
+    that unpickles it opens what it needs at its first region, and keeps it.
+    """
+
+    store: MaskStore
+    records: Records
+    run_id: str
+    """Of the run, 16 hexadecimal digits."""
+
+    def write(
+        self,
+        region: Region,
+        ids: NDArray[np.uint8] | None,
+        classes: int,
+        planes: Iterable[NDArray[np.uint8]] | None = None,
+    ) -> FinishedRegion:
+        """Write a region; its shards and the record of it last when this returns. Doing so twice is harmless.
+
+        Args:
+            region: Which one.
+            ids: Its class ids (height, width); None for one without windows.
+            classes: Number of classes of the model.
+            planes: Its probabilities * 255, a plane (height, width) a class, where ``store.keeps_probabilities``.
+
+        Returns:
+            The record; the run that began the output is to be told of it.
+
+        Raises:
+            OSError: the place cannot be written to.
+        """
+        digest, coarsest = None, {}
+        if ids is None:
+            ids = np.zeros((region.m_box.height, region.m_box.width), np.uint8)
+        else:
+            coarsest = self.store.write(region, ids)
+            if self.store.keeps_probabilities and planes is not None:
+                digest, more = self.store.write_probabilities(region, planes)
+                coarsest |= more
+        finished = FinishedRegion(
+            key=region.key,
+            pixels=tuple(count_ids(ids, classes).tolist()),
+            windows=region.windows,
+            sha256=digest_of([ids]),
+            probabilities_sha256=digest,
+            coarsest=coarsest,
+        )
+        self.records.add(finished.key, finished.record)
+        return finished
+
+
+def count_ids(ids: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Count the pixels of each id from 0 to ``classes``; by strips, since counting widens every pixel to 8 bytes."""
+    counts = np.zeros(classes + 1, np.int64)
+    for row in range(0, len(ids), 64):
+        counts += np.bincount(ids[row : row + 64].ravel(), minlength=classes + 1)
+    return counts

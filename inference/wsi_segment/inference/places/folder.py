@@ -1,0 +1,118 @@
+"""Files by key below one name: what is written there, whichever kind of place it is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wsi_segment.files import sync_folder
+
+
+class Folder(Protocol):
+    """Files below one name, by keys such as ``labels/segmentation/0/c/0/0``.
+
+    It is safe to use from several threads. It pickles as its name alone: opening, and whatever credentials that needs,
+    happen in each process.
+    """
+
+    @property
+    def path(self) -> Path:
+        """Return its name: a path or an address."""
+
+    @property
+    def near(self) -> bool:
+        """Return whether reading back what was put costs next to nothing."""
+
+    def put(self, contents: Mapping[str, bytes]) -> None:
+        """Write whole files; each is there as a whole or not at all, and all of them last when this returns.
+
+        Raises:
+            OSError: one cannot be written.
+        """
+
+    def get(self, key: str) -> bytes | None:
+        """Return what a file holds; None where there is none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+    def find(self, prefix: str = "") -> list[str]:
+        """Return the keys of all files below a prefix, which is empty or ends in ``/``.
+
+        Raises:
+            OSError: they cannot be listed.
+        """
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove files; those that are not there do not matter.
+
+        Raises:
+            OSError: one cannot be removed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """A folder of this machine, or one that several machines share."""
+
+    path: Path
+    scratch: bool = False
+    """Whether it need not survive a power cut, so that nothing is forced to the disk."""
+
+    @property
+    def near(self) -> bool:
+        """See :class:`Folder`."""
+        return True
+
+    def put(self, contents: Mapping[str, bytes]) -> None:
+        """See :class:`Folder`."""
+        folders: set[Path] = set()
+        for key, content in contents.items():
+            path = self.path / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write(path, content)
+            folders |= {path.parent, *(folder for folder in path.parents if folder.is_relative_to(self.path))}
+        if not self.scratch:
+            for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+                sync_folder(folder)
+
+    def get(self, key: str) -> bytes | None:
+        """See :class:`Folder`."""
+        try:
+            return (self.path / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def find(self, prefix: str = "") -> list[str]:
+        """See :class:`Folder`."""
+        files = (path for path in (self.path / prefix).rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.path).as_posix() for path in files)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See :class:`Folder`."""
+        for key in keys:
+            (self.path / key).unlink(missing_ok=True)
+
+    def remove_torn(self) -> None:
+        """Remove the temporary files of whoever was cut off while it wrote; nobody may be writing now."""
+        for torn in self.path.rglob("*.partial"):
+            torn.unlink()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write a file under a name of its own, since another process may be writing the same one, and rename it."""
+        temporary = path.with_name(f".{secrets.token_hex(8)}.partial")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                if not self.scratch:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:  # an interrupted write leaves nothing either
+            temporary.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,113 @@
+"""A store on this machine's disks: it grows beside its final name, and is renamed when it is complete."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from wsi_segment.errors import OutputError
+from wsi_segment.files import refuse_long_names, sync_folder
+from wsi_segment.inference.places.folder import LocalFolder
+from wsi_segment.inference.places.records import LineRecords
+
+_STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
+
+
+class LocalSite:
+    """``<final>.partial/`` holds the growing store, its ledger, and a lock that ends with its process."""
+
+    def __init__(self, final: Path) -> None:
+        """Look at nothing yet."""
+        self.final = final
+        self.partial = final.with_name(f"{final.name}.partial")
+        self.store = LocalFolder(self.partial / _STORE)
+        self.records = LineRecords(self.partial)
+        self._lock = FileLock(self.partial / _LOCK, timeout=0)
+
+    def tidy(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        if not self.final.exists() or not self.partial.is_dir() or self.holds_store():
+            return
+        try:
+            with self._lock:
+                for left in self.partial.iterdir():
+                    if left.is_dir():
+                        shutil.rmtree(left)
+            shutil.rmtree(self.partial)
+        except (Timeout, OSError):
+            return
+
+    def probe(self, beside: Iterable[Path]) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        refuse_long_names((self.final, self.partial, *beside))
+        if self.partial.exists() and not self.partial.is_dir():
+            raise OutputError(f"{self.partial}: is in the way; remove it, or choose another `out`")
+        folder = self.final.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = self.final.with_name(f"{self.final.name}.probe")
+            probe.mkdir(exist_ok=True)
+            probe.rmdir()
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written to ({error.strerror}); choose another `out`") from error
+
+    def is_taken(self) -> bool:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return self.final.exists()
+
+    def read(self, key: str) -> bytes | None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return LocalFolder(self.final).get(key)
+
+    def acquire(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        self.partial.mkdir(exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise OutputError(
+                f"{self.final}: another run is writing it; wait for it, or choose another `out`"
+            ) from None
+
+    def check(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+
+    def release(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        self.records.close()
+        self._lock.release(force=True)
+
+    def holds_store(self) -> bool:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return self.store.path.exists()
+
+    def clear(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        for left in self.partial.iterdir():
+            if left.name == _REPLACED and not self.final.exists():
+                left.rename(self.final)  # an overwriting run was cut off between its two renames
+            elif left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != _LOCK:
+                left.unlink()
+        self.store.path.mkdir()
+        sync_folder(self.partial)
+        sync_folder(self.final.parent)
+
+    def resume(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        self.store.remove_torn()
+
+    def publish(self, metadata: Mapping[str, bytes]) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        self.store.remove_torn()  # of processes that died
+        self.store.put(metadata)
+        if self.final.exists():
+            self.final.rename(self.partial / _REPLACED)
+        self.store.path.rename(self.final)
+        sync_folder(self.final.parent)
+        self.release()
+        shutil.rmtree(self.partial, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""Where one store comes to stand: its final name, and what lies beside it until it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from wsi_segment.inference.places.folder import Folder
+from wsi_segment.inference.places.records import Records
+
+
+class Site(Protocol):
+    """The final name of a store, the files that it grows by, and records of what is done, ``<final>.partial``.
+
+    Under the final name there is nothing that can be opened, or a complete store. One process at a time writes.
+    """
+
+    @property
+    def final(self) -> Path:
+        """Return the final name."""
+
+    @property
+    def partial(self) -> Path:
+        """Return the name of what goes when the store is complete."""
+
+    @property
+    def store(self) -> Folder:
+        """Return where the files of the growing store are put."""
+
+    @property
+    def records(self) -> Records:
+        """Return what says which run was started, and what it has done."""
+
+    def tidy(self) -> None:
+        """Remove what a run left that was cut off after its store was complete."""
+
+    def probe(self, beside: Iterable[Path]) -> None:
+        """Make sure that the store, and files beside it, can be written.
+
+        Raises:
+            OutputError: something is in the way, a name is too long, or nothing may be written there.
+        """
+
+    def is_taken(self) -> bool:
+        """Return whether there is anything under the final name that no unfinished run has put there."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return a file of what is under the final name; None where there is none."""
+
+    def acquire(self) -> None:
+        """Become the only process that writes.
+
+        Raises:
+            OutputError: another one is writing.
+        """
+
+    def check(self) -> None:
+        """Make sure that this is still the only process that writes.
+
+        Raises:
+            OutputError: another one has taken over.
+        """
+
+    def release(self) -> None:
+        """Let other processes write."""
+
+    def holds_store(self) -> bool:
+        """Return whether the growing store of a run that was started is there."""
+
+    def clear(self) -> None:
+        """Make room for a run that starts: remove what another one left unfinished, and records of it."""
+
+    def resume(self) -> None:
+        """Make ready for a run that goes on."""
+
+    def publish(self, metadata: Mapping[str, bytes]) -> None:
+        """Complete the store with its metadata, the last of which makes it one, and let it appear under its final name.
+
+        What stood there before is gone then, and all that lay beside it.
+        """
