@@ -24,8 +24,8 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask import ngff
 from wsi_segment.inference.mask.polygons import class_polygons, oriented, split_large
 from wsi_segment.inference.mask.summary import ClassArea, class_areas
-from wsi_segment.inference.mask.zarr_settings import shipped_settings
 from wsi_segment.inference.places.records import LEDGER_FILE
+from wsi_segment.inference.places.zarr_settings import shipped_settings
 from wsi_segment.inference.places.zarr_stores import WithMetadata, zarr_store
 from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.location import is_remote, network_reason, slide_location
@@ -130,13 +130,7 @@ class Mask:
 
     @classmethod
     def of_parts(cls, location: Path, shards: Path, metadata: Mapping[str, bytes]) -> Mask:
-        """Open a mask whose metadata nobody has put beside its shards yet.
-
-        Args:
-            location: What it will be called.
-            shards: Where its shards are.
-            metadata: Files of the store by key.
-        """
+        """Open a mask, by the name that it will have, whose metadata, by key, is not yet put where its shards are."""
         return cls._of(location, WithMetadata(zarr_store(shards), metadata))
 
     @classmethod

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.ngff import PROBABILITIES_04
-from wsi_segment.inference.mask.zarr_settings import shipped_settings
+from wsi_segment.inference.places.zarr_settings import shipped_settings
 
 
 @dataclass(frozen=True, slots=True)

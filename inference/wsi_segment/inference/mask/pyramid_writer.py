@@ -17,7 +17,7 @@ from zarr.storage import MemoryStore, StorePath
 
 from wsi_segment.inference.grid.region import CHUNK, Region
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
-from wsi_segment.inference.mask.zarr_settings import shipped_settings
+from wsi_segment.inference.places.zarr_settings import shipped_settings
 
 Reduce = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 Shards = dict[str, bytes]

@@ -26,8 +26,8 @@ from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Shards
-from wsi_segment.inference.mask.zarr_settings import shipped_settings
 from wsi_segment.inference.places.folder import Folder, LocalFolder
+from wsi_segment.inference.places.zarr_settings import shipped_settings
 
 OME_XML = "METADATA.ome.xml"
 _METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", OME_XML)

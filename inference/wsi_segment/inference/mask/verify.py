@@ -22,9 +22,9 @@ from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
 from wsi_segment.inference.mask.store import digest_of, is_metadata, metadata_digests, record_digest
-from wsi_segment.inference.mask.zarr_settings import shipped_settings
 from wsi_segment.inference.places.folder import LocalFolder
 from wsi_segment.inference.places.sites import folder_of
+from wsi_segment.inference.places.zarr_settings import shipped_settings
 from wsi_segment.inference.places.zarr_stores import zarr_store
 from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.location import slide_location

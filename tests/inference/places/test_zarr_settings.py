@@ -17,7 +17,7 @@ from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.verify import verify
-from wsi_segment.inference.mask.zarr_settings import shipped_settings
+from wsi_segment.inference.places.zarr_settings import shipped_settings
 
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"array.write_empty_chunks": True},
