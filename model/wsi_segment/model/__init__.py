@@ -2,7 +2,7 @@
 
     >>> from wsi_segment.model import find_model, make_recipe
     >>> find_model("colorectal-biopsy").card.mpp
-    1.0
+    1.13
     >>> make_recipe("modern", {"steps": 400}).steps
     400
 

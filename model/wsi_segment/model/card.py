@@ -106,7 +106,7 @@ class ModelCard(_Strict):
 
     >>> card = find_model("colorectal-biopsy").card
     >>> card.mpp, card.window, len(card.classes)
-    (1.0, 128, 7)
+    (1.13, 128, 7)
 
     The graph takes a batch of windows of ``window`` x ``window`` RGB pixels at ``mpp`` and returns scores
     ``(batch, classes, cells, cells)`` where ``cells = (window - 2 * output.margin) / output_stride``. A graph with one

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import InputError, SlideError
+from wsi_segment.inference.engine.applicability.fields import look_at_fields
 from wsi_segment.inference.engine.memory import Budget, make_budget
 from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -23,6 +24,7 @@ from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.frame import MaskFrame, mask_frame
+from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.slide import PixelSize, Slide, pixel_size_of
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.model.card import Model
@@ -39,7 +41,7 @@ class Prepared:
     plan: Plan
     provenance: dict[str, Any]
     doubts: tuple[Doubt, ...]
-    """Of the slide, and what its tissue gives rise to."""
+    """Of the slide, and what its tissue and its likeness to the training images give rise to."""
     batch_size: int
     """Windows per network call."""
     slide_mm2: float
@@ -111,6 +113,9 @@ def prepare(
     doubts += tissue.doubts
     if not tissue.cells.any():
         doubts += (Doubt("no-tissue", "no tissue was found; `tissue` none analyses everything"),)
+    applicability = look_at_fields(PixelSource(slide, frame), tissue, card, size.mpp, watch.stop)
+    if applicability is not None:
+        doubts += applicability.doubts()
     _refuse_doubts(path, doubts, options)
     try:
         fingerprint = slide_fingerprint(slide_files(path))
@@ -129,6 +134,7 @@ def prepare(
             options=options,
             network=loaded,
             region_size=budget.region_size,
+            applicability=applicability,
             doubts=doubts,
         )
 

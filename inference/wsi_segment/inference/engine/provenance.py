@@ -12,6 +12,7 @@ from typing import Any
 import onnxruntime
 import openslide
 
+from wsi_segment.inference.engine.applicability.fields import Applicability
 from wsi_segment.inference.engine.kinds.smooth import radius_of
 from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -36,11 +37,13 @@ def make_provenance(
     options: SegmentOptions,
     network: LoadedNetwork | None,
     region_size: int,
+    applicability: Applicability | None,
     doubts: Sequence[Doubt],
 ) -> dict[str, Any]:
     """Return the record, as JSON, that goes into the store and that a continued run must repeat.
 
-    ``network`` is None where one was given in place of the model's.
+    ``applicability`` is None where the model's card cannot tell, and ``network`` where one was given in place of the
+    model's.
     """
     card, file = model.card, MODEL_FILE if network is None else network.file
     return {
@@ -81,6 +84,7 @@ def make_provenance(
             "provider": "given network" if network is None else network.provider,
             "precision": card.precision if network is None else network.precision,
         },
+        **({} if applicability is None else {"applicability": applicability.as_dict(frame.downsample)}),
         "versions": versions() | ({} if network is None else network.versions),
         "warnings": [asdict(doubt) for doubt in doubts],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +25,14 @@ LONGEST_SIDE = 1400
 
 _FILL, _OUTLINE = 0.35, 0.9
 """Opacity of a class's colour inside and on its border."""
-_LEGEND_WIDTH, _MARGIN, _ROW, _TEXT = 330, 16, 26, 15
-_INK, _FAINT, _PAPER = (25, 25, 25), (120, 120, 120), (255, 255, 255)
+_LEGEND_WIDTH, _MARGIN, _ROW, _LINE, _TEXT = 330, 16, 26, 20, 15
+_INK, _FAINT, _PAPER, _WARNING = (25, 25, 25), (120, 120, 120), (255, 255, 255), (176, 0, 0)
 
 
 def write_preview(
     path: Path, slide: Slide, slide_mpp: float, store: Path | Mask, card: ModelCard, areas: tuple[ClassArea, ...]
 ) -> None:
-    """Draw a finished mask over its slide into a PNG.
+    """Draw a finished mask over its slide into a PNG; warnings stand beside it, and squares that they mean are framed.
 
     Args:
         path: The picture to write.
@@ -52,11 +53,14 @@ def write_preview(
     mask = store if isinstance(store, Mask) else Mask.open(store)
     ids = read_class_map(mask, coarse.height, coarse.width, factor)
     picture = Image.fromarray(overlay(pixels, ids, card))
+    _frame_unlike(ImageDraw.Draw(picture), mask.provenance, coarse.downsample)
     mpp = slide_mpp * coarse.downsample
-    canvas = Image.new("RGB", (picture.width + _LEGEND_WIDTH, max(picture.height, _legend_height(card))), _PAPER)
+    warnings = _wrapped([warning["message"] for warning in mask.provenance.get("warnings", [])])
+    height = max(picture.height, _legend_height(card) + _LINE * len(warnings))
+    canvas = Image.new("RGB", (picture.width + _LEGEND_WIDTH, height), _PAPER)
     canvas.paste(picture, (0, 0))
     draw_scale_bar(ImageDraw.Draw(canvas), picture.width, picture.height, mpp)
-    _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas)
+    _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas, warnings)
     with replacing(path, shared=True) as file:
         canvas.save(file, format="PNG", optimize=True)
 
@@ -107,7 +111,37 @@ def _legend_height(card: ModelCard) -> int:
     return 2 * _MARGIN + _ROW * (len(card.classes) + 5)
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, x: int, card: ModelCard, areas: tuple[ClassArea, ...]) -> None:
+def _wrapped(messages: list[str]) -> list[str]:
+    """Return lines that fit the legend; the font has no µ."""
+    font = ImageFont.load_default(_TEXT)
+    lines: list[str] = []
+    for message in messages:
+        line = ""
+        for word in message.replace("µm", "um").split():
+            longer = f"{line} {word}".strip()
+            if line and font.getlength(longer) > _LEGEND_WIDTH - 2 * _MARGIN:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return lines
+
+
+def _frame_unlike(draw: ImageDraw.ImageDraw, provenance: dict[str, Any], downsample: float) -> None:
+    """Frame the squares that are unlike the training images, where others are like them."""
+    squares = provenance.get("applicability", {}).get("regions", [])
+    unlike = [square for square in squares if square["unlike"]]
+    if len(unlike) == len(squares):
+        return
+    for square in unlike:
+        x0, y0 = square["x"] / downsample, square["y"] / downsample
+        side = square["side"] / downsample - 3
+        draw.rectangle((x0 + 1, y0 + 1, x0 + side, y0 + side), outline=_WARNING, width=2)
+
+
+def _draw_legend(
+    draw: ImageDraw.ImageDraw, x: int, card: ModelCard, areas: tuple[ClassArea, ...], warnings: list[str]
+) -> None:
     title, font = ImageFont.load_default(_TEXT + 4), ImageFont.load_default(_TEXT)
     y = _MARGIN
     draw.text((x, y), f"{card.name} {card.version}", fill=_INK, font=title)
@@ -121,3 +155,7 @@ def _draw_legend(draw: ImageDraw.ImageDraw, x: int, card: ModelCard, areas: tupl
         draw.text((right, y), f"{area.area_mm2:.3g}, {area.percent_of_tissue:.1f} %", fill=_INK, font=font, anchor="ra")
         y += _ROW
     draw.text((x, y + _ROW // 2), "Research only, not for diagnosis.", fill=_FAINT, font=font)
+    y += 2 * _ROW
+    for line in warnings:
+        draw.text((x, y), line, fill=_WARNING, font=font)
+        y += _LINE

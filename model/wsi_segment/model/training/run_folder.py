@@ -68,10 +68,13 @@ class RunFolder:
             "setting": None if setting is None else asdict(setting),
         }
         self._identity = json.loads(json.dumps(identity))
+        # a pixel size that was corrected since changes nothing about images, which are trained on as they are
+        compared = set(self._identity) - {"mpp_source"} - (set() if any(i.box for i in dataset.items) else {"mpp"})
         described = folder / RUN_FILE
         if described.exists():
             before = json.loads(described.read_text(encoding="utf-8"))
-            if difference := _difference(before, self._identity):
+            now = {key: value for key, value in self._identity.items() if key in compared}
+            if difference := _difference(before, now):
                 raise OutputError(f"{folder}: holds a run that differs in {difference}; choose another `out`")
 
     def create(self, patches: NDArray[np.uint8]) -> None:

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
     add("--int8", action="store_true", help="add a file in int8, calibrated on `train`, checked on `val`; for CPUs")
     add("--fp16", action="store_true", help="add a file in fp16, checked on `val`; for GPUs")
-    add("--manifest", type=Path, metavar="DATA", help="dataset for --int8 and --fp16, as train takes it")
+    add("--applicability", action="store_true", help="state what training images look like, so that others are told")
+    add("--manifest", type=Path, metavar="DATA", help="dataset for --int8, --fp16 and --applicability")
     add("--data", action="append", default=[], metavar="FIELD=VALUE", help="option of its loader (repeatable)")
     add("--name", help="name on the card (default: that of the folder, or of the model)")
     add("--version", dest="model_version", help="on the card (default: 0.1.0, or that of the model)")
@@ -49,11 +50,22 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.service.cli.field_values import parse_changes
 
     wanted: list[Precision] = [precision for precision in ("int8", "fp16") if getattr(args, precision)]
+<<<<<<< HEAD
     if wanted and args.manifest is None:
         raise InputError(f"--{wanted[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if wanted else None
     with needs_extra("train", "export"):
+=======
+    needing = [*wanted, *(["applicability"] if args.applicability else [])]
+    if needing and args.manifest is None:
+        raise InputError(f"--{needing[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
+    dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if needing else None
+    with needs_extra("train", "training and export"):
+>>>>>>> 2128d87 (Say whether a slide looks like what its model was trained on)
         model = _whole_model(args)
+        if args.applicability:
+            assert dataset is not None
+            model = _with_applicability(model, dataset, quiet=args.quiet)
         for precision in wanted:
             assert dataset is not None
             model = _with_variant(model, precision, dataset, quiet=args.quiet)
@@ -104,6 +116,41 @@ def _made_model(args: argparse.Namespace) -> Model:
             f"{exported.folder}: {exported.card.name} {exported.card.version}; logits differ from the network's by at "
             f"most {exported.largest_difference:.1e} on {exported.patches} patches; to be used in {sides}"
         )
+    return model
+
+
+def _with_applicability(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
+    """State on the card what the images of ``train`` look like, with a threshold of ``val``."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from wsi_segment.errors import DatasetError
+    from wsi_segment.inference.progress_bar import make_bar
+    from wsi_segment.model.card import write_card
+    from wsi_segment.model.likeness import Vector, describe, fit_profile
+
+    features: dict[str, list[Vector]] = {"train": [], "val": []}
+    items = [item for item in dataset.items if item.split in features]
+    with make_bar(Console(stderr=True, quiet=quiet)) as bar:
+        task = bar.add_task("describing the training images", total=len(items), unit="images")
+        for item in items:
+            found = describe(dataset.read_image(item))
+            if found is not None:
+                features[item.split].append(found)
+            bar.advance(task)
+    train, val = features["train"], features["val"]
+    try:
+        profile = fit_profile(
+            train, val, f"{dataset.name}: {len(train)} images of train, threshold of {len(val)} of val"
+        )
+    except ValueError as error:
+        raise DatasetError(f"{dataset.name}: {error} to say what is like them; leave --applicability out") from error
+    unlike = sum(profile.is_unlike(one) for one in val) / len(val)
+    model = replace(model, card=model.card.model_copy(update={"applicability": profile.model_dump(mode="json")}))
+    write_card(model.card, model.folder)
+    if not quiet:
+        print(f"{model.folder}: {100 * unlike:.1f} % of the images of val are beyond what is usual of train")
     return model
 
 

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from synthetic import SLIDES, tissue_like, write_model, write_slide
+from wsi_segment.errors import Cancelled, InputError
+from wsi_segment.inference.engine.applicability.fields import MOST_FIELDS, SQUARE, Applicability, look_at_fields
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.engine.tissue import TissueMask
+from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.preview import write_preview
+from wsi_segment.inference.slides.frame import mask_frame
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.pixels import PixelSource
+from wsi_segment.inference.slides.readers.image import ImageSlide
+from wsi_segment.model.card import DEFAULT_MODEL, Model, find_model, write_card
+from wsi_segment.model.likeness import FIELD, describe, fit_profile
+
+CELL = 16
+
+
+def pale(pixels: NDArray[np.uint8], factor: float = 0.4) -> NDArray[np.uint8]:
+    return np.clip(256 * ((pixels.astype(float) + 1) / 256) ** factor - 1, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def applicability() -> dict[str, Any]:
+    """A profile of made tissue."""
+    found = []
+    for seed in range(30):
+        pixels = tissue_like(800, 800, seed)
+        found += [describe(pixels[y : y + FIELD, x : x + FIELD]) for y in (160, 400) for x in (160, 400)]
+    known = [features for features in found if features is not None]
+    return fit_profile(known[::2], known[1::2], "made").model_dump(mode="json")
+
+
+@pytest.fixture
+def model(tmp_path: Path, applicability: dict[str, Any]) -> Model:
+    made = write_model(tmp_path / "model")
+    card = made.card.model_copy(update={"applicability": applicability})
+    write_card(card, made.folder)
+    return Model(made.folder, card)
+
+
+def looked_at(model: Model, pixels: NDArray[np.uint8], cells: NDArray[np.bool_] | None = None) -> Applicability:
+    slide = ImageSlide(pixels)
+    shape = -(-pixels.shape[0] // CELL), -(-pixels.shape[1] // CELL)
+    tissue = TissueMask.of(np.ones(shape, bool) if cells is None else cells, CELL)
+    found = look_at_fields(PixelSource(slide, mask_frame(slide, 1.0, 1.0)), tissue, model.card, 1.0, threading.Event())
+    assert found is not None
+    return found
+
+
+def test_a_slide_like_the_training_images_raises_no_doubt(model: Model) -> None:
+    found = looked_at(model, tissue_like(1400, 1500, 77))
+    assert len(found.fields) == 9
+    assert found.doubts() == ()
+
+
+def test_a_pale_slide_is_told_with_its_strength(model: Model) -> None:
+    ((doubt),) = looked_at(model, pale(tissue_like(1400, 1500, 77))).doubts()
+    assert doubt.code == "unlike-training-data"
+    assert "staining 0.4" in doubt.message
+
+
+def test_fields_lie_in_the_tissue_of_their_square(model: Model) -> None:
+    cells = np.zeros((96, 96), bool)
+    cells[2:6, 50:60] = True
+    (field,) = looked_at(model, tissue_like(1536, 1536, 5), cells).fields
+    assert field.m_box.x0 // SQUARE == 1
+    assert field.m_box.intersect(field.m_box.grown(0)).width == FIELD
+    assert field.m_box.x0 <= 50 * CELL
+    assert field.m_box.x1 >= 60 * CELL
+
+
+def test_places_and_figures_are_recorded_for_each_square(model: Model) -> None:
+    pixels = tissue_like(1024, 1024, 9)
+    pixels[:, 512:] = pale(pixels[:, 512:])
+    record = looked_at(model, pixels).as_dict(downsample=2.0)
+    by_place = {(square["x"], square["y"]): square["unlike"] for square in record["regions"]}
+    assert by_place == {(0, 0): False, (1024, 0): True, (0, 1024): False, (1024, 1024): True}
+    assert (record["unlike"], record["fields"], record["unlike_fields"]) == (False, 4, 2)
+    json.dumps(record, allow_nan=False)
+
+
+def test_large_slides_are_looked_at_in_so_many_places_only(model: Model) -> None:
+    slide = ImageSlide(np.zeros((64, 64, 3), np.uint8))
+    frame = mask_frame(slide, 1.0, 1.0)
+
+    class Far(PixelSource):
+        def read(self, m_box: Any) -> NDArray[np.uint8]:
+            return tissue_like(FIELD, FIELD, 1)
+
+    source = Far(slide, frame)
+    object.__setattr__(frame, "width", 40_000)
+    object.__setattr__(frame, "height", 40_000)
+    tissue = TissueMask.of(np.ones((2500, 2500), bool), CELL)
+    found = look_at_fields(source, tissue, model.card, 1.0, threading.Event())
+    assert found is not None
+    assert len(found.fields) == MOST_FIELDS
+    assert len({field.m_box.y0 // SQUARE for field in found.fields}) > 60
+
+
+def test_pixels_larger_than_those_of_training_are_told(model: Model) -> None:
+    slide = ImageSlide(tissue_like(600, 600, 3))
+    source, tissue = PixelSource(slide, mask_frame(slide, 1.4, 1.0)), TissueMask.of(np.ones((53, 53), bool), CELL)
+    found = look_at_fields(source, tissue, model.card, 1.4, threading.Event())
+    assert found is not None
+    assert "pixels of 1.4 µm, where it learnt from 1 µm" in found.doubts()[0].message
+
+
+def test_a_card_without_a_profile_says_nothing_and_a_stop_ends_it(model: Model) -> None:
+    slide = ImageSlide(tissue_like(600, 600, 3))
+    source, tissue = PixelSource(slide, mask_frame(slide, 1.0, 1.0)), TissueMask.of(np.ones((38, 38), bool), CELL)
+    plain = model.card.model_copy(update={"applicability": None})
+    assert look_at_fields(source, tissue, plain, 1.0, threading.Event()) is None
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        look_at_fields(source, tissue, model.card, 1.0, stop)
+
+
+def test_summary_mask_and_preview_say_it_and_strict_refuses_it(tmp_path: Path, model: Model) -> None:
+    path = write_slide(tmp_path / "pale.tiff", pale(tissue_like(900, 900, 4), 0.5))
+    out = tmp_path / "m.zarr"
+    summary = segment(path, model, out, SegmentOptions(workers=1))
+    assert [doubt.code for doubt in summary.warnings] == ["unlike-training-data"]
+    mask = Mask.open(out)
+    assert mask.provenance["applicability"]["unlike"] is True
+    assert mask.provenance["warnings"][0]["code"] == "unlike-training-data"
+    with contextlib.closing(open_slide(path)) as slide:
+        write_preview(tmp_path / "p.png", slide, 1.0, out, model.card, summary.classes)
+    with Image.open(tmp_path / "p.png") as picture:
+        legend = np.asarray(picture.convert("RGB"))[:, 900:]
+    assert ((legend[..., 0] > 150) & (legend[..., 1] < 60)).sum() > 200  # red words
+    with pytest.raises(InputError, match=r"unlike what this model knows.*strict"):
+        segment(path, model, tmp_path / "n.zarr", SegmentOptions(workers=1, strict=True))
+    assert not (tmp_path / "n.zarr").exists()
+
+
+@pytest.mark.skipif(not SLIDES.is_dir(), reason="real slides are not at hand")
+def test_the_bundled_model_does_not_know_skin() -> None:
+    card = find_model(DEFAULT_MODEL).card
+    with contextlib.closing(open_slide(SLIDES / "CMU-1-Small-Region.svs")) as slide:
+        frame = mask_frame(slide, 0.499, card.mpp)
+        tissue = TissueMask.of(np.ones((-(-frame.height // CELL), -(-frame.width // CELL)), bool), CELL)
+        found = look_at_fields(PixelSource(slide, frame), tissue, card, 0.499, threading.Event())
+    assert found is not None
+    assert found.unlike
