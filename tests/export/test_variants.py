@@ -134,3 +134,28 @@ def test_a_radius_of_smoothing_is_stated_and_taken_back(tmp_path: Path, capsys: 
     assert find_model(tmp_path / "n").card.smoothing_um is None
     assert export(tmp_path / "m", tmp_path / "o", "--smoothing-um", "-1") == 2
     assert "give 0 to 1000" in capsys.readouterr().err
+
+
+def test_logits_are_divided_so_that_confidence_is_right(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_convolutions(tmp_path / "m")
+    assert export(tmp_path / "m", tmp_path / "n", "--int8", "--manifest", data, "--quiet") == 0
+    assert export(tmp_path / "n", tmp_path / "o", "--calibrate", "--applicability", "--manifest", data) in (0, 2)
+    printed = capsys.readouterr()
+    model = find_model(tmp_path / "o")
+    figures = model.card.metrics["calibration"]
+    assert figures["error"] <= figures["error_before"]
+    assert f"logits divided by {figures['temperature']:g}" in printed.out
+    windows = np.random.default_rng(0).integers(40, 240, (1, 128, 128, 3), dtype=np.uint8)
+    before, after = (load_network(find_model(tmp_path / name), "cpu", "fp32")(windows) for name in "mo")
+    np.testing.assert_allclose(after * figures["temperature"], before, rtol=1e-4, atol=1e-5)
+    assert model.card.variants is None  # of other logits
+    assert not (tmp_path / "o" / "model.int8.onnx").exists()
+    assert "too few" in printed.err  # images to say what is like them
+
+
+def test_calibration_needs_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_convolutions(tmp_path / "m")
+    assert export(tmp_path / "m", tmp_path / "n", "--calibrate") == 2
+    assert "--calibrate needs a dataset" in capsys.readouterr().err

@@ -18,7 +18,7 @@ shares = [100]
 """
 
 
-@pytest.mark.parametrize("command", ["experiment", "train", "export"])
+@pytest.mark.parametrize("command", ["experiment", "train", "export", "pretrain"])
 def test_the_line_of_pip_is_said_and_the_exit_code_is_2(command: str, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     dataset = write_dataset(tmp_path / "data")
@@ -26,6 +26,7 @@ def test_the_line_of_pip_is_said_and_the_exit_code_is_2(command: str, tmp_path: 
     arguments = {
         "experiment": ["e.toml", str(dataset), "--runs", "runs", "--results", "r.jsonl"],
         "train": [str(dataset), "--out", "run"],
+        "pretrain": [str(dataset), "--out", "run"],
         "export": ["run", "--out", "model", "--limitations", "all"],
     }[command]
     code = (

@@ -167,6 +167,7 @@ def evaluate(
     window: int | None = None,
     overlap: float | None = None,
     shift: Shift | None = None,
+    baseline_class: int | None = None,
     step: Step = no_step,
 ) -> Evaluation:
     """Score a model on the images of a split that have a mask or a label.
@@ -179,6 +180,7 @@ def evaluate(
         window: Side of windows or blocks, see :func:`wsi_segment.inference.engine.windows.lattice_of`.
         overlap: Share of a window that its neighbour covers too; None as for a slide.
         shift: Change of all images; None for the images as they are.
+        baseline_class: The commonest of train, where it is known from an earlier call.
         step: Called with (images done, images in all).
 
     Raises:
@@ -209,7 +211,7 @@ def evaluate(
         split=split,
         names=names,
         images=tuple(results),
-        baseline_class=_majority_class(dataset),
+        baseline_class=_majority_class(dataset) if baseline_class is None else baseline_class,
         calibration_error=calibration.error,
         ordered=dataset.ordered,
     )

@@ -19,7 +19,7 @@ from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED, interruptible
 from wsi_segment.service.cli.streams import nobody_reads, print_anything
 
 COMMANDS = (
-    "models", "info", "verify", "train", "evaluate", "export", "import-model", "experiment",
+    "models", "info", "verify", "train", "evaluate", "export", "import-model", "experiment", "suggest", "pretrain",
     "serve", "submit", "status", "fetch", "keys", "backup", "doctor", "qupath",
 )  # fmt: skip
 """Commands with a name; without one, slides are segmented."""

@@ -141,7 +141,7 @@ def _of_model(args: argparse.Namespace) -> int:
         task = bar.add_task(f"evaluating on {args.split}", total=None, unit="images")
         done_before = 0
 
-        def measure(shift: Shift | None) -> Evaluation:
+        def measure(shift: Shift | None, baseline: int | None = None) -> Evaluation:
             return evaluate(
                 dataset,
                 args.split,
@@ -150,6 +150,7 @@ def _of_model(args: argparse.Namespace) -> int:
                 window=args.window,
                 overlap=args.overlap,
                 shift=shift,
+                baseline_class=baseline,
                 step=lambda done, total: bar.update(
                     task, completed=done_before + done, total=total * (1 + len(shifts))
                 ),
@@ -159,7 +160,9 @@ def _of_model(args: argparse.Namespace) -> int:
         rows = [{"shift": None, "amount": None, **result.headline()}]
         for index, shift in enumerate(shifts, start=1):
             done_before = index * len(result.images)
-            rows.append({"shift": shift.name, "amount": shift.amount, **measure(shift).headline()})
+            rows.append(
+                {"shift": shift.name, "amount": shift.amount, **measure(shift, result.baseline_class).headline()}
+            )
     figures = result.as_dict() | asdict(sides) | {"precision": network.precision}
     if shifts:
         figures["shifts"] = rows[1:]

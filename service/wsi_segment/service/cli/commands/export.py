@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
     add("--int8", action="store_true", help="add a file in int8, calibrated on `train`, checked on `val`; for CPUs")
     add("--fp16", action="store_true", help="add a file in fp16, checked on `val`; for GPUs")
+    add(
+        "--calibrate",
+        action="store_true",
+        help="divide logits so that confidence is right as often as it says on `val`",
+    )
     add("--applicability", action="store_true", help="state what training images look like, so that others are told")
     add("--manifest", type=Path, metavar="DATA", help="dataset for --int8, --fp16 and --applicability")
     add("--data", action="append", default=[], metavar="FIELD=VALUE", help="option of its loader (repeatable)")
@@ -50,19 +55,15 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.service.cli.field_values import parse_changes
 
     wanted: list[Precision] = [precision for precision in ("int8", "fp16") if getattr(args, precision)]
-<<<<<<< HEAD
-    if wanted and args.manifest is None:
-        raise InputError(f"--{wanted[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
-    dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if wanted else None
-    with needs_extra("train", "export"):
-=======
-    needing = [*wanted, *(["applicability"] if args.applicability else [])]
+    needing = [*(name for name in ("calibrate", "applicability") if getattr(args, name)), *wanted]
     if needing and args.manifest is None:
         raise InputError(f"--{needing[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if needing else None
-    with needs_extra("train", "training and export"):
->>>>>>> 2128d87 (Say whether a slide looks like what its model was trained on)
+    with needs_extra("train", "export"):
         model = _whole_model(args)
+        if args.calibrate:
+            assert dataset is not None
+            model = _calibrated(model, dataset, quiet=args.quiet)
         if args.applicability:
             assert dataset is not None
             model = _with_applicability(model, dataset, quiet=args.quiet)
@@ -117,6 +118,46 @@ def _made_model(args: argparse.Namespace) -> Model:
             f"most {exported.largest_difference:.1e} on {exported.patches} patches; to be used in {sides}"
         )
     return model
+
+
+def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
+    """Divide the logits of ``model.onnx`` by the temperature that is right on ``val``; other files are dropped."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from wsi_segment.export.scale_logits import scale_logits
+    from wsi_segment.inference.engine.networks.network import load_network
+    from wsi_segment.inference.evaluation.temperature import find_temperature
+    from wsi_segment.inference.progress_bar import make_bar
+    from wsi_segment.model.card import MODEL_FILE, sha256_of, write_card
+
+    with make_bar(Console(stderr=True, quiet=quiet)) as bar:
+        task = bar.add_task("trying temperatures on val", total=None, unit="temperatures")
+        network = load_network(model, "cpu", model.card.precision)
+        found = find_temperature(
+            dataset, model.card, network, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    scale_logits(model.folder / MODEL_FILE, found.value)
+    before = model.card.metrics.get("calibration", {}).get("temperature", 1.0)
+    figures = {
+        "split": "val",
+        "images": found.images,
+        "temperature": round(before * found.value, 3),
+        "error": round(found.error, 4),
+        "error_before": round(found.error_before, 4),
+    }
+    for file in {one.file for one in model.card.variants or ()} - {MODEL_FILE}:  # made of other logits
+        (model.folder / file).unlink(missing_ok=True)
+    changes = {"files": {MODEL_FILE: sha256_of(model.folder / MODEL_FILE)}, "variants": None}
+    card = model.card.model_copy(update=changes).with_metrics(MODEL_FILE, {"calibration": figures})
+    write_card(card, model.folder)
+    if not quiet:
+        print(
+            f"{model.folder}: logits divided by {found.value:g}; calibration error on val {found.error_before:.3f} "
+            f"before, {found.error:.3f} now"
+        )
+    return replace(model, card=card)
 
 
 def _with_applicability(model: Model, dataset: Dataset, *, quiet: bool) -> Model:

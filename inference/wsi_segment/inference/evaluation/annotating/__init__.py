@@ -1,0 +1,1 @@
+"""Where annotating more would teach most."""
