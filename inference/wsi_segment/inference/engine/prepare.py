@@ -113,7 +113,7 @@ def prepare(
     doubts += tissue.doubts
     if not tissue.cells.any():
         doubts += (Doubt("no-tissue", "no tissue was found; `tissue` none analyses everything"),)
-    applicability = look_at_fields(PixelSource(slide, frame), tissue, card, size.mpp, watch.stop)
+    applicability = look_at_fields(PixelSource(slide, frame), tissue, card, mpp=size.mpp, stop=watch.stop)
     if applicability is not None:
         doubts += applicability.doubts()
     _refuse_doubts(path, doubts, options)

@@ -17,7 +17,7 @@ from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.model.card import ModelCard
 from wsi_segment.model.data.dataset import Dataset
 
-TEMPERATURES = tuple(round(0.6 + 0.1 * step, 1) for step in range(20))
+TEMPERATURES = tuple(round(0.6 + 0.1 * step, 1) for step in range(13))
 """What is tried."""
 MOST_IMAGES = 400
 """Of ``val``, spread evenly over it; their logits are held in memory."""

@@ -60,7 +60,7 @@ def write_preview(
     canvas = Image.new("RGB", (picture.width + _LEGEND_WIDTH, height), _PAPER)
     canvas.paste(picture, (0, 0))
     draw_scale_bar(ImageDraw.Draw(canvas), picture.width, picture.height, mpp)
-    _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas, warnings)
+    _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas, warnings=warnings)
     with replacing(path, shared=True) as file:
         canvas.save(file, format="PNG", optimize=True)
 

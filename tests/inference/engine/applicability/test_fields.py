@@ -57,7 +57,9 @@ def looked_at(model: Model, pixels: NDArray[np.uint8], cells: NDArray[np.bool_] 
     slide = ImageSlide(pixels)
     shape = -(-pixels.shape[0] // CELL), -(-pixels.shape[1] // CELL)
     tissue = TissueMask.of(np.ones(shape, bool) if cells is None else cells, CELL)
-    found = look_at_fields(PixelSource(slide, mask_frame(slide, 1.0, 1.0)), tissue, model.card, 1.0, threading.Event())
+    found = look_at_fields(
+        PixelSource(slide, mask_frame(slide, 1.0, 1.0)), tissue, model.card, mpp=1.0, stop=threading.Event()
+    )
     assert found is not None
     return found
 
@@ -107,7 +109,7 @@ def test_large_slides_are_looked_at_in_so_many_places_only(model: Model, monkeyp
     object.__setattr__(frame, "width", 40_000)
     object.__setattr__(frame, "height", 40_000)
     tissue = TissueMask.of(np.ones((2500, 2500), bool), CELL)
-    found = look_at_fields(source, tissue, model.card, 1.0, threading.Event())
+    found = look_at_fields(source, tissue, model.card, mpp=1.0, stop=threading.Event())
     assert found is not None
     assert len(found.fields) == 24
     assert len({field.m_box.y0 // SQUARE for field in found.fields}) > 15
@@ -116,7 +118,7 @@ def test_large_slides_are_looked_at_in_so_many_places_only(model: Model, monkeyp
 def test_pixels_larger_than_those_of_training_are_told(model: Model) -> None:
     slide = ImageSlide(tissue_like(600, 600, 3))
     source, tissue = PixelSource(slide, mask_frame(slide, 1.4, 1.0)), TissueMask.of(np.ones((53, 53), bool), CELL)
-    found = look_at_fields(source, tissue, model.card, 1.4, threading.Event())
+    found = look_at_fields(source, tissue, model.card, mpp=1.4, stop=threading.Event())
     assert found is not None
     assert "pixels of 1.4 µm, where it learnt from 1 µm" in found.doubts()[0].message
 
@@ -125,11 +127,11 @@ def test_a_card_without_a_profile_says_nothing_and_a_stop_ends_it(model: Model) 
     slide = ImageSlide(tissue_like(600, 600, 3))
     source, tissue = PixelSource(slide, mask_frame(slide, 1.0, 1.0)), TissueMask.of(np.ones((38, 38), bool), CELL)
     plain = model.card.model_copy(update={"applicability": None})
-    assert look_at_fields(source, tissue, plain, 1.0, threading.Event()) is None
+    assert look_at_fields(source, tissue, plain, mpp=1.0, stop=threading.Event()) is None
     stop = threading.Event()
     stop.set()
     with pytest.raises(Cancelled):
-        look_at_fields(source, tissue, model.card, 1.0, stop)
+        look_at_fields(source, tissue, model.card, mpp=1.0, stop=stop)
 
 
 def test_summary_mask_and_preview_say_it_and_strict_refuses_it(tmp_path: Path, model: Model) -> None:
@@ -141,7 +143,7 @@ def test_summary_mask_and_preview_say_it_and_strict_refuses_it(tmp_path: Path, m
     assert mask.provenance["applicability"]["unlike"] is True
     assert mask.provenance["warnings"][0]["code"] == "unlike-training-data"
     with contextlib.closing(open_slide(path)) as slide:
-        write_preview(tmp_path / "p.png", slide, 1.0, out, model.card, summary.classes)
+        write_preview(tmp_path / "p.png", slide, 1.0, store=out, card=model.card, areas=summary.classes)
     with Image.open(tmp_path / "p.png") as picture:
         legend = np.asarray(picture.convert("RGB"))[:, 900:]
     assert ((legend[..., 0] > 150) & (legend[..., 1] < 60)).sum() > 200  # red words
@@ -156,6 +158,6 @@ def test_the_bundled_model_does_not_know_skin() -> None:
     with contextlib.closing(open_slide(SLIDES / "CMU-1-Small-Region.svs")) as slide:
         frame = mask_frame(slide, 0.499, card.mpp)
         tissue = TissueMask.of(np.ones((-(-frame.height // CELL), -(-frame.width // CELL)), bool), CELL)
-        found = look_at_fields(PixelSource(slide, frame), tissue, card, 0.499, threading.Event())
+        found = look_at_fields(PixelSource(slide, frame), tissue, card, mpp=0.499, stop=threading.Event())
     assert found is not None
     assert found.unlike

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         for slide in slides:
             task = bar.add_task(f"looking at {slide.name}", total=None, unit="fields")
             step = partial(_advance, bar, task)
-            found += candidates_of(slide, model, options, network, step)
+            found += candidates_of(slide, model, options, network, step=step)
     chosen = suggest(found, args.count)
     for place, file in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
