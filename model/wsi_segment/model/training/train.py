@@ -76,7 +76,7 @@ def train(
         recipe: How.
         seed: Of the weights, the batches, the augmentation, and of what a setting draws.
         progress: Called after each step; None for nobody.
-        encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.training.encoder_weights`.
+        encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.training.encoders.encoder_weights`.
         setting: The part of the training patches that may be used; None for all.
         device: Where the network is; a run may go on on another one.
 

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--seed {args.seed}: seeds start at 0")
     with needs_extra("train", "training"):
         from wsi_segment.model.training.device import training_device
-        from wsi_segment.model.training.pretrain import Pretraining, PretrainingProgress, pretrain
+        from wsi_segment.model.training.encoders.pretrain import Pretraining, PretrainingProgress, pretrain
     options = Pretraining(steps=args.steps, batch=args.batch, learning_rate=args.learning_rate)
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
     console = Console(stderr=True, quiet=args.quiet)

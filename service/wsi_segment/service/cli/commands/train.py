@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     with needs_extra("train", "training"):
         from wsi_segment.model.training.curves import draw_curves
         from wsi_segment.model.training.device import training_device
-        from wsi_segment.model.training.encoder_weights import read_encoder_weights
+        from wsi_segment.model.training.encoders.encoder_weights import read_encoder_weights
         from wsi_segment.model.training.progress import TrainingProgress
         from wsi_segment.model.training.run_folder import read_log
         from wsi_segment.model.training.train import train

@@ -11,9 +11,9 @@ from synthetic import write_dataset  # noqa: E402
 from wsi_segment.errors import InputError, OutputError  # noqa: E402
 from wsi_segment.model.data.dataset import Dataset  # noqa: E402
 from wsi_segment.model.data.loaders.manifest import read_dataset  # noqa: E402
-from wsi_segment.model.training import pretrain as module  # noqa: E402
-from wsi_segment.model.training.encoder_weights import read_encoder_weights  # noqa: E402
-from wsi_segment.model.training.pretrain import Pretraining, PretrainingProgress, contrast, pretrain  # noqa: E402
+from wsi_segment.model.training.encoders import pretrain as module  # noqa: E402
+from wsi_segment.model.training.encoders.encoder_weights import read_encoder_weights  # noqa: E402
+from wsi_segment.model.training.encoders.pretrain import Pretraining, PretrainingProgress, contrast, pretrain  # noqa: E402
 from wsi_segment.model.training.recipe import Recipe  # noqa: E402
 from wsi_segment.model.training.train import train  # noqa: E402
 

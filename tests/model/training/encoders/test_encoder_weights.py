@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from synthetic import write_dataset  # noqa: E402
 from wsi_segment.errors import InputError  # noqa: E402
-from wsi_segment.model.training.encoder_weights import read_encoder_weights  # noqa: E402
+from wsi_segment.model.training.encoders.encoder_weights import read_encoder_weights  # noqa: E402
 from wsi_segment.model.training.resnet import Encoder  # noqa: E402
 from wsi_segment.service.cli.main import main  # noqa: E402
 
