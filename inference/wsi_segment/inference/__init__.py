@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
+    from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.grid.box import Box
     from wsi_segment.inference.mask.geojson import write_geojson
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Box",
     "ClassArea",
+    "Cluster",
     "Doubt",
     "Level",
     "Mask",
@@ -48,6 +50,7 @@ __all__ = [
     "SegmentOptions",
     "Slide",
     "Summary",
+    "Tls",
     "Verification",
     "find_model",
     "open_slide",
@@ -59,6 +62,7 @@ __all__ = [
 _HOMES = {
     "Box": "inference.grid.box",
     "ClassArea": "inference.mask.summary",
+    "Cluster": "inference.engine.cluster.connection",
     "Doubt": "inference.slides.doubt",
     "Level": "inference.slides.slide",
     "Mask": "inference.mask.mask",
@@ -72,6 +76,7 @@ _HOMES = {
     "SegmentOptions": "inference.engine.options",
     "Slide": "inference.slides.slide",
     "Summary": "inference.mask.summary",
+    "Tls": "inference.engine.cluster.connection",
     "Verification": "inference.mask.verify",
     "find_model": "model.card",
     "open_slide": "inference.slides.open",
@@ -93,6 +98,7 @@ def segment(
     report: Report | None = None,
     stop: threading.Event | None = None,
     quiet: bool = False,
+    scheduler: str | Cluster | None = None,
 ) -> Summary:
     """Segment one slide into an OME-Zarr mask.
 
@@ -112,18 +118,21 @@ def segment(
             notebook.
         stop: Set it to end the run; finished regions are kept.
         quiet: Draw no progress bar.
+        scheduler: Address of a Dask scheduler, such as ``tcp://host:8786``, or a :class:`Cluster` that is connected;
+            its workers compute the regions. None for the threads of this process.
 
     Returns:
         Areas by class, and how the run went. :meth:`Mask.open` opens the mask.
 
     Raises:
         InputError: slide, model, output or options are at fault.
-        RunError: the disk is full or fails.
+        RunError: the disk is full or fails, or the cluster is lost.
         Cancelled: ``stop`` was set.
     """
     from contextlib import nullcontext
     from pathlib import Path
 
+    from wsi_segment.inference.engine.cluster.address import connected
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.engine.segment import segment as run
     from wsi_segment.inference.progress import silent
@@ -134,5 +143,13 @@ def segment(
     location = slide_location(slide)
     found = model if isinstance(model, Model) else find_model(model)
     watched = shown(location.name) if report is None and not quiet else nullcontext(report or silent)
-    with watched as watcher:
-        return run(location, model=found, out=Path(out), options=options or SegmentOptions(), report=watcher, stop=stop)
+    with watched as watcher, connected(scheduler) as workers:
+        return run(
+            location,
+            model=found,
+            out=Path(out),
+            options=options or SegmentOptions(),
+            report=watcher,
+            stop=stop,
+            scheduler=workers,
+        )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from wsi_segment.errors import Cancelled
 
-Stage = Literal["tissue", "segment", "pyramid", "outlines"]
+Stage = Literal["waiting", "tissue", "segment", "pyramid", "outlines"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from rich.text import Text
 from wsi_segment.inference.progress import Progress, Report, silent
 
 STAGES = {
+    "waiting": "waiting for workers",
     "tissue": "finding tissue",
     "segment": "segmenting",
     "pyramid": "writing pyramid",
@@ -142,17 +143,17 @@ def shown(name: str) -> Iterator[Report]:
     """
     console = Console(stderr=True, markup=False)
     if console.is_jupyter:
-        with _closed_in_the_end(NotebookReport(name)) as report:
+        with closed_in_the_end(NotebookReport(name)) as report:
             yield report
     elif console.is_terminal:
-        with _shared_bar(console) as bar, _closed_in_the_end(BarReport(name, bar)) as report:
+        with shared_bar(console) as bar, closed_in_the_end(BarReport(name, bar)) as report:
             yield report
     else:
         yield silent
 
 
 @contextmanager
-def _closed_in_the_end(report: NotebookReport | BarReport) -> Iterator[Report]:
+def closed_in_the_end(report: NotebookReport | BarReport) -> Iterator[Report]:
     """Yield a report and tell it whether what it reports on was done or stopped."""
     outcome = STOPPED
     try:
@@ -168,7 +169,7 @@ _sharing = threading.Lock()
 
 
 @contextmanager
-def _shared_bar(console: Console) -> Iterator[Bar]:
+def shared_bar(console: Console) -> Iterator[Bar]:
     """Yield the bar of this process, which runs until the last call that draws on it has ended."""
     with _sharing:
         bar = _shared[0] if _shared else make_bar(console)

@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     worker_memory: ByteSize | None = Field(
         None, description="memory limit per worker, such as 4GiB; without it, by what is free"
     )
+    scheduler: str | None = Field(
+        None, description="address of a Dask scheduler whose workers compute, such as tcp://host:8786"
+    )
+    tls_ca: Path | None = Field(None, description="certificate that those of a tls:// cluster are signed with, PEM")
+    tls_cert: Path | None = Field(None, description="this server's certificate for the cluster, PEM")
+    tls_key: Path | None = Field(None, description="its key, PEM")
     device: Literal["auto", "cpu", "cuda", "openvino"] = Field("auto", description="where networks run")
     allowed_host: Texts = Field(
         (), description="host name that clients may use, in addition to this machine's; repeatable"

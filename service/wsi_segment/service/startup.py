@@ -15,6 +15,7 @@ import psutil
 from sqlalchemy.engine import make_url
 
 from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.cluster.address import tls_of
 from wsi_segment.inference.engine.memory import default_limit
 from wsi_segment.service.folders.file_looks import FileLooks
 from wsi_segment.service.folders.root_watch import RootWatch, known_roots
@@ -76,6 +77,7 @@ def worker_config(settings: Settings) -> WorkerConfig:
     cores = (
         len(psutil.Process().cpu_affinity() or [1]) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
     )
+    tls = tls_of(settings.scheduler, settings.tls_ca, settings.tls_cert, settings.tls_key)
     return WorkerConfig(
         data=str(settings.data),
         database=settings.database,
@@ -89,6 +91,8 @@ def worker_config(settings: Settings) -> WorkerConfig:
         stall_minutes=settings.stall_minutes,
         job_windows=settings.job_windows,
         job_hours=settings.job_hours,
+        scheduler=settings.scheduler,
+        tls=None if tls is None else (str(tls.ca), str(tls.cert), str(tls.key)),
     )
 
 

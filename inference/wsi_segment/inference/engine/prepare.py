@@ -10,7 +10,7 @@ from typing import Any
 from wsi_segment.errors import InputError, SlideError
 from wsi_segment.inference.engine.applicability.fields import look_at_fields
 from wsi_segment.inference.engine.memory import Budget, make_budget
-from wsi_segment.inference.engine.networks.network import LoadedNetwork
+from wsi_segment.inference.engine.networks.network import NetworkFacts
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.plan import Plan, make_plan
 from wsi_segment.inference.engine.provenance import make_provenance
@@ -71,7 +71,7 @@ def prepare(
     path: Path,
     model: Model,
     options: SegmentOptions,
-    load: Callable[[], LoadedNetwork | None] = lambda: None,
+    load: Callable[[], NetworkFacts | None] = lambda: None,
     watch: Watch | None = None,
     started: RunIdentity | None = None,
 ) -> Prepared:

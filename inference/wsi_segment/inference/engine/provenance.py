@@ -14,7 +14,7 @@ import openslide
 
 from wsi_segment.inference.engine.applicability.fields import Applicability
 from wsi_segment.inference.engine.kinds.smooth import radius_of
-from wsi_segment.inference.engine.networks.network import LoadedNetwork
+from wsi_segment.inference.engine.networks.network import NetworkFacts
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.engine.windows import settle_sides
@@ -35,7 +35,7 @@ def make_provenance(
     lattice: Lattice,
     model: Model,
     options: SegmentOptions,
-    network: LoadedNetwork | None,
+    network: NetworkFacts | None,
     region_size: int,
     applicability: Applicability | None,
     doubts: Sequence[Doubt],

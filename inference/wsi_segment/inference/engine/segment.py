@@ -24,6 +24,7 @@ from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.store import MaskLayout
 from wsi_segment.inference.mask.summary import Summary, class_areas, pixels_per_class, write_summary
 from wsi_segment.inference.progress import Progress, Report, Watch, silent
+from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.model.card import Model, ModelCard
 
@@ -63,6 +64,8 @@ def segment(
     started = time.monotonic()
     watch = Watch(report, stop or threading.Event())
     return_freed_memory()
+    if scheduler is not None and not is_remote(out):
+        out = out.absolute()  # workers have folders of their own to be in
     output = Output(out, options.overwrite)
     order = Order(path, model, options, output.started())
     try:
@@ -98,8 +101,8 @@ def _compute(run: Run, model: Model, options: SegmentOptions, output: Output, wa
         output.check()
         output.take(region)
 
-    run.compute(writer, missing, done=done, count=count)
-    return output.finish(watch.step("pyramid")), len(kept)
+    run.compute(output, writer, missing, done=done, count=count)
+    return run.finish(output, writer, watch.step("pyramid")), len(kept)
 
 
 def _summarise(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +74,11 @@ class TissueMask:
         np.cumsum(cells, axis=0, dtype=np.int32, out=counts[1:, 1:])
         np.cumsum(counts[1:, 1:], axis=1, out=counts[1:, 1:])
         return cls(cells, cell, counts, doubts, beyond=None if found is None else cls.of(found, cell))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a bit per cell, compressed: a mask travels to each worker of a cluster."""
+        packed = zlib.compress(np.packbits(self.cells).tobytes(), 1)
+        return _unpacked, (packed, self.cells.shape, self.cell, self.doubts, self.beyond)
 
     @property
     def found(self) -> TissueMask:
@@ -143,6 +150,14 @@ class TissueMask:
         self, starts: NDArray[np.int64], window: int, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return np.minimum(starts // self.cell, count), np.minimum(-(-(starts + window) // self.cell), count)
+
+
+def _unpacked(
+    packed: bytes, shape: tuple[int, int], cell: int, doubts: tuple[Doubt, ...], beyond: TissueMask | None
+) -> TissueMask:
+    bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+    cells = np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+    return replace(TissueMask.of(cells, cell, doubts), beyond=beyond)
 
 
 def cell_size(frame: MaskFrame, mask_mpp: float) -> int:

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from wsi_segment.errors import OutputError
-from wsi_segment.files import refuse_existing
+from wsi_segment.files import printable, refuse_existing
 from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, RunIdentity
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.mask.store import MaskLayout, MaskStore
 from wsi_segment.inference.mask.summary import summary_paths
-from wsi_segment.inference.places.sites import site_of
+from wsi_segment.inference.places.folder import Folder
+from wsi_segment.inference.places.sites import folder_of, site_of
+from wsi_segment.inference.progress import Step
+
+Finisher = Callable[[Iterable[FinishedRegion], Step], Mapping[str, bytes]]
+"""Makes the coarse levels of a store of which all regions are there; returns its metadata by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A file beside a growing store; it pickles as its name, and can be read in any process that reaches the place."""
+
+    folder: Folder
+    key: str
+
+    def read(self) -> bytes | None:
+        """Return what the file holds; None where it is gone."""
+        return self.folder.get(self.key)
+
+    def __str__(self) -> str:
+        """Return where it is."""
+        return f"{printable(self.folder.path)}/{self.key}"
 
 
 class Output:
@@ -39,6 +61,7 @@ class Output:
         self._ledger: Ledger | None = None
         self._store: MaskStore | None = None
         self._metadata: Mapping[str, bytes] = {}
+        self._left: list[Left] = []
         self._site.tidy()
         self.refuse_taken()
         self._site.probe(summary_paths(final))
@@ -79,6 +102,13 @@ class Output:
         """Return the regions that are finished, by key; at first those of earlier runs."""
         return {} if self._ledger is None else self._ledger.finished
 
+    def leave(self, key: str, content: bytes) -> Left:
+        """Leave a file for the processes that write regions, until the output is published."""
+        folder = folder_of(self._site.partial)
+        folder.put({key: content})
+        self._left.append(Left(folder, key))
+        return self._left[-1]
+
     def take(self, region: FinishedRegion) -> None:
         """Count a region that a :class:`RegionWriter` has written; twice is harmless, and so is any order."""
         assert self._ledger is not None
@@ -95,17 +125,18 @@ class Output:
         """
         self._site.check()
 
-    def finish(self, step: Callable[[int, int], None]) -> Mask:
+    def finish(self, step: Step, make: Finisher | None = None) -> Mask:
         """Make the coarse levels and the metadata, when all regions are finished.
 
         Args:
             step: Called with (blocks done, 0) after each; may raise to stop.
+            make: Does it elsewhere, as :meth:`wsi_segment.inference.mask.store.MaskStore.finish` does it here.
 
         Returns:
             The mask, which nobody else can open yet.
         """
         assert self._store is not None
-        self._metadata = self._store.finish(self.finished.values(), step)
+        self._metadata = (make or self._store.finish)(self.finished.values(), step)
         return Mask.of_parts(self.final, self._site.store.path, self._metadata)
 
     def publish(self) -> None:
@@ -117,6 +148,8 @@ class Output:
         self.refuse_taken()
         self._site.check()
         self._site.publish(self._metadata)
+        for left in self._left:
+            left.folder.delete([left.key])
 
     def release(self) -> None:
         """Let other processes have the place."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wsi_segment.inference.progress import Progress, Report, silent
-from wsi_segment.inference.progress_bar import STAGES, BarReport, make_bar
+from wsi_segment.inference.progress_bar import STAGES, BarReport, closed_in_the_end, make_bar, shared_bar
 
 if TYPE_CHECKING:
     from wsi_segment.inference.mask.summary import Summary
@@ -43,8 +43,8 @@ class Display:
         elif not self._progress.is_terminal:
             yield _Lines(name, self._progress)
         else:
-            with make_bar(self._progress) as bar:
-                yield BarReport(name, bar)
+            with shared_bar(self._progress) as bar, closed_in_the_end(BarReport(name, bar)) as report:
+                yield report
 
     def line(self, text: str) -> None:
         """Print one line of result."""
@@ -93,6 +93,9 @@ class _Lines:
         if now - self._last < LINE_SECONDS:
             return
         self._last = now
+        if progress.stage == "waiting":
+            self._console.print(f"{self._name}: {STAGES[progress.stage]}", soft_wrap=True)
+            return
         speed = (progress.done - progress.kept) / max(now - self._started, 1e-9)
         unit = " windows" if progress.stage == "segment" else ""
         left = f", {(progress.total - progress.done) / speed:.0f} s left" if speed > 0 else ""

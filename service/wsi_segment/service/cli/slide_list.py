@@ -34,6 +34,11 @@ class ExtraOutputs:
     min_area_um2: float
     simplify_um: float | None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is."""
+        return self.preview is not None or self.geojson is not None
+
 
 def make_orders(
     slides: Sequence[str], manifest: Path | None, out: Path, options: SegmentOptions, model: str | None

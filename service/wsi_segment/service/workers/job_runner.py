@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.errors import Cancelled, InputError, RunError
 from wsi_segment.files import replacing
+from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview
@@ -26,6 +27,7 @@ from wsi_segment.service.jobs.job_table import Job, Status
 from wsi_segment.service.jobs.leases import LEASE_SECONDS
 from wsi_segment.service.jobs.queue import LostJobError, Queue
 from wsi_segment.service.redaction import without_paths
+from wsi_segment.service.workers.cluster_link import ClusterLink
 from wsi_segment.service.workers.job_inputs import CHOSEN, UNBOUND, refuse_changed_model, refuse_changed_slide
 from wsi_segment.service.workers.lease_keeper import NO_LIMITS, LeaseKeeper, Limits
 from wsi_segment.service.workers.outline_index import has_objects, write_objects
@@ -55,6 +57,7 @@ class JobRunner:
         stopping: threading.Event,
         roots: RootWatch,
         limits: Limits = NO_LIMITS,
+        link: ClusterLink | None = None,
     ) -> None:
         """Remember what jobs need.
 
@@ -67,9 +70,13 @@ class JobRunner:
             stopping: Set when the process should end; the current job is given back then.
             roots: Says which roots are there.
             limits: What a job may take.
+            link: To the cluster that computes regions; None for the threads of this process.
         """
         self._queue, self._catalogue, self._models, self._data = queue, catalogue, models, data
         self._options, self._stopping, self._roots, self._limits = options, stopping, roots, limits
+        self._link = link
+        if link is not None:  # whose workers have threads and memory of their own
+            self._options = replace(options, workers=0, memory_limit=None)
 
     def do(self, job: Job) -> None:
         """Do a claimed job and record how it ended; while the database is away, wait for it and go on."""
@@ -106,6 +113,8 @@ class JobRunner:
                 self._try_to_end(job, "dismissed", "cancelled")
             elif not watch.lost:
                 self._queue.release(job, "the service was stopped; the job goes on with it")
+        except ClusterLostError:
+            self._queue.release(job, "the cluster is away; the job goes on when it is back")
         except DiskFullError:
             self._wait_for_space(job)
         except MemoryError:
@@ -193,6 +202,7 @@ class JobRunner:
                 report=watch.report,
                 stop=watch.stop,
                 before_publishing=lambda *_: refuse_changed_slide(job, slide),  # while it was read, that is
+                scheduler=None if self._link is None else self._link.cluster(),
             )
         files.remove_partial()
         watch.stage("outlines")

@@ -52,6 +52,9 @@ class WorkerConfig:
     stall_minutes: float = 15.0
     job_windows: int = 0
     job_hours: float = 0.0
+    scheduler: str | None = None
+    tls: tuple[str, str, str] | None = None
+    """Certificate of the authority, certificate and key, for a scheduler that encrypts."""
 
     def line(self) -> bytes:
         """Encode the configuration for the pipe."""
@@ -82,6 +85,7 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
     from wsi_segment.service.jobs.leases import owner_name
     from wsi_segment.service.jobs.queue import Queue
     from wsi_segment.service.logs import set_up_logs
+    from wsi_segment.service.workers.cluster_link import ClusterLink
     from wsi_segment.service.workers.job_runner import JobRunner
     from wsi_segment.service.workers.lease_keeper import Limits
     from wsi_segment.service.workers.slide_catalogue import Catalogue, read_secret
@@ -100,6 +104,7 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
         device=config.device,
     )
     models = TrustedModels(Path(config.models) if config.models is not None else None)
+    link = None if config.scheduler is None else ClusterLink(config.scheduler, config.tls)
     runner = JobRunner(
         queue=queue,
         catalogue=catalogue,
@@ -109,13 +114,17 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
         stopping=stopping,
         roots=roots,
         limits=Limits(config.job_windows, config.job_hours),
+        link=link,
     )
     try:
         while not stopping.is_set():
             wake.clear()
-            if not _do_one(queue, runner, roots=roots, data=data, min_free=config.min_free):
+            away = link is not None and not link.is_there()
+            if away or not _do_one(queue, runner, roots=roots, data=data, min_free=config.min_free):
                 wake.wait(POLL_SECONDS)
     finally:
+        if link is not None:
+            link.close()
         database.close()
 
 

@@ -20,19 +20,32 @@ class Network(Protocol):
         """Map RGB (B, h, w, 3) to logits (B, C, rows, columns); h and w are the card's window, or a block's sides."""
 
 
-class LoadedNetwork(Network, Protocol):
-    """A network of a model folder, ready to be called."""
+class NetworkFacts(Protocol):
+    """What a run records of a network of a model folder."""
 
-    provider: str
-    """What runs it, such as ``CPUExecutionProvider``."""
-    precision: Precision
-    """In which it computes."""
-    file: str
-    """Of the model folder."""
-    versions: dict[str, str]
-    """Of the libraries that only this network needs, by name."""
-    batch: int | None
-    """Windows in each call, where the graph takes no other number."""
+    @property
+    def provider(self) -> str:
+        """What runs it, such as ``CPUExecutionProvider``."""
+
+    @property
+    def precision(self) -> Precision:
+        """In which it computes."""
+
+    @property
+    def file(self) -> str:
+        """Of the model folder."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the libraries that only this network needs, by name."""
+
+    @property
+    def batch(self) -> int | None:
+        """Windows in each call, where the graph takes no other number."""
+
+
+class LoadedNetwork(Network, NetworkFacts, Protocol):
+    """A network of a model folder, ready to be called."""
 
 
 def load_network(

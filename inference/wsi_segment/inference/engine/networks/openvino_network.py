@@ -43,16 +43,13 @@ class OpenVinoNetwork:
             ModelError: the file is changed, not ONNX, or not what its card says.
             InputError: OpenVINO is not installed, or neither it nor the model has that precision here.
         """
-        with needs_extra("openvino", "`device` openvino"):
-            import openvino
-        core = openvino.Core()
-        capable = set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-        settled = settle_for_openvino(precision, model.card, capable)
+        capable, version = capabilities()
+        settled = settle_for_openvino(precision, model.card, set(capable))
         self.precision, self.file = settled.precision, settled.file
-        self.versions = {"openvino": str(openvino.__version__)}
+        self.versions = {"openvino": version}
         self._card = model.card
         path = whole_weights(model, settled.file)
-        self._session = OpenVinoSession(core, path, _HINTS[settled.precision])
+        self._session = OpenVinoSession(path, _HINTS[settled.precision])
         self.form = find_form(self._session, path, model.card)
         self.batch = self.form.batch
 
@@ -73,7 +70,7 @@ class _Port:
 class OpenVinoSession:
     """A graph compiled by OpenVINO, called as an onnxruntime session is."""
 
-    def __init__(self, core: Any, path: Path, hint: str) -> None:
+    def __init__(self, path: Path, hint: str) -> None:
         """Compile a graph.
 
         Raises:
@@ -86,6 +83,9 @@ class OpenVinoSession:
             "INFERENCE_NUM_THREADS": str(cores),
             "ENABLE_CPU_PINNING": "NO",  # other work runs on the same cores
         }
+        import openvino
+
+        core = openvino.Core()
         try:
             self._compiled = core.compile_model(core.read_model(path), "CPU", settings)
         except Exception as error:  # OpenVINO's errors have no common type of their own
@@ -107,6 +107,17 @@ class OpenVinoSession:
         request = self._own.request
         request.infer(feeds, share_inputs=True)
         return [np.array(request.get_tensor(name).data) for name in names]
+
+
+def capabilities() -> tuple[frozenset[str], str]:
+    """Return OpenVINO's ``OPTIMIZATION_CAPABILITIES`` of the CPU, and its version.
+
+    Raises:
+        InputError: OpenVINO is not installed.
+    """
+    with needs_extra("openvino", "`device` openvino"):
+        import openvino
+    return frozenset(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")), str(openvino.__version__)
 
 
 def settle_for_openvino(asked: PrecisionChoice, card: ModelCard, capable: set[str]) -> Settled:

@@ -20,6 +20,11 @@ class Settled:
 
 
 def settle_precision(asked: PrecisionChoice, card: ModelCard, *, gpu: bool) -> Settled:
+    """Choose a file for this machine; see :func:`settle_for_processor`."""
+    return settle_for_processor(asked, card, gpu=gpu, byte_products=multiplies_bytes())
+
+
+def settle_for_processor(asked: PrecisionChoice, card: ModelCard, *, gpu: bool, byte_products: bool | None) -> Settled:
     """Choose a file for onnxruntime, which computes in the precision of the file that it is given.
 
     ``auto`` is int8 on a processor that multiplies bytes (see :func:`multiplies_bytes`), fp16 on a GPU, each where
@@ -30,6 +35,7 @@ def settle_precision(asked: PrecisionChoice, card: ModelCard, *, gpu: bool) -> S
         asked: The choice of the run.
         card: The model's.
         gpu: Whether it runs on one.
+        byte_products: See :func:`multiplies_bytes`, of the processor that it runs on.
 
     Raises:
         InputError: the card has no file in that precision, or the device does not compute in it.
@@ -37,10 +43,10 @@ def settle_precision(asked: PrecisionChoice, card: ModelCard, *, gpu: bool) -> S
     files = card.files_by_precision
     offered = [one for one in files if not (gpu and one == "int8")]
     if asked == "auto":
-        first: tuple[Precision, ...] = ("fp16",) if gpu else ("int8",) if multiplies_bytes() else ()
+        first: tuple[Precision, ...] = ("fp16",) if gpu else ("int8",) if byte_products else ()
         chosen: Precision = next((one for one in first if one in offered), card.precision)
         return Settled(chosen, files[chosen])
-    if asked == "int8" and "int8" in offered and multiplies_bytes() is False:
+    if asked == "int8" and "int8" in offered and byte_products is False:
         raise InputError(
             f"`precision` int8: this processor has no instructions for it (VNNI, dotprod), and {card.name} would give "
             "other classes than it was checked to give; choose auto or fp32"

@@ -15,8 +15,10 @@ from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
+from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
-from wsi_segment.inference.progress import Watch
+from wsi_segment.inference.progress import Step, Watch
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.icc import ColourManaged
@@ -59,6 +61,7 @@ class LocalRun:
 
     def compute(
         self,
+        output: Output,
         writer: RegionWriter,
         regions: Sequence[Region],
         done: Callable[[FinishedRegion], None],
@@ -67,6 +70,10 @@ class LocalRun:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
         task, workers = RegionTask(self.predictor(count), writer), self.prepared.plan.budget.workers
         run_tasks(task, regions, workers=workers, done=done, stop=self.watch.stop)
+
+    def finish(self, output: Output, writer: RegionWriter, step: Step) -> Mask:
+        """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
+        return output.finish(step)
 
 
 class LocalThreads:

@@ -16,8 +16,10 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.prepare import Prepared
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion, RunIdentity
+from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
-from wsi_segment.inference.progress import Watch
+from wsi_segment.inference.progress import Step, Watch
 from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.model.card import Model
 
@@ -49,6 +51,7 @@ class Run(Protocol):
 
     def compute(
         self,
+        output: Output,
         writer: RegionWriter,
         regions: Sequence[Region],
         done: Callable[[FinishedRegion], None],
@@ -57,6 +60,7 @@ class Run(Protocol):
         """Compute regions; the first failure stops the others and is raised.
 
         Args:
+            output: Of the run; workers elsewhere find there what they need.
             writer: They are written with; it may travel to other processes.
             regions: In the order in which they are started.
             done: Called with each result as it comes, never on two threads at once.
@@ -66,6 +70,15 @@ class Run(Protocol):
             Cancelled: the run was stopped.
             SlideError: pixels cannot be read.
             RunError: the cluster is lost, or a region killed its workers again and again.
+        """
+
+    def finish(self, output: Output, writer: RegionWriter, step: Step) -> Mask:
+        """Make the coarse levels and the metadata, when all regions are finished; see :meth:`Output.finish`.
+
+        Args:
+            output: Of the run.
+            writer: As for :meth:`compute`.
+            step: Called with (blocks done, 0) after each; may raise to stop.
         """
 
 

@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsi_segment.service.cli.cluster_flags import add_cluster_flags, connected_by
+
 if TYPE_CHECKING:
-    from wsi_segment.inference.mask.mask import Mask
     from wsi_segment.inference.mask.summary import Summary
-    from wsi_segment.inference.slides.slide import Slide
-    from wsi_segment.service.cli.printing import Display
-    from wsi_segment.service.cli.slide_list import ExtraOutputs, Order
+    from wsi_segment.service.cli.slide_list import Order
 
 HELP = "Segment whole-slide images into OME-Zarr masks."
 
@@ -94,15 +93,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--quiet", action="store_true", help="print nothing but errors")
     add("--json", action="store_true", help="print the summary as JSON")
+    add_cluster_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment the slides one after another, all cores on each."""
+    """Segment the slides: one after another with all cores on each, or some at once on a cluster."""
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.service.cli.main import make_parser, with_flags
     from wsi_segment.service.cli.printing import Display
     from wsi_segment.service.cli.slide_list import ExtraOutputs, make_orders
+    from wsi_segment.service.cli.table import segment_one, segment_table
 
     choices = SegmentOptions(
         image=args.image,
@@ -133,10 +134,11 @@ def run(args: argparse.Namespace) -> int:
         _check_target(flag, getattr(args, flag))
     parser = make_parser("segment")
     display = Display(quiet=args.quiet or args.json, spell=lambda text: with_flags(text, parser))
-    if single:
-        summaries, failed = [_segment_one(orders[0], extras, display)], 0
-    else:
-        summaries, failed = _segment_all(orders, extras, display)
+    with connected_by(args) as cluster:
+        if single:
+            summaries, failed = [segment_one(orders[0], extras, display, cluster)], 0
+        else:
+            summaries, failed = segment_table(orders, extras, display, cluster)
     if args.json:
         _print_json(summaries, single)
     return 1 if failed else 0
@@ -188,74 +190,6 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
             if there in taken and (there == path.resolve() or taken[there] == "is the mask"):
                 raise InputError(f"--{flag} {path}: {taken[there]} of this run; choose another name")
         taken[path.resolve()] = "is written"
-
-
-def _segment_one(order: Order, extras: ExtraOutputs, display: Display) -> Summary:
-    from wsi_segment.inference.engine.segment import disk_errors, segment
-    from wsi_segment.inference.mask.geojson import write_geojson
-    from wsi_segment.inference.mask.preview import write_preview
-    from wsi_segment.inference.progress import Progress
-    from wsi_segment.model.card import DEFAULT_MODEL, find_model
-
-    model = find_model(order.model or DEFAULT_MODEL)
-    outlines = 0
-
-    with display.running(order.slide.name) as report:
-
-        def make_extras(slide: Slide, store: Mask, summary: Summary) -> None:
-            nonlocal outlines
-            if extras.preview is not None:
-                with disk_errors(extras.preview):
-                    write_preview(
-                        extras.preview,
-                        slide,
-                        slide_mpp=summary.mpp,
-                        store=store,
-                        card=model.card,
-                        areas=summary.classes,
-                    )
-            if extras.geojson is not None:
-                with disk_errors(extras.geojson):
-                    outlines = write_geojson(
-                        extras.geojson,
-                        store,
-                        min_area_um2=extras.min_area_um2,
-                        simplify_um=extras.simplify_um,
-                        step=lambda done, total: report(Progress("outlines", done, total)),
-                    )
-
-        summary = segment(
-            order.slide, model=model, out=order.out, options=order.options, report=report, before_publishing=make_extras
-        )
-    display.result(summary)
-    if extras.geojson is not None:
-        display.line(f"{extras.geojson}: {outlines} outlines")
-    return summary
-
-
-def _segment_all(orders: list[Order], extras: ExtraOutputs, display: Display) -> tuple[list[Summary], int]:
-    """Segment all slides; report one that fails, and go on with the others."""
-    from wsi_segment.errors import Cancelled, WsiSegmentError
-
-    summaries, failed, skipped = [], 0, 0
-    for order in orders:
-        if order.out.exists() and not order.options.overwrite:
-            skipped += 1
-            display.line(f"{order.out}: already exists, skipped")
-            continue
-        try:
-            summaries.append(_segment_one(order, extras, display))
-        except Cancelled:
-            raise
-        except WsiSegmentError as error:
-            failed += 1
-            place = "" if str(order.slide) in str(error) else f"{order.slide}: "
-            display.error(f"{place}{error}")
-        except Exception as error:  # a boundary: the slides after it are segmented all the same
-            failed += 1
-            display.error(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
-    display.line(f"{len(summaries)} segmented, {skipped} skipped, {failed} failed")
-    return summaries, failed
 
 
 def _print_json(summaries: list[Summary], single: bool) -> None:

@@ -1,0 +1,53 @@
+"""A cluster by its address; nothing of Dask is loaded where no address is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsi_segment.errors import InputError
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
+
+
+def tls_of(scheduler: str | None, ca: Path | None, cert: Path | None, key: Path | None) -> Tls | None:
+    """Return the certificates of a cluster; None where none are given.
+
+    Raises:
+        InputError: some are missing, or there is no scheduler.
+    """
+    given = {"tls_ca": ca, "tls_cert": cert, "tls_key": key}
+    if not any(given.values()):
+        return None
+    if scheduler is None:
+        raise InputError("`tls_ca`, `tls_cert` and `tls_key` are for `scheduler`, which is not given")
+    if ca is None or cert is None or key is None:
+        missing = next(name for name, path in given.items() if path is None)
+        raise InputError(f"`{missing}` is missing; `tls_ca`, `tls_cert` and `tls_key` go together")
+    from wsi_segment.inference.engine.cluster.connection import Tls
+
+    return Tls(ca, cert, key)
+
+
+@contextmanager
+def connected(scheduler: str | Cluster | None, tls: Tls | None = None) -> Iterator[Cluster | None]:
+    """Yield the connection to a scheduler; None for none.
+
+    Args:
+        scheduler: Its address, or a connection, which is left open.
+        tls: Certificates, with an address.
+
+    Raises:
+        InputError: it cannot be used; see :class:`~wsi_segment.inference.engine.cluster.connection.Cluster`.
+        ClusterLostError: there is no scheduler.
+    """
+    if scheduler is None or not isinstance(scheduler, str):
+        yield scheduler
+        return
+    from wsi_segment.inference.engine.cluster.connection import Cluster
+
+    with Cluster(scheduler, tls) as cluster:
+        yield cluster

@@ -1,0 +1,323 @@
+"""The connection to a Dask scheduler whose workers compute regions."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from wsi_segment.errors import InputError, WsiSegmentError
+from wsi_segment.extras import needs_extra
+from wsi_segment.inference.engine.cluster.facts import WorkerFacts, facts_here, refuse_other_versions
+from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+from wsi_segment.inference.engine.cluster.tasks import find_facts
+from wsi_segment.inference.engine.cluster.tuning import count_slots, installed, set_up_scheduler, turn_down_worker
+from wsi_segment.inference.engine.cluster.worker_models import receive_model
+from wsi_segment.inference.engine.scheduling.scheduler import Order, Run
+from wsi_segment.inference.progress import Progress, Watch
+from wsi_segment.model.card import Model
+
+_CONNECT_SECONDS = 10
+_KNOCK_SECONDS = 5
+_SLOTS_SECONDS = 5.0
+"""How often the workers are counted."""
+_FACTS_SECONDS = 60.0
+"""How long what was found out of the workers holds; one that comes later sees by itself whether it can take part."""
+_WAIT_SECONDS = 0.5
+_LOGGERS = ("distributed", "distributed.client", "distributed.core", "tornado", "tornado.application", "asyncio")
+_CLIENT_SETTINGS = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.client.scheduler-info-interval": "60s",
+}
+DEATHS = 8
+"""A region is given up when so many workers died while they had it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a cluster that encrypts; PEM."""
+
+    ca: Path
+    """Certificate that the scheduler's and the workers' are signed with."""
+    cert: Path
+    """This client's certificate."""
+    key: Path
+    """Its key."""
+
+
+class Cluster:
+    """The workers of a Dask scheduler; a scheduler for :func:`wsi_segment.inference.segment`, and a context manager.
+
+    Several runs may share it, in several threads.
+
+    >>> from wsi_segment.inference import Cluster
+    >>> Cluster("nowhere")
+    Traceback (most recent call last):
+    wsi_segment.errors.InputError: `scheduler` nowhere: give an address such as tcp://host:8786 or tls://host:8786
+    """
+
+    def __init__(self, address: str, tls: Tls | None = None, patience: float | None = None) -> None:
+        """Remember where the scheduler is; entering the context connects to it.
+
+        Args:
+            address: Such as ``tcp://host:8786``; ``tls://`` for one that encrypts.
+            tls: Certificates; None for those of Dask's own configuration, if any.
+            patience: Seconds without any worker after which runs end; None to wait for as long as it takes.
+
+        Raises:
+            InputError: that is no address, or certificates are given and it does not encrypt.
+        """
+        scheme, separator, host = address.partition("://")
+        if not separator or not host:
+            raise InputError(f"`scheduler` {address}: give an address such as tcp://host:8786 or tls://host:8786")
+        if tls is not None and scheme == "tcp":
+            raise InputError(f"`scheduler` {address}: certificates are for an address that starts with tls://")
+        self.address, self._tls, self._patience = address, tls, patience
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self._counted = (0.0, 0)
+        self._empty_since: float | None = None
+        self._facts: dict[str, tuple[float, dict[str, WorkerFacts]]] = {}
+        self._running = 0
+        self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._levels: dict[str, int] = {}
+        self.most_given_up = 2
+        """How often Dask gives a region up until it is not tried again."""
+
+    def __enter__(self) -> Cluster:
+        """Connect.
+
+        Raises:
+            InputError: Dask's distributed is not installed, the certificates are wrong, or versions differ.
+            ClusterLostError: there is no scheduler.
+        """
+        with needs_extra("cluster", "`scheduler`"):
+            import distributed
+        import dask
+
+        self._silence()
+        try:
+            self._knock()
+            security = self._security(distributed)
+            with dask.config.set(_CLIENT_SETTINGS):
+                self._client = distributed.Client(  # type: ignore[no-untyped-call]
+                    self.address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False, name="wsi-segment"
+                )
+            self._set_up()
+        except WsiSegmentError:
+            self.close()
+            raise
+        except Exception as error:  # Dask's errors have no common type of their own
+            self.close()
+            if isinstance(error, (OSError, TimeoutError)):
+                raise ClusterLostError(
+                    f"`scheduler` {self.address}: no scheduler answers there ({_reason(error)}); start one with "
+                    "`dask scheduler`, or correct the address"
+                ) from error
+            raise InputError(f"`scheduler` {self.address}: {_reason(error)}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect; may be called again."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(Exception):  # a scheduler that is gone cannot be told
+                client.close(timeout=2)
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+        self._levels.clear()
+
+    @property
+    def client(self) -> Any:
+        """Dask's client.
+
+        Raises:
+            ClusterLostError: the connection is lost.
+        """
+        self.refuse_lost()
+        return self._client
+
+    def refuse_lost(self) -> None:
+        """Raise an error if the connection is lost.
+
+        Raises:
+            ClusterLostError: it is.
+        """
+        if self._client is None or self._client.status != "running":
+            raise ClusterLostError(
+                f"`scheduler` {self.address}: the connection is lost; what is finished is kept, run the same command "
+                "again when the scheduler is back"
+            )
+
+    @contextmanager
+    def opened(self, order: Order, watch: Watch) -> Iterator[Run]:
+        """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Scheduler`."""
+        from wsi_segment.inference.engine.cluster.cluster_run import open_on_cluster
+
+        with self._lock:
+            self._running += 1
+        try:
+            with open_on_cluster(self, order, watch) as run:
+                yield run
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def slots(self) -> int:
+        """Return how many tasks the workers can run at once, as of some seconds ago."""
+        looked, found = self._counted
+        if time.monotonic() - looked > _SLOTS_SECONDS:
+            found = self.call(lambda client: client.run_on_scheduler(count_slots))
+            self._counted = (time.monotonic(), found)
+            self._refuse_empty(found)
+        return found
+
+    def _refuse_empty(self, slots: int) -> None:
+        """Lose patience where no worker has been there for long."""
+        now = time.monotonic()
+        self._empty_since = None if slots else self._empty_since or now
+        if self._patience is not None and self._empty_since is not None and now - self._empty_since > self._patience:
+            raise ClusterLostError(
+                f"`scheduler` {self.address}: has had no workers for {self._patience:g} s; what is finished is kept"
+            )
+
+    def share(self) -> int:
+        """Return how many tasks a run may have in flight: two for each slot, divided among the runs."""
+        return max(1, -(-2 * self.slots() // max(1, self._running)))
+
+    def facts(self, device: str, watch: Watch) -> dict[str, WorkerFacts]:
+        """Return what each worker can do, by address; wait where there is none.
+
+        Raises:
+            InputError: a worker lacks this package, or has another version of what bears on pixels.
+            Cancelled: ``watch.stop`` was set.
+        """
+        looked, known = self._facts.get(device, (0.0, {}))
+        if known and time.monotonic() - looked < _FACTS_SECONDS:
+            return known
+        found: dict[str, Any] = {}
+        while not found:
+            watch.check()
+            found = self.call(lambda client: client.run(find_facts, device, on_error="return"))
+            if not found:
+                self._refuse_empty(0)
+                watch.report(Progress("waiting", 0, 0))
+                watch.stop.wait(_WAIT_SECONDS)
+        self._empty_since = None
+        ours = facts_here("cpu").versions
+        good = {}
+        for address, facts in found.items():
+            if isinstance(facts, OSError):
+                continue  # it ended meanwhile
+            if not isinstance(facts, WorkerFacts):
+                raise InputError(f"worker {address}: {_reason(facts)}; install wsi-segment on all workers")
+            refuse_other_versions(f"worker {address}", facts.versions, ours)
+            good[address] = facts
+        self._facts[device] = (time.monotonic(), good)
+        return good
+
+    def forget(self) -> None:
+        """Forget what was found out of the workers, so that it is found out again."""
+        self._facts.clear()
+
+    def send_model(self, model: Model, file: str, worker: str) -> None:
+        """Send the file of a model to a worker that lacks it."""
+        contents = {file: model.weights(file).read_bytes()}
+        self.call(lambda client: client.run(receive_model, model.card.files, contents, workers=[worker]))
+
+    def call(self, function: Callable[[Any], Any]) -> Any:
+        """Call a function of the client; an error of a connection that is lost is one line.
+
+        Raises:
+            ClusterLostError: the connection is lost.
+        """
+        try:
+            return function(self.client)
+        except WsiSegmentError:
+            raise
+        except Exception:  # of any kind, where the connection broke meanwhile
+            self.refuse_lost()
+            raise
+
+    def map(self, task: Callable[..., Any], numbers: list[int], keys: list[Any], arguments: dict[str, Any]) -> Any:
+        """Have workers call a task with each number; return Dask's futures."""
+        return self.call(lambda client: client.map(task, numbers, key=keys, pure=False, **arguments))
+
+    def run_on(self, worker: str, function: Callable[[], None]) -> None:
+        """Call a function on one worker, and do not wait for it."""
+        self.call(lambda client: client.run(function, workers=[worker], wait=False, on_error="ignore"))
+
+    def listen(self, token: str, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Call a function with what workers tell of a run, on the client's own thread."""
+        self._listeners[token] = listener
+
+    def stop_listening(self, token: str) -> None:
+        """Undo :meth:`listen`."""
+        self._listeners.pop(token, None)
+
+    def _knock(self) -> None:
+        """See whether anybody listens; Dask's client would try for long."""
+        where = urlsplit(self.address)
+        if where.scheme in ("tcp", "tls") and where.hostname and where.port:
+            socket.create_connection((where.hostname, where.port), timeout=_KNOCK_SECONDS).close()
+
+    def _security(self, distributed: Any) -> Any:
+        if self._tls is None:
+            return None
+        for name, path in (("tls_ca", self._tls.ca), ("tls_cert", self._tls.cert), ("tls_key", self._tls.key)):
+            if not path.is_file():
+                raise InputError(f"`{name}` {path}: no such file")
+        return distributed.Security(
+            tls_ca_file=str(self._tls.ca),
+            tls_client_cert=str(self._tls.cert),
+            tls_client_key=str(self._tls.key),
+            require_encryption=True,
+        )
+
+    def _set_up(self) -> None:
+        from wsi_segment.inference.engine.cluster.worker_runs import TOPIC
+
+        client = self._client
+        try:
+            scheduler: Mapping[str, Any] = client.run_on_scheduler(set_up_scheduler)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"the scheduler {self.address} cannot import {error.name}; install wsi-segment there too"
+            ) from error
+        refuse_other_versions(f"the scheduler {self.address}", scheduler["versions"], installed())
+        self.most_given_up = max(2, -(-DEATHS // (scheduler["allowed_failures"] + 1)))
+        client.subscribe_topic(TOPIC, self._hear)
+        for nanny in (False, True):
+            client.run(turn_down_worker, nanny=nanny, on_error="ignore")
+
+    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
+        listener = self._listeners.get(event[1]["token"])
+        if listener is not None:
+            listener(event[1])
+
+    def _silence(self) -> None:
+        """Keep Dask from writing lines of its own: what happens is said in one."""
+        for name in _LOGGERS:
+            logger = logging.getLogger(name)
+            self._levels[name] = logger.level
+            logger.setLevel(logging.CRITICAL + 1)
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

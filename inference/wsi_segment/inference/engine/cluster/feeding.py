@@ -1,0 +1,226 @@
+"""Feeding a cluster: one task for each item, a bounded number in flight, whatever happens to workers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wsi_segment.errors import RunError, WsiSegmentError
+from wsi_segment.inference.engine.cluster.tasks import stop_run
+from wsi_segment.inference.engine.cluster.tickets import LackingModel
+from wsi_segment.inference.engine.cluster.worker_runs import end_process
+from wsi_segment.inference.progress import Progress, Watch
+from wsi_segment.model.card import Model
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.engine.cluster.connection import Cluster
+
+log = logging.getLogger(__name__)
+
+MOST_HANGS = 3
+"""A region is given up when it has hung so often."""
+_LOOK_SECONDS = 0.1
+_STOP_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """What a feeder knows of the items that it feeds."""
+
+    name: str
+    """First part of their keys; says what one is."""
+    place: Callable[[int], tuple[int, ...]] = lambda index: ()
+    """Returns the rest of the key of one. A scheduler keeps something for ever for each first part, so all share it."""
+    windows: Callable[[int], int] = lambda index: 0
+    """Returns how many windows one has."""
+    count: Callable[[int], None] = lambda windows: None
+    """Told how many more windows were predicted, from any thread."""
+
+
+class Feeder:
+    """The tasks of one run."""
+
+    def __init__(self, cluster: Cluster, token: str, watch: Watch, model: Model, file: str) -> None:
+        """Remember the run.
+
+        Args:
+            cluster: Where they are computed.
+            token: Of the run; part of their keys.
+            watch: Ends them when its ``stop`` is set.
+            model: Sent to workers that lack it.
+            file: Of the model.
+        """
+        self._cluster, self._token, self._watch, self._model, self._file = cluster, token, watch, model, file
+        self._hung: deque[tuple[int, str]] = deque()
+        self._hangs: defaultdict[int, set[str]] = defaultdict(set)
+        self._given_up: Counter[int] = Counter()
+        self._sent: Counter[int] = Counter()
+        self._items = Items("")
+        self._shown: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        task: Callable[..., Any],
+        numbers: Iterable[int],
+        items: Items,
+        done: Callable[[int, Any], None],
+        **arguments: Any,
+    ) -> None:
+        """Run a task for each item, and see that each is done, on whichever worker.
+
+        Args:
+            task: Called with the number of an item, on a worker.
+            numbers: Of the items, in the order in which they are started.
+            items: What is known of them.
+            done: Called with number and result of each, on this thread.
+            arguments: Further ones of the task.
+
+        Raises:
+            Cancelled: the run was stopped.
+            ClusterLostError: the scheduler went away.
+            RunError: an item killed its workers, or hung, again and again; or what the task raised.
+        """
+        from distributed import as_completed
+
+        self._items, waiting, flying = items, deque(numbers), dict[Any, int]()
+        loop = self._cluster.client.loop
+        finished = as_completed(with_results=True, raise_errors=False, loop=loop)  # type: ignore[no-untyped-call]
+        self._cluster.listen(self._token, self._hear)
+        helpers = ThreadPoolExecutor(2, thread_name_prefix="model")
+        try:
+            while waiting or flying:
+                self._watch.check()
+                self._cluster.refuse_lost()
+                self._send(task, waiting, flying, finished=finished, arguments=arguments)
+                for future, result in self._next(finished):
+                    index = flying.pop(future)
+                    if self._is_done(future, result, index, waiting=waiting, helpers=helpers):
+                        self._show(index, items.windows(index))
+                        self._shown.pop(index, None)
+                        done(index, result)
+                self._end_hung()
+        except BaseException:  # whatever it is, workers are told
+            self._abandon(list(flying))
+            raise
+        finally:
+            self._cluster.stop_listening(self._token)
+            helpers.shutdown(wait=False, cancel_futures=True)
+
+    def _send(
+        self,
+        task: Callable[..., Any],
+        waiting: deque[int],
+        flying: dict[Any, int],
+        finished: Any,
+        arguments: dict[str, Any],
+    ) -> None:
+        share = self._cluster.share()
+        room = share - len(flying)
+        if not self._cluster.slots():
+            self._watch.report(Progress("waiting", 0, 0))
+        if not waiting or (room < max(1, share // 8) and flying):
+            return
+        batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+        keys = []
+        for index in batch:
+            self._sent[index] += 1
+            again = (self._sent[index],) if self._sent[index] > 1 else ()
+            keys.append((f"{self._items.name}-{self._token}", *self._items.place(index), *again))
+        futures = self._cluster.map(task, batch, keys, arguments)
+        flying.update(zip(futures, batch, strict=True))
+        finished.update(futures)
+
+    def _next(self, finished: Any) -> list[tuple[Any, Any]]:
+        batch: list[tuple[Any, Any]] = finished.next_batch(block=False)
+        if not batch:
+            with finished.thread_condition:
+                finished.thread_condition.wait(_LOOK_SECONDS)
+            batch = finished.next_batch(block=False)
+        return batch
+
+    def _is_done(self, future: Any, result: Any, index: int, waiting: deque[int], helpers: ThreadPoolExecutor) -> bool:
+        """Return whether an item is done; one that is to be tried again goes to the front of those that wait."""
+        from distributed import KilledWorker
+
+        if future.status == "finished" and not isinstance(result, LackingModel):
+            return True
+        if future.status == "finished":
+            helpers.submit(self._send_model, result.worker).result()
+            waiting.appendleft(index)
+            return False
+        if future.status == "error":
+            error = result[1]
+            if not isinstance(error, KilledWorker):
+                raise error.with_traceback(result[2])
+            self._given_up[index] += 1
+            if self._given_up[index] >= self._cluster.most_given_up:
+                raise RunError(
+                    f"{self._called(index)}: the workers that had it died, each time; see their logs. "
+                    "What is finished is kept, the same command goes on"
+                ) from error
+            waiting.appendleft(index)
+            return False
+        self._cluster.refuse_lost()  # cancelled: with its scheduler, or by somebody who restarted the workers
+        waiting.appendleft(index)
+        return False
+
+    def _called(self, index: int) -> str:
+        return " ".join([self._items.name, ",".join(map(str, self._items.place(index)))]).strip()
+
+    def _send_model(self, worker: str) -> None:
+        try:
+            self._cluster.send_model(self._model, self._file, worker)
+        except WsiSegmentError:
+            raise
+        except Exception:  # the worker ended meanwhile
+            log.debug("the model was not sent to %s", worker, exc_info=True)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        for index, windows, hangs in event["regions"]:
+            self._show(index, windows)
+            if hangs:
+                self._hung.append((index, event["worker"]))
+
+    def _show(self, index: int, windows: int) -> None:
+        """Count what is new of an item's windows; what is done twice counts once."""
+        with self._lock:
+            more = windows - self._shown.get(index, 0)
+            if more > 0:
+                self._shown[index] = windows
+        if more > 0:
+            self._items.count(more)
+
+    def _end_hung(self) -> None:
+        """End the workers on which something hangs: the scheduler gives their work to others."""
+        while self._hung:
+            index, worker = self._hung.popleft()
+            if worker in self._hangs[index]:  # it says so until it ends
+                continue
+            self._hangs[index].add(worker)
+            if len(self._hangs[index]) >= MOST_HANGS:
+                raise RunError(
+                    f"{self._called(index)}: hung on {MOST_HANGS} workers, the last was {worker}; look at the slide "
+                    "and at what it lies on. What is finished is kept, the same command goes on"
+                )
+            with suppress(OSError):
+                self._cluster.run_on(worker, end_process)
+
+    def _abandon(self, futures: list[Any]) -> None:
+        """Tell workers that the run has ended; one that does not hear it ends by itself, later."""
+
+        def tell() -> None:
+            with suppress(Exception):  # without a scheduler nobody can be told
+                client = self._cluster.client
+                client.cancel(futures, force=True, asynchronous=False)
+                client.run(stop_run, self._token, on_error="ignore")
+
+        thread = threading.Thread(target=tell, name="abandon", daemon=True)
+        thread.start()
+        thread.join(_STOP_SECONDS)

@@ -1,0 +1,59 @@
+"""Opening and planning a slide on a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from wsi_segment.inference.engine.cluster.facts import Choice
+from wsi_segment.inference.engine.cluster.tasks import lacking
+from wsi_segment.inference.engine.cluster.tickets import LackingModel
+from wsi_segment.inference.engine.cluster.worker_models import ModelMissingError
+from wsi_segment.inference.engine.cluster.worker_runs import RUNS
+from wsi_segment.inference.engine.networks.network import LoadedNetwork
+from wsi_segment.inference.engine.prepare import Prepared, prepare
+from wsi_segment.inference.engine.scheduling.scheduler import Order
+from wsi_segment.inference.progress import Watch
+from wsi_segment.model.card import Precision
+
+_ANY_MEMORY = 1 << 62
+"""Bytes. What is free on one machine has no say in how a slide is divided; each worker looks at its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a run records of networks on several machines."""
+
+    provider: str
+    precision: Precision
+    file: str
+    versions: dict[str, str]
+    batch: int | None
+
+
+def settle(token: str, order: Order, choice: Choice) -> Prepared | LackingModel:
+    """Settle a run, and leave the slide open for its regions; see :func:`wsi_segment.inference.engine.prepare.prepare`.
+
+    Args:
+        token: Of the run.
+        order: What it is made from.
+        choice: What all workers compute with.
+    """
+    with RUNS.lock_of(token):
+        try:
+            opened = RUNS.open(token, order, choice)
+        except ModelMissingError:
+            return lacking()
+    network: LoadedNetwork = opened.network  # type: ignore[assignment]  # of the model, as `open` loads it
+
+    def load() -> _Facts:
+        return _Facts(choice.provider, network.precision, network.file, versions=network.versions, batch=network.batch)
+
+    return prepare(
+        opened.seen,
+        path=order.path,
+        model=order.model,
+        options=replace(order.options, memory_limit=_ANY_MEMORY, workers=1),
+        load=load,
+        watch=Watch(stop=opened.stop),
+        started=order.started,
+    )

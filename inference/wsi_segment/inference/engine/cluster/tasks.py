@@ -1,0 +1,98 @@
+"""The tasks of a run. A scheduler imports this module, so the engine is loaded where a task is run, not before."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from wsi_segment.errors import RunError, WsiSegmentError
+from wsi_segment.inference.engine.cluster.tickets import LackingModel, Ticket
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.engine.cluster.facts import WorkerFacts
+    from wsi_segment.inference.engine.prepare import Prepared
+    from wsi_segment.inference.mask.ledger import FinishedRegion
+
+
+def find_facts(device: Any) -> WorkerFacts:
+    """Return what bears on how this process computes."""
+    from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process
+
+    return facts_of_this_process(device)
+
+
+def settle_run(index: int, token: str, pickled: bytes) -> Prepared | LackingModel:
+    """Open a slide, find its tissue and plan its regions.
+
+    Args:
+        index: Of the task; unused.
+        token: Of the run.
+        pickled: Order and choice; a scheduler does not look into bytes.
+    """
+    from wsi_segment.inference.engine.cluster.settling import settle
+
+    return settle(token, *pickle.loads(pickled))
+
+
+def compute_region(index: int, ticket: Ticket) -> FinishedRegion | LackingModel:
+    """Compute and write a region, and record that it is finished.
+
+    Args:
+        index: Of the region in the plan.
+        ticket: Of the run.
+    """
+    from wsi_segment.inference.engine.cluster.worker_models import ModelMissingError
+    from wsi_segment.inference.engine.cluster.worker_runs import RUNS, Pulse
+
+    try:
+        opened = RUNS.find(ticket)
+    except ModelMissingError:
+        return lacking()
+    assert opened.local is not None
+    pulse = opened.regions[index] = Pulse(index, opened.limit)
+    region = opened.local.prepared.plan.regions[index]
+    try:
+        finished: FinishedRegion = RUNS.task(opened, pulse)(region)
+    except (WsiSegmentError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a boundary: what cannot be pickled would never reach the client
+        text = " ".join(str(error).split())[:300]
+        raise RunError(f"region {region.key}: {type(error).__name__} on worker {RUNS.address}: {text}") from None
+    else:
+        return finished
+    finally:
+        del opened.regions[index]
+
+
+def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
+    """Make the coarse levels of a mask, and return its metadata by key.
+
+    Args:
+        index: Of the task; unused.
+        ticket: Of what the client left: the writer, and all finished regions.
+    """
+    from wsi_segment.inference.engine.cluster.worker_runs import RUNS, read_left
+    from wsi_segment.inference.progress import Watch
+
+    writer, regions = read_left(ticket)
+    store = writer.store
+    try:
+        for region in regions:
+            store.keep(region)
+        return dict(store.finish(regions, Watch(stop=RUNS.stop_of(ticket.token)).step("pyramid")))
+    finally:
+        store.close()
+
+
+def stop_run(token: str) -> None:
+    """End what this process does for a run."""
+    from wsi_segment.inference.engine.cluster.worker_runs import RUNS
+
+    RUNS.stop_of(token).set()
+
+
+def lacking() -> LackingModel:
+    """Say that this machine lacks the model."""
+    from distributed import get_worker
+
+    return LackingModel(get_worker().address)

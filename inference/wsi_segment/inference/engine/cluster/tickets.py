@@ -1,0 +1,25 @@
+"""What travels with every task of a run. A scheduler unpickles it, so it holds nothing that would load the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """How a worker finds what it needs to compute the regions of a run."""
+
+    token: str
+    """Of this very run, 8 hexadecimal digits; no two runs share one."""
+    place: bytes
+    """Pickled: where the plan was left, see :class:`wsi_segment.inference.mask.partial.Left`."""
+    sha256: str
+    """Of the plan, as it was left."""
+
+
+@dataclass(frozen=True, slots=True)
+class LackingModel:
+    """What a worker returns in place of a result, if the model is not on its machine."""
+
+    worker: str
+    """Its address."""

@@ -1,0 +1,64 @@
+"""What runs on a scheduler, and the work that Dask does for its own sake, turned down.
+
+A scheduler needs this module alone: nothing here may import the engine, which would double the scheduler's memory.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
+
+_SLOWER = {"tick": 1.0, "monitor": 5.0, "memory_monitor": 1.0, "stealing": 1.0}
+"""Seconds between two calls of what servers do again and again; by default 20, 500 and 100 ms, and 1 s."""
+_STOPPED = ("profile", "profile-cycle")
+TTL_SECONDS = 20.0
+"""A worker that is not heard of for so long is given up; by default 5 minutes."""
+_TTL_LOOK_SECONDS = 5.0
+PACKAGES = (
+    "wsi-segment", "dask", "distributed", "numpy", "zarr", "tifffile", "imagecodecs", "pillow", "rasterio",
+)  # fmt: skip
+"""Those that client, scheduler and workers must have in one version, besides what the provenance says of libraries."""
+
+
+def turn_down(server: Any) -> None:
+    """Have a scheduler, worker or nanny of Dask do seldom, or not at all, what nobody needs here."""
+    for name, callback in server.periodic_callbacks.items():
+        if name in _STOPPED:
+            callback.stop()
+        elif name in _SLOWER:
+            callback.callback_time = max(callback.callback_time, 1000 * _SLOWER[name])
+
+
+def turn_down_worker(dask_worker: Any) -> None:
+    """Do that on a worker or nanny; Dask passes it itself."""
+    turn_down(dask_worker)
+
+
+def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
+    """Turn a scheduler's own work down, have it give up silent workers soon, and return what a client asks of it."""
+    scheduler: Any = dask_scheduler
+    turn_down(scheduler)
+    if scheduler.worker_ttl is not None and (look := scheduler.periodic_callbacks.get("worker-ttl")) is not None:
+        scheduler.worker_ttl = min(scheduler.worker_ttl, TTL_SECONDS)
+        look.callback_time = min(look.callback_time, 1000 * _TTL_LOOK_SECONDS)
+    return {"versions": installed(), "allowed_failures": scheduler.allowed_failures}
+
+
+def count_slots(dask_scheduler: Scheduler) -> int:
+    """Return how many tasks the workers of a scheduler can run at once."""
+    scheduler: Any = dask_scheduler
+    return int(scheduler.total_nthreads)
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of :data:`PACKAGES` in this process."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found

@@ -1,0 +1,230 @@
+"""The runs that a worker process takes part in: what each needs is opened once, and found again by the run's token."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from wsi_segment.errors import InputError, RunError
+from wsi_segment.inference.engine.cluster.facts import Choice, refuse_other_versions
+from wsi_segment.inference.engine.cluster.tickets import Ticket
+from wsi_segment.inference.engine.cluster.tuning import turn_down
+from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process, network_for
+from wsi_segment.inference.engine.memory import return_freed_memory
+from wsi_segment.inference.engine.networks.network import Network
+from wsi_segment.inference.engine.prepare import Prepared
+from wsi_segment.inference.engine.region_task import RegionTask
+from wsi_segment.inference.engine.scheduling.local_threads import LocalRun, as_seen
+from wsi_segment.inference.engine.scheduling.scheduler import Order
+from wsi_segment.inference.grid.region import Region
+from wsi_segment.inference.mask.region_writer import RegionWriter
+from wsi_segment.inference.progress import Watch
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.slide import Slide
+
+TOPIC = "wsi-segment"
+BEAT_SECONDS = 5.0
+"""How often a worker tells how far its regions are."""
+STALL_SECONDS = 45.0
+"""A region that gets no further for so long hangs; longer where the network is slow."""
+_LOADS = 20
+"""It hangs only after so many times what loading and trying its network took, too."""
+_IDLE_SECONDS = 120.0
+"""A run's slide is closed when nothing was asked of it for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a client leaves for the workers of a run, pickled."""
+
+    order: Order
+    choice: Choice
+    prepared: Prepared
+    writer: RegionWriter
+
+
+@dataclass(slots=True)
+class Pulse:
+    """How far a region is."""
+
+    index: int
+    limit: float
+    """Seconds without progress after which it hangs."""
+    windows: int = 0
+    changed: float = field(default_factory=time.monotonic)
+    told: int = -1
+
+    def count(self, windows: int) -> None:
+        """Count windows that were predicted."""
+        self.windows += windows
+        self.changed = time.monotonic()
+
+
+@dataclass(slots=True)
+class OpenedRun:
+    """A slide that is open in this process."""
+
+    slide: Slide
+    seen: Slide
+    network: Network
+    limit: float
+    stop: threading.Event
+    used: float = field(default_factory=time.monotonic)
+    local: LocalRun | None = None
+    writer: RegionWriter | None = None
+    regions: dict[int, Pulse] = field(default_factory=dict)
+
+
+class WorkerRuns:
+    """All runs of this process, and a thread that tells of them."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, OpenedRun] = {}
+        self._stops: dict[str, threading.Event] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._worker: Any = None
+
+    def lock_of(self, token: str) -> threading.Lock:
+        """Return what makes the threads of a process open a run once."""
+        with self._lock:
+            return self._locks.setdefault(token, threading.Lock())
+
+    def stop_of(self, token: str) -> threading.Event:
+        """Return the event that ends a run in this process."""
+        with self._lock:
+            return self._stops.setdefault(token, threading.Event())
+
+    def open(self, token: str, order: Order, choice: Choice) -> OpenedRun:
+        """Open a slide and load its network; see :func:`network_for` for errors."""
+        self._start()
+        return_freed_memory()
+        kept = network_for(order.model, choice, order.options.batch_size)
+        slide = open_slide(order.path, order.options.image)
+        limit = max(STALL_SECONDS, _LOADS * kept.seconds)
+        seen = as_seen(slide, apply_icc=order.options.apply_icc)
+        opened = OpenedRun(slide, seen, kept.network, limit=limit, stop=self.stop_of(token))
+        with self._lock:
+            self._runs[token] = opened
+        return opened
+
+    def find(self, ticket: Ticket) -> OpenedRun:
+        """Return a run of this process with everything that its regions need, made where it is not there yet.
+
+        Raises:
+            RunError: the plan was not found, or is not the one that was left.
+            InputError: this process cannot take part.
+        """
+        with self.lock_of(ticket.token):
+            opened = self._runs.get(ticket.token)
+            if opened is None or opened.local is None:
+                bundle: Bundle = read_left(ticket)
+                prepared, order = bundle.prepared, bundle.order
+                facts = facts_of_this_process(bundle.choice.device)
+                refuse_other_versions(f"worker {self.address}", facts.versions, prepared.provenance["versions"])
+                self._refuse_memory(prepared)
+                opened = opened or self.open(ticket.token, order, bundle.choice)
+                watch = Watch(stop=opened.stop)
+                opened.local = LocalRun(
+                    prepared,
+                    opened.slide,
+                    opened.seen,
+                    network=opened.network,
+                    card=order.model.card,
+                    watch=watch,
+                )
+                opened.writer = bundle.writer
+            opened.used = time.monotonic()
+            return opened
+
+    def task(self, opened: OpenedRun, pulse: Pulse) -> Callable[[Region], Any]:
+        """Return what computes and writes a region."""
+        assert opened.local is not None
+        assert opened.writer is not None
+        return RegionTask(opened.local.predictor(pulse.count), opened.writer)
+
+    @property
+    def address(self) -> str:
+        """Of this worker."""
+        return "" if self._worker is None else str(self._worker.address)
+
+    def _refuse_memory(self, prepared: Prepared) -> None:
+        budget = prepared.plan.budget
+        limit = getattr(self._worker.memory_manager, "memory_limit", None) if self._worker is not None else None
+        threads = self._worker.state.nthreads if self._worker is not None else 1
+        wanted = budget.peak_bytes + (threads - budget.workers) * budget.bytes_per_worker
+        if limit and wanted > limit:
+            raise InputError(
+                f"worker {self.address}: {threads} regions at once take about {wanted >> 20} MiB, and it may have "
+                f"{limit >> 20} MiB; start workers with fewer threads or more memory, or lower `batch_size`"
+            )
+
+    def _start(self) -> None:
+        from distributed import get_worker
+
+        with self._lock:
+            if self._thread is None:
+                self._worker = get_worker()
+                turn_down(self._worker)
+                self._thread = threading.Thread(target=self._tell, name="wsi-segment-pulse", daemon=True)
+                self._thread.start()
+
+    def _tell(self) -> None:
+        while True:
+            time.sleep(BEAT_SECONDS)
+            now = time.monotonic()
+            with self._lock:
+                runs = list(self._runs.items())
+            for token, opened in runs:
+                news = []
+                for pulse in list(opened.regions.values()):
+                    hangs = now - pulse.changed > pulse.limit
+                    if hangs or pulse.windows != pulse.told:
+                        pulse.told = pulse.windows
+                        news.append([pulse.index, pulse.windows, hangs])
+                if news:
+                    self._worker.log_event(TOPIC, {"token": token, "worker": self._worker.address, "regions": news})
+                if not opened.regions and now - opened.used > _IDLE_SECONDS:
+                    self._close(token)
+
+    def _close(self, token: str) -> None:
+        with self.lock_of(token), self._lock:
+            opened = self._runs[token]
+            if opened.regions:
+                return
+            del self._runs[token]
+            self._locks.pop(token, None)
+            self._stops.pop(token, None)
+        opened.slide.close()
+
+
+def read_left(ticket: Ticket) -> Any:
+    """Return what a client left for the workers of a run.
+
+    Raises:
+        RunError: it is not there, or something else is.
+    """
+    left = pickle.loads(ticket.place)
+    content = left.read()
+    if content is None or hashlib.sha256(content).hexdigest() != ticket.sha256:
+        raise RunError(
+            f"{left}: a worker did not find what the run left there; workers must reach the output under the very name "
+            "that was given, in a folder or bucket that all share"
+        )
+    return pickle.loads(content)
+
+
+def end_process() -> None:
+    """End this process at once: nothing else ends a thread that hangs. A nanny starts another."""
+    threading.Timer(0.2, os._exit, (70,)).start()
+
+
+RUNS = WorkerRuns()
+"""Those of this process."""

@@ -1,0 +1,57 @@
+"""The connection of a worker to the cluster that computes its jobs' regions."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsi_segment.errors import WsiSegmentError
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.engine.cluster.connection import Cluster
+
+PATIENCE_SECONDS = 60.0
+"""A job goes back into the queue when the cluster has had no workers for so long."""
+
+log = logging.getLogger(__name__)
+
+
+class ClusterLink:
+    """One connection, made when it is needed and again after it was lost."""
+
+    def __init__(self, address: str, tls: tuple[str, str, str] | None = None) -> None:
+        """Remember where the scheduler is, and the files of its certificates."""
+        self._address, self._tls = address, tls
+        self._cluster: Cluster | None = None
+        self._said = ""
+
+    def is_there(self) -> bool:
+        """Return whether the cluster has workers now; connect to it where that is not so yet. It is said once."""
+        try:
+            return self.cluster().slots() > 0
+        except WsiSegmentError as error:
+            self.close()
+            if str(error) != self._said:
+                self._said = str(error)
+                log.warning("jobs wait for the cluster: %s", error)
+            return False
+
+    def cluster(self) -> Cluster:
+        """Return the connection; see :class:`wsi_segment.inference.engine.cluster.connection.Cluster` for errors."""
+        from wsi_segment.inference.engine.cluster.address import tls_of
+        from wsi_segment.inference.engine.cluster.connection import Cluster
+
+        if self._cluster is None:
+            ca, cert, key = (Path(one) for one in self._tls) if self._tls is not None else (None, None, None)
+            tls = tls_of(self._address, ca, cert, key)
+            self._cluster = Cluster(self._address, tls, PATIENCE_SECONDS).__enter__()
+            self._said = ""
+            log.info("connected to the cluster")
+        return self._cluster
+
+    def close(self) -> None:
+        """Disconnect; may be called again."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.close()

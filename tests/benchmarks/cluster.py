@@ -1,0 +1,182 @@
+"""What a Dask cluster costs beside the threads of one process: CPU seconds, set-up, empty regions, memory.
+
+``cost``: CPU seconds of scheduler, client and two single-threaded workers, beside two threads of one process, on slides
+of two sizes at the model's pixel size, half of each tissue. The ratio is that of the slopes, so that what both pay once
+does not count; what is paid once is printed too. ``empty``: regions without tissue through 64 slots. ``memory`` is that
+with 100,000 regions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from live_cluster import LiveCluster
+from synthetic import tissue_like, write_slide
+from wsi_segment.model.card import DEFAULT_MODEL, find_model
+
+RUN = """
+import json, resource, sys, time
+from pathlib import Path
+from wsi_segment.inference import segment, SegmentOptions
+started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+address = sys.argv[3] if len(sys.argv) > 3 else None
+options = SegmentOptions(overwrite=True, region_size=1024, workers=0 if address else 2)
+summary = segment(sys.argv[1], out=sys.argv[2], options=options, quiet=True, scheduler=address)
+print(json.dumps({"windows": summary.windows, "regions": summary.regions, "wall": time.perf_counter() - started}))
+"""
+
+
+def run(slide: Path, out: Path, address: str | None = None) -> tuple[float, dict[str, float]]:
+    """Segment in a process of its own; its CPU seconds, and what it says."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUN, str(slide), str(out), *([address] if address else [])]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, said
+
+
+def used(pids: list[int]) -> float:
+    """CPU seconds of processes so far."""
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+
+
+def write_half(path: Path, side: int) -> Path:
+    """A JPEG slide of which the left half is tissue."""
+    pixels = tissue_like(side, side)
+    pixels[(pixels == 255).all(axis=2)] = (225, 170, 200)
+    pixels[:, side // 2 :] = 245
+    return write_slide(path, pixels, mpp=find_model(DEFAULT_MODEL).card.mpp, levels=4, compression="jpeg")
+
+
+def cost(folder: Path, sides: list[int], repeats: int) -> None:
+    """Print CPU seconds of both ways, and the ratio of their slopes."""
+    slides = [write_half(folder / f"{side}.tiff", side) for side in sides]
+    with LiveCluster(folder / "cluster") as live:
+        workers = [live.add_worker(nanny=False) for _ in range(2)]
+        assert live.scheduler is not None
+        pids = [live.scheduler.pid, *(worker.pid for worker in workers)]
+        while live.log("scheduler.log").count("Register worker") < 2:
+            time.sleep(0.2)
+        started = [used([pid]) for pid in pids]
+        print(f"CPU s to start: scheduler {started[0]:.2f}, workers {started[1]:.2f} and {started[2]:.2f}")
+        small = write_half(folder / "small.tiff", 1024)
+        run(small, folder / "warm.zarr", live.address)
+        ready = [used([pid]) for pid in pids[1:]]
+        print(f"CPU s of a worker until it has done its share of a slide of 1,024 px: {ready[0]:.2f}, {ready[1]:.2f}")
+        found: dict[tuple[int, str], list[float]] = {}
+        print("side  way      CPU s  of it client  wall s  windows")
+        for _ in range(repeats):
+            for side, slide in zip(sides, slides, strict=True):
+                cpu, said = run(slide, folder / "l.zarr")
+                found.setdefault((side, "local"), []).append(cpu)
+                print(f"{side:5d}  local    {cpu:6.2f}  {'':12}  {said['wall']:6.1f}  {said['windows']:6d}", flush=True)
+                before = used(pids)
+                client, said = run(slide, folder / "c.zarr", live.address)
+                cpu = client + used(pids) - before
+                found.setdefault((side, "cluster"), []).append(cpu)
+                print(
+                    f"{side:5d}  cluster  {cpu:6.2f}  {client:12.2f}  {said['wall']:6.1f}  {said['windows']:6d}",
+                    flush=True,
+                )
+        medians = {key: statistics.median(values) for key, values in found.items()}
+        slope = {way: medians[sides[1], way] - medians[sides[0], way] for way in ("local", "cluster")}
+        print({f"{side} {way}": round(value, 2) for (side, way), value in medians.items()})
+        print(f"ratio of the slopes: {slope['cluster'] / slope['local']:.3f}")
+
+
+def empty(folder: Path, count: int) -> None:
+    """Print the rate of regions without tissue, and what each costs scheduler and client."""
+    from wsi_segment.inference.engine.cluster.cluster_run import ClusterRun
+    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.facts import settle_for_all
+    from wsi_segment.inference.engine.cluster.feeding import Feeder
+    from wsi_segment.inference.engine.options import SegmentOptions
+    from wsi_segment.inference.engine.plan import Plan, places
+    from wsi_segment.inference.engine.prepare import prepare
+    from wsi_segment.inference.engine.scheduling.scheduler import Order
+    from wsi_segment.inference.grid.region import Region
+    from wsi_segment.inference.mask.ledger import RunIdentity
+    from wsi_segment.inference.mask.partial import Output
+    from wsi_segment.inference.mask.store import MaskLayout
+    from wsi_segment.inference.progress import Watch
+    from wsi_segment.inference.slides.open import open_slide
+
+    slide, model = write_half(folder / "s.tiff", 1024), find_model(DEFAULT_MODEL)
+    options = SegmentOptions(region_size=512)
+    with LiveCluster(folder / "cluster") as live:
+        for _ in range(2):
+            live.add_worker(nanny=False, threads=32)
+        with Cluster(live.address) as cluster, open_slide(slide) as opened:
+            small = prepare(opened, path=slide, model=model, options=options)
+            side = 512 * round(count**0.5)
+            frame = replace(small.frame, width=side, height=side)
+            regions = tuple(Region(*place, 0) for place in places(side, side, 512))
+            prepared = replace(small, frame=frame, plan=Plan(regions, small.plan.budget))
+            provenance = prepared.provenance
+            order, watch, token = Order(slide, model, options), Watch(), "0badcafe"
+            facts = cluster.facts("auto", watch)
+            while len(facts) < 2:
+                time.sleep(0.5)
+                cluster.forget()
+                facts = cluster.facts("auto", watch)
+            choice = settle_for_all(model.card, "auto", "auto", facts)
+            output = Output(folder / "m.zarr", overwrite=True)
+            layout = MaskLayout(prepared.metadata(model, options), 512, provenance)
+            writer = output.begin(RunIdentity.of(provenance), layout)
+            feeder = Feeder(cluster, token, watch, model=model, file=choice.settled.file)
+            cluster_run = ClusterRun(feeder, token, order, choice=choice, prepared=prepared)
+            assert live.scheduler is not None
+            before = used([live.scheduler.pid]), time.process_time(), time.perf_counter()
+            done = 0
+
+            def count_one(finished: object) -> None:
+                nonlocal done
+                done += 1
+
+            cluster_run.compute(output, writer, regions, done=count_one, count=lambda windows: None)
+            wall = time.perf_counter() - before[2]
+            scheduler, client = used([live.scheduler.pid]) - before[0], time.process_time() - before[1]
+            rss = [psutil.Process(pid).memory_info().rss / (1 << 20) for pid in (live.scheduler.pid, os.getpid())]
+            print(
+                f"{done} empty regions through 64 slots: {done / wall:.0f}/s, CPU ms a region: scheduler "
+                f"{1000 * scheduler / done:.2f}, client {1000 * client / done:.2f}; "
+                f"RSS MiB: scheduler {rss[0]:.0f}, client {rss[1]:.0f}"
+            )
+            output.release()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("cost", "empty"))
+    parser.add_argument("--sides", type=int, nargs=2, default=[8192, 16384])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--regions", type=int, default=20000)
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cluster-"))
+    try:
+        if args.what == "cost":
+            cost(folder, args.sides, args.repeats)
+        else:
+            empty(folder, args.regions)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

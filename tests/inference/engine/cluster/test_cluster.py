@@ -1,0 +1,375 @@
+"""Regions on a real Dask cluster: the same store as on this machine, file by file, whatever happens to workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from live_cluster import LiveCluster, free_port, kill_tree
+from synthetic import files_of, tissue_like, write_model, write_slide
+from wsi_segment.errors import Cancelled, InputError, RunError
+from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
+from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.progress import Progress
+from wsi_segment.model.card import Model, find_model
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by POSIX signals")
+pytest.importorskip("distributed")
+
+KILLS = int(os.environ.get("WSI_SEGMENT_KILLS", "10"))
+OPTIONS = SegmentOptions(region_size=512, overlap=0.25)
+PAUSE = 0.03
+"""Seconds that a slow worker waits after each batch."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    write_slide(folder / "s.tiff", tissue_like(1500, 2000), levels=2)
+    write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(made: Path) -> Model:
+    return find_model(made / "model")
+
+
+@pytest.fixture(scope="module")
+def local(made: Path, model: Model) -> dict[str, bytes]:
+    segment(made / "s.tiff", model, made / "local.zarr", OPTIONS)
+    return files_of(made / "local.zarr")
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[LiveCluster]:
+    with LiveCluster(tmp_path / "cluster") as cluster:
+        yield cluster
+
+
+class InTheBackground:
+    """A run in a thread, to which things can be done."""
+
+    def __init__(self, live: LiveCluster, made: Path, model: Model, out: Path, **choices: object) -> None:
+        self.out, self.error, self.told = out, None, list[Progress]()
+        self.stop = threading.Event()
+        self.summary: object = None
+        self._work = (live, made, model)
+        self._options = SegmentOptions(region_size=512, overlap=0.25, **choices)  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    error: BaseException | None
+
+    def _run(self) -> None:
+        live, made, model = self._work
+        try:
+            with Cluster(live.address) as cluster:
+                self.summary = segment(
+                    made / "s.tiff",
+                    model,
+                    self.out,
+                    self._options,
+                    report=self.told.append,
+                    stop=self.stop,
+                    scheduler=cluster,
+                )
+        except BaseException as error:
+            self.error = error
+
+    def done(self) -> int:
+        """Windows of which the run knows."""
+        return max((one.done for one in self.told if one.stage == "segment"), default=0)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something while the run goes on."""
+        until(lambda: condition() or not self._thread.is_alive())
+        if self.error is not None:
+            raise self.error
+
+    def end(self, seconds: float = 400.0) -> None:
+        self._thread.join(seconds)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+
+
+def until(condition: Callable[[], object], seconds: float = 240.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def most_windows(made: Path, local: dict[str, bytes]) -> tuple[int, int]:
+    """Windows of the slide, and the most that a region has."""
+    summary = json.loads((made / "local.summary.json").read_text())
+    return int(summary["windows"]), 36
+
+
+def test_store_is_that_of_this_machine_file_by_file(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    for _ in range(3):
+        live.add_worker()
+    told: list[Progress] = []
+    with Cluster(live.address) as cluster:
+        summary = segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, report=told.append, scheduler=cluster)
+        assert files_of(tmp_path / "m.zarr") == local
+        assert not (tmp_path / "m.zarr.partial").exists()
+        assert [one.stage for one in told][-1] in ("segment", "pyramid")
+        assert max(one.done for one in told if one.stage == "segment") == summary.windows
+        choices = SegmentOptions(region_size=512, overlap=0.0, probabilities=True, ome_zarr="0.4", tissue="none")
+        segment(made / "s.tiff", model, tmp_path / "here.zarr", choices)
+        segment(made / "s.tiff", model, tmp_path / "there.zarr", choices, scheduler=cluster)
+        assert files_of(tmp_path / "here.zarr") == files_of(tmp_path / "there.zarr")
+
+
+def test_a_worker_killed_in_the_middle_and_one_that_joins_late(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    slow = live.watched(pause=PAUSE)
+    for _ in range(3):
+        live.add_worker(slow)
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+    run.until(lambda: run.done() > 100)
+    live.computing()[0].kill()
+    live.add_worker(slow)
+    run.end()
+    assert files_of(tmp_path / "m.zarr") == local
+    windows, most = most_windows(made, local)
+    assert live.windows() <= windows + 2 * most
+
+
+@pytest.mark.parametrize("nanny", [True, False])
+def test_all_workers_gone_and_back(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path, nanny: bool
+) -> None:
+    slow = live.watched(pause=PAUSE)
+    for _ in range(3):
+        live.add_worker(slow, nanny=nanny)
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+    run.until(lambda: run.done() > 100)
+    live.kill_workers()
+    run.until(lambda: run.told[-1].stage == "waiting")
+    for _ in range(2):
+        live.add_worker(nanny=nanny)
+    run.end()
+    assert files_of(tmp_path / "m.zarr") == local
+    windows, most = most_windows(made, local)
+    assert live.windows() <= windows + 3 * most
+
+
+def test_a_worker_that_is_stopped_is_given_up(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    slow = live.watched(pause=PAUSE)
+    for _ in range(3):
+        live.add_worker(slow, nanny=False)
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+    run.until(lambda: run.done() > 100)
+    stopped = live.computing()[0]
+    stopped.send_signal(signal.SIGSTOP)
+    run.end()
+    before = files_of(tmp_path / "m.zarr")
+    assert before == local
+    stopped.send_signal(signal.SIGCONT)  # what it was at is harmless
+    time.sleep(2)
+    assert files_of(tmp_path / "m.zarr") == local
+
+
+def test_a_task_that_hangs_is_noticed_within_a_minute(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    watched = live.watched(hang=True)
+    for _ in range(3):
+        live.add_worker(watched)
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+    run.until((live.folder / "hung").exists)
+    started = time.monotonic()
+    run.end()
+    assert time.monotonic() - started < 60 + 15
+    assert files_of(tmp_path / "m.zarr") == local
+
+
+def test_a_region_that_kills_every_worker_is_named(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:
+    deadly = live.watched(die="512,1024")
+    for _ in range(2):
+        live.add_worker(deadly)
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+    with pytest.raises(RunError, match="region 1,2: the workers that had it died"):
+        run.end()
+    assert (tmp_path / "m.zarr.partial").is_dir()
+
+
+def test_scheduler_killed_is_one_line_and_the_same_command_goes_on(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        live.add_worker(live.watched(pause=PAUSE))
+    command = [sys.executable, "-P", "-m", "wsi_segment.service", made / "s.tiff", "--model", made / "model"]
+    command += ["--overlap", "0.25", "--out", tmp_path / "m.zarr", "--quiet", "--scheduler", live.address]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
+    until(lambda: live.windows() > 100)
+    assert live.scheduler is not None
+    kill_tree(live.scheduler)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.count("\n") == 1
+    assert f"--scheduler {live.address}: the connection is lost" in said
+    live.kill_workers()
+    live.start_scheduler()
+    for _ in range(2):
+        live.add_worker(live.watched(name="again"))
+    subprocess.run(list(map(str, command)), check=True, env=environment)
+    assert (tmp_path / "m.summary.json").exists()
+    kept = json.loads((tmp_path / "m.summary.json").read_text())["regions_kept"]
+    assert kept > 0
+
+
+def test_killed_at_random(live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path) -> None:
+    slow, rng, killed = live.watched(pause=PAUSE), random.Random(5), 0
+    for _ in range(3):
+        live.add_worker(slow)
+    windows, most = most_windows(made, local)
+    runs = 0
+    while killed < KILLS:
+        before, killed_before = live.windows(), killed
+        run = InTheBackground(live, made, model, tmp_path / "m.zarr", overwrite=True)
+        runs += 1
+        while run._thread.is_alive():
+            time.sleep(rng.uniform(0.3, 2.0))
+            computing = live.computing()
+            if run.done() and computing and killed < KILLS and run._thread.is_alive():
+                rng.choice(computing).kill()
+                killed += 1
+        run.end()
+        assert files_of(tmp_path / "m.zarr") == local
+        assert live.windows() - before <= windows + 2 * most * (killed - killed_before)
+    print(f"{killed} kills in {runs} runs: {live.windows()} windows predicted, {runs * windows} needed")
+
+
+def test_a_run_that_is_stopped_ends_soon_on_all_workers(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        live.add_worker(live.watched(pause=0.2))
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+    run.until(lambda: live.windows() > 50)
+    stopped = time.monotonic()
+    run.stop.set()
+    with pytest.raises(Cancelled):
+        run.end(10)
+    assert time.monotonic() - stopped < 5
+    time.sleep(1)
+    noted = live.windows()
+    time.sleep(2)
+    assert live.windows() == noted
+
+
+def test_a_model_that_workers_lack_is_sent_to_them(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    lacking = """
+from dataclasses import replace
+from pathlib import Path
+from wsi_segment.inference.engine.cluster import worker_models
+find = worker_models.original = getattr(worker_models, "original", worker_models._find)
+worker_models._find = lambda model, file: find(replace(model, folder=Path("/nowhere")), file)
+"""
+    for _ in range(2):
+        live.add_worker(live.watched(more=lacking))
+    with Cluster(live.address) as cluster:
+        segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+    assert files_of(tmp_path / "m.zarr") == local
+
+
+def test_workers_with_other_versions_are_refused(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:
+    other = """
+from wsi_segment.inference.engine import provenance
+versions = provenance.original = getattr(provenance, "original", provenance.versions)
+provenance.versions = lambda: versions() | {"numpy": "1.0"}
+"""
+    live.add_worker(live.watched(more=other))
+    with Cluster(live.address) as cluster, pytest.raises(InputError, match=r"worker tcp://.* has numpy 1\.0"):
+        segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+
+
+def write_certificate(folder: Path) -> Tls:
+    """One certificate for everybody, which signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cluster")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, private = folder / "cert.pem", folder / "key.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return Tls(pem, pem, private)
+
+
+def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
+    made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    tls = write_certificate(tmp_path)
+    flags = ("--tls-ca-file", str(tls.ca), "--tls-cert", str(tls.cert), "--tls-key", str(tls.key))
+    with LiveCluster(tmp_path / "cluster", protocol="tls", flags=flags) as live:
+        for _ in range(2):
+            live.add_worker()
+        with Cluster(live.address, tls) as cluster:
+            segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+        assert files_of(tmp_path / "m.zarr") == local
+        with pytest.raises((InputError, ClusterLostError), match="`scheduler` tls://"):
+            Cluster(live.address).__enter__()
+    with pytest.raises(InputError, match="certificates are for an address that starts with tls://"):
+        Cluster("tcp://127.0.0.1:1", tls)
+
+
+def test_nobody_at_the_address_is_one_line() -> None:
+    with pytest.raises(ClusterLostError, match="no scheduler answers there"):
+        Cluster(f"tcp://127.0.0.1:{free_port()}").__enter__()
+
+
+def test_what_is_of_this_machine_alone_is_refused(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:
+    with Cluster(live.address) as cluster, pytest.raises(InputError, match="`workers` 2"):
+        segment(made / "s.tiff", model, tmp_path / "m.zarr", SegmentOptions(workers=2), scheduler=cluster)
+
+
+def test_tests_end_what_they_started(tmp_path: Path) -> None:
+    with LiveCluster(tmp_path / "cluster") as live:
+        started = [live.add_worker().pid]
+        assert live.scheduler is not None
+        started.append(live.scheduler.pid)
+        time.sleep(1)
+        started += [one.pid for one in psutil.Process(started[0]).children(recursive=True)]
+    assert not [pid for pid in started if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]

@@ -1,0 +1,65 @@
+"""A service whose jobs' regions run on a real Dask cluster."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live_cluster import LiveCluster, kill_tree
+from live_server import Served, write_slides
+from synthetic import files_of
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.model.card import find_model
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by POSIX signals")
+pytest.importorskip("distributed")
+
+SECONDS = 300.0
+
+
+def until(condition: Callable[[], Any], said: Callable[[], str]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.2)
+
+
+def test_jobs_run_on_the_cluster_and_wait_in_the_queue_while_it_is_away(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "served", count=2, height=1500, width=1500)
+    model = find_model(folder / "models" / "channels")
+    segment(folder / "slides" / "s0.tiff", model, tmp_path / "local.zarr", SegmentOptions())
+    with (
+        LiveCluster(tmp_path / "cluster") as live,
+        Served(folder, "--scheduler", live.address, "--workers", "1") as running,
+        running.client() as client,
+    ):
+        for _ in range(2):
+            live.add_worker(live.watched(pause=0.1))
+        first = client.submit("slides/s0.tiff", model="channels")["id"]
+        until(lambda: live.windows() > 20, lambda: running.log)
+        assert live.scheduler is not None
+        kill_tree(live.scheduler)
+        live.kill_workers()
+        until(lambda: client.job(first)["status"] == "accepted", lambda: running.log)
+        assert client.job(first)["message"] == "the cluster is away; the job goes on when it is back"
+        live.start_scheduler()
+        for _ in range(2):
+            live.add_worker(live.watched(pause=0.1, name="again"))
+        until(lambda: client.job(first)["status"] == "successful", lambda: running.log)
+        [mask] = (running.data / "results").glob("*/mask.zarr")
+        assert files_of(mask) == files_of(tmp_path / "local.zarr")
+
+        second, before = client.submit("slides/s1.tiff", model="channels")["id"], live.windows()
+        until(lambda: live.windows() > before + 5, lambda: running.log)
+        cancelled = time.monotonic()
+        client.cancel(second)
+        until(lambda: client.job(second)["status"] == "dismissed", lambda: running.log)
+        assert time.monotonic() - cancelled < 10
+        client.retry(second)
+        until(lambda: client.job(second)["status"] == "successful", lambda: running.log)
