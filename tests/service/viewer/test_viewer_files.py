@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from browser import VIEWER_TOOLS, absent
 from live_server import ROOT, Served, problem
 from wsi_segment.service.api.viewing.viewer_files import viewer_files
 
 VIEWER = ROOT / "service" / "wsi_segment" / "service" / "viewer"
-TOOLS = ROOT / ".ci-viewer" / "node_modules"
 VENDORED = {
     "openseadragon.min.js": "14d587cd3ee7c4861f1a41077ce642029364a21029956ba635bd8fb1202cf9ad",
     "LICENSE.txt": "17da96b26ac706d2cbd06d4555dedb43026782f4943faf0156fe7acf89454228",
@@ -26,7 +26,7 @@ VENDORED = {
 def test_vendored_files_are_those_of_the_package() -> None:
     folder = VIEWER / "vendor" / "openseadragon"
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()} == VENDORED
-    package = TOOLS / "openseadragon"
+    package = VIEWER_TOOLS / "openseadragon"
     if package.is_dir():
         theirs = {"openseadragon.min.js": package / "build" / "openseadragon" / "openseadragon.min.js"}
         theirs["LICENSE.txt"] = package / "LICENSE.txt"
@@ -34,9 +34,9 @@ def test_vendored_files_are_those_of_the_package() -> None:
 
 
 def test_modules_pass_the_type_checker() -> None:
-    checker = TOOLS / ".bin" / "tsc"
+    checker = VIEWER_TOOLS / ".bin" / "tsc"
     if not checker.exists() or shutil.which("node") is None:
-        pytest.skip("TypeScript is not installed; .ci/tools brings it")
+        absent("TypeScript is not installed; .ci/tools brings it")
     project = Path(__file__).with_name("tsconfig.json")
     done = subprocess.run([checker, "--project", project], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -20,7 +20,7 @@ from wsi_segment.service.cli.streams import nobody_reads, print_anything
 
 COMMANDS = (
     "models", "info", "verify", "train", "evaluate", "export", "import-model", "experiment", "suggest", "pretrain",
-    "serve", "submit", "status", "fetch", "keys", "backup", "doctor", "qupath",
+    "serve", "view", "submit", "status", "fetch", "keys", "backup", "doctor", "qupath",
 )  # fmt: skip
 """Commands with a name; without one, slides are segmented."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,11 +18,18 @@ from wsi_segment.inference.mask.mask import Mask
 LINES_FILE, INDEX_FILE = "objects.geojsonl", "objects.index.npy"
 
 INDEX = np.dtype(
-    [("x0", "<f8"), ("y0", "<f8"), ("x1", "<f8"), ("y1", "<f8"), ("class", "<u1"), ("start", "<i8"), ("bytes", "<i4")]
+    [
+        *((name, "<f8") for name in ("x0", "y0", "x1", "y1")),
+        ("class", "<u1"),
+        ("start", "<i8"),
+        ("bytes", "<i4"),
+        ("area", "<f8"),
+    ]
 )
-"""Bounds in level-0 pixels from the corner of the slide's bounds, class, and position of the feature's line."""
+"""Bounds in level-0 pixels from the corner of the slide's bounds, class, place of the feature's line, and µm²."""
 
 _CHUNK = 1 << 16
+_AREA = re.compile(rb'"Area um\^2": ?([0-9.eE+-]+)')
 
 
 def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: None) -> int:
@@ -40,7 +48,7 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
     mask = Mask.open(store)
     folder.mkdir(parents=True, exist_ok=True)
     ids = {entry.name.replace(":", " -"): entry.id for entry in mask.classes}
-    rows: list[tuple[float, float, float, float, int, int, int]] = []
+    rows: list[tuple[float, float, float, float, int, int, int, float]] = []
     start = 0
     with replacing(folder / LINES_FILE, shared=True) as file:
         for feature in features(mask):
@@ -49,7 +57,7 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
             points = np.asarray(feature["geometry"]["coordinates"][0])
             (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
             class_id = ids[feature["properties"]["classification"]["name"]]
-            rows.append((x0, y0, x1, y1, class_id, start, len(line)))
+            rows.append((x0, y0, x1, y1, class_id, start, len(line), area_in(line)))
             start += len(line) + 1
             step()
     buffer = io.BytesIO()  # numpy's own writing to a file does not tell a full disk from other errors
@@ -57,6 +65,32 @@ def write_objects(folder: Path, store: Path, step: Callable[[], None] = lambda: 
     with replacing(folder / INDEX_FILE, shared=True) as file:
         file.write(buffer.getbuffer())
     return len(rows)
+
+
+def area_in(line: bytes) -> float:
+    """Return the area of a feature in µm², as its line states it."""
+    found = _AREA.search(line)
+    return 0.0 if found is None else float(found[1])
+
+
+def largest_objects(folder: Path, class_ids: set[int] | None, start: int, count: int) -> tuple[NDArray[np.void], int]:
+    """Return some index rows of the objects of some classes, the largest first, and how many objects there are."""
+    rows = find_objects(folder, None, class_ids)
+    if "area" not in (rows.dtype.names or ()):  # of an earlier version
+        rows = _with_areas(folder, rows)
+    order = np.argsort(-rows["area"], kind="stable")
+    return rows[order[start : start + count]], len(rows)
+
+
+def _with_areas(folder: Path, rows: NDArray[np.void]) -> NDArray[np.void]:
+    made = np.zeros(len(rows), INDEX)
+    for name in rows.dtype.names or ():
+        made[name] = rows[name]
+    with (folder / LINES_FILE).open("rb") as file:
+        for row in made:
+            file.seek(int(row["start"]))
+            row["area"] = area_in(file.read(int(row["bytes"])))
+    return made
 
 
 def has_objects(folder: Path) -> bool:

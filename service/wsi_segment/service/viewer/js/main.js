@@ -36,8 +36,14 @@ async function show() {
   main.className = `page-${route.name}`;
   try {
     const page = await pageOf(route.name)(main, route);
-    if (mine === turn) shown = page;
-    else page.dispose();
+    if (mine !== turn) {
+      page.dispose();
+      return;
+    }
+    shown = page;
+    const heading = main.querySelector("h1")?.textContent;
+    document.title = heading ? `${heading} · wsi-segment` : "wsi-segment";
+    if (mine > 1 && (document.activeElement === document.body || document.activeElement === null)) main.focus({ preventScroll: true });
   } catch (error) {
     if (mine !== turn) return;
     failed(error);

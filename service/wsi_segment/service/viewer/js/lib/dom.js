@@ -3,6 +3,8 @@
  * @module
  */
 
+import { icon } from "./icons.js";
+
 /** @typedef {Node|string|number|null|undefined|false} Child */
 
 /**
@@ -81,6 +83,19 @@ export function button(text, action, options = {}) {
     },
     on: { click: action },
   });
+}
+
+/**
+ * Build a button with a picture.
+ * @param {import("./icons.js").IconName} picture
+ * @param {() => void} action
+ * @param {{name: string, title?: string, pressed?: boolean}} options
+ * @returns {HTMLButtonElement}
+ */
+export function iconButton(picture, action, options) {
+  const made = button("", action, { ...options, class: "icon-button" });
+  made.append(icon(picture));
+  return made;
 }
 
 /**

@@ -2,7 +2,8 @@
  * Streams of server-sent events that go on where they were cut off.
  *
  * `EventSource` gives up at any answer that is no stream (a server that starts again behind a proxy answers 502), and
- * cannot say why; this reader repeats with the number of the last event until the stream has ended.
+ * cannot say why; this reader repeats with the number of the last event until the stream has ended. While a page is
+ * hidden its streams are closed: browsers open six connections to a server, for all of their tabs together.
  * @module
  */
 
@@ -12,6 +13,7 @@ import { address, problemOf, server, sleep } from "./api.js";
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 8000;
+const HIDDEN_MILLISECONDS = 5000;
 
 /**
  * Follow a stream until it has ended, or the returned function is called.
@@ -37,10 +39,12 @@ async function run(path, listener, options, signal) {
   let last = "";
   let wait = FIRST_WAIT;
   while (!signal.aborted) {
+    await visible(signal);
+    const cut = cutWhenHidden(signal);
     try {
       /** @type {Record<string, string>} */
       const headers = last ? { "Last-Event-ID": last } : {};
-      const answer = await fetch(address(path), { headers, signal, cache: "no-store", credentials: "same-origin" });
+      const answer = await fetch(address(path), { headers, signal: cut.signal, cache: "no-store", credentials: "same-origin" });
       if (answer.status === 204) {
         options.onEnd?.();
         return;
@@ -61,11 +65,52 @@ async function run(path, listener, options, signal) {
       }
     } catch (error) {
       if (signal.aborted) return;
+      if (cut.signal.aborted) continue;
       server.dispatchEvent(new Event("lost"));
+    } finally {
+      cut.end();
     }
     await sleep(wait);
     wait = Math.min(LONGEST_WAIT, 2 * wait);
   }
+}
+
+/**
+ * Wait until the page is on the screen.
+ * @param {AbortSignal} signal
+ */
+async function visible(signal) {
+  while (document.hidden && !signal.aborted) {
+    await new Promise((resolve) => {
+      document.addEventListener("visibilitychange", resolve, { once: true });
+      signal.addEventListener("abort", resolve, { once: true });
+    });
+  }
+}
+
+/**
+ * Return a signal that ends a request when the page has been hidden for a while, or when another signal says so.
+ * @param {AbortSignal} signal
+ */
+function cutWhenHidden(signal) {
+  const cut = new AbortController();
+  let timer = 0;
+  const look = () => {
+    window.clearTimeout(timer);
+    if (document.hidden) timer = window.setTimeout(() => cut.abort(), HIDDEN_MILLISECONDS);
+  };
+  const abort = () => cut.abort();
+  document.addEventListener("visibilitychange", look);
+  signal.addEventListener("abort", abort);
+  look();
+  return {
+    signal: cut.signal,
+    end() {
+      window.clearTimeout(timer);
+      document.removeEventListener("visibilitychange", look);
+      signal.removeEventListener("abort", abort);
+    },
+  };
 }
 
 /**

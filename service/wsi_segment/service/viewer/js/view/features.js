@@ -3,14 +3,20 @@
  * @module
  */
 
+import { display } from "./display.js";
 import { downloads } from "./downloads.js";
 import { growing } from "./growing.js";
 import { legend } from "./legend.js";
+import { measure } from "./measure.js";
+import { outlines } from "./outlines.js";
 import { permalink } from "./permalink.js";
 import { pointerReadout } from "./pointer.js";
+import { probability } from "./probability.js";
 import { scaleBar } from "./scale-bar.js";
-import { display } from "./display.js";
+import { snapshot } from "./snapshot.js";
 import { zoomButtons } from "./zoom-buttons.js";
 
 /** @type {import("./page.js").Feature[]} */
-export const FEATURES = [zoomButtons, scaleBar, pointerReadout, growing, legend, display, permalink, downloads];
+export const FEATURES = [
+  zoomButtons, measure, snapshot, scaleBar, pointerReadout, growing, legend, display, probability, outlines, permalink, downloads,
+];

@@ -1,5 +1,5 @@
 /**
- * The legend: each class with its colour, its area on the whole slide and its share of the tissue; a click switches it.
+ * The legend: each class with its colour, its area and its share of the tissue, on the whole slide and on the screen.
  * @module
  */
 
@@ -8,11 +8,12 @@ import { h, fill, button } from "../lib/dom.js";
 import { area, percent } from "../lib/format.js";
 import { toggleClass } from "./keys.js";
 import { css } from "./palettes.js";
+import { watchVisible } from "./visible-areas.js";
 
 /** @typedef {import("../server/types.js").TileTable} TileTable */
 
 /**
- * Return µm² per pixel of the finest level of a mask, in mm².
+ * Return mm² per pixel of the finest level of a mask.
  * @param {TileTable} table
  */
 export function mm2PerPixel(table) {
@@ -25,32 +26,56 @@ export function legend({ pane, disposal, addPanel }) {
   const body = h("tbody");
   const total = h("p", { class: "hint" });
   const { state } = pane;
+  /** @type {number[]|null} */
+  let seen = null;
   const draw = () => {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["class"] : undefined;
     const { table } = pane.result;
     const classes = pane.classes().filter((entry) => entry.id > 0);
-    const tissue = classes.reduce((sum, entry) => sum + entry.pixels, 0);
-    const each = mm2PerPixel(table);
     fill(body, classes.map((entry) => {
       const on = !state.get().hidden.has(entry.id);
       const swatch = h("span", { class: "swatch" });
       swatch.style.background = css(entry.color);
-      const toggle = button("", () => toggleClass(state, entry.id), { class: "class", pressed: on, data: { class: String(entry.id) }, title: entry.id < 10 ? `Switch on or off (${entry.id})` : "Switch on or off" });
+      const title = entry.id < 10 ? `Switch on or off (${entry.id})` : "Switch on or off";
+      const toggle = button("", () => toggleClass(state, entry.id), { class: "class", pressed: on, data: { class: String(entry.id) }, title });
       toggle.append(swatch, h("span", { text: entry.name }));
-      return h("tr", { class: on ? "" : "off" },
-        h("th", { attributes: { scope: "row" } }, toggle),
-        h("td", { text: tissue ? area(entry.pixels * each) : "–" }),
-        h("td", { text: tissue ? percent(entry.pixels / tissue) : "–" }),
-      );
+      return h("tr", { class: on ? "" : "off", data: { row: String(entry.id) } },
+        h("th", { attributes: { scope: "row" } }, toggle), h("td"), h("td"), h("td"));
     }));
-    total.textContent = tissue ? `Tissue: ${area(tissue * each)}` : "Areas are known when the job has ended.";
     if (focused) /** @type {HTMLElement|null} */ (body.querySelector(`[data-class="${focused}"]`))?.focus();
+    write(table, classes);
+  };
+  /**
+   * @param {TileTable} table
+   * @param {import("../server/types.js").MaskClass[]} classes
+   */
+  const write = (table, classes) => {
+    const each = mm2PerPixel(table);
+    const tissue = classes.reduce((sum, entry) => sum + entry.pixels, 0);
+    const here = seen ? classes.reduce((sum, entry) => sum + (seen?.[entry.id] ?? 0), 0) : 0;
+    for (const entry of classes) {
+      const [whole, share, shown] = body.querySelectorAll(`[data-row="${entry.id}"] td`);
+      if (!whole || !share || !shown) continue;
+      whole.textContent = tissue ? area(entry.pixels * each) : "–";
+      share.textContent = tissue ? percent(entry.pixels / tissue) : "–";
+      const pixels = seen?.[entry.id] ?? 0;
+      shown.textContent = here ? percent(pixels / here) : "–";
+      shown.setAttribute("title", seen ? area(pixels * each) : "");
+    }
+    const parts = tissue ? [`Tissue: ${area(tissue * each)}`] : ["Areas are known when the job gets further."];
+    if (seen) parts.push(`on the screen: ${area(here * each)}`);
+    total.textContent = parts.join(" · ");
   };
   disposal.add(state.subscribe((now, before) => {
     if (now.hidden !== before.hidden || now.palette !== before.palette) draw();
   }));
   listen(disposal, pane.element, "result-replaced", draw);
-  const head = h("thead", {}, h("tr", {}, ["Class", "Area", "Tissue"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
+  watchVisible(pane, disposal, (counts) => {
+    seen = counts;
+    write(pane.result.table, pane.classes().filter((entry) => entry.id > 0));
+  });
+  const titles = { Class: "", Area: "on the whole slide", "%": "of the tissue of the whole slide", Here: "of the tissue on the screen" };
+  const head = h("thead", {}, h("tr", {}, Object.entries(titles).map(([text, title]) => h("th", { text, attributes: { scope: "col", title: title || null } }))));
   const content = h("div", {}, h("table", { class: "legend" }, head, body), total);
   draw();
   addPanel("Classes", content, { open: true, name: "classes" });

@@ -4,7 +4,7 @@
  */
 
 import { bindKeys } from "../app/keys.js";
-import { button, fill, h } from "../lib/dom.js";
+import { button, fill, h, iconButton } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { createPointerTool, svg } from "./pointer-tool.js";
 
@@ -53,7 +53,7 @@ export function installRegionTool({ toolbar, stage, disposal }) {
   });
   tool.drawing.append(shape);
   disposal.add(tool.dispose);
-  const toggle = button("▭", () => (tool.active() ? stop() : begin()), { name: "Draw a region", title: "Draw a region (r): drag a rectangle, or click corners and end with Enter", pressed: false });
+  const toggle = iconButton("region", () => (tool.active() ? stop() : begin()), { name: "Draw a region", title: "Draw a region (r): drag a rectangle, or click corners and end with Enter", pressed: false });
   toolbar.append(toggle);
 
   const draw = () => {
@@ -74,6 +74,7 @@ export function installRegionTool({ toolbar, stage, disposal }) {
   const begin = () => {
     clear();
     tool.start();
+    stage.focus();
     toggle.setAttribute("aria-pressed", "true");
   };
   const stop = () => {

@@ -210,6 +210,11 @@ export class Stage extends EventTarget {
     this.viewer.viewport.fitBoundsWithConstraints(box, at_once);
   }
 
+  /** Let keys go to the slide and to no button. */
+  focus() {
+    this.viewer.canvas.focus({ preventScroll: true });
+  }
+
   /** Show the whole slide. */
   home() {
     this.viewer.viewport.goHome();

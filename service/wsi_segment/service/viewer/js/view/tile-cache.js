@@ -169,7 +169,8 @@ export class TileCache extends EventTarget {
     else if (status === 404 || status === 401 || status === 403) this.dispatchEvent(new CustomEvent("gone", { detail: error }));
     else {
       window.setTimeout(() => {
-        if (this.closed || this.tiles.has(key)) return;
+        const known = this.tiles.get(key);
+        if (this.closed || (known !== undefined && !known?.stale)) return;
         this.queue.push({ key, ...place });
         this.pump();
       }, RETRY_MILLISECONDS);

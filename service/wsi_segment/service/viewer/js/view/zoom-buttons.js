@@ -3,7 +3,7 @@
  * @module
  */
 
-import { button } from "../lib/dom.js";
+import { iconButton } from "../lib/dom.js";
 
 /** @type {import("./page.js").Feature} */
 export function zoomButtons({ pane, toolbar }) {
@@ -17,8 +17,8 @@ export function zoomButtons({ pane, toolbar }) {
  */
 export function zoomButtonsOn(toolbar, stage) {
   toolbar.append(
-    button("+", () => stage.zoomBy(1.5), { name: "Come closer", title: "Come closer (+)" }),
-    button("−", () => stage.zoomBy(1 / 1.5), { name: "Go away", title: "Go away (−)" }),
-    button("⌂", () => stage.home(), { name: "Whole slide", title: "Whole slide (0)" }),
+    iconButton("plus", () => stage.zoomBy(1.5), { name: "Come closer", title: "Come closer (+)" }),
+    iconButton("minus", () => stage.zoomBy(1 / 1.5), { name: "Go away", title: "Go away (−)" }),
+    iconButton("home", () => stage.home(), { name: "Whole slide", title: "Whole slide (0)" }),
   );
 }

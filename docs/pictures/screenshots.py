@@ -1,0 +1,85 @@
+"""Make the pictures of the viewer in this folder: of a real server, in a real browser.
+
+    .venv/bin/python docs/pictures/screenshots.py [--slide SLIDE] [--out FOLDER]
+
+Needs the extra [test] and Chromium. The slide is that of ``make demo`` unless one is given; the model is the bundled
+one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from PIL import Image  # noqa: E402
+
+import demo_slide  # noqa: E402
+from browser import Watched, browsing, launched  # noqa: E402
+from live_server import Served  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+WIDTHS = {1280: (1280, 800), 390: (390, 844)}
+_QUALITY = 82
+
+
+def main() -> None:
+    """Write all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slide", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "slides").mkdir()
+        (folder / "models").mkdir()
+        found = args.slide or demo_slide.main(folder)
+        shutil.copy(found, folder / "slides" / found.name)
+        for index in range(3):
+            Image.effect_noise((600, 400), 40 + 20 * index).convert("RGB").save(
+                folder / "slides" / f"blank-{index}.png"
+            )
+        with Served(folder, "--workers", 1) as server, launched() as browser:
+            with server.client() as client:
+                done = client.submit(f"slides/{found.name}", probabilities=True)
+                assert client.wait(done["id"])["status"] == "successful"
+                client.submit(f"slides/{found.name}", strict=True)
+            for width in WIDTHS:
+                take(browser, server, done["id"], width, args.out)
+
+
+def take(browser: Browser, server: Served, job: str, width: int, out: Path) -> None:
+    """Take the pictures of one width."""
+    across, down = WIDTHS[width]
+    with browsing(browser, server.url, across, down, device_scale_factor=1, color_scheme="light") as watched:
+        pages = {"slides": ("slides", "slides"), "jobs": ("jobs", "jobs"), "viewer": (f"view/{job}", "view")}
+        for name, (path, ready) in pages.items():
+            watched.open(path, ready)
+            if ready == "view":
+                watched.drawn()
+            watched.page.wait_for_timeout(1500)
+            save(watched, out, name, width)
+        watched.page.keyboard.press("o")
+        for _ in range(3):
+            watched.page.keyboard.press("+")
+        watched.drawn()
+        save(watched, out, "viewer-outlines", width)
+
+
+def save(watched: Watched, out: Path, name: str, width: int) -> None:
+    """Save what is on the screen as JPEG; names of narrow ones end in their width."""
+    picture = Image.open(io.BytesIO(watched.page.screenshot())).convert("RGB")
+    picture.save(out / f"{name}{'' if width == 1280 else f'-{width}'}.jpg", quality=_QUALITY, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

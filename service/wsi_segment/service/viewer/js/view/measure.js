@@ -1,0 +1,90 @@
+/**
+ * The measuring line: its length in µm or mm, from the pixel size of the slide. By pointer, or by keys alone: the line
+ * starts in the middle of the view, and its other end stays there while the slide is moved.
+ * @module
+ */
+
+import { bindKeys } from "../app/keys.js";
+import { iconButton } from "../lib/dom.js";
+import { length } from "../lib/format.js";
+import { createPointerTool, svg } from "./pointer-tool.js";
+
+/** @typedef {import("./pointer-tool.js").Point} Point */
+
+/** @type {import("./page.js").Feature} */
+export function measure({ pane, toolbar, disposal }) {
+  const { stage } = pane;
+  const { mpp_x, mpp_y } = pane.result.table;
+  /** @type {{from: Point, to: Point}|null} */
+  let line = null;
+  let dragging = false;
+  let following = false;
+  const shadow = svg("line", { class: "measure-shadow" });
+  const stroke = svg("line", { class: "measure-line" });
+  const text = svg("text", { class: "measure-text", "text-anchor": "middle" });
+  const tool = createPointerTool(stage, {
+    down(point) {
+      line = { from: point, to: point };
+      dragging = true;
+      following = false;
+      draw();
+    },
+    move(point) {
+      if (!dragging || !line) return;
+      line = { ...line, to: point };
+      draw();
+    },
+    up: () => { dragging = false; },
+    draw: () => draw(),
+  });
+  tool.drawing.append(shadow, stroke, text);
+  disposal.add(tool.dispose);
+
+  const draw = () => {
+    if (line && following) line = { ...line, to: middle() };
+    tool.drawing.classList.toggle("empty", line === null);
+    tool.drawing.dataset["um"] = line ? String(distance(line)) : "";
+    if (!line) return;
+    const from = stage.toScreen(line.from);
+    const to = stage.toScreen(line.to);
+    for (const element of [shadow, stroke]) {
+      element.setAttribute("x1", String(from.x));
+      element.setAttribute("y1", String(from.y));
+      element.setAttribute("x2", String(to.x));
+      element.setAttribute("y2", String(to.y));
+    }
+    text.setAttribute("x", String((from.x + to.x) / 2));
+    text.setAttribute("y", String((from.y + to.y) / 2 - 8));
+    text.textContent = length(distance(line));
+  };
+  /** @param {{from: Point, to: Point}} line */
+  const distance = ({ from, to }) => Math.hypot((to.x - from.x) * mpp_x, (to.y - from.y) * mpp_y);
+  const middle = () => {
+    const place = stage.place();
+    return { x: place.x0 + place.width / 2, y: place.y0 + place.height / 2 };
+  };
+  const set = (/** @type {boolean} */ on) => {
+    if (on) tool.start();
+    else tool.stop();
+    following = false;
+    toggle.setAttribute("aria-pressed", String(on));
+  };
+  const toggle = iconButton("ruler", () => {
+    set(!tool.active());
+    if (!tool.active()) line = null;
+    draw();
+  }, { name: "Measure", title: "Measure a distance (d): drag a line", pressed: false });
+  toolbar.append(toggle);
+  disposal.add(bindKeys([
+    { key: "d", does: "measure from the middle of the view: move, then Enter; or drag a line", action: () => {
+      set(true);
+      stage.focus();
+      line = { from: middle(), to: middle() };
+      following = true;
+      draw();
+    } },
+    { key: "Enter", does: "", hidden: true, action: () => { following = false; draw(); } },
+    { key: "Escape", shown: "Esc", does: "end measuring", action: () => { set(false); line = null; draw(); } },
+  ]));
+  draw();
+}

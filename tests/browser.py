@@ -1,0 +1,120 @@
+"""A real browser for tests of the viewer: Debian's Chromium, driven by playwright, and watched."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+
+from live_server import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+"""A processor draws: a machine for tests has no graphics card."""
+ALL_TOOLS = "WSI_SEGMENT_VIEWER_TOOLS"
+"""Variable that says that all tools are installed."""
+VIEWER_TOOLS = ROOT / ".ci-viewer" / "node_modules"
+"""What ``.ci/tools`` gets from npm."""
+PATIENCE = 150_000
+"""Milliseconds: a machine for tests does much at once."""
+
+
+def chromium() -> str:
+    """The path of the browser; a test that needs it is skipped where it or playwright is absent."""
+    found = next((path for path in map(shutil.which, PROGRAMS) if path), None)
+    if found is None or importlib.util.find_spec("playwright") is None:
+        absent("Chromium or playwright is not installed; .ci/tools and the extra [test] bring them")
+    return str(found)
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip a test whose tool is not installed; fail where all are to be there."""
+    if os.environ.get(ALL_TOOLS):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class Watched:
+    """A page, and what no page of ours may do: errors in the console, requests to other hosts."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.url, self.page = url, context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._asked(request.url))
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url')})")
+
+    def _asked(self, url: str) -> None:
+        self.requests.append(url)
+        if urlsplit(url).scheme in ("http", "https", "ws") and urlsplit(url).netloc != urlsplit(self.url).netloc:
+            self.foreign.append(url)
+
+    def open(self, path: str, ready: str) -> Page:
+        """Go to a page, such as ``slides``, and wait until it says that it is complete."""
+        self.page.goto(f"{self.url}/#/{path}")
+        self.wait(ready)
+        return self.page
+
+    def wait(self, ready: str) -> None:
+        """Wait until a page is complete; a strict policy forbids playwright to look by a script of its own."""
+        self.page.wait_for_selector(f"html[data-ready='{ready}']", state="attached")
+
+    def drawn(self) -> None:
+        """Wait until all tiles of the view are on the screen."""
+        self.page.wait_for_timeout(50)  # a change of the view is noticed with the next frame
+        self.page.wait_for_selector(".pane[data-drawn='true']")
+        self.page.wait_for_timeout(50)
+
+    def run(self, script: str, *values: Any) -> Any:
+        """Run a script in the page and return its value."""
+        return self.page.evaluate(script, *values)
+
+    def clean(self, *allowed: str) -> None:
+        """Assert that nothing was said or asked that should not be.
+
+        Args:
+            allowed: Parts of messages that are expected, such as that a server which was stopped does not answer.
+        """
+        assert [error for error in self.errors if not any(part in error for part in allowed)] == []
+        assert self.foreign == []
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser; it is closed at the end."""
+    program = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def browsing(browser: Browser, url: str, width: int = 1000, height: int = 700, **more: Any) -> Iterator[Watched]:
+    """A page that knows nothing of others, and in which nothing glides: views are there at once."""
+    choices = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"} | more
+    context = browser.new_context(**choices)
+    try:
+        yield Watched(context, url)
+    finally:
+        context.close()

@@ -1,0 +1,180 @@
+"""Who may look, and how far the page reaches: keys and sessions, a prefix, small and wide screens, screen readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from browser import VIEWER_TOOLS, Watched, absent, browsing
+from live_server import Served, write_slides
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.keys import Keys, Scope
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+AXE = VIEWER_TOOLS / "axe-core" / "axe.min.js"
+
+
+def make_key(data: Path, *scopes: Scope) -> str:
+    database = Database(data)
+    try:
+        return Keys(database).create("anna", scopes, None)
+    finally:
+        database.close()
+
+
+@pytest.fixture(scope="module")
+def below_a_prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
+    """A server below ``/wsi`` that asks for keys, and one of them."""
+    folder = write_slides(tmp_path_factory.mktemp("prefix"), count=1)
+    with Served(folder, "--root-path", "/wsi") as server:
+        yield server, make_key(server.data, "read", "write")
+
+
+def test_a_key_becomes_a_session_and_is_forgotten(browser: Browser, below_a_prefix: tuple[Served, str]) -> None:
+    server, key = below_a_prefix
+    with browsing(browser, f"{server.url}/wsi") as watched:
+        page = watched.open("slides", "sign-in")
+        page.fill("#key", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".sign-in .problem:has-text('unknown')")
+        page.fill("#key", key)
+        page.keyboard.press("Enter")
+        watched.wait("slides")
+        page.wait_for_selector("a:has-text('s0.tiff')")
+        assert "anna" in page.inner_text(".who")
+        kept = watched.run(
+            "() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+        )
+        assert key not in kept
+        assert key not in page.content()
+        assert not any(key in url for url in watched.requests)
+        assert key not in server.log
+        page.click("a:has-text('s0.tiff')")
+        watched.wait("slide")
+        page.click("button:has-text('Segment this slide')")
+        page.select_option("#submit-model", "channels")
+        page.click("dialog button[type=submit]")
+        watched.wait("job")
+        page.wait_for_selector("article[data-status='successful']")
+        page.click("a:has-text('View')")
+        watched.wait("view")
+        watched.drawn()
+        page.click("button:has-text('Sign out')")
+        watched.wait("sign-in")
+        assert page.locator(".pane").count() == 0
+        page.reload()
+        watched.wait("sign-in")
+        assert all("/wsi/" in url or url.endswith("/wsi") for url in watched.requests if url.startswith("http"))
+        watched.clean("401", "status of 401")
+
+
+def test_a_session_that_ends_is_said(browser: Browser, below_a_prefix: tuple[Served, str]) -> None:
+    server, key = below_a_prefix
+    with browsing(browser, f"{server.url}/wsi") as watched:
+        page = watched.open("slides", "sign-in")
+        page.fill("#key", key)
+        page.keyboard.press("Enter")
+        watched.wait("slides")
+        page.context.clear_cookies()
+        page.click("text=Jobs")
+        watched.wait("sign-in")
+        assert "ended" in page.inner_text(".sign-in")
+        watched.clean("401")
+
+
+def test_readers_are_offered_nothing_that_they_may_not_do(browser: Browser, below_a_prefix: tuple[Served, str]) -> None:
+    server, _ = below_a_prefix
+    database = Database(server.data)
+    key = Keys(database).create("guest", ("read",), None)
+    database.close()
+    with browsing(browser, f"{server.url}/wsi") as watched:
+        page = watched.open("slides", "sign-in")
+        page.fill("#key", key)
+        page.keyboard.press("Enter")
+        watched.wait("slides")
+        page.wait_for_selector("a:has-text('s0.tiff')")
+        assert page.locator("li.slide-card input").count() == 0
+        page.click("a:has-text('s0.tiff')")
+        watched.wait("slide")
+        assert page.locator("button:has-text('Segment')").count() == 0
+        watched.clean("401")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_finding_of_axe(browser: Browser, gallery: Served, result: str, theme: str) -> None:
+    if not AXE.exists():
+        absent("axe-core is not installed; .ci/tools brings it")
+    slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
+    pages = {f"view/{result}": "view", "slides": "slides", f"slide/{slide}": "slide", "jobs": "jobs"}
+    pages |= {f"jobs/{result}": "job", "batches": "batches"}
+    with browsing(browser, gallery.url, color_scheme=theme, bypass_csp=True) as watched:
+        for path, ready in pages.items():
+            page = watched.open(path, ready)
+            if ready == "view":
+                for panel in page.locator("details.panel:not([open]):not([hidden]) > summary").all():
+                    panel.click()
+            findings(watched, path)
+            if ready == "slide":
+                page.keyboard.press("s")
+                page.wait_for_selector("dialog[open]")
+                page.click("dialog summary")
+                findings(watched, "submit")
+            elif ready == "jobs":
+                page.keyboard.press("?")
+                page.wait_for_selector("dialog[open]")
+                findings(watched, "keys")
+
+
+def findings(watched: Watched, where: str) -> None:
+    watched.page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+    found = watched.run("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    grave = [
+        (one["id"], [node["html"][:200] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert grave == [], f"{where}: {json.dumps(grave, indent=1)}"
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1280, 2560])
+def test_pages_fit_screens_of_every_width(browser: Browser, gallery: Served, result: str, width: int) -> None:
+    with browsing(browser, gallery.url, width=width, height=800) as watched:
+        for path, ready in (
+            ("slides", "slides"),
+            ("jobs", "jobs"),
+            (f"view/{result}", "view"),
+            (f"jobs/{result}", "job"),
+        ):
+            page = watched.open(path, ready)
+            wide = watched.run("() => document.documentElement.scrollWidth")
+            assert wide <= width, path
+            if ready == "view":
+                watched.drawn()
+                box = page.locator(".stage").bounding_box()
+                assert box is not None
+                assert box["width"] >= min(width, 340)
+                assert box["height"] >= 300
+        watched.clean()
+
+
+def test_what_the_dialog_asks_for_is_all_that_a_job_can_have(browser: Browser, gallery: Served) -> None:
+    """A parameter that is added to jobs later has to be added to the dialog, or named among the others."""
+    document = httpx.get(f"{gallery.url}/openapi.json").json()
+    fields = set(document["components"]["schemas"]["JobRequest"]["properties"])
+    with browsing(browser, gallery.url) as watched:
+        watched.open("slides", "slides")
+        base = watched.page.get_attribute("script[type='module']", "src")
+        assert base is not None
+        asked = watched.run(
+            "async (url) => { const { FIELDS, OTHER_FIELDS } = await import(url);"
+            " return [...FIELDS.map((one) => one.name), ...OTHER_FIELDS]; }",
+            base.replace("js/main.js", "js/submit/fields.js"),
+        )
+    assert fields == set(asked)

@@ -1,0 +1,261 @@
+"""Looking at a result in a real browser: pixels, classes, links to views, keys, numbers."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from browser import Watched
+from live_server import Served
+from wsi_segment.inference.mask.mask import Mask
+
+PLACES = [(300, 500), (900, 700), (1333, 411)]
+"""Level-0 pixels of the middle of a view."""
+SCALES = [0.25, 1.0, 2.0]
+"""Level-0 pixels per pixel of the screen."""
+_GRAB = "() => document.querySelector('.mask-layer').toDataURL('image/png')"
+
+
+def overlay(watched: Watched) -> NDArray[np.uint8]:
+    """Return the pixels of the mask's canvas (height, width, RGBA)."""
+    content = base64.b64decode(watched.run(_GRAB).partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))
+
+
+def picture(watched: Watched) -> NDArray[np.uint8]:
+    """Return what is on the screen where the slide is (height, width, RGB)."""
+    content = watched.page.locator(".pane").screenshot()
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def view(watched: Watched, job: str, query: str = "") -> None:
+    """Go to a view; within the same result the page stays, as when somebody changes the address."""
+    target = f"#/view/{job}{'?' + query if query else ''}"
+    if f"#/view/{job}" in watched.page.url:
+        watched.run("(target) => { location.hash = target; }", target)
+    else:
+        watched.open(target.removeprefix("#/"), "view")
+    watched.drawn()
+
+
+def expected(mask: Mask, shape: tuple[int, int], at: tuple[float, float], scale: float) -> NDArray[np.uint8]:
+    """Return the colours (height, width, RGBA) that the model's card and the mask's pixels make, point by point."""
+    height, width = shape
+    xs = at[0] + (np.arange(width) + 0.5 - width / 2) * scale
+    ys = at[1] + (np.arange(height) + 0.5 - height / 2) * scale
+    level = max(0, int(np.floor(np.log2(scale / mask.levels[0].downsample) + 0.01)))
+    size = mask.levels[level]
+    from wsi_segment.inference.grid.box import Box
+
+    ids = mask.read(level, Box(0, 0, size.width, size.height))
+    columns = np.floor((xs - mask.origin[0]) / size.downsample).astype(int)
+    rows = np.floor((ys - mask.origin[1]) / size.downsample).astype(int)
+    inside = np.ix_((rows >= 0) & (rows < size.height), (columns >= 0) & (columns < size.width))
+    found = np.zeros(shape, np.uint8)
+    rows, columns = rows[(rows >= 0) & (rows < size.height)], columns[(columns >= 0) & (columns < size.width)]
+    found[inside] = ids[np.ix_(rows, columns)]
+    colors = np.array([(*entry.color, 255 if entry.id else 0) for entry in mask.classes], np.uint8)
+    colors[0] = 0
+    return colors[found]
+
+
+def test_the_overlay_is_the_mask_by_the_models_colours(watched: Watched, result: str, result_store: Path) -> None:
+    mask = Mask.open(result_store)
+    for place, scale in itertools.product(PLACES, SCALES):
+        view(watched, result, f"at={place[0]},{place[1]},{scale}&opacity=100")
+        shown = overlay(watched)
+        wanted = expected(mask, shown.shape[:2], place, scale)
+        same = (shown == wanted).all(axis=2)
+        # a border between classes may lie one pixel of the screen beside where an exact ruler puts it
+        near = np.zeros_like(same)
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                near |= (shown == np.roll(wanted, (dy, dx), (0, 1))).all(axis=2)
+        assert same.mean() > (0.9 if scale < 2 else 0.8)
+        assert near[2:-2, 2:-2].all()
+        assert len(np.unique(wanted.reshape(-1, 4), axis=0)) >= 3
+    watched.clean()
+
+
+def test_switching_a_class_off_takes_away_its_colour_alone(watched: Watched, result: str) -> None:
+    view(watched, result, "opacity=100")
+    before = overlay(watched)
+    asked = len(watched.requests)
+    watched.page.click(".legend [data-class='2']")
+    watched.drawn()
+    after = overlay(watched)
+    green = (before == (0, 200, 0, 255)).all(axis=2)
+    assert green.any()
+    assert not after[green].any()
+    np.testing.assert_array_equal(after[~green], before[~green])
+    watched.page.keyboard.press("2")
+    watched.drawn()
+    np.testing.assert_array_equal(overlay(watched), before)
+    assert len(watched.requests) == asked, "another colour costs no request"
+    watched.clean()
+
+
+def test_a_link_brings_the_same_view_back(watched: Watched, result: str) -> None:
+    view(watched, result)
+    for key in ("+", "+", "ArrowRight", "ArrowDown", "3", "]", "o"):
+        watched.page.keyboard.press(key)
+    watched.page.wait_for_timeout(500)  # until the address has it
+    watched.drawn()
+    link = watched.page.input_value("#permalink")
+    assert link == watched.page.url
+    first = picture(watched)
+    watched.page.goto("about:blank")
+    watched.page.goto(link)
+    watched.wait("view")
+    watched.drawn()
+    assert watched.page.get_attribute("[data-class='3']", "aria-pressed") == "false"
+    assert watched.page.input_value("#mask-opacity") == "60"
+    assert watched.page.is_checked("#mask-outline")
+    second = picture(watched)
+    assert (np.abs(first.astype(int) - second.astype(int)).max(axis=2) > 40).mean() < 0.002
+    watched.clean()
+
+
+def test_areas_are_those_of_the_summary(watched: Watched, result: str, result_store: Path) -> None:
+    areas = Mask.open(result_store).areas()
+    view(watched, result)
+    for area in areas:
+        cells = watched.page.locator(f"tr[data-row='{area.id}'] td").all_text_contents()
+        assert float(cells[0].split()[0]) == pytest.approx(area.area_mm2, rel=0.01)
+        assert float(cells[1].split()[0]) == pytest.approx(area.percent_of_tissue, abs=0.1)
+    watched.page.wait_for_timeout(400)
+    seen = [
+        float(watched.page.locator(f"tr[data-row='{area.id}'] td").nth(2).inner_text().split()[0]) for area in areas
+    ]
+    assert seen == pytest.approx([area.percent_of_tissue for area in areas], abs=1.5), (
+        "the whole slide is on the screen"
+    )
+    watched.clean()
+
+
+def test_the_pointer_tells_the_class(watched: Watched, result: str, result_store: Path) -> None:
+    mask = Mask.open(result_store)
+    view(watched, result, "at=900,700,1")
+    box = watched.page.locator(".stage").bounding_box()
+    assert box is not None
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for dx, dy in ((3, 3), (-97, 45), (151, -83)):
+        watched.page.mouse.move(middle[0] + dx, middle[1] + dy)
+        watched.page.wait_for_timeout(100)
+        entry = mask.at(900 + dx, 700 + dy)
+        assert watched.page.get_attribute(".pointer", "data-value") == str(entry.id)
+        assert watched.page.inner_text(".pointer-text").startswith(entry.name if entry.id else "")
+    watched.clean()
+
+
+def test_scale_bar_and_magnification_come_from_the_pixel_size(watched: Watched, result: str) -> None:
+    view(watched, result, "at=900,700,0.5")
+    assert watched.page.inner_text(".scale-zoom") == "20×"
+    length, unit = watched.page.inner_text(".scale-text").split()
+    box = watched.page.locator(".scale-line").bounding_box()
+    assert unit == "µm"
+    assert box is not None
+    assert float(length) == pytest.approx(0.5 * box["width"], abs=1)  # a pixel of this slide is 1 µm wide
+    watched.clean()
+
+
+def test_a_distance_is_measured_by_pointer_and_by_keys(watched: Watched, result: str) -> None:
+    view(watched, result, "at=900,700,1")
+    box = watched.page.locator(".stage").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    watched.page.click("[aria-label='Measure']")
+    watched.page.mouse.move(x - 60, y - 80)
+    watched.page.mouse.down()
+    watched.page.mouse.move(x, y, steps=4)
+    watched.page.mouse.up()
+    measured = watched.page.locator(".tool-layer[data-um]").get_attribute("data-um")
+    assert float(measured or 0) == pytest.approx(100, abs=2)
+    assert watched.page.inner_text(".measure-text").endswith("µm")
+    watched.page.keyboard.press("Escape")
+    watched.page.keyboard.press("d")
+    watched.page.keyboard.press("ArrowRight")
+    watched.page.wait_for_timeout(300)
+    watched.page.keyboard.press("Enter")
+    measured = watched.page.locator(".tool-layer[data-um]").get_attribute("data-um")
+    assert float(measured or 0) == pytest.approx(0.15 * box["width"], rel=0.05)
+    watched.clean()
+
+
+def test_outlines_are_the_edges_of_the_classes(watched: Watched, result: str) -> None:
+    view(watched, result, "opacity=100&at=900,700,1")
+    filled = overlay(watched)
+    view(watched, result, "opacity=100&at=900,700,1&draw=outline")
+    outlined = overlay(watched)
+    drawn = outlined[..., 3] > 0
+    assert 0 < drawn.mean() < 0.5 * (filled[..., 3] > 0).mean()
+    np.testing.assert_array_equal(outlined[drawn], filled[drawn])
+    changes = np.zeros(drawn.shape, bool)
+    for axis in (0, 1):
+        moved = (np.roll(filled, 1, axis) != filled).any(axis=2)
+        changes |= moved | np.roll(moved, -1, axis)
+    assert (drawn & ~changes)[2:-2, 2:-2].mean() < 0.001
+    watched.clean()
+
+
+def test_probabilities_are_shown_above_a_threshold(watched: Watched, result: str) -> None:
+    def shown(query: str) -> float:
+        view(watched, result, query)
+        return float((overlay(watched)[..., 3] > 0).mean())
+
+    low = shown("probability=1&threshold=10&opacity=100")
+    high = shown("probability=1&threshold=90&opacity=100")
+    assert 0 < high < low
+    watched.page.click("details[data-panel='probability'] summary") if not watched.page.is_visible(
+        "#probability-class"
+    ) else None
+    watched.page.select_option("#probability-class", "")
+    watched.drawn()
+    assert watched.page.locator("#permalink").input_value().count("probability=") == 0
+    watched.clean()
+
+
+def test_the_table_of_outlines_flies_to_the_largest(watched: Watched, result: str, gallery: Served) -> None:
+    import httpx
+
+    first: dict[str, Any] = httpx.get(f"{gallery.url}/v1/jobs/{result}/results/outlines.json").json()
+    areas = [one["area_um2"] for one in first["outlines"]]
+    assert areas == sorted(areas, reverse=True)
+    features = httpx.get(f"{gallery.url}/v1/jobs/{result}/results/objects.geojson").json()["features"]
+    assert first["total"] == len(features)
+    assert areas[0] == max(one["properties"]["measurements"]["Area um^2"] for one in features)
+    view(watched, result)
+    watched.page.click("details[data-panel='outlines'] summary")
+    watched.page.click("details[data-panel='outlines'] tbody button >> nth=0")
+    watched.page.wait_for_timeout(500)
+    at = [float(part) for part in watched.page.url.split("at=")[1].split("&")[0].split(",")]
+    x0, y0, x1, y1 = first["outlines"][0]["bbox"]
+    assert at[:2] == pytest.approx([(x0 + x1) / 2, (y0 + y1) / 2], abs=max(20, 0.2 * (x1 - x0)))
+    watched.clean()
+
+
+def test_a_picture_of_the_view_is_saved(watched: Watched, result: str) -> None:
+    view(watched, result, "opacity=100")
+    with watched.page.expect_download() as waiting:
+        watched.page.keyboard.press("p")
+    saved = np.asarray(Image.open(waiting.value.path()).convert("RGB"))
+    assert waiting.value.suggested_filename == "small.png"
+    shown = overlay(watched)
+    assert saved.shape[:2] == shown.shape[:2]
+    middle = np.s_[200:-200, 250:-250]
+    opaque = shown[middle][..., 3] == 255
+    np.testing.assert_array_equal(saved[middle][opaque], shown[middle][opaque][:, :3])
+    view(watched, result, "mask=off")
+    with watched.page.expect_download() as waiting:
+        watched.page.click("[aria-label='Save a picture']")
+    saved = np.asarray(Image.open(waiting.value.path()).convert("RGB"))
+    assert saved[middle].reshape(-1, 3).std(axis=0).min() > 10, "the slide is in the picture too"
+    watched.clean()

@@ -1,0 +1,196 @@
+"""Working in a real browser: from a slide to its mask, by pointer and by keys alone; what goes wrong is said."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from browser import Watched, browsing
+from live_server import Served, write_slides
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served) -> None:
+    page = watched.open("slides", "slides")
+    page.fill("#search", "LARGE")
+    page.wait_for_selector("li.slide-card:only-child")
+    page.click("a:has-text('large.tiff')")
+    watched.wait("slide")
+    page.click("button:has-text('Segment this slide')")
+    page.select_option("#submit-model", "channels")
+    assert "red" in page.inner_text(".model-card")
+    page.click("dialog button[type=submit]")
+    watched.wait("job")
+    page.wait_for_selector("article[data-status='running']")
+    page.wait_for_selector(".progress-text:has-text('windows/s')")
+    page.click("a:has-text('Watch')")
+    watched.wait("view")
+    page.wait_for_selector(".growing[data-status='running']")
+    page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm²')")  # while it is made
+    page.wait_for_selector(".growing", state="detached")
+    watched.drawn()
+    assert page.locator(".legend tbody tr").count() == 3
+    job = page.url.split("#/view/")[1].split("?")[0]
+    assert httpx.get(f"{gallery.url}/v1/jobs/{job}").json()["status"] == "successful"
+    answers = [url for url in watched.requests if "/partial/tiles/" in url]
+    assert answers, "finished regions were shown while the job ran"
+    watched.clean()
+
+
+def test_a_region_that_is_drawn_limits_the_job(watched: Watched, gallery: Served) -> None:
+    slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]
+    page = watched.open(f"slide/{slide['id']}", "slide")
+    box = page.locator(".stage").bounding_box()
+    assert box is not None
+    page.click("[aria-label='Draw a region']")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 100, y - 100)
+    page.mouse.down()
+    page.mouse.move(x + 100, y + 60, steps=5)
+    page.mouse.up()
+    page.click("button:has-text('Segment this slide')")
+    page.select_option("#submit-model", "channels")
+    page.click("dialog button[type=submit]")
+    watched.wait("job")
+    job = httpx.get(f"{gallery.url}/v1/jobs/{page.url.split('#/jobs/')[1]}").json()
+    x0, y0, x1, y1 = job["region"]
+    assert (x1 - x0) / (y1 - y0) == pytest.approx(200 / 160, rel=0.05)
+    assert 0 < x0 < x1 < slide["width"]
+    watched.clean()
+
+
+def test_the_whole_way_goes_by_keys_alone(watched: Watched, gallery: Served) -> None:
+    page = watched.open("slides", "slides")
+    keys = page.keyboard
+    keys.press("/")
+    keys.type("small")
+    page.wait_for_selector("li.slide-card:only-child")
+    for _ in range(3):
+        keys.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "A":
+            break
+    keys.press("Enter")
+    watched.wait("slide")
+    keys.press("v")  # what the screen shows is the region
+    page.wait_for_selector("button:has-text('Remove the region')")
+    keys.press("Escape")
+    keys.press("s")
+    page.wait_for_selector("dialog[open]")
+    page.focus("#submit-model")
+    keys.type("channels")
+    page.wait_for_selector(".model-card:has-text('red')")
+    for _ in range(30):
+        keys.press("Tab")
+        if page.evaluate("document.activeElement.type") == "submit":
+            break
+    keys.press("Enter")
+    watched.wait("job")
+    page.wait_for_selector("article[data-status='successful']")
+    page.focus("main")
+    for _ in range(5):
+        keys.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "View":
+            break
+    keys.press("Enter")
+    watched.wait("view")
+    watched.drawn()
+    scale = page.inner_text(".scale-text")
+    keys.press("+")
+    keys.press("+")
+    page.wait_for_timeout(300)
+    assert page.inner_text(".scale-text") != scale
+    keys.press("2")
+    assert page.get_attribute("[data-class='2']", "aria-pressed") == "false"
+    keys.press("m")
+    assert not page.is_checked("#mask-visible")
+    keys.press("?")
+    page.wait_for_selector("dialog[open] kbd")
+    listed = page.inner_text("dialog[open] table")
+    for words in ("switch a class", "measure", "whole slide", "picture", "list the keys"):
+        assert words in listed
+    keys.press("Escape")
+    page.wait_for_selector("dialog[open]", state="detached")
+    watched.clean()
+
+
+def test_several_slides_become_a_batch(watched: Watched) -> None:
+    page = watched.open("slides", "slides")
+    page.wait_for_selector("li.slide-card input >> nth=1")
+    page.check("li.slide-card input >> nth=0")
+    page.check("li.slide-card input >> nth=1")
+    page.click("button:has-text('Segment them')")
+    page.select_option("#submit-model", "channels")
+    page.fill("#submit-batch-name", "both")
+    page.click("dialog button[type=submit]")
+    watched.wait("batch")
+    assert page.locator(".job-table tbody tr").count() == 2
+    assert "both" in page.inner_text("h1")
+    page.click("button:has-text('Cancel what has not ended')")
+    page.wait_for_selector(".batch .badge:has-text('cancelled')")
+    page.wait_for_selector("button:has-text('again')")
+    watched.open("batches", "batches")
+    assert "both" in page.inner_text("table")
+    watched.clean()
+
+
+def test_failures_say_why_and_can_be_tried_again(watched: Watched, gallery: Served) -> None:
+    slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
+    body = {"slide": slide, "model": "channels", "mpp": 30.0, "strict": True}
+    job = httpx.post(f"{gallery.url}/v1/jobs", json=body).json()["id"]
+    page = watched.open(f"jobs/{job}", "job")
+    page.wait_for_selector("article[data-status='failed']")
+    assert "pixel" in page.inner_text(".progress-text")
+    page.click("button:has-text('Try again')")
+    page.wait_for_selector("article[data-status='failed']")
+    watched.open("jobs?status=failed", "jobs")
+    assert page.locator("tbody tr").count() >= 1
+    watched.clean()
+
+
+def test_a_result_that_was_removed_is_said(watched: Watched, gallery: Served) -> None:
+    with gallery.client() as client:
+        job = client.submit("slides/large.tiff", model="channels", region=[1000, 1000, 2000, 2000])
+        client.wait(job["id"])
+    page = watched.open(f"view/{job['id']}", "view")
+    watched.drawn()
+    httpx.delete(f"{gallery.url}/v1/jobs/{job['id']}/results").raise_for_status()
+    for _ in range(5):
+        page.keyboard.press("+")
+    page.wait_for_timeout(1000)
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(200)
+    page.wait_for_selector(".notice.error:has-text('removed')")
+    page.goto("about:blank")
+    watched.open(f"view/{job['id']}", "problem")
+    assert "removed" in page.inner_text("main")
+    watched.clean("404")
+
+
+def test_a_server_that_starts_again_is_noticed_and_gone_on_with(browser: Browser, tmp_path: Path) -> None:
+    with Served(write_slides(tmp_path, count=1)) as server, browsing(browser, server.url) as watched:
+        with server.client() as client:
+            job = client.submit("slides/s0.tiff", model="channels")
+            client.wait(job["id"])
+        page = watched.open(f"view/{job['id']}", "view")
+        watched.drawn()
+        assert server.stop(signal.SIGKILL) != 0
+        for _ in range(3):
+            page.keyboard.press("+")
+        page.click("text=Jobs")
+        page.wait_for_selector("#connection:not([hidden])")
+        assert "does not answer" in page.inner_text("#connection")
+        server.start()
+        page.wait_for_selector("#connection", state="hidden")
+        watched.wait("jobs")
+        page.wait_for_selector("a:has-text('View')")
+        page.click("a:has-text('View')")
+        watched.wait("view")
+        watched.drawn()
+        watched.clean("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED")
