@@ -22,7 +22,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     if skipped:
         terminalreporter.write_line(
             f"{skipped} tests were skipped, for the reasons above. `make tools` installs what most of them need "
-            "(PostgreSQL, Java, Groovy, Chromium, curl, jq); the others need a GPU, real slides, or the extra [viewers]."
+            "(PostgreSQL, Java, Groovy, Chromium, curl, jq); others need a GPU, real slides, or the extra [viewers]."
         )
 
 

@@ -59,6 +59,10 @@ class Credentials:
         scope["state"] |= {"path": inner, "grant": grant}
         return True
 
+    def is_open(self, path: str) -> bool:
+        """Return whether a path is answered to everybody, so that nothing has to be looked up."""
+        return path.startswith(_OPEN) or path in _OPEN_PAGES
+
     def identify(self, scope: Scope, headers: Headers, signed: bool) -> Caller:
         """Return who sends a request.
 
@@ -67,7 +71,7 @@ class Credentials:
         """
         path, method = scope["state"]["path"], scope["method"]
         address = address_of(scope)
-        if path.startswith(_OPEN) or path in _OPEN_PAGES:
+        if self.is_open(path):
             return Caller("", "", frozenset(), address)
         if signed:
             return self._signer(scope["state"]["grant"].key, address)

@@ -117,7 +117,10 @@ class Guard:
             answer.readable_from = "*"
         else:
             self._check_origin(headers)
-        set_caller(await anyio.to_thread.run_sync(self._credentials.identify, scope, headers, signed))
+        if self._credentials.is_open(scope["state"]["path"]):
+            set_caller(self._credentials.identify(scope, headers, signed))
+        else:
+            set_caller(await anyio.to_thread.run_sync(self._credentials.identify, scope, headers, signed))
         limit, received = self._limit(scope["state"]["path"]), 0
 
         async def receiving() -> Message:

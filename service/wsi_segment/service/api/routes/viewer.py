@@ -15,7 +15,7 @@ _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @router.get("/")
-def home(request: Request) -> Response:
+async def home(request: Request) -> Response:
     """Return the viewer to a browser, and to any other client where to start."""
     headers = {"Vary": "Accept", "Cache-Control": "no-cache"}
     if "text/html" in request.headers.get("accept", ""):
@@ -31,7 +31,7 @@ def home(request: Request) -> Response:
 
 
 @router.get(f"{PATH}/{{digest}}/{{name:path}}")
-def viewer_file(digest: str, name: str) -> Response:
+async def viewer_file(digest: str, name: str) -> Response:
     """Return a file of the viewer, under an address that changes with it."""
     found = viewer_files()
     if digest != found.digest or name not in found.content:

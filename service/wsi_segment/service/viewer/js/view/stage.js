@@ -5,6 +5,7 @@
 
 import { h } from "../lib/dom.js";
 import { address, server } from "../server/api.js";
+import { drawers } from "./drawers.js";
 
 /** @typedef {import("../server/types.js").Slide} Slide */
 
@@ -71,6 +72,7 @@ export class Stage extends EventTarget {
     this.viewer = OpenSeadragon({
       element: this.element,
       tileSources: /** @type {any} */ (tileSourceOf(size, slide)),
+      drawer: drawers(),
       showNavigationControl: false,
       showNavigator: options.navigator ?? true,
       navigatorPosition: "TOP_RIGHT",
