@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -77,9 +78,28 @@ class Watched:
 
     def drawn(self) -> None:
         """Wait until all tiles of the view are on the screen."""
-        self.page.wait_for_timeout(50)  # a change of the view is noticed with the next frame
+        self.frames()  # a change of the view is noticed with the next frame
         self.page.wait_for_selector(".pane[data-drawn='true']")
-        self.page.wait_for_timeout(50)
+        self.frames()
+
+    def frames(self) -> None:
+        """Wait for two frames of the browser."""
+        self.run("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(null))))")
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds; fail where it never does."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not condition():
+            assert time.monotonic() < deadline, "it never came"
+            self.page.wait_for_timeout(50)
+
+    def turn_to(self, target: str) -> None:
+        """Change the part of the address after ``#``, as a user would, and wait until the page has noticed."""
+        self.run(
+            "(target) => new Promise((done) => { if (location.hash === target) { done(null); return; }"
+            " addEventListener('hashchange', () => done(null), {once: true}); location.hash = target; })",
+            target,
+        )
 
     def run(self, script: str, *values: Any) -> Any:
         """Run a script in the page and return its value."""
