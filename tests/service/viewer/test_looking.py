@@ -155,7 +155,7 @@ def test_the_pointer_tells_the_class(watched: Watched, result: str, result_store
     for dx, dy in ((3, 3), (-97, 45), (151, -83)):
         watched.page.mouse.move(middle[0] + dx, middle[1] + dy)
         entry = mask.at(900 + dx, 700 + dy)
-        watched.until(lambda id=entry.id: watched.page.get_attribute(".pointer", "data-value") == str(id))
+        watched.page.wait_for_selector(f".pointer[data-value='{entry.id}']")
         assert watched.page.inner_text(".pointer-text").startswith(entry.name if entry.id else "")
     watched.clean()
 
