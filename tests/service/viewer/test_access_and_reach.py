@@ -118,8 +118,7 @@ def test_no_serious_finding_of_axe(browser: Browser, gallery: Served, result: st
         for path, ready in pages.items():
             page = watched.open(path, ready)
             if ready == "view":
-                for panel in page.locator("details.panel:not([open]):not([hidden]) > summary").all():
-                    panel.click()
+                watched.run("() => document.querySelectorAll('details.panel').forEach((one) => { one.open = true; })")
             findings(watched, path)
             if ready == "slide":
                 page.keyboard.press("s")

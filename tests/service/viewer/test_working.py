@@ -146,9 +146,9 @@ def test_failures_say_why_and_can_be_tried_again(watched: Watched, gallery: Serv
     page.wait_for_selector("article[data-status='failed']")
     assert "pixel" in page.inner_text(".progress-text")
     page.click("button:has-text('Try again')")
-    page.wait_for_selector("article[data-status='failed']")
+    page.wait_for_selector("article:not([data-status='failed'])")
     watched.open("jobs?status=failed", "jobs")
-    assert page.locator("tbody tr").count() >= 1
+    page.wait_for_selector(f"tr[data-job='{job}'][data-status='failed']")
     watched.clean()
 
 

@@ -28,7 +28,7 @@ export function openJobPage(main, id) {
     let drawn = "";
     /** @param {Tracked} now */
     const draw = (now) => {
-      const state = `${now.job.status} ${now.job.removed}`;
+      const state = `${now.job.status} ${now.job.removed} ${now.job.warnings.length}`;
       if (state !== drawn) {
         drawn = state;
         fill(main, page(now, restart));

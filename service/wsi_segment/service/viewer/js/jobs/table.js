@@ -89,7 +89,7 @@ export async function createJobTable(filter, options = {}) {
     options.onEvent?.(event);
     const known = shown.get(event.data["job"]);
     if (!known) {
-      if (event.kind === "accepted" && tokens.length === 1) again();
+      if (event.kind !== "progress" && event.kind !== "now" && tokens.length === 1) again(); // it may belong here now
       return;
     }
     if (event.kind === "progress" && event.data["stage"] === "segment") known.pace.add(event.data["time"], event.data["done"]);
