@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import shapely
 
-from wsi_segment.files import replacing
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.polygons import oriented
+from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.progress import Step, no_step
+from wsi_segment.inference.slides.location import slide_location
 
 _NAMESPACE = uuid.UUID("6d0cbf3c-5d7e-5c1e-9a0b-0d1f6f0a7b11")
 _DECIMALS = 2
@@ -78,8 +79,8 @@ def write_geojson(
     """
     mask = store if isinstance(store, Mask) else Mask.open(store)
     count = 0
-    with replacing(Path(path)) as raw:
-        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if Path(path).suffix == ".gz" else raw
+    with writing(slide_location(path)) as raw:
+        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if str(path).endswith(".gz") else raw
         file = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
         file.write('{"type": "FeatureCollection", "features": [')
         for feature in features(mask, min_area_um2, simplify_um=simplify_um, step=step, level=level):

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from wsi_segment.files import replacing
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.summary import ClassArea
+from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
 from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
@@ -61,7 +61,7 @@ def write_preview(
     canvas.paste(picture, (0, 0))
     draw_scale_bar(ImageDraw.Draw(canvas), picture.width, picture.height, mpp)
     _draw_legend(ImageDraw.Draw(canvas), picture.width + _MARGIN, card, areas, warnings=warnings)
-    with replacing(path, shared=True) as file:
+    with writing(path, shared=True) as file:
         canvas.save(file, format="PNG", optimize=True)
 
 

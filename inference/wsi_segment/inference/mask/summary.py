@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wsi_segment.files import replacing
 from wsi_segment.inference.mask.ledger import FinishedRegion
+from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.slide import PixelSize
 
@@ -137,9 +137,9 @@ def summary_paths(out: Path) -> tuple[Path, Path]:
 def write_summary(summary: Summary, out: Path) -> tuple[Path, Path]:
     """Write a summary beside its store, see :func:`summary_paths`."""
     as_json, as_csv = summary_paths(out)
-    with replacing(as_json, text=True) as file:
+    with writing(as_json, text=True) as file:
         file.write(summary_json(summary))
-    with replacing(as_csv, text=True) as file:
+    with writing(as_csv, text=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["slide", "class_id", "class", "pixels", "area_mm2", "percent_of_tissue"])
         for row in summary.classes:

@@ -9,11 +9,15 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
+from wsi_segment.inference.places.objects import ObjectFolder, is_bucket
+
 
 def zarr_store(path: Path) -> Store:
     """Return what zarr reads a path or an address by."""
     if isinstance(path, Path):
         return LocalStore(path, read_only=True)
+    if is_bucket(path):
+        return ObjectFolder(str(path).rstrip("/")).zarr_store()
     return FsspecStore.from_url(str(path), storage_options=dict(path.storage_options), read_only=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install
@@ -29,6 +31,8 @@ def slide_location(place: str | Path) -> Path:
     scheme, separator, _ = place.partition("://")
     if not separator:
         return Path(place)
+    if scheme == "file":
+        return Path(url2pathname(urlsplit(place).path))
     try:
         from upath import UPath
 

@@ -125,8 +125,9 @@ class _Table:
             ClusterLostError: no slide after it can be segmented either.
         """
         from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+        from wsi_segment.inference.places.sites import site_of
 
-        if order.out.exists() and not order.options.overwrite:
+        if not order.options.overwrite and site_of(order.out).is_taken():
             self.skipped += 1
             self.display.line(f"{order.out}: already exists, skipped")
             return

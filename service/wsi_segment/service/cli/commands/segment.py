@@ -30,9 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--out",
         required=True,
-        type=Path,
         metavar="PATH",
-        help="the store to make, if it ends in .zarr and there is one slide; else a folder that gets STEM.zarr",
+        help="the store to make, if it ends in .zarr and there is one slide; else a folder for STEM.zarr; or s3://…",
     )
     add("--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)")
     add("--image", type=_image, metavar="N", help="which image of the file, as info numbers them (default: the slide)")
@@ -76,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--probabilities", action="store_true", help="keep the probability of each class too")
     add("--strict", action="store_true", help="refuse a slide rather than end with warnings about its result")
     add("--overwrite", action="store_true", help="replace a mask that exists")
-    add("--preview", type=Path, metavar="PNG", help="also draw the mask over the slide (one slide)")
-    add("--geojson", type=Path, metavar="FILE", help="also write outlines for QuPath, packed if .gz (one slide)")
+    add("--preview", metavar="PNG", help="also draw the mask over the slide (one slide)")
+    add("--geojson", metavar="FILE", help="also write outlines for QuPath, packed if .gz (one slide)")
     add(
         "--min-area",
         type=_not_negative,
@@ -100,11 +99,15 @@ def run(args: argparse.Namespace) -> int:
     """Segment the slides: one after another with all cores on each, or some at once on a cluster."""
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.options import SegmentOptions
+    from wsi_segment.inference.slides.location import slide_location
     from wsi_segment.service.cli.main import make_parser, with_flags
     from wsi_segment.service.cli.printing import Display
     from wsi_segment.service.cli.slide_list import ExtraOutputs, make_orders
     from wsi_segment.service.cli.table import segment_one, segment_table
 
+    for place in ("out", "preview", "geojson"):
+        if getattr(args, place) is not None:
+            setattr(args, place, slide_location(getattr(args, place)))
     choices = SegmentOptions(
         image=args.image,
         mpp=args.mpp,
@@ -148,8 +151,9 @@ def _check_target(flag: str, path: Path | None) -> None:
     """Refuse a file that cannot be written before the slide is segmented, not after."""
     from wsi_segment.errors import InputError
     from wsi_segment.files import refuse_long_names, temporary_for
+    from wsi_segment.inference.slides.location import is_remote
 
-    if path is None:
+    if path is None or is_remote(path):  # a store that can be written to takes these too
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 HELP = "Check masks: metadata, every region's pixels, every level."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment verify``."""
-    parser.add_argument("stores", nargs="+", type=Path, metavar="MASK", help="mask that wsi-segment made")
+    parser.add_argument("stores", nargs="+", metavar="MASK", help="mask that wsi-segment made, or its address")
     parser.add_argument("--quiet", action="store_true", help="print nothing but damage")
 
 
@@ -23,9 +22,10 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.errors import OutputError
     from wsi_segment.inference.mask.verify import verify
     from wsi_segment.inference.progress_bar import make_bar
+    from wsi_segment.inference.slides.location import slide_location
 
     damaged = 0
-    for store in args.stores:
+    for store in map(slide_location, args.stores):
         with make_bar(Console(stderr=True, quiet=args.quiet)) as bar:
             task = bar.add_task(f"checking {store.name}", total=None, unit="regions")
             try:

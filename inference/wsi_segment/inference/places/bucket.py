@@ -1,0 +1,165 @@
+"""A store in a bucket: its shards are put where they stay, and what makes it a store comes last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+
+from wsi_segment.errors import OutputError
+from wsi_segment.inference.places.lease import Lease
+from wsi_segment.inference.places.objects import ObjectFolder, at_once
+from wsi_segment.inference.places.records import sealed, unsealed
+
+_ROOTS = ("zarr.json", ".zgroup", ".zattrs")
+_RUN, _REPLACING, _LEASE = "run", "replacing", "lease"
+_LONGEST_NAME = 1024
+
+
+class ObjectRecords:
+    """An object for what is started, and one for each record.
+
+    See :class:`wsi_segment.inference.places.records.Records`. Records of one run never count for another one, whichever process put them there.
+    """
+
+    def __init__(self, folder: ObjectFolder, run: str = "") -> None:
+        """Look at nothing yet."""
+        self._folder, self._run = folder, run
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Remember the run wherever it is unpickled."""
+        return type(self), (self._folder, self._run)
+
+    def started(self) -> bytes | None:
+        """See :class:`wsi_segment.inference.places.records.Records`."""
+        found = self._folder.get(_RUN)
+        body = None if found is None else unsealed(found)
+        if body is not None:
+            self._run = _name_of(body)
+        return body
+
+    def start(self, body: bytes) -> None:
+        """See :class:`wsi_segment.inference.places.records.Records`."""
+        self._run = _name_of(body)
+        self._folder.put({_RUN: sealed(body)})
+
+    def finished(self) -> Iterator[bytes]:
+        """See :class:`wsi_segment.inference.places.records.Records`."""
+        keys = self._folder.find(f"regions-{self._run}/")
+        for start in range(0, len(keys), 256):
+            for found in at_once(self._folder.get, keys[start : start + 256]):
+                if found is not None and (body := unsealed(found)) is not None:
+                    yield body
+
+    def add(self, key: str, body: bytes) -> None:
+        """See :class:`wsi_segment.inference.places.records.Records`."""
+        self._folder.put({f"regions-{self._run}/{key}": sealed(body)})
+
+    def close(self) -> None:
+        """See :class:`wsi_segment.inference.places.records.Records`."""
+
+
+class BucketSite:
+    """Shards lie under the final name while they come; ledger and lease lie in ``<final>.partial/``.
+
+    Nothing can be opened until the root's metadata is put, which is the last object. An object store cannot rename:
+    where a store is to be replaced, the old one goes before the new one begins.
+    """
+
+    def __init__(self, final: Path) -> None:
+        """Look at nothing yet."""
+        self.final = final
+        self.partial = final.with_name(f"{final.name}.partial")
+        self.store = ObjectFolder(str(final).rstrip("/"))
+        self._beside = ObjectFolder(str(self.partial).rstrip("/"))
+        self.records = ObjectRecords(self._beside)
+        self._lease = Lease(self._beside, str(final))
+
+    def tidy(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        try:
+            if self._beside.holds_any() and self._beside.get(_RUN) is not None and self._has_root():
+                with suppress(OutputError):  # the run that publishes it lives
+                    self._lease.acquire()
+                    self._clear_beside()
+                    self._lease.release()
+        except OSError as error:
+            raise OutputError(f"{self.final}: cannot be looked at: {error.strerror}; choose another `out`") from error
+
+    def probe(self, beside: Iterable[Path]) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        for folder in (self._beside, *(ObjectFolder(str(path)) for path in beside)):
+            if len(folder.name().encode()) > _LONGEST_NAME - 100:
+                raise OutputError(f"{self.final}: names of objects have {_LONGEST_NAME} bytes; choose a shorter `out`")
+        try:
+            self._beside.put({"probe": b""})
+            self._beside.delete(["probe"])
+        except OSError as error:
+            raise OutputError(f"{self.final}: cannot be written to ({error.strerror}); choose another `out`") from error
+
+    def is_taken(self) -> bool:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        if not self.store.holds_any():
+            return False
+        return self._has_root() or all(self._beside.get(mark) is None for mark in (_RUN, _REPLACING))
+
+    def read(self, key: str) -> bytes | None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return self.store.get(key)
+
+    def acquire(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        self._lease.acquire()
+
+    def check(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        self._lease.check()
+
+    def release(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        try:
+            self._lease.release()
+        except OSError:
+            return  # it ends by itself
+
+    def holds_store(self) -> bool:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return not self._has_root()
+
+    def clear(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        old = self.store.find()
+        if old:
+            self._beside.put({_REPLACING: b""})  # so that what is left is known, if this is cut off
+            self.store.delete(_ROOTS)
+            self.store.delete(old)
+        self._clear_beside()
+
+    def resume(self) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+
+    def publish(self, metadata: Mapping[str, bytes]) -> None:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        for depth, files in groupby(metadata.items(), key=lambda item: item[0].count("/")):
+            if depth:
+                self.store.put(dict(files))
+                continue
+            for key, content in files:  # one by one, the one that makes it a store at the very end
+                self.store.put({key: content})
+        self._clear_beside()
+        self.release()
+
+    def _has_root(self) -> bool:
+        return any(self.store.get(name) is not None for name in ("zarr.json", ".zgroup"))
+
+    def _clear_beside(self) -> None:
+        """Remove all that lies beside but the lease, and what tells that it may go at the end."""
+        keys = [key for key in self._beside.find() if key not in (_LEASE, _RUN, _REPLACING)]
+        self._beside.delete(keys)
+        self._beside.delete([_RUN, _REPLACING])
+
+
+def _name_of(run: bytes) -> str:
+    return hashlib.sha256(run).hexdigest()[:16]

@@ -1,0 +1,468 @@
+"""Masks in an S3 emulator: the objects are the local files, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from buckets import Bucket, emulated
+from synthetic import ChannelNetwork, files_of, make_model, tissue_like, write_model, write_slide
+from wsi_segment.errors import OutputError, RunError
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.summary import Summary
+from wsi_segment.inference.mask.verify import verify
+from wsi_segment.inference.places import lease as leases
+from wsi_segment.inference.places.objects import ObjectFolder, TakenError
+from wsi_segment.inference.slides.location import slide_location
+from wsi_segment.service.cli.main import main
+
+KILLS = int(os.environ.get("WSI_SEGMENT_BUCKET_KILLS", "10"))
+RUN = SegmentOptions(region_size=512, overlap=0.0, workers=2)
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from wsi_segment.inference.engine.networks import onnx_network as network
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.slides.location import slide_location
+from wsi_segment.model.card import find_model
+
+call = network.OnnxNetwork.__call__
+def slower(self, windows):
+    time.sleep(float(sys.argv[2]))
+    return call(self, windows)
+network.OnnxNetwork.__call__ = slower
+options = SegmentOptions(region_size=512, overlap=0.0, workers=2)
+segment(Path("s.tiff"), find_model("model"), slide_location(sys.argv[1]), options)
+"""
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with emulated() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(bucket: Bucket) -> Iterator[None]:
+    yield
+    bucket.fault = lambda number, method, path: None
+    bucket.requests.clear()
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pixels = tissue_like(1100, 2200)
+    pixels[:, :520] = 255  # a shard of each level is empty
+    return write_slide(tmp_path_factory.mktemp("bucket") / "s.tiff", pixels)
+
+
+@pytest.fixture(scope="module")
+def local(slide: Path) -> dict[str, bytes]:
+    out = slide.with_name("local.zarr")
+    segment(slide, make_model(), out, RUN, network=ChannelNetwork())
+    return files_of(out)
+
+
+def out_of(bucket: Bucket, name: str) -> Any:
+    return slide_location(f"s3://{bucket.name}/masks/{name}.zarr")
+
+
+def make(slide: Path, bucket: Bucket, name: str, **changes: Any) -> Summary:
+    options = SegmentOptions(**{"region_size": 512, "overlap": 0.0, "workers": 2} | changes)
+    return segment(slide, make_model(), out_of(bucket, name), options, network=ChannelNetwork())
+
+
+@pytest.mark.parametrize(("version", "probabilities"), [("0.5", False), ("0.5", True), ("0.4", True)])
+def test_objects_are_the_local_files(
+    bucket: Bucket, slide: Path, tmp_path: Path, version: str, probabilities: bool
+) -> None:
+    name = f"same-{version}-{probabilities}"
+    options = SegmentOptions(region_size=1024, ome_zarr=version, probabilities=probabilities)  # type: ignore[arg-type]
+    for out in (tmp_path / f"{name}.zarr", out_of(bucket, name)):
+        segment(slide, make_model(), out, options, network=ChannelNetwork())
+    assert bucket.objects(f"masks/{name}.zarr/") == files_of(tmp_path / f"{name}.zarr")
+    beside = [one for one in bucket.names("masks/") if name in one and f"{name}.zarr/" not in one]
+    assert beside == [f"masks/{name}.summary.csv", f"masks/{name}.summary.json"]
+    found = verify(str(out_of(bucket, name)))
+    assert found.damage == ()
+    assert found.regions == 6
+    here, there = Mask.open(tmp_path / f"{name}.zarr"), Mask.open(str(out_of(bucket, name)))
+    assert here.areas() == there.areas()
+    assert list(here.outlines()) == list(there.outlines())
+
+
+def test_damage_in_a_bucket_is_found(bucket: Bucket, slide: Path) -> None:
+    make(slide, bucket, "damaged")
+    name = next(one for one in bucket.names("masks/damaged.zarr/") if "/c/" in one)
+    body = bytearray(bucket.objects(name)[""])
+    body[len(body) // 2] ^= 1
+    bucket.client.put_object(Bucket=bucket.name, Key=name, Body=bytes(body))
+    assert verify(str(out_of(bucket, "damaged"))).damage
+
+
+def test_a_shard_is_one_put_and_nothing_else(bucket: Bucket, slide: Path, local: dict[str, bytes]) -> None:
+    started = time.monotonic()
+    summary = make(slide, bucket, "counted")
+    seconds = time.monotonic() - started
+    shards = [key for key in local if re.search(r"/\d+/c/", key)]
+    for key in shards:
+        made = [method for method, path in bucket.requests if path.endswith(f"counted.zarr/{key}")]
+        assert made == ["PUT"], key
+    assert bucket.made("PUT", r"counted\.zarr/labels/segmentation/\d+/c/") == len(shards)
+    assert bucket.made("PUT", r"/regions-\w+/") == summary.regions
+    assert bucket.made("GET", r"/regions-\w+/") == bucket.made("GET", r"counted\.zarr/.*/c/") == 0
+    others = len(bucket.requests) - len(shards) - summary.regions
+    assert others <= 100 + seconds / 10
+    puts = [path.partition("counted.zarr/")[2] for method, path in bucket.requests if method == "PUT"]
+    stores = [key for key in puts if key]
+    assert stores[-1] == "zarr.json"
+    assert all(not key.endswith("zarr.json") for key in stores[: len(shards)])
+
+
+def test_a_mask_that_is_not_finished_opens_nowhere(bucket: Bucket, slide: Path) -> None:
+    import ome_zarr_models
+
+    seen = []
+
+    class Looking(ChannelNetwork):
+        def __call__(self, windows: np.ndarray) -> np.ndarray:
+            if self.windows > 60 and not seen:
+                seen.append(len(bucket.names("masks/half.zarr/")))
+                store = ObjectFolder(f"s3://{bucket.name}/masks/half.zarr").zarr_store()
+                for group in ("", "labels", "labels/segmentation"):
+                    with pytest.raises(FileNotFoundError):
+                        ome_zarr_models.open_ome_zarr(zarr.open_group(store, path=group, mode="r"))
+                for opened in (Mask.open, verify):
+                    with pytest.raises(OutputError):
+                        opened(str(out_of(bucket, "half")))
+            return super().__call__(windows)
+
+    segment(slide, make_model(), out_of(bucket, "half"), RUN, network=Looking())
+    assert seen[0] > 0
+    assert verify(str(out_of(bucket, "half"))).damage == ()
+
+
+def test_metadata_appears_from_the_leaves_to_the_root(bucket: Bucket, slide: Path, local: dict[str, bytes]) -> None:
+    """Cut off at any of its last objects, there is no mask; then the same command finishes it."""
+    count = len([key for key in local if key.endswith("zarr.json")])
+    for kept in range(count):
+        put = 0
+
+        class Cut(Exception):  # noqa: N818
+            pass
+
+        folder = ObjectFolder(f"s3://{bucket.name}/masks/leaves-{kept}.zarr")
+        whole = ObjectFolder.put
+
+        def some(self: ObjectFolder, contents: Any, kept: int = kept) -> None:
+            for key, content in contents.items():
+                nonlocal put
+                if key.endswith("zarr.json"):
+                    put += 1
+                    if put > kept:
+                        raise Cut
+                whole(self, {key: content})
+
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
+            patched.setattr(ObjectFolder, "put", some)
+            make(slide, bucket, f"leaves-{kept}")
+        for group in ("", "labels", "labels/segmentation"):
+            found = folder.get(f"{group}/zarr.json".strip("/"))
+            if found is not None:  # then all below it is there
+                assert all(folder.get(key) for key in local if key.startswith(group) and key != f"{group}/zarr.json")
+        with pytest.raises(OutputError):
+            Mask.open(str(folder.path))
+        assert make(slide, bucket, f"leaves-{kept}").regions_kept == 15
+        assert bucket.objects(f"masks/leaves-{kept}.zarr/") == local
+        if kept not in (0, 1, count - 1):
+            break
+
+
+def test_what_is_there_is_replaced_only_where_that_is_wanted(
+    bucket: Bucket, slide: Path, local: dict[str, bytes]
+) -> None:
+    make(slide, bucket, "again", tissue="none")
+    with pytest.raises(OutputError, match="already exists"):
+        make(slide, bucket, "again")
+    make(slide, bucket, "again", overwrite=True)
+    assert bucket.objects("masks/again.zarr/") == local
+    bucket.client.put_object(Bucket=bucket.name, Key="masks/foreign.zarr/notes.txt", Body=b"mine")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=r"already exists|is not a mask of wsi-segment"):
+            make(slide, bucket, "foreign", overwrite=overwrite)
+    assert bucket.objects("masks/foreign.zarr/") == {"notes.txt": b"mine"}
+
+
+class Breaking(ChannelNetwork):
+    """Fails after some windows."""
+
+    def __call__(self, windows: np.ndarray) -> np.ndarray:
+        if self.windows > 60:
+            raise RunError("broken")
+        return super().__call__(windows)
+
+
+def test_another_run_neither_continues_nor_mixes(bucket: Bucket, slide: Path, local: dict[str, bytes]) -> None:
+    other = SegmentOptions(region_size=512, overlap=0.5, workers=2)
+    with pytest.raises(RunError, match="broken"):
+        segment(slide, make_model(), out_of(bucket, "mixed"), other, network=Breaking())
+    with pytest.raises(OutputError, match=r"was started with parameters.overlap = 0.5"):
+        make(slide, bucket, "mixed")
+    make(slide, bucket, "mixed", overwrite=True)
+    assert bucket.objects("masks/mixed.zarr/") == local
+
+
+def test_overwriting_that_was_cut_off_goes_on_without_being_told_twice(
+    bucket: Bucket, slide: Path, local: dict[str, bytes]
+) -> None:
+    make(slide, bucket, "cut", tissue="none")
+    delete = ObjectFolder.delete
+
+    def some(self: ObjectFolder, keys: Any) -> None:
+        listed = list(keys)
+        if len(listed) > 10:
+            delete(self, listed[:5])
+            raise OSError("cut off")
+        delete(self, listed)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(RunError):
+        patched.setattr(ObjectFolder, "delete", some)
+        make(slide, bucket, "cut", overwrite=True)
+    with pytest.raises(OutputError, match="not a mask"):
+        Mask.open(str(out_of(bucket, "cut")))
+    make(slide, bucket, "cut")
+    assert bucket.objects("masks/cut.zarr/") == local
+
+
+def spoiled(bucket: Bucket, kind: str, every: int) -> None:
+    bucket.fault = lambda number, method, path: kind if number % every == 0 else None
+
+
+@pytest.mark.parametrize("kind", ["503", "done but 500", "cut"])
+def test_requests_that_fail_are_made_again(bucket: Bucket, slide: Path, local: dict[str, bytes], kind: str) -> None:
+    spoiled(bucket, kind, 10)
+    make(slide, bucket, f"spoiled {kind}")
+    spoiled(bucket, kind, 10**9)
+    assert bucket.objects(f"masks/spoiled {kind}.zarr/") == local
+    assert not bucket.names(f"masks/spoiled {kind}.zarr.partial/")
+
+
+def test_a_lease_that_was_created_though_the_answer_was_500_is_ones_own(bucket: Bucket) -> None:
+    bucket.fault = lambda number, method, path: "done but 500" if method == "PUT" and number < 3 else None
+    bucket.requests.clear()
+    lease = leases.Lease(ObjectFolder(f"s3://{bucket.name}/lease-500"), "it")
+    lease.acquire()
+    assert bucket.made("PUT", "lease-500") >= 2
+    bucket.fault = lambda number, method, path: "done but 500" if method == "PUT" and number % 2 else None
+    for _ in range(4):
+        lease._renew()
+    lease.check()
+    lease.release()
+    assert not bucket.names("lease-500/")
+
+
+def test_silence_is_waited_for(bucket: Bucket, slide: Path, local: dict[str, bytes]) -> None:
+    bucket.seconds = float(os.environ.get("WSI_SEGMENT_SILENCE", "3"))
+    bucket.fault = lambda number, method, path: "silence" if number == 25 else None
+    bucket.requests.clear()
+    make(slide, bucket, "silent")
+    assert bucket.objects("masks/silent.zarr/") == local
+
+
+def test_two_commands_on_one_output(bucket: Bucket, slide: Path, local: dict[str, bytes]) -> None:
+    ends: list[str] = []
+
+    def one() -> None:
+        try:
+            make(slide, bucket, "twice")
+            ends.append("written")
+        except OutputError as error:
+            ends.append(str(error))
+
+    threads = [threading.Thread(target=one) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ends.count("written") == 1, ends
+    assert all("another run is writing it" in end or "already exists" in end for end in ends if end != "written")
+    assert bucket.objects("masks/twice.zarr/") == local
+
+
+def test_one_of_many_owns_a_lease(bucket: Bucket) -> None:
+    folder = ObjectFolder(f"s3://{bucket.name}/contended")
+    for _ in range(3):
+        owners: list[leases.Lease] = []
+
+        def ask(owners: list[leases.Lease] = owners) -> None:
+            lease = leases.Lease(folder, "it")
+            try:
+                lease.acquire()
+            except OutputError:
+                return
+            owners.append(lease)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(owners) == 1
+        owners[0].release()
+
+
+def test_a_lease_of_another_machine_is_taken_once_it_is_silent(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ObjectFolder(f"s3://{bucket.name}/abandoned")
+    dead = leases.Lease(folder, "it")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(leases, "_machine", lambda: "another machine")
+        dead.acquire()
+        dead._ended.set()  # it gives no sign of life from now on
+    with pytest.raises(OutputError, match="another run is writing it"):
+        leases.Lease(folder, "it").acquire()
+    monkeypatch.setattr(leases, "EXPIRY", 1.0)
+    monkeypatch.setattr(leases, "BEAT", 0.2)
+    time.sleep(2.1)
+    heir = leases.Lease(folder, "it")
+    heir.acquire()
+    dead._renew()
+    with pytest.raises(OutputError, match="has taken over"):
+        dead.check()
+    dead.release()
+    heir.check()
+    assert bucket.names("abandoned/") == ["abandoned/lease"]
+    heir.release()
+    with pytest.raises(TakenError):
+        folder.replace("lease", b"{}", {"e_tag": '"0"'})
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("InvalidAccessKeyId", "the credentials are not accepted"),
+        ("SignatureDoesNotMatch", "the credentials are not accepted"),
+        ("AccessDenied", "access is denied"),
+    ],
+)
+def test_what_the_store_refuses_is_one_line(
+    bucket: Bucket, slide: Path, answer: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f"<Error><Code>{answer}</Code><Message>m</Message></Error>"
+
+    def refused(self: Any, contents: Any) -> None:
+        with self.said():
+            from obstore.exceptions import PermissionDeniedError
+
+            raise PermissionDeniedError(f"Server returned non-2xx status code: 403 Forbidden: {body}\n\nDebug source:")
+
+    monkeypatch.setattr(ObjectFolder, "put", refused)
+    with pytest.raises(OutputError, match=said) as caught:
+        make(slide, bucket, "refused")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_bucket_and_a_dead_store_are_one_line(
+    bucket: Bucket, slide: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([str(slide), "--out", "s3://no-such-bucket/m.zarr", "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "there is no bucket no-such-bucket" in said
+    assert main([str(slide), "--out", "https://example.org/m.zarr", "--quiet"]) == 2
+    assert "object stores" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    write_slide(folder / "s.tiff", tissue_like(1100, 2000))
+    write_model(folder / "model")
+    (folder / "run.py").write_text(SLOW)
+    return folder
+
+
+def begin(folder: Path, bucket: Bucket, out: str, seconds: float) -> subprocess.Popen[bytes]:
+    environment = os.environ | bucket.environment
+    return subprocess.Popen([sys.executable, folder / "run.py", out, str(seconds)], cwd=folder, env=environment)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX signal")
+def test_killed_again_and_again_it_continues_to_the_same_objects(folder: Path, bucket: Bucket) -> None:
+    assert begin(folder, bucket, "local.zarr", 0).wait() == 0
+    whole, rng, killed, wait = files_of(folder / "local.zarr"), random.Random(0), 0, 0.0
+    out, rounds = f"s3://{bucket.name}/killed/m.zarr", 0
+    while killed < KILLS:
+        rounds += 1
+        assert rounds < 4 * KILLS
+        before = {name for name in bucket.names("killed/m.zarr.partial/") if "/regions-" in name}
+        bucket.requests.clear()
+        process = begin(folder, bucket, out, 0.05)
+        while process.poll() is None and not bucket.made("PUT", "m.zarr.partial/lease"):
+            time.sleep(0.02)
+        deadline = time.monotonic() + rng.uniform(0, 2.0)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.kill()
+            killed += 1
+        if process.wait() == 0:
+            assert bucket.objects("killed/m.zarr/") == whole
+            for name in bucket.names("killed/"):
+                bucket.client.delete_object(Bucket=bucket.name, Key=name)
+            continue
+        assert process.returncode == -signal.SIGKILL
+        names = bucket.names("killed/m.zarr.partial/")
+        if names and "killed/m.zarr/zarr.json" not in bucket.names("killed/m.zarr/"):
+            assert before <= set(names)  # nothing that was finished is lost
+        wait += deadline
+    if "killed/m.zarr/zarr.json" not in bucket.names("killed/m.zarr/"):
+        kept = len([name for name in bucket.names("killed/m.zarr.partial/") if "/regions-" in name])
+        assert begin(folder, bucket, out, 0).wait() == 0
+        assert json.loads(bucket.objects("killed/m.summary.json")[""])["regions_kept"] == kept
+    assert bucket.objects("killed/m.zarr/") == whole
+
+
+def test_the_command_line_reads_from_and_writes_to_buckets(
+    bucket: Bucket, slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_model(tmp_path / "model")
+    for name in ("a.tiff", "b.tiff"):
+        bucket.client.upload_file(str(slide), bucket.name, f"slides/{name}")
+    manifest = tmp_path / "slides.csv"
+    manifest.write_text(f"slide\ns3://{bucket.name}/slides/a.tiff\ns3://{bucket.name}/slides/b.tiff\n")
+    common = ["--model", str(tmp_path / "model"), "--quiet"]
+    many = ["--manifest", str(manifest), "--out", f"s3://{bucket.name}/all/", *common]
+    assert main(many) == 0
+    assert main(many) == 0  # both are there
+    extras = ["--geojson", f"s3://{bucket.name}/one/m.geojson.gz", "--preview", f"s3://{bucket.name}/one/m.png"]
+    one = f"s3://{bucket.name}/one/m.zarr"
+    assert main([f"s3://{bucket.name}/slides/a.tiff", "--out", one, *extras, *common]) == 0
+    assert (
+        main([str(slide), "--out", str(tmp_path / "m.zarr"), "--geojson", str(tmp_path / "m.geojson.gz"), *common]) == 0
+    )
+    assert bucket.objects("one/m.geojson.gz")[""] == (tmp_path / "m.geojson.gz").read_bytes()
+    assert bucket.objects("one/m.png")[""].startswith(b"\x89PNG")
+    here = files_of(tmp_path / "m.zarr")
+    for prefix in ("one/m.zarr/", "all/a.zarr/", "all/b.zarr/"):
+        assert bucket.objects(prefix) == here
+    assert main(["verify", one, f"s3://{bucket.name}/all/a.zarr", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert not [name for name in bucket.names() if ".partial" in name and name.startswith(("one/", "all/"))]
