@@ -32,6 +32,8 @@ class Bucket:
     """Of the proxy."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Method and path, with its query, of each request through the proxy."""
+    sent: int = 0
+    """Bytes of all answers to GET through the proxy."""
     fault: Fault = lambda number, method, path: None
     seconds: float = 30.0
     """Of silence."""
@@ -95,6 +97,7 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
             response = connection.getresponse()
             content = response.read()
             connection.close()
+            bucket.sent += len(content) if self.command == "GET" else 0
             self.send_response(500 if fault == "done but 500" else response.status)
             for name, value in response.getheaders():
                 if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
@@ -105,7 +108,7 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
             self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
             self.close_connection = fault == "cut"
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = answer
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = answer  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:
             """Not in the tests' output."""

@@ -140,7 +140,7 @@ def test_a_shard_is_one_put_and_nothing_else(bucket: Bucket, slide: Path, local:
 def test_a_mask_that_is_not_finished_opens_nowhere(bucket: Bucket, slide: Path) -> None:
     import ome_zarr_models
 
-    seen = []
+    seen: list[int] = []
 
     class Looking(ChannelNetwork):
         def __call__(self, windows: np.ndarray) -> np.ndarray:
@@ -160,40 +160,37 @@ def test_a_mask_that_is_not_finished_opens_nowhere(bucket: Bucket, slide: Path) 
     assert verify(str(out_of(bucket, "half"))).damage == ()
 
 
-def test_metadata_appears_from_the_leaves_to_the_root(bucket: Bucket, slide: Path, local: dict[str, bytes]) -> None:
+class Cut(Exception):  # noqa: N818
+    """What ends a run in the middle."""
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 4, 5])
+def test_metadata_appears_from_the_leaves_to_the_root(
+    bucket: Bucket, slide: Path, local: dict[str, bytes], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cut off at any of its last objects, there is no mask; then the same command finishes it."""
-    count = len([key for key in local if key.endswith("zarr.json")])
-    for kept in range(count):
-        put = 0
+    folder, whole, put = ObjectFolder(f"s3://{bucket.name}/masks/leaves-{kept}.zarr"), ObjectFolder.put, 0
 
-        class Cut(Exception):  # noqa: N818
-            pass
+    def some(self: ObjectFolder, contents: Any) -> None:
+        nonlocal put
+        for key, content in contents.items():
+            put += key.endswith("zarr.json")
+            if put > kept:
+                raise Cut
+            whole(self, {key: content})
 
-        folder = ObjectFolder(f"s3://{bucket.name}/masks/leaves-{kept}.zarr")
-        whole = ObjectFolder.put
-
-        def some(self: ObjectFolder, contents: Any, kept: int = kept) -> None:
-            for key, content in contents.items():
-                nonlocal put
-                if key.endswith("zarr.json"):
-                    put += 1
-                    if put > kept:
-                        raise Cut
-                whole(self, {key: content})
-
-        with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
-            patched.setattr(ObjectFolder, "put", some)
-            make(slide, bucket, f"leaves-{kept}")
-        for group in ("", "labels", "labels/segmentation"):
-            found = folder.get(f"{group}/zarr.json".strip("/"))
-            if found is not None:  # then all below it is there
-                assert all(folder.get(key) for key in local if key.startswith(group) and key != f"{group}/zarr.json")
-        with pytest.raises(OutputError):
-            Mask.open(str(folder.path))
-        assert make(slide, bucket, f"leaves-{kept}").regions_kept == 15
-        assert bucket.objects(f"masks/leaves-{kept}.zarr/") == local
-        if kept not in (0, 1, count - 1):
-            break
+    monkeypatch.setattr(ObjectFolder, "put", some)
+    with pytest.raises(Cut):
+        make(slide, bucket, f"leaves-{kept}")
+    monkeypatch.undo()
+    assert len([key for key in folder.find() if key.endswith("zarr.json")]) == kept
+    for group in ("", "labels", "labels/segmentation"):
+        if folder.get(f"{group}/zarr.json".strip("/")) is not None:  # then all below it is there
+            assert {key for key in local if key.startswith(group)} <= set(folder.find())
+    with pytest.raises(OutputError):
+        Mask.open(str(folder.path))
+    assert make(slide, bucket, f"leaves-{kept}").regions_kept == 15
+    assert bucket.objects(f"masks/leaves-{kept}.zarr/") == local
 
 
 def test_what_is_there_is_replaced_only_where_that_is_wanted(
@@ -231,7 +228,7 @@ def test_another_run_neither_continues_nor_mixes(bucket: Bucket, slide: Path, lo
 
 
 def test_overwriting_that_was_cut_off_goes_on_without_being_told_twice(
-    bucket: Bucket, slide: Path, local: dict[str, bytes]
+    bucket: Bucket, slide: Path, local: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(slide, bucket, "cut", tissue="none")
     delete = ObjectFolder.delete
@@ -243,9 +240,10 @@ def test_overwriting_that_was_cut_off_goes_on_without_being_told_twice(
             raise OSError("cut off")
         delete(self, listed)
 
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(RunError):
-        patched.setattr(ObjectFolder, "delete", some)
+    monkeypatch.setattr(ObjectFolder, "delete", some)
+    with pytest.raises(RunError, match="cut off"):
         make(slide, bucket, "cut", overwrite=True)
+    monkeypatch.undo()
     with pytest.raises(OutputError, match="not a mask"):
         Mask.open(str(out_of(bucket, "cut")))
     make(slide, bucket, "cut")

@@ -21,7 +21,8 @@ _LONGEST_NAME = 1024
 class ObjectRecords:
     """An object for what is started, and one for each record.
 
-    See :class:`wsi_segment.inference.places.records.Records`. Records of one run never count for another one, whichever process put them there.
+    See :class:`wsi_segment.inference.places.records.Records`. Records of one run never count for another one, whichever
+    process put them there.
     """
 
     def __init__(self, folder: ObjectFolder, run: str = "") -> None:

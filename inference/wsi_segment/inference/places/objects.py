@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -20,6 +20,8 @@ SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 """Of addresses that can be written to."""
 
 _AT_ONCE = 8
+_TRIES = 4
+_CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid list response|connection closed")
 _TIMEOUT = timedelta(seconds=60)
 """For a whole request, its body included."""
 _RETRY_FOR = timedelta(minutes=3)
@@ -61,7 +63,7 @@ class ObjectFolder:
     @property
     def client(self) -> Any:
         """Return what obstore reaches the bucket by; of each bucket there is one in a process."""
-        return _client(self._parts[0])
+        return client_of(self._parts[0])
 
     def name(self, key: str = "") -> str:
         """Return the name of an object in its bucket."""
@@ -72,8 +74,7 @@ class ObjectFolder:
         import obstore
 
         def one(item: tuple[str, bytes]) -> None:
-            with self.said():
-                obstore.put(self.client, self.name(item[0]), item[1], use_multipart=False)
+            self.ask(lambda: obstore.put(self.client, self.name(item[0]), item[1], use_multipart=False))
 
         at_once(one, list(contents.items()))
 
@@ -81,35 +82,52 @@ class ObjectFolder:
         """Return what zarr reads the folder by."""
         from zarr.storage import ObjectStore
 
-        return ObjectStore(_client(self.address), read_only=True)
+        return ObjectStore(client_of(self.address), read_only=True)
 
     def put_file(self, key: str, file: Any) -> None:
         """Put what an open file holds, in parts if it is large."""
         import obstore
 
-        with self.said():
-            obstore.put(self.client, self.name(key), file)
+        self.ask(lambda: obstore.put(self.client, self.name(key), file))
 
     def get(self, key: str) -> bytes | None:
         """See :class:`wsi_segment.inference.places.folder.Folder`."""
         found = self.look(key)
         return None if found is None else found[0]
 
-    def look(self, key: str) -> tuple[bytes, Mapping[str, Any]] | None:
-        """Return what an object holds, and what the store says of it: ``e_tag``, ``version``, ``last_modified``."""
+    def look(self, key: str, count: int | None = None) -> tuple[bytes, Mapping[str, Any]] | None:
+        """Return what an object holds, or its first bytes, and its ``e_tag``, ``last_modified`` and ``size``.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         import obstore
 
-        for attempt in range(4):
-            try:
-                with self.said():
-                    found = obstore.get(self.client, self.name(key))
-                    return bytes(found.bytes()), dict(found.meta)
-            except FileNotFoundError:
-                return None
-            except OSError:  # a body that was cut off is not fetched again by the library
-                if attempt == 3:
-                    raise
-        return None
+        def look() -> tuple[bytes, Mapping[str, Any]]:
+            options: Any = None if count is None else {"range": (0, count)}
+            found = obstore.get(self.client, self.name(key), options=options)
+            return bytes(found.bytes()), dict(found.meta)
+
+        try:
+            return self.ask(look)
+        except FileNotFoundError:
+            return None
+
+    def ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Return parts of an object, of which neighbours come with one request, and nothing that was not asked for.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        import obstore
+
+        def fetch() -> list[bytes]:
+            name = self.name(key)
+            return [
+                bytes(one) for one in obstore.get_ranges(self.client, name, starts=starts, lengths=lengths, coalesce=0)
+            ]
+
+        return self.ask(fetch)
 
     def create(self, key: str, content: bytes) -> Mapping[str, Any]:
         """Put an object where there is none; return what names this state of it.
@@ -132,17 +150,17 @@ class ObjectFolder:
         """See :class:`wsi_segment.inference.places.folder.Folder`."""
         import obstore
 
-        with self.said():
-            below = self.name()
-            names = [str(one["path"]) for page in obstore.list(self.client, self.name(prefix)) for one in page]
-        return sorted(name.removeprefix(f"{below}/") for name in names)
+        def names() -> list[str]:
+            return [str(one["path"]) for page in obstore.list(self.client, self.name(prefix)) for one in page]
+
+        below = f"{self.name()}/"
+        return sorted(name.removeprefix(below) for name in self.ask(names))
 
     def holds_any(self) -> bool:
         """Return whether there is any object."""
         import obstore
 
-        with self.said():
-            return any(len(page) for page in obstore.list(self.client, self.name(), chunk_size=1))
+        return self.ask(lambda: any(len(page) for page in obstore.list(self.client, self.name(), chunk_size=1)))
 
     def delete(self, keys: Iterable[str]) -> None:
         """See :class:`wsi_segment.inference.places.folder.Folder`."""
@@ -150,12 +168,9 @@ class ObjectFolder:
 
         names = [self.name(key) for key in keys]
         for start in range(0, len(names), 1000):
-            with self.said():
-                try:
-                    obstore.delete(self.client, names[start : start + 1000])
-                except FileNotFoundError as error:
-                    if "NoSuchBucket" in str(error):
-                        raise
+            some = names[start : start + 1000]
+            with suppress(FileNotFoundError):
+                self.ask(lambda: obstore.delete(self.client, some))  # noqa: B023
 
     @property
     def _parts(self) -> tuple[str, str]:
@@ -168,27 +183,39 @@ class ObjectFolder:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
+        def put() -> Mapping[str, Any]:
+            return dict(obstore.put(self.client, self.name(key), content, mode=mode, use_multipart=False))
+
         try:
-            with self.said(AlreadyExistsError, PreconditionError):
-                return dict(obstore.put(self.client, self.name(key), content, mode=mode, use_multipart=False))
+            return self.ask(put, AlreadyExistsError, PreconditionError)
         except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
             raise TakenError(key) from error
 
-    @contextmanager
-    def said(self, *through: type[Exception]) -> Iterator[None]:
-        """Turn what obstore raises into an ``OSError`` of one line."""
+    def ask(self, call: Callable[[], R], *through: type[Exception]) -> R:
+        """Call something that makes requests, and again where an answer was cut off, which obstore leaves at that.
+
+        Args:
+            call: What is called.
+            through: Errors that are raised as they are.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            OSError: anything else, in one line.
+        """
         from obstore.exceptions import BaseError
 
-        try:
-            yield
-        except through:
-            raise
-        except FileNotFoundError as error:
-            if "NoSuchBucket" not in str(error):
+        for attempt in range(_TRIES):
+            try:
+                return call()
+            except through:
                 raise
-            raise OSError(errno.ENOENT, reason_of(error, self.address)) from error
-        except (BaseError, OSError) as error:
-            raise OSError(errno.EIO, reason_of(error, self.address)) from error
+            except (BaseError, OSError) as error:
+                text = str(error)
+                if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in text:
+                    raise
+                if attempt == _TRIES - 1 or not _CUT_OFF.search(text):
+                    raise OSError(errno.EIO, reason_of(error, self.address)) from error
+        raise AssertionError
 
 
 def at_once(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -214,12 +241,17 @@ def reason_of(error: Exception, address: str) -> str:
         return "access is denied"
     if status:
         return f"the store answers {status[1].strip()}{f' ({code[1]})' if code else ''}"
-    last = re.findall(r"(?:error|timed out)[^:{]*", text.split("Debug source")[0])
-    return f"the store cannot be reached ({last[-1].strip() if last else text[:120]})"
+    last = re.search(r"HTTP error: ([\w ]+?)(?: Debug source| *$|[:.{])", text)
+    return f"the store cannot be reached ({last[1] if last else text[:120]})"
+
+
+def client_of(address: str) -> Any:
+    """Return what obstore reaches an address by; one per process, for the credentials that the environment has now."""
+    return _client(address, tuple((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
 @lru_cache(64)
-def _client(address: str) -> Any:
+def _client(address: str, environment: tuple[tuple[str, str], ...]) -> Any:
     with needs_extra("remote", "writing to object stores"):
         from obstore.store import from_url
 

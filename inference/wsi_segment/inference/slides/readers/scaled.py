@@ -141,7 +141,13 @@ class ScaledTiles:
         """
         pixels = np.empty((inside.height, inside.width, 3), np.uint8)
         side_x, side_y = self._side_x // scale, self._side_y // scale
-        for part in tile_parts(inside, side_x, side_y):
+        parts = list(tile_parts(inside, side_x, side_y))
+        if self._reader.is_fetched:
+            indices = [part.row * self._columns + part.column for part in parts]
+            with self._lock:
+                known = {index for index, kept in self._kept if kept == scale or self._holds_all}
+            self._reader.fetch(index for index in indices if index not in known)
+        for part in parts:
             pixels[part.into] = self._tile(part.row * self._columns + part.column, scale)[part.cut]
         return pixels
 

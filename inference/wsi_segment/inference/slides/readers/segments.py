@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import RunError, SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
-from wsi_segment.inference.slides.location import is_remote
+from wsi_segment.inference.slides.location import is_remote, ranges_of
 from wsi_segment.inference.slides.readers.canvas import WHITE, tile_parts
 
 _LARGEST_SEGMENT = 64 << 20
 """Bytes as they are stored; a damaged file can promise any number."""
+
+_FETCHED_BYTES = 32 << 20
+"""Of segments of one directory that are kept, since the next band of pixels begins with the last ones of this band."""
+_FETCHED_AT_ONCE = 4096
 
 _ASSOCIATED_ALPHA = 1
 """TIFF's ExtraSamples: colours are already multiplied by alpha."""
@@ -46,6 +51,8 @@ class PageReader:
         self._planes = int(page.samplesperpixel) if page.planarconfig == 2 else 1
         self._samples = int(page.samplesperpixel)
         self._positioned = hasattr(os, "pread") and not is_remote(path)
+        self._ranges = ranges_of(path)
+        self._fetched: dict[int, bytes] = {}
         page.init_decode()  # which is not safe to happen in several threads at once
 
     @property
@@ -60,6 +67,11 @@ class PageReader:
             not np.asarray(self.page.databytecounts).all()
             or len(self.page.databytecounts) < self._per_plane * self._planes
         )
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether segments come by requests, so that it pays to :meth:`fetch` several at once."""
+        return self._ranges is not None
 
     @property
     def segments(self) -> int:
@@ -88,7 +100,9 @@ class PageReader:
             RunError: it could not be fetched over the network.
         """
         pixels = np.full((inside.height, inside.width, self._samples), WHITE, np.uint8)
-        for part in tile_parts(inside, self._side_x, self._side_y):
+        parts = list(tile_parts(inside, self._side_x, self._side_y))
+        self.fetch([part.row * self._columns + part.column for part in parts])
+        for part in parts:
             for plane in range(self._planes):
                 decoded = self.decoded(part.row * self._columns + part.column + plane * self._per_plane)
                 if decoded is not None:
@@ -103,6 +117,36 @@ class PageReader:
             colour = (colour * alpha + WHITE // 2) // WHITE
         laid: NDArray[np.uint8] = np.minimum(colour + (WHITE - alpha), WHITE).astype(np.uint8)
         return laid
+
+    def fetch(self, indices: Iterable[int]) -> None:
+        """Fetch segments of the first plane that will be asked for, in as few requests as there are gaps between them.
+
+        Raises:
+            RunError: they could not be fetched over the network.
+        """
+        if self._ranges is None:
+            return
+        counts, offsets = self.page.databytecounts, self.page.dataoffsets
+        with self._lock:
+            missing = sorted(
+                (offsets[index], counts[index])
+                for plane in range(self._planes)
+                for one in indices
+                if (index := one + plane * self._per_plane) < len(counts)
+                and 0 < counts[index] <= _LARGEST_SEGMENT
+                and offsets[index] not in self._fetched
+            )
+        for start in range(0, len(missing), _FETCHED_AT_ONCE):
+            some = missing[start : start + _FETCHED_AT_ONCE]
+            try:
+                found = self._ranges([offset for offset, _ in some], [count for _, count in some])
+            except Exception as error:  # said of the first segment
+                raise self._unreachable(offsets.index(some[0][0]), error) from error
+            with self._lock:
+                self._fetched.update(zip((offset for offset, _ in some), found, strict=True))
+                size = sum(map(len, self._fetched.values()))
+                while size > max(_FETCHED_BYTES, sum(map(len, found))):
+                    size -= len(self._fetched.pop(next(iter(self._fetched))))
 
     def encoded(self, index: int) -> bytes | None:
         """Return a segment as it is stored; None where it is left out.
@@ -123,11 +167,14 @@ class PageReader:
                 raise SlideError(f"{self._path}: the slide is closed; open it again") from error
             if not is_remote(self._path):
                 raise SlideError(f"{self._path}: tile {index} cannot be read: {error}; copy the file again") from error
-            box = self.segment(index % self._per_plane)
-            raise RunError(
-                f"{self._path}: pixels at ({box.x0}, {box.y0}) could not be fetched: {' '.join(str(error).split())}; "
-                "what is finished is kept, run the same command again"
-            ) from error
+            raise self._unreachable(index, error) from error
+
+    def _unreachable(self, index: int, error: Exception) -> RunError:
+        box = self.segment(index % self._per_plane)
+        return RunError(
+            f"{self._path}: pixels at ({box.x0}, {box.y0}) could not be fetched: {' '.join(str(error).split())}; "
+            "what is finished is kept, run the same command again"
+        )
 
     def decoded(self, index: int) -> NDArray[np.uint8] | None:
         """Return the samples (height, width, samples) of a segment; None where it is left out.
@@ -154,6 +201,11 @@ class PageReader:
     def _bytes(self, offset: int, count: int) -> bytes:
         if self._positioned:
             return os.pread(self._file.fileno(), count, offset)
+        if self._ranges is not None:
+            with self._lock:
+                if (known := self._fetched.get(offset)) is not None:
+                    return known
+            return self._ranges([offset], [count])[0]
         with self._lock:
             self._file.seek(offset)
             content: bytes = self._file.read(count)
