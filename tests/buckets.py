@@ -46,10 +46,14 @@ class Bucket:
     @property
     def client(self) -> Any:
         """Return a client that goes past the proxy."""
+        return self.client_of("s3")
+
+    def client_of(self, service: str) -> Any:
+        """Return a client of one of the emulator's services."""
         import boto3
 
         return boto3.client(
-            "s3",
+            service,
             endpoint_url=self.direct,
             region_name="us-east-1",
             aws_access_key_id="test",
@@ -92,8 +96,8 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
                 self.end_headers()
                 return
             connection = HTTPConnection(*upstream, timeout=60)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            connection.request(self.command, self.path, body=body or None, headers=headers)
+            signed = dict(self.headers.items())  # its host too
+            connection.request(self.command, self.path, body=body or None, headers=signed)
             response = connection.getresponse()
             content = response.read()
             connection.close()

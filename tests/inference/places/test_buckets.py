@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -352,29 +353,51 @@ def test_a_lease_of_another_machine_is_taken_once_it_is_silent(bucket: Bucket, m
         folder.replace("lease", b"{}", {"e_tag": '"0"'})
 
 
+@pytest.fixture
+def guarded(bucket: Bucket) -> Iterator[dict[str, tuple[str, str]]]:
+    """Key and secret of each user of a store that checks them: one may read, one has a wrong secret, one is unknown."""
+    iam = bucket.client_of("iam")
+    iam.create_user(UserName="reader")
+    allowed = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    reader = key["AccessKeyId"], key["SecretAccessKey"]
+    with urlopen(Request(f"{bucket.direct}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"}, method="POST")):
+        pass
+    yield {"reads alone": reader, "wrong secret": (reader[0], "wrong"), "unknown": ("AKIAUNKNOWN", "wrong")}
+    with urlopen(
+        Request(f"{bucket.direct}/moto-api/reset-auth", b"inf", {"Content-Type": "text/plain"}, method="POST")
+    ):
+        pass
+    iam.delete_access_key(UserName="reader", AccessKeyId=reader[0])
+    iam.delete_user_policy(UserName="reader", PolicyName="read")
+    iam.delete_user(UserName="reader")
+
+
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("user", "said"),
     [
-        ("InvalidAccessKeyId", "the credentials are not accepted"),
-        ("SignatureDoesNotMatch", "the credentials are not accepted"),
-        ("AccessDenied", "access is denied"),
+        ("reads alone", "access is denied"),
+        ("wrong secret", "the credentials are not accepted (SignatureDoesNotMatch)"),
+        ("unknown", "the credentials are not accepted (InvalidAccessKeyId)"),
     ],
 )
 def test_what_the_store_refuses_is_one_line(
-    bucket: Bucket, slide: Path, answer: str, said: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    slide: Path,
+    guarded: dict[str, tuple[str, str]],
+    user: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    body = f"<Error><Code>{answer}</Code><Message>m</Message></Error>"
-
-    def refused(self: Any, contents: Any) -> None:
-        with self.said():
-            from obstore.exceptions import PermissionDeniedError
-
-            raise PermissionDeniedError(f"Server returned non-2xx status code: 403 Forbidden: {body}\n\nDebug source:")
-
-    monkeypatch.setattr(ObjectFolder, "put", refused)
-    with pytest.raises(OutputError, match=said) as caught:
-        make(slide, bucket, "refused")
-    assert "\n" not in str(caught.value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", guarded[user][0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", guarded[user][1])
+    assert main([str(slide), "--out", f"s3://{bucket.name}/masks/refused.zarr", "--quiet"]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wsi-segment:")]
+    assert len(error) == 1
+    assert said in error[0]
 
 
 def test_a_missing_bucket_and_a_dead_store_are_one_line(
