@@ -136,7 +136,11 @@ class Output:
             The mask, which nobody else can open yet.
         """
         assert self._store is not None
-        self._metadata = (make or self._store.finish)(self.finished.values(), step)
+        regions = list(self.finished.values())
+        if make is not None:
+            self._metadata = make(self._store.with_coarsest(regions), step)
+        else:
+            self._metadata = self._store.finish(regions, step)
         return Mask.of_parts(self.final, self._site.store.path, self._metadata)
 
     def publish(self) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -114,6 +114,13 @@ class MaskStore:
         """Keep a region's coarsest shards, on this machine's disk, for :meth:`finish`."""
         if region.coarsest:
             self._near.put(region.coarsest)
+
+    def with_coarsest(self, regions: Sequence[FinishedRegion]) -> Sequence[FinishedRegion]:
+        """Return regions, the first of which has all coarsest shards that were kept, so that they can travel."""
+        if self._beside is None or not regions:
+            return regions
+        kept = {key: content for key in self._near.find() if (content := self._near.get(key)) is not None}
+        return [replace(regions[0], coarsest=kept), *regions[1:]]
 
     @shipped_settings()
     def finish(self, regions: Iterable[FinishedRegion], step: Callable[[int, int], None]) -> Mapping[str, bytes]:
