@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import numpy as np  # noqa: E402
+from openslide import OpenSlide  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import demo_slide  # noqa: E402
 from browser import Watched, browsing, launched  # noqa: E402
 from live_server import Served  # noqa: E402
+from synthetic import write_slide  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 WIDTHS = {1280: (1280, 800), 390: (390, 844)}
-_QUALITY = 82
+_QUALITY = 72
 
 
 def main() -> None:
@@ -44,17 +47,39 @@ def main() -> None:
         (folder / "models").mkdir()
         found = args.slide or demo_slide.main(folder)
         shutil.copy(found, folder / "slides" / found.name)
-        for index in range(3):
-            Image.effect_noise((600, 400), 40 + 20 * index).convert("RGB").save(
-                folder / "slides" / f"blank-{index}.png"
-            )
-        with Served(folder, "--workers", 1) as server, launched() as browser:
-            with server.client() as client:
-                done = client.submit(f"slides/{found.name}", probabilities=True)
-                assert client.wait(done["id"])["status"] == "successful"
-                client.submit(f"slides/{found.name}", strict=True)
+        pixels = write_more(found, folder / "slides")
+        with Served(folder, "--workers", 1) as server, launched() as browser, server.client() as client:
+            done = client.submit(f"slides/{found.name}", probabilities=True)
+            assert client.wait(done["id"])["status"] == "successful"
+            strict = client.submit(f"slides/{found.name}", strict=True)
+            client.wait(strict["id"])
             for width in WIDTHS:
+                running = client.submit(f"slides/{pixels.name}")
+                take_running(browser, server, running["id"], width, args.out)
                 take(browser, server, done["id"], width, args.out)
+                client.cancel(running["id"])
+
+
+def write_more(slide: Path, folder: Path) -> Path:
+    """Write a slide of nine copies, which takes a while, and two parts, so that a list has something to show."""
+    opened = OpenSlide(slide)
+    mpp = float(opened.properties["openslide.mpp-x"])
+    pixels = np.asarray(opened.read_region((0, 0), 0, opened.dimensions).convert("RGB"))
+    height, width = pixels.shape[:2]
+    for name, part in {"upper": pixels[: height // 2], "lower": pixels[height // 2 :, : width // 2]}.items():
+        write_slide(folder / f"{name}.tiff", part, mpp=mpp, levels=3, compression="jpeg")
+    return write_slide(folder / "nine.tiff", np.tile(pixels, (3, 3, 1)), mpp=mpp, levels=5, compression="jpeg")
+
+
+def take_running(browser: Browser, server: Served, job: str, width: int, out: Path) -> None:
+    """Take the picture of a job that runs, when its first regions are finished."""
+    across, down = WIDTHS[width]
+    with browsing(browser, server.url, across, down, color_scheme="light") as watched:
+        watched.open(f"view/{job}", "view")
+        watched.page.wait_for_selector(".growing[data-status='running']")
+        watched.page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm')")
+        watched.page.wait_for_timeout(3000)
+        save(watched, out, "progress", width)
 
 
 def take(browser: Browser, server: Served, job: str, width: int, out: Path) -> None:

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { button } from "../lib/dom.js";
+import { iconButton } from "../lib/dom.js";
 
 const KEY = "wsi-segment.theme";
 /** @typedef {"system"|"light"|"dark"} Theme */
@@ -24,13 +24,19 @@ function apply(theme) {
 export function themeButton() {
   apply(chosen());
   const order = /** @type {Theme[]} */ (["system", "light", "dark"]);
-  const label = () => `Colours: ${chosen()}`;
-  const control = button(label(), () => {
+  const label = () => `Colours: ${chosen()}. Dark, light, or as the system is set`;
+  const control = iconButton("contrast", () => {
     const next = order[(order.indexOf(chosen()) + 1) % order.length] ?? "system";
     if (next === "system") window.localStorage.removeItem(KEY);
     else window.localStorage.setItem(KEY, next);
     apply(next);
-    control.textContent = label();
-  }, { class: "quiet", title: "Dark, light, or as the system is set" });
+    name();
+  }, { name: label() });
+  const name = () => {
+    control.title = label();
+    control.setAttribute("aria-label", label());
+  };
+  name();
+  control.classList.add("quiet");
   return control;
 }

@@ -13,6 +13,7 @@ const PATHS = {
   ruler: "M3 16 16 3l5 5L8 21zM7 12l2 2M10 9l3 3M13 6l2 2",
   camera: "M4 8h4l2-3h4l2 3h4v11H4zM12 10a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z",
   region: "M4 4h16v16H4z",
+  contrast: "M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18M15 6v12M18 9v6",
 };
 
 /** @typedef {keyof typeof PATHS} IconName */

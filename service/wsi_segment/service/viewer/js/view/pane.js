@@ -48,7 +48,9 @@ export async function createPane(parent, result, state, options = {}) {
   /** @param {ViewState} now */
   function style(now) {
     const table = now.probability === null ? classTable(classes(), now.hidden) : probabilityTable(now.threshold);
-    return { table, opacity: now.opacity, outline: now.outline && now.probability === null, visible: now.visible };
+    const outline = now.outline && now.probability === null;
+    const opacity = outline ? Math.min(1, 2 * now.opacity) : now.opacity; // a thin line at half strength is hardly seen
+    return { table, opacity, outline, visible: now.visible };
   }
 
   const at = state.get().at;
