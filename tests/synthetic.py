@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -241,3 +242,18 @@ def write_convolutions(folder: Path) -> Model:
     card = make_card(digest=digest, mpp=0.5).model_copy(update={"classes": classes})
     write_card(card, folder)
     return Model(folder, card)
+
+
+MPP: dict[str, Any] = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+"""Options of tifffile that state 0.5 µm a pixel."""
+Pages = list[tuple[NDArray[Any], dict[str, Any]]]
+"""Pictures, each with its own options of tifffile."""
+
+
+def write_pages(path: Path, pages: Pages, **options: Any) -> Path:
+    """A TIFF of several directories, in tiles unless said otherwise."""
+    usual = {"photometric": "rgb", "metadata": None, "tile": (256, 256), "compression": "deflate"}
+    with tifffile.TiffWriter(path, **options) as tiff:
+        for pixels, own in pages:
+            tiff.write(pixels, **{**usual, **own})
+    return path

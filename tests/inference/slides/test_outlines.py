@@ -302,3 +302,15 @@ def test_misshapen_geojson_is_refused_in_plain_words(content: object, reason: st
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=reason):
         read_outlines(path)
+
+
+@pytest.mark.parametrize("ring", [[[False, 0], [9, 0], [9, 9]], [[0, 0], [9, True], [9, 9]]])
+def test_true_and_false_are_no_coordinates(ring: list[list[float]]) -> None:
+    with pytest.raises(InputError, match="a position is true or false, not a number"):
+        parse_outlines({"type": "Polygon", "coordinates": [ring]})
+
+
+def test_outlines_in_fractions_of_the_slide_are_refused(tmp_path: Path) -> None:
+    outlines = parse_outlines({"type": "Polygon", "coordinates": [[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.1]]]})
+    with pytest.raises(InputError, match="no more than a pixel; give them in level-0 pixels"):
+        outlines.refuse_beside((0, 0, 500, 400), tmp_path / "o.geojson")

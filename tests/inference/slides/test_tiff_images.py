@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from synthetic import halved, tissue_like
+from synthetic import MPP, Pages, halved, tissue_like, write_pages
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.slides.candidate import Candidate
 from wsi_segment.inference.slides.open import open_slide
@@ -19,18 +19,7 @@ from wsi_segment.inference.slides.slide import Slide
 SLIDE = tissue_like(760, 1020)
 HALF, QUARTER = halved(SLIDE), halved(SLIDE, 2)
 LABEL, OTHER, LOOKALIKE = tissue_like(300, 300, seed=1), tissue_like(500, 600, seed=2), tissue_like(380, 510, seed=3)
-MPP = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
 REDUCED, STRIPS = {"subfiletype": 1}, {"tile": None, "rowsperstrip": 64}
-Pages = list[tuple[NDArray[Any], dict[str, Any]]]
-
-
-def write_pages(path: Path, pages: Pages, **options: Any) -> Path:
-    """A TIFF of several directories, in tiles unless said otherwise."""
-    usual = {"photometric": "rgb", "metadata": None, "tile": (256, 256), "compression": "deflate"}
-    with tifffile.TiffWriter(path, **options) as tiff:
-        for pixels, own in pages:
-            tiff.write(pixels, **{**usual, **own})
-    return path
 
 
 def write_ome(path: Path, images: list[tuple[NDArray[Any], dict[str, Any], list[NDArray[Any]]]]) -> Path:
@@ -193,3 +182,30 @@ def test_a_candidate_that_no_reader_took_gives_its_file_back(tmp_path: Path) -> 
     candidate.close()
     assert candidate.tiff is not None
     assert candidate.tiff.filehandle.closed
+
+
+@pytest.mark.parametrize("thumbnail", [HALF, LABEL])
+def test_a_sub_ifd_that_is_larger_than_its_page_is_the_slide(tmp_path: Path, thumbnail: NDArray[np.uint8]) -> None:
+    pages: Pages = [(thumbnail, {"subifds": 1}), (SLIDE, MPP), (QUARTER, REDUCED)]
+    slide = open_slide(write_pages(tmp_path / "s.tif", pages))
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), SLIDE)
+    assert slide.pixel_size is not None
+    assert slide.pixel_size.mpp == 0.5
+    slide.close()
+
+
+def test_ome_xml_of_other_pixels_than_those_of_its_page_is_refused(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "s.ome.tif", [(SLIDE, {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}, [])])
+    with tifffile.TiffFile(path) as tiff:
+        xml = str(tiff.ome_metadata).replace('SizeX="1020"', 'SizeX="2040"')
+    tifffile.tiffcomment(path, xml.encode())
+    with pytest.raises(SlideError, match=r"its OME-XML is about 2040 x 760 px, the picture has 1020 x 760"):
+        open_slide(path)
+
+
+def test_a_physical_size_of_one_axis_counts_for_both(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "s.ome.tif", [(SLIDE, {"PhysicalSizeX": 0.25}, [])])
+    slide = open_slide(path)
+    assert slide.pixel_size is not None
+    assert (slide.pixel_size.x, slide.pixel_size.y, slide.pixel_size.source) == (0.25, 0.25, "OME-XML PhysicalSizeX")
+    slide.close()

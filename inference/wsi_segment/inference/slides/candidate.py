@@ -62,8 +62,15 @@ class Candidate:
         """
         file = path if is_remote(path) else _existing(path)
         content = _reach(path) if is_remote(path) else None
+        flags = {}
+        if (
+            content is None
+            and file.suffix.lower() == ".ndpi"
+            and openslide.OpenSlide.detect_format(file) != "hamamatsu"
+        ):
+            flags = {"is_ndpi": False}  # which tifffile takes from the name alone
         try:
-            tiff = open_tiff(file if content is None else content)
+            tiff = open_tiff(file if content is None else content, **flags)
         except Exception:  # no TIFF, or a damaged one, in any of the ways that there are
             tiff = None
         return cls(path, file, tiff, content)

@@ -19,6 +19,7 @@ from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers.image import SUFFIXES
 from wsi_segment.inference.slides.readers.pixel_size import from_power, number
+from wsi_segment.inference.slides.readers.refuse import goes_in_a_circle
 from wsi_segment.inference.slides.readers.tiff import TiffImage
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide, pixel_size_of
 from wsi_segment.inference.slides.slide_files import slide_files
@@ -186,6 +187,8 @@ def _file(path: Path) -> tuple[str, tuple[ImageFacts, ...]]:
 
 def _looked_at(candidate: Candidate) -> tuple[str, tuple[ImageFacts, ...]]:
     vendor = candidate.vendor
+    if candidate.tiff is not None and goes_in_a_circle(candidate.tiff):
+        return "TIFF", ()
     images = [] if candidate.tiff is None else [_tiff_image(*one) for one in enumerate(candidate.images)]
     own = [one for one in images if one.role == "image"]
     if own and vendor in (None, GENERIC):

@@ -39,10 +39,9 @@ _TAGS = (
 )
 _LAST = 0x0048_0007
 """TotalPixelMatrixRows: nothing that is asked for comes after it, and long tables of frames do."""
-_FRAMES, _PER_FRAME = "NumberOfFrames", "PerFrameFunctionalGroupsSequence"
 _HEADS = (1 << 16, 1 << 22)
 """Bytes that are read at first, and where the wanted part of a header is longer."""
-_QUIET = threading.Lock()
+QUIET = threading.Lock()
 """Filters of warnings belong to the process: of two threads that change them, each must restore what it found."""
 _UNSTATED = ("", "unknown", "none", "anonymous")
 """Containers that writers name when they know none."""
@@ -151,36 +150,6 @@ def refuse_mixed(images: Sequence[DicomFile]) -> None:
             )
 
 
-def refuse_unplaced(images: Sequence[DicomFile]) -> None:
-    """Refuse sparse images of which some frames do not say where they lie (DICOM PS3.3, C.7.6.17.3).
-
-    A reader would leave them out, and OpenSlide 4.0.1 ends the process where none does.
-
-    Raises:
-        SlideError: a frame has no position.
-    """
-    for image in images:
-        if image.organization == "TILED_SPARSE" and (missing := _count_unplaced(image.path)):
-            raise SlideError(
-                f"{image.path}: {missing} of its frames do not say where they lie, as TILED_SPARSE asks; convert it to "
-                "TILED_FULL"
-            )
-
-
-def _count_unplaced(path: Path) -> int:
-    import pydicom
-
-    try:
-        with _QUIET, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[_FRAMES, _PER_FRAME])
-            frames = int(read.get(_FRAMES, 1) or 1)
-            places = sum(bool(one.get("PlanePositionSlideSequence")) for one in read.get(_PER_FRAME) or ())
-    except Exception as error:  # pydicom raises errors of many kinds for damaged files
-        raise SlideError(f"{path}: its list of frames cannot be read ({error}); copy it again") from error
-    return max(0, frames - places)
-
-
 def read_header(path: Path) -> DicomFile:
     """Read what a DICOM file says it is; an unreadable header gives empty values.
 
@@ -235,7 +204,7 @@ def _parsed(head: bytes) -> tuple[dict[str, Any], bool]:
         return {}, True
     wanted: list[BaseTag | int] = [Tag(keyword) for keyword in _TAGS]
     try:
-        with _QUIET, warnings.catch_warnings():
+        with QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about values that break a rule, which is no concern of the user
             found = read_partial(io.BytesIO(head), stop_when=reached, specific_tags=wanted)
         # as they are stored, since pydicom checks what it converts

@@ -25,6 +25,9 @@ from wsi_segment.inference.slides.slide import Slide
 LARGEST_SIDE = 1 << 22
 """Level-0 pixels: a metre at 0.25 µm."""
 
+_LOOSE = ("aperio", "dicom")
+"""Formats in which OpenSlide counts as a level what need not be one: any directory in tiles, any file of a series."""
+
 _SMALL = 0.01
 """A picture of less than this share of the slide's pixels is no second slide: a label, an icon."""
 
@@ -95,12 +98,22 @@ def _open_with_openslide(candidate: Candidate) -> Slide:
         raise _unreadable(candidate, f"{candidate.vendor or 'no known format'}, {error}") from error
     try:
         _refuse_pictures(candidate)
-        if candidate.vendor == "aperio" and len(slide.levels) > 1:  # where any directory in tiles counts as a level
-            slide.keep(true_levels(slide))
+        if candidate.vendor in _LOOSE and len(slide.levels) > 1:
+            _keep_true_levels(slide, candidate)
         return TileSlide.over(slide, candidate) or slide
     except BaseException:  # whatever it is, the slide is not left open
         slide.close()
         raise
+
+
+def _keep_true_levels(slide: OpenSlideReader, candidate: Candidate) -> None:
+    """Forget levels that show another picture; of DICOM, where no such thing is usual, say so."""
+    own = true_levels(slide)
+    others = [f"{level.width} x {level.height} px" for index, level in enumerate(slide.levels) if index not in own]
+    slide.keep(own)
+    if others and candidate.vendor == "dicom":
+        message = f"shows another picture than level 0 at {', '.join(others)}, which is not used"
+        slide.doubts += (Doubt("images-left-out", message),)
 
 
 def _refuse_pictures(candidate: Candidate) -> None:

@@ -90,8 +90,14 @@ class Outlines:
             what: Name of the slide or mask, for the message.
 
         Raises:
-            InputError: all lie beside it; the message states both extents.
+            InputError: all lie beside it, or within a pixel of it; the message states what they span.
         """
+        x0, y0, x1, y1 = self.extent if self.areas else extent
+        if max(x1 - x0, y1 - y0) <= 1:
+            raise InputError(
+                f"{path}: its outlines span {_span(self.extent)}, no more than a pixel; give them in level-0 pixels, "
+                "not in fractions of the slide"
+            )
         if self.areas and self.count_beside(extent) == len(self.areas):
             raise InputError(
                 f"{path}: its outlines lie beside {what}: they span {_span(self.extent)}, {what} {_span(extent)}, in "
@@ -172,6 +178,8 @@ def _polygon(rings: Rings) -> shapely.Polygon | None:
     for ring in rings:
         if not isinstance(ring, list) or not all(isinstance(position, list) for position in ring):
             raise ValueError("something else stands where a ring or a position belongs")
+        if any(isinstance(number, bool) for position in ring for number in position[:2]):
+            raise ValueError("a position is true or false, not a number")
         points = np.array([position[:2] for position in ring], np.float64)
         if points.size and (points.ndim != 2 or points.shape[1] != 2):
             raise ValueError("a position has fewer than two numbers")
@@ -210,7 +218,8 @@ def _class_name(properties: Mapping[str, Any]) -> str:
     if not isinstance(described, dict):
         return described if isinstance(described, str) else ""
     names = described.get("names")
-    return _text(described.get("name")) or (": ".join(map(str, names)) if isinstance(names, list) else "")
+    joined = ": ".join(map(str, names)) if isinstance(names, list) else _text(names)
+    return _text(described.get("name")) or joined
 
 
 def _class_color(properties: Mapping[str, Any]) -> tuple[int, int, int] | None:

@@ -13,9 +13,9 @@ from wsi_segment.inference.slides.dicom import (
     is_dicom,
     read_header,
     refuse_mixed,
-    refuse_unplaced,
     slides_of,
 )
+from wsi_segment.inference.slides.dicom_frames import refuse_misread
 from wsi_segment.inference.slides.location import is_remote
 
 
@@ -51,6 +51,8 @@ def _dicom_slide(path: Path) -> tuple[DicomFile, ...]:
     if path.is_dir():
         files = dicom_files(path)
         slides = slides_of(files)
+        if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
+            raise SlideError(f"{path}: a Zarr store, such as a mask; slides in Zarr are not read, give an OME-TIFF")
         if not files:
             raise SlideError(
                 f"{path}: a folder without DICOM files; give a slide file, or the folder of one DICOM slide"
@@ -69,7 +71,7 @@ def _dicom_slide(path: Path) -> tuple[DicomFile, ...]:
             raise SlideError(f"{path}: the {header.name} without a VOLUME image beside it; give the slide")
         images = mine[0]
     refuse_mixed(images)
-    refuse_unplaced(images)
+    refuse_misread(images)
     return images
 
 

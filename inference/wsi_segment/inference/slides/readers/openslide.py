@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,14 @@ from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
 
 _BLOCK = 256
 """Side of the blocks in which levels are read that OpenSlide interpolates, in pixels of the level."""
+
+
+def _volume_of(properties: Mapping[str, str], width: int, height: int) -> list[PixelSize]:
+    """Read what DICOM states besides its pixel spacing: the size of the whole image in mm (PS3.3, C.8.12.4)."""
+    across, down = (number(properties.get(f"dicom.ImagedVolume{axis}")) for axis in ("Width", "Height"))
+    if across is None or down is None:
+        return []
+    return [PixelSize(1000 * across / width, 1000 * down / height, "DICOM ImagedVolumeWidth/Height")]
 
 
 class OpenSlideReader(Slide):
@@ -57,6 +66,8 @@ class OpenSlideReader(Slide):
             number(properties.get(openslide.PROPERTY_NAME_MPP_Y)),
         )
         stated = [] if x is None or y is None else [PixelSize(x, y, "openslide.mpp-x/y")]
+        if stated:  # alone it is not enough: many writers give the size of the glass
+            stated += _volume_of(properties, width, height)
         power = from_power(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
         self.pixel_size, self.doubts = decide(stated if power is None else [*stated, power])
 

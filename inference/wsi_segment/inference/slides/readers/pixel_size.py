@@ -66,13 +66,18 @@ def from_power(power: object) -> PixelSize | None:
 
 
 def from_ome(pixels: Any) -> PixelSize | None:
-    """Read PhysicalSizeX and Y of a ``Pixels`` element of OME-XML; the unit is µm where none is stated."""
+    """Read PhysicalSizeX and Y of a ``Pixels`` element of OME-XML; the unit is µm where none is stated.
+
+    Where one of them stands alone it counts for both.
+    """
     sizes = [
         microns(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in ("X", "Y")
     ]
-    if sizes[0] is None or sizes[1] is None:
-        return None
-    return PixelSize(sizes[0], sizes[1], "OME-XML PhysicalSize")
+    across, down = sizes
+    if across is None or down is None:
+        axis, one = ("X", across) if down is None else ("Y", down)
+        return None if one is None else PixelSize(one, one, f"OME-XML PhysicalSize{axis}")
+    return PixelSize(across, down, "OME-XML PhysicalSize")
 
 
 def from_aperio(description: str) -> list[PixelSize]:

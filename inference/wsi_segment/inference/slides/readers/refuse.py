@@ -11,6 +11,7 @@ import openslide
 import tifffile
 
 from wsi_segment.errors import SlideError
+from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.slides.readers.tiff import TiffImage
 
 LARGEST_TILE_BYTES = 64 << 20
@@ -58,9 +59,30 @@ def refuse_fluorescence(file: Path) -> None:
 
 
 def refuse_cut_off(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Follow the chain of pages: libraries silently leave out those that lie beyond the file's end."""
+    """Follow the chain of pages: libraries silently leave out those beyond the file's end, or go round in a circle.
+
+    Raises:
+        SlideError: a page lies beyond the file's end, or one follows on itself.
+    """
+    stop, ended = _last_page(tiff)
+    if not ended:
+        raise SlideError(
+            f"{path}: the file is cut off: it has {tiff.filehandle.size} bytes, a page lies at {stop}; copy it again"
+        )
+    if stop:
+        raise SlideError(f"{path}: the file is damaged: its pages follow each other in a circle; copy it again")
+
+
+def goes_in_a_circle(tiff: tifffile.TiffFile) -> bool:
+    """Return whether the chain of pages comes back to one of them, where libraries would go on for ever."""
+    stop, ended = _last_page(tiff)
+    return ended and bool(stop)
+
+
+def _last_page(tiff: tifffile.TiffFile) -> tuple[int, bool]:
+    """Return the offset at which the chain of pages stops, and whether it can be read; 0 where it ends as it should."""
     if tiff.is_ndpi:  # its offsets are of a kind of their own
-        return
+        return 0, True
     file, form = tiff.filehandle, tiff.tiff
     offset, seen = (8 if form.is_bigtiff else 4), set()
     file.seek(offset)
@@ -73,9 +95,8 @@ def refuse_cut_off(path: Path, tiff: tifffile.TiffFile) -> None:
             file.seek(offset + form.tagnosize + tags * form.tagsize)
             offset = struct.unpack(form.offsetformat, file.read(form.offsetsize))[0]
         except (struct.error, ValueError, OSError):
-            raise SlideError(
-                f"{path}: the file is cut off: it has {file.size} bytes, a page lies at {offset}; copy it again"
-            ) from None
+            return offset, False
+    return offset, True
 
 
 def problem_of(picture: TiffImage) -> str | None:
@@ -86,7 +107,36 @@ def problem_of(picture: TiffImage) -> str | None:
     """
     page = picture.pages[0]
     return (
-        _other_than_rgb(page, picture.lengths) or _turned(page) or next(filter(None, map(_large, picture.pages)), None)
+        _damaged(page)
+        or _other_than_rgb(page, picture.lengths)
+        or _turned(page)
+        or _other_than_ome(picture)
+        or next(filter(None, map(_large, picture.pages)), None)
+    )
+
+
+def _damaged(page: Any) -> str | None:
+    """Readers cut a picture into tiles by the sizes that its header states."""
+    if not (page.imagewidth and page.imagelength):
+        return f"claims to have {page.imagewidth} x {page.imagelength} px; the file is damaged, copy it again"
+    if page.is_tiled and page.tilewidth and page.tilelength:
+        tiles = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(page.imagelength, page.tilelength)
+        tiles *= page.imagedepth * (page.samplesperpixel if page.planarconfig == 2 else 1)
+        if len(page.dataoffsets) > tiles:
+            return f"has {len(page.dataoffsets)} tiles, its size asks for {tiles}; the file is damaged, copy it again"
+    return None
+
+
+def _other_than_ome(picture: TiffImage) -> str | None:
+    """Of an image that is stated at another size the pixel size is that of other pixels."""
+    if picture.ome is None:
+        return None
+    stated = picture.ome.get("SizeX"), picture.ome.get("SizeY")
+    if stated == (str(picture.width), str(picture.height)):
+        return None
+    return (
+        f"its OME-XML is about {stated[0]} x {stated[1]} px, the picture has {picture.width} x {picture.height}; write "
+        "the OME-TIFF again"
     )
 
 

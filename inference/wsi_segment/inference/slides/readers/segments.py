@@ -22,9 +22,15 @@ _LARGEST_SEGMENT = 64 << 20
 _FETCHED_BYTES = 32 << 20
 """Of segments of one directory that are kept, since the next band of pixels begins with the last ones of this band."""
 _FETCHED_AT_ONCE = 4096
+_JPEG = 7
+"""TIFF's Compression."""
+_ENDED, _TAIL = b"\xff\xd9", 64
+"""Mark of JPEG's end, and the last bytes in which it stands; some writers fill up after it."""
 
 _ASSOCIATED_ALPHA = 1
 """TIFF's ExtraSamples: colours are already multiplied by alpha."""
+_ROUNDED = 24
+"""Grey levels by which such a colour can exceed alpha after lossy compression."""
 
 
 class PageReader:
@@ -87,6 +93,19 @@ class PageReader:
         """Return the boxes of the segments that hold most."""
         return [self.segment(index).intersect(self.whole) for index in self.fullest(3)]
 
+    def density(self, columns: int, rows: int) -> NDArray[np.float64]:
+        """Return the bytes (rows, columns) of the segments of the first plane in cells of the picture."""
+        counts = np.zeros(self._per_plane)
+        stated = np.asarray(self.page.databytecounts[: self._per_plane], np.float64)
+        counts[: len(stated)] = stated
+        down = self._per_plane // self._columns
+        cells = np.zeros((rows, columns))
+        row = (np.arange(down) + 0.5) * self._side_y * rows // self.height
+        column = (np.arange(self._columns) + 0.5) * self._side_x * columns // self.width
+        places = np.ix_(np.minimum(row, rows - 1).astype(int), np.minimum(column, columns - 1).astype(int))
+        np.add.at(cells, places, counts.reshape(down, self._columns))
+        return cells
+
     def segment(self, index: int) -> Box:
         """Pixels that a segment of the first plane covers; at the edges they reach over the picture."""
         x, y = index % self._columns * self._side_x, index // self._columns * self._side_y
@@ -115,6 +134,11 @@ class PageReader:
         colour, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
         if int(self.page.extrasamples[0]) != _ASSOCIATED_ALPHA:
             colour = (colour * alpha + WHITE // 2) // WHITE
+        elif ((colour > alpha + _ROUNDED) & (alpha > 0)).any():
+            raise SlideError(
+                f"{self._path}: says that its colours are multiplied by alpha (ExtraSamples 1), and they are not; "
+                "write it without alpha"
+            )
         laid: NDArray[np.uint8] = np.minimum(colour + (WHITE - alpha), WHITE).astype(np.uint8)
         return laid
 
@@ -161,13 +185,19 @@ class PageReader:
         if count > _LARGEST_SEGMENT:
             raise SlideError(f"{self._path}: tile {index} claims {count} bytes; the file is damaged")
         try:
-            return self._bytes(page.dataoffsets[index], count)
+            content = self._bytes(page.dataoffsets[index], count)
         except Exception as error:  # every protocol has errors of its own
             if self._file.closed:
                 raise SlideError(f"{self._path}: the slide is closed; open it again") from error
             if not is_remote(self._path):
                 raise SlideError(f"{self._path}: tile {index} cannot be read: {error}; copy the file again") from error
             raise self._unreachable(index, error) from error
+        if len(content) < count:
+            raise SlideError(
+                f"{self._path}: the file is cut off: tile {index} has {len(content)} of its {count} bytes; copy it "
+                "again"
+            )
+        return content
 
     def _unreachable(self, index: int, error: Exception) -> RunError:
         box = self.segment(index % self._per_plane)
@@ -185,11 +215,30 @@ class PageReader:
         """
         if (encoded := self.encoded(index)) is None:
             return None
+        if self.page.compression == _JPEG and _ENDED not in encoded[-_TAIL:]:
+            self._refuse_cut_jpeg(index, encoded)
         try:
             decoded: NDArray[np.uint8] = self.page.decode(encoded, index, jpegtables=self.page.jpegtables)[0]
         except Exception as error:  # every codec has errors of its own
             raise self.undecodable(index, error) from error
         return decoded.reshape(decoded.shape[-3:])
+
+    def _refuse_cut_jpeg(self, index: int, encoded: bytes) -> None:
+        """Refuse JPEG that ends before its pixels do, where decoders make up what is missing.
+
+        Some writers only leave out the mark of the end, which does no harm: then what follows changes no pixel.
+        """
+        content = encoded.rstrip(b"\0")
+        content += b"\0" if content.endswith(b"\xff") else b""
+        try:
+            one, other = (
+                self.page.decode(content + more * _TAIL + _ENDED, index, jpegtables=self.page.jpegtables)[0]
+                for more in (b"\0", b"\xa5")
+            )
+        except Exception as error:  # every codec has errors of its own
+            raise self.undecodable(index, error) from error
+        if not np.array_equal(one, other):
+            raise self.undecodable(index, ValueError("its JPEG ends early"))
 
     def undecodable(self, index: int, error: Exception) -> SlideError:
         """Say that a segment cannot be decoded."""

@@ -71,22 +71,26 @@ class TiffImage:
         return f"{self.width} x {self.height} px{f' ({name:.40})' if name else ''}"
 
 
-def open_tiff(source: Path | IO[bytes]) -> tifffile.TiffFile:
-    """Parse a TIFF, and nothing beside it."""
-    return tifffile.TiffFile(source, **ALONE)
+def open_tiff(source: Path | IO[bytes], **flags: Any) -> tifffile.TiffFile:
+    """Parse a TIFF, and nothing beside it; ``flags`` are tifffile's ``is_...``, where a name would mislead it."""
+    return tifffile.TiffFile(source, **ALONE, **flags)
 
 
 def find_images(tiff: tifffile.TiffFile) -> tuple[TiffImage, ...]:
     """List the images of a TIFF in their order: those of OME-XML, else of its directories.
 
-    A directory that has the proportions of a larger one may be a level of it; whether it shows the same picture is
+    A SubIFD that is larger than its directory, as under a thumbnail, is an image of its own, after the others. A
+    directory that has the proportions of a larger one may be a level of it; whether it shows the same picture is
     for :func:`~wsi_segment.inference.slides.readers.levels.shows_the_same` to say.
     """
     tops = [page.aspage() for page in tiff.pages]
     if tiff.is_ome and (images := tuple(_ome_images(tiff.ome_metadata or "", tops))):
         return images
+    larger = [below for page in tops for below in _below(page) if _area(below) > _area(page)]
     return tuple(
-        TiffImage(_name_of(page), (page, *_levels_below(page)), _planes_of(page)) for page in tops if not _is_mask(page)
+        TiffImage(_name_of(page), (page, *_levels_below(page)), _planes_of(page))
+        for page in (*tops, *larger)
+        if not _is_mask(page)
     )
 
 
@@ -113,8 +117,12 @@ def _ome_images(xml: str, tops: list[Any]) -> Iterator[TiffImage]:
 
 def _levels_below(page: Any) -> list[Any]:
     """Return the SubIFDs of a directory that can be its levels, largest first."""
-    below = [part.aspage() for part in page.pages or ()]
-    return sorted((part for part in below if could_be_level(page, part)), key=_area, reverse=True)
+    return sorted((part for part in _below(page) if could_be_level(page, part)), key=_area, reverse=True)
+
+
+def _below(page: Any) -> list[Any]:
+    """Return the SubIFDs of a directory."""
+    return [part.aspage() for part in page.pages or ()]
 
 
 def has_proportions_of(fine: Any, coarse: Any) -> bool:

@@ -1,0 +1,118 @@
+"""Files that are damaged in part are refused, never shown with what a decoder makes up."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from synthetic import MPP, halved, tissue_like, write_pages
+from wsi_segment.errors import SlideError
+from wsi_segment.inference.slides.description import describe
+from wsi_segment.inference.slides.open import open_slide
+
+PIXELS = tissue_like(700, 900)
+JPEG = {"compression": "jpeg", "compressionargs": {"level": 90}}
+
+
+def tile_of(path: Path, index: int) -> tuple[int, int]:
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        return int(page.dataoffsets[index]), int(page.databytecounts[index])
+
+
+def test_a_jpeg_tile_that_ends_early_is_not_filled_with_grey(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **JPEG})])
+    offset, count = tile_of(path, 5)
+    content = bytearray(path.read_bytes())
+    content[offset + count // 2 : offset + count] = bytes(count - count // 2)
+    path.write_bytes(content)
+    slide = open_slide(path)
+    with pytest.raises(SlideError, match="tile 5 cannot be decoded: its JPEG ends early"):
+        slide.read(0, slide.bounds)
+    slide.close()
+
+
+def test_a_jpeg_tile_without_a_mark_of_its_end_is_read(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **JPEG})])
+    slide = open_slide(path)
+    expected = slide.read(0, slide.bounds)
+    slide.close()
+    offset, count = tile_of(path, 5)
+    content = bytearray(path.read_bytes())
+    assert content[offset + count - 2 : offset + count] == b"\xff\xd9"
+    content[offset + count - 2 : offset + count] = b"\0\0"
+    path.write_bytes(content)
+    slide = open_slide(path)
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), expected)
+    slide.close()
+
+
+def test_a_file_that_ends_within_a_tile_is_cut_off(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **JPEG})])
+    with tifffile.TiffFile(path, mode="r+") as tiff:  # as if the tile had lain at the end of a longer file
+        offsets = list(tiff.pages.first.dataoffsets)
+        offsets[5] = path.stat().st_size - 100
+        tiff.pages.first.tags["TileOffsets"].overwrite(offsets)
+    slide = open_slide(path)
+    with pytest.raises(SlideError, match=r"cut off: tile 5 has 100 of its \d+ bytes"):
+        slide.read(0, slide.bounds)
+    slide.close()
+
+
+def test_pages_that_follow_each_other_in_a_circle_are_refused_at_once(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, MPP), (halved(PIXELS), {"subfiletype": 1})])
+    with tifffile.TiffFile(path) as tiff:
+        first, last = (page.aspage() for page in tiff.pages)
+        following = last.offset + 2 + 12 * len(last.tags)
+        back = first.offset
+    content = bytearray(path.read_bytes())
+    content[following : following + 4] = struct.pack("<I", back)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match="its pages follow each other in a circle"):
+        open_slide(path)
+    assert "circle" in str(describe(path).refused)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "message"),
+    [("ImageWidth", 0, "claims to have 0 x 700 px"), ("ImageWidth", 700, "has 12 tiles, its size asks for 9")],
+)
+def test_a_size_that_its_tiles_contradict_is_refused(tmp_path: Path, tag: str, value: int, message: str) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, MPP)])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags[tag].overwrite(value)
+    with pytest.raises(SlideError, match=message):
+        open_slide(path)
+    assert message in str(describe(path).refused)
+
+
+def test_colours_that_are_not_multiplied_by_alpha_though_the_file_says_so_are_refused(tmp_path: Path) -> None:
+    alpha = np.full(PIXELS.shape[:2], 255, np.uint8)
+    alpha[:300] = 128
+    path = write_pages(tmp_path / "s.tif", [(np.dstack([PIXELS, alpha]), {**MPP, "extrasamples": ["assocalpha"]})])
+    slide = open_slide(path)
+    with pytest.raises(SlideError, match="says that its colours are multiplied by alpha"):
+        slide.read(0, slide.bounds)
+    slide.close()
+
+
+def test_a_plain_tiff_under_the_name_of_another_format_is_read(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, MPP), (halved(PIXELS), {"subfiletype": 1})])
+    for suffix in (".ndpi", ".scn", ".bif", ".mrxs", ".svs"):
+        other = Path(shutil.copy(path, tmp_path / f"s{suffix}"))
+        slide = open_slide(other)
+        np.testing.assert_array_equal(slide.read(0, slide.bounds), PIXELS)
+        assert len(slide.levels) == 2
+        slide.close()
+
+
+@pytest.mark.parametrize("name", ["zarr.json", ".zgroup"])
+def test_a_zarr_store_is_called_what_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(SlideError, match="a Zarr store, such as a mask"):
+        open_slide(tmp_path)

@@ -1,0 +1,63 @@
+"""DICOM whose frames a reader would show otherwise than they were meant is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from fuzz.dicom_maker import VOLUME, DicomSpec, image_of
+from fuzz.oracle import scene
+from wsi_segment.errors import SlideError
+from wsi_segment.inference.slides.open import open_slide
+
+COMMON = {"SeriesInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2.4", "StudyInstanceUID": "1.2.5"}
+
+
+def made(spec: DicomSpec) -> Dataset:
+    return image_of(scene(spec.height, spec.width, spec.seed), spec, COMMON, VOLUME)
+
+
+def save(folder: Path, image: Dataset) -> Path:
+    image.save_as(folder / "0.dcm", enforce_file_format=True)
+    return folder
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_frames_of_a_second_optical_path_are_not_passed_over(tmp_path: Path, first: bool) -> None:
+    image = made(DicomSpec())
+    frames, other = bytes(image.PixelData), bytes(len(image.PixelData))
+    image.PixelData = frames + other if first else other + frames
+    image.NumberOfFrames *= 2
+    with pytest.raises(SlideError, match=r"has 32 frames for 16 places: several optical paths or focal planes"):
+        open_slide(save(tmp_path, image))
+
+
+def test_two_sparse_frames_at_one_place_are_refused(tmp_path: Path) -> None:
+    image = made(DicomSpec(sparse=True))
+    places = [frame.PlanePositionSlideSequence[0] for frame in image.PerFrameFunctionalGroupsSequence]
+    places[0].ColumnPositionInTotalImagePixelMatrix = places[1].ColumnPositionInTotalImagePixelMatrix
+    places[0].RowPositionInTotalImagePixelMatrix = places[1].RowPositionInTotalImagePixelMatrix
+    with pytest.raises(SlideError, match=r"several for the one at \(257, 385\)"):
+        open_slide(save(tmp_path, image))
+
+
+def test_jpeg_frames_of_other_colours_than_the_header_says_are_refused(tmp_path: Path) -> None:
+    image = made(DicomSpec(syntax="jpeg"))
+    open_slide(save(tmp_path, image)).close()
+    image.PhotometricInterpretation = "RGB"
+    with pytest.raises(SlideError, match="its header says RGB, its JPEG frames YCbCr"):
+        open_slide(save(tmp_path, image))
+
+
+def test_the_size_of_the_imaged_volume_is_a_second_statement_of_the_pixel_size(tmp_path: Path) -> None:
+    image = made(DicomSpec())
+    image.ImagedVolumeWidth, image.ImagedVolumeHeight = 0.5, 0.4
+    slide = open_slide(save(tmp_path, image))
+    assert slide.pixel_size is not None
+    assert np.isclose(slide.pixel_size.mpp, 0.5)
+    assert [doubt.code for doubt in slide.doubts] == ["pixel-size-differs"]
+    assert "DICOM ImagedVolumeWidth/Height says 1" in slide.doubts[0].message
+    slide.close()
