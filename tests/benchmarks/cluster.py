@@ -117,7 +117,7 @@ def empty(folder: Path, count: int) -> None:
     from wsi_segment.inference.slides.open import open_slide
 
     slide, model = write_half(folder / "s.tiff", 1024), find_model(DEFAULT_MODEL)
-    options = SegmentOptions(region_size=512)
+    options = SegmentOptions(region_size=512, overlap=0.0)
     with LiveCluster(folder / "cluster") as live:
         for _ in range(2):
             live.add_worker(nanny=False, threads=32)

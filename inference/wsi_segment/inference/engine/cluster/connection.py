@@ -259,8 +259,8 @@ class Cluster:
         return self.call(lambda client: client.map(task, numbers, key=keys, pure=False, **arguments))
 
     def run_on(self, worker: str, function: Callable[[], None]) -> None:
-        """Call a function on one worker, and do not wait for it."""
-        self.call(lambda client: client.run(function, workers=[worker], wait=False, on_error="ignore"))
+        """Call a function on one worker; one that is gone does not matter."""
+        self.call(lambda client: client.run(function, workers=[worker], on_error="ignore"))
 
     def listen(self, token: str, listener: Callable[[dict[str, Any]], None]) -> None:
         """Call a function with what workers tell of a run, on the client's own thread."""

@@ -125,7 +125,7 @@ class Feeder:
         room = share - len(flying)
         if not self._cluster.slots():
             self._watch.report(Progress("waiting", 0, 0))
-        if not waiting or (room < max(1, share // 8) and flying):
+        if not waiting or (room < max(1, share // 4) and flying):
             return
         batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
         keys = []
