@@ -21,6 +21,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -57,9 +58,10 @@ def used(pids: list[int]) -> float:
 
 def write_half(path: Path, side: int) -> Path:
     """A JPEG slide of which the left half is tissue."""
-    pixels = tissue_like(side, side)
-    pixels[(pixels == 255).all(axis=2)] = (225, 170, 200)
-    pixels[:, side // 2 :] = 245
+    part = tissue_like(3000, 3000)[476:2524, 476:2524]  # of which a large slide is made again and again
+    count = -(-side // len(part))
+    pixels = np.full((side, side, 3), 245, np.uint8)
+    pixels[:, : side // 2] = np.tile(part, (count, -(-count // 2), 1))[:side, : side // 2]
     return write_slide(path, pixels, mpp=find_model(DEFAULT_MODEL).card.mpp, levels=4, compression="jpeg")
 
 

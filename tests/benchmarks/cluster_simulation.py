@@ -177,9 +177,9 @@ def draw(path: Path, drawn: list[tuple[str, list[tuple[float, int]]]], workers: 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 3.2), dpi=110)
+    figure, axes = plt.subplots(figsize=(7, 3.2), dpi=80)
     for label, history in drawn:
-        step = max(1, len(history) // 400)
+        step = max(1, len(history) // 120)
         axes.plot([time / 60 for time, _ in history[::step]], [busy for _, busy in history[::step]], label=label, lw=1)
     axes.set_xlabel("minutes")
     axes.set_ylabel("workers with a task")
