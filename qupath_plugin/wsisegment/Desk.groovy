@@ -2,7 +2,7 @@ package wsisegment
 
 /** What the panel asks of the program around it. Calls with a Progress come from a thread of the panel's. */
 interface Desk {
-    /** The open image: name, mpp (0 where unknown), annotations, cores (in all), selected (of both); null where none is open. */
+    /** The open image: id (of this opening of it), name, mpp (0 where unknown), annotations, cores (in all), selected (of both); null where none is open. */
     Map<String, Object> image()
 
     void selectAnnotations()
@@ -22,6 +22,9 @@ interface Desk {
     Outcome corrections(Settings settings, Progress progress)
 
     Outcome remove()
+
+    /** What came out for the open image since it was opened, or null. */
+    Outcome getShown()
 
     /** Draw the overlay without some of the class ids. */
     void hide(Set<Integer> ids)

@@ -46,13 +46,13 @@ class Jobs {
         return service.post("/v1/slides?suffix=${suffix}", file) as Map
     }
 
-    /** Whether the server still has a slide that it gave this id. */
-    boolean knows(String slideId) {
+    /** A slide by the id that the server gave it, or null where it has it no more. */
+    Map slide(String slideId) {
         try {
-            return service.json('GET', "/v1/slides/${slideId}") != null
+            return service.json('GET', "/v1/slides/${slideId}") as Map
         } catch (Failure failure) {
             if (failure.kind != 'unknown-slide') throw failure
-            return false
+            return null
         }
     }
 
@@ -77,7 +77,10 @@ class Jobs {
     /** Follow a job until it is done; the job. Cancel dismisses it on the server. */
     Map await(String id, Progress progress) {
         def pace = new Pace()
-        service.lost = { String message -> progress.say(message, -1.0d) }
+        service.lost = { String message ->
+            pace.restart()  // the pause is no part of how fast the server is
+            progress.say(message, -1.0d)
+        }
         service.cancelled = { -> progress.isStopRequested() }
         long pause = FASTEST_MILLIS
         while (true) {
@@ -110,6 +113,12 @@ class Jobs {
     List<Map> finished(int most) {
         Map page = service.json('GET', "/v1/jobs?status=successful&page_size=${most}") as Map
         return page.jobs as List<Map>
+    }
+
+    /** Whether a job and a slide are of different pixels; null where the server cannot tell. */
+    static Boolean differ(Map job, Map slide) {
+        if (slide == null || !job.slide_fingerprint || !slide.fingerprint) return null
+        return job.slide_fingerprint != slide.fingerprint
     }
 
     /** What a person tells results apart by: slide, region, model, time. */

@@ -41,6 +41,23 @@ class OpenImage {
         return uri.scheme == 'file' ? Path.of(new URI('file', uri.authority, uri.path, null, null)).toString() : uri.toString()
     }
 
+    /** µm per pixel as QuPath has it, which its Image tab can change; 0 where nobody said. */
+    double getMpp() {
+        def size = data.server.pixelCalibration
+        return size.hasPixelSizeMicrons() ? size.averagedPixelSizeMicrons as double : 0.0d
+    }
+
+    /** Whether somebody gave QuPath another pixel size than the file states. */
+    boolean isResized() { data.server.metadata.pixelCalibration != data.server.originalMetadata.pixelCalibration }
+
+    /** Those of the parents that have not been deleted since. */
+    List<PathObject> present(List<PathObject> parents) {
+        Set<PathObject> there = Collections.newSetFromMap(new IdentityHashMap<PathObject, Boolean>())
+        there.addAll(data.hierarchy.getAllObjects(false))
+        there.addAll(data.hierarchy.TMAGrid?.TMACoreList ?: [])
+        return parents.findAll { it in there }
+    }
+
     /** µm² of a pixel; 0 where the image states no pixel size. */
     double getUm2() {
         def size = data.server.pixelCalibration

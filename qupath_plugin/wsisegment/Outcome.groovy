@@ -11,6 +11,8 @@ class Outcome {
     String job = ''
     /** The mask that is drawn, or null. */
     Tiles tiles
+    /** Class ids that are not drawn. */
+    Set<Integer> hidden = [] as Set<Integer>
     /** Where, class, mm², percent of what was analysed there. */
     List<Map<String, Object>> rows = []
 }

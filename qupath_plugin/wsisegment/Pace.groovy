@@ -8,6 +8,9 @@ class Pace {
     private long since = -1
     private long first = 0
 
+    /** Forget how fast it was. */
+    void restart() { since = -1 }
+
     /**
      * Say how far a job is.
      *

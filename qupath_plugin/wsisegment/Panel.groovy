@@ -39,12 +39,14 @@ import javafx.util.Duration
 @CompileStatic
 class Panel {
     static final String TITLE = 'WSI Segment', DEFAULT = "the server's default"
-    private static final Map<String, String> OBJECTS = ['no objects': '', 'annotations': 'annotations', 'detections': 'detections']
 
     private final Desk desk
     private final Settings settings
     final Stage stage = new Stage()
     private final ShownResults shown
+    private final Parameters parameters
+    /** The opening of an image that the window was last made up for. */
+    private Object seen = null
     private List<Map> models = new ArrayList<Map>()
     private volatile Working working
 
@@ -55,10 +57,6 @@ class Panel {
     private final ComboBox<String> model = Form.choice('model', [DEFAULT], DEFAULT, 'Models of the server')
     private final Label about = Form.text('about'), place = Form.text('place'), status = Form.text('status')
     private final RadioButton slide = new RadioButton('Whole slide'), selected = new RadioButton('Selected annotations and cores')
-    private final TextField mpp = Form.field('mpp', '', '', 'µm per pixel of the full resolution, for slides that state none or a wrong one')
-    private final TextField overlap, minArea
-    private final ComboBox<String> tissue, objects
-    private final CheckBox overlay, measurements
     private final Button run, cancel
     private final ProgressBar bar = new ProgressBar(0)
 
@@ -70,17 +68,12 @@ class Panel {
         this.desk = desk
         this.settings = settings
         shown = new ShownResults(this, desk)
+        parameters = new Parameters(settings)
         address = Form.field('address', settings.text('server'), 'http://127.0.0.1:8000', 'Where wsi-segment serve listens')
         key.id = 'key'
         key.promptText = settings.text('key') ? 'saved; - removes it' : 'only if the server asks for one'
         pathMap = Form.field('path_map', settings.text('path_map'), 'CLIENT=SERVER', 'Such as Z:\\slides=/data/slides, several with ; between')
         upload = Form.check('upload', 'Upload a slide that the server does not see', settings.flag('upload'), 'Where the server allows it')
-        overlap = Form.field('overlap', settings.number('overlap') < 0 ? '' : settings.text('overlap'), "the server's", 'Share of a window that its neighbour covers too, 0 to 0.9')
-        tissue = Form.choice('tissue', ["the server's", 'otsu', 'none'], settings.text('tissue') ?: "the server's", 'How tissue is found; none segments all of the slide')
-        minArea = Form.field('min_area', settings.number('min_area') > 0 ? settings.text('min_area') : '', '0', 'Smaller pieces and holes are left out, µm²')
-        objects = Form.choice('objects', OBJECTS.keySet() as List<String>, settings.flag('detections') ? 'detections' : settings.flag('annotations') ? 'annotations' : 'no objects', 'Detections are lighter, annotations can be corrected')
-        overlay = Form.check('overlay', 'Overlay', settings.flag('overlay'), 'The mask over the slide')
-        measurements = Form.check('measurements', 'Areas as measurements', settings.flag('measurements'), 'On the image, or on the annotations and cores')
         run = Form.button('run', 'Run', 'Segment the open slide') { attempt { segment(taken()) } }
         cancel = Form.button('cancel', 'Cancel', 'Stop the job on the server') { working?.stop() }
         build(owner)
@@ -93,6 +86,7 @@ class Panel {
             return
         }
         stage.show()
+        look()
         connect()
     }
 
@@ -121,13 +115,7 @@ class Panel {
         settings.set('upload', upload.selected)
         settings.set('model', model.value == DEFAULT ? '' : model.value)
         settings.set('where', slide.selected ? 'slide' : 'annotations')
-        settings.set('mpp', mpp.text.trim() ?: '0')
-        settings.set('overlap', overlap.text.trim() ?: '-1')
-        settings.set('tissue', tissue.value == "the server's" ? '' : tissue.value)
-        settings.set('min_area', minArea.text.trim() ?: '0')
-        ['annotations', 'detections'].each { String kind -> settings.set(kind, OBJECTS[objects.value] == kind) }
-        settings.set('overlay', overlay.selected)
-        settings.set('measurements', measurements.selected)
+        parameters.take(settings)
         settings.save()
         def copy = Settings.load(settings.recorded(), [:])
         copy.set('key', settings.text('key'))
@@ -139,6 +127,7 @@ class Panel {
         if (working != null) return
         def now = new Working(this)
         working = now
+        Object began = desk.image()?.id
         busy(title)
         Thread.startDaemon(TITLE) {
             Object outcome = null
@@ -157,7 +146,8 @@ class Panel {
             Platform.runLater {
                 working = null
                 idle(failed ?: said)
-                if (outcome instanceof Outcome) shown.show((Outcome) outcome)
+                // of another image where one was opened meanwhile: its results are not this one's
+                if (desk.image()?.id == began) shown.show(desk.shown, outcome instanceof Outcome ? ((Outcome) outcome).job : '')
             }
         }
     }
@@ -244,10 +234,15 @@ class Panel {
     /** Look at the open image: what is selected, and whether it states its pixel size. */
     private void look() {
         Map<String, Object> image = desk.image()
-        double stated = image == null ? 0.0d : image.mpp as double
-        boolean size = image != null && (stated > 0 || mpp.text.trim())
-        mpp.promptText = image == null ? '' : stated > 0 ? String.format(Locale.ROOT, 'as the slide states: %.4g', stated) : 'the slide states none: give µm per pixel'
-        mpp.style = image == null || size ? '' : '-fx-border-color: #c00000;'
+        if (image?.id != seen) {  // nothing of one slide is another one's
+            seen = image?.id
+            parameters.mpp.text = ''
+            shown.forget()
+            shown.show(desk.shown, '')
+            if (working == null) status.text = ''
+        }
+        parameters.ask(image?.mpp as Double)
+        boolean size = image != null && (image.mpp as double > 0 || parameters.mpp.text.trim())
         place.text = image == null ? 'No image is open.'
             : "${image.name}: ${image.selected} selected, of ${image.annotations} annotations and ${image.cores} TMA cores."
         run.disable = working != null || !size || (selected.selected && image.selected as int == 0)
@@ -287,9 +282,7 @@ class Panel {
         def box = new VBox(8.0d,
             server, Form.grid(['Model': model]), Form.section('card', 'About this model (research use only)', false, about),
             Form.row(slide, selected), pick, place,
-            Form.section('parameters', 'Parameters', true,
-                Form.grid(['Pixel size, µm': mpp, 'Overlap': overlap, 'Tissue': tissue, 'Objects': objects, 'Smallest piece, µm²': minArea]),
-                Form.row(overlay, measurements)),
+            parameters.section,
             Form.row(run, cancel), bar, status, shown.results, shown.section)
         box.padding = new Insets(10)
         def scroll = new ScrollPane(box)

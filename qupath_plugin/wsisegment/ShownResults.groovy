@@ -55,14 +55,25 @@ class ShownResults {
         section = Form.section('drawn', 'Overlay and areas', true, Form.grid(['Opacity': opacity]), classes, table)
     }
 
-    /** Show what an action brought. */
-    void show(Outcome outcome) {
-        if (outcome.rows) table.items.setAll(outcome.rows)
-        if (outcome.tiles != null) draw(outcome.tiles)
-        if (outcome.job && !job.items.any { it.job == outcome.job }) {
-            job.items.add(0, [job: outcome.job, label: "job ${outcome.job.take(6)}, just now".toString()])
+    /**
+     * Show what came out for the open image.
+     *
+     * @param outcome null for nothing
+     * @param made the job that it came from just now, or empty
+     */
+    void show(Outcome outcome, String made) {
+        table.items.setAll(outcome?.rows ?: [])
+        classes.children.setAll(outcome?.tiles == null ? [] : boxes(outcome))
+        if (made && !job.items.any { it.job == made }) {
+            job.items.add(0, [job: made, label: "job ${made.take(6)}, just now".toString()])
             job.value = job.items[0]
         }
+    }
+
+    /** Another image is open: its results are not these. */
+    void forget() {
+        job.items.clear()
+        job.value = null
     }
 
     /** Follow what the program does with the opacity. */
@@ -70,18 +81,18 @@ class ShownResults {
         if (!opacity.valueChanging && !opacity.focused) opacity.value = desk.opacity
     }
 
-    private void draw(Tiles tiles) {
-        Set<Integer> background = tiles.background
+    private List<CheckBox> boxes(Outcome outcome) {
+        def tiles = outcome.tiles
         def boxes = tiles.names.findAll { Integer id, String name -> id > 0 }.collect { Integer id, String name ->
             def box = new CheckBox(name)
             def color = tiles.colors[id]
             box.graphic = new Rectangle(12, 12, Color.rgb(color[0], color[1], color[2]))
             box.userData = id
-            box.selected = !(id in background)
+            box.selected = !(id in outcome.hidden)
             return box
         }
         boxes.each { box -> box.onAction = { event -> desk.hide(boxes.findAll { !it.selected }*.userData as Set) } as javafx.event.EventHandler }
-        classes.children.setAll(boxes)
+        return boxes
     }
 
     /** List the results of the open slide. Not named find: within a closure that would be the method of Groovy 4. */

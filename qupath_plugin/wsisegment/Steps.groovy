@@ -25,6 +25,9 @@ class Steps {
         return false
     }
 
+    /** Whether what is added to the image can still be seen, or saved. */
+    Closure<Boolean> stillOpen = { -> true }
+
     /**
      * @param home folder of the scripts
      */
@@ -42,18 +45,20 @@ class Steps {
 
     Results getResults() { results }
 
-    String getBase() { service.base }
-
     /** Have the slide segmented, and bring in what was asked for. */
     Outcome segment() {
         def parents = image.parents(settings.text('where'))
         progress.say('looking the slide up', -1)
-        Map<String, Object> body = [slide: slideId(), width: image.width, height: image.height] + settings.choices()
+        def slide = slide()
+        Map<String, Object> body = [slide: slide.id, width: image.width, height: image.height] + settings.choices()
+        // a size that was set in QuPath counts, as it does for everything that QuPath measures
+        if (!body.mpp && image.mpp > 0 && (image.resized || !slide.mpp)) body.mpp = image.mpp
         if (parents) body.region = image.region(parents)
         String job = jobs.submit(body).id
         progress.say("job ${job} was accepted", 0)
-        jobs.await(job, progress)
-        def outcome = brought(fitting(job), parents)
+        def done = jobs.await(job, progress)
+        def outcome = brought(sized(job), parents)
+        (done.warnings as List<Map>)?.each { outcome.said += "; warning: ${it.message}" }
         results.record(new File(home, 'wsi_segment.groovy'), settings.recorded())
         return outcome
     }
@@ -73,12 +78,12 @@ class Steps {
             if (!Files.isRegularFile(file)) throw new Failure("${file}: no such file", 'no-file')
             double mpp = settings.number('mpp'), um2 = mpp > 0 ? mpp * mpp : image.um2
             def (objects, said) = read(file, file.fileName.toString(), um2, parents)
-            results.bring([:], objects)
+            bring([:], objects, "take them from ${file.fileName} again")
             return new Outcome(said: said)
         }
         def tiles = chosen()
         def (objects, said) = fetched(tiles, parents)
-        results.bring([:], objects)
+        bring([:], objects, "Find brings job ${tiles.job}")
         return new Outcome(said: said, job: tiles.job)
     }
 
@@ -96,8 +101,8 @@ class Steps {
     /** Results of this slide that the server has, the newest first: job and label. */
     List<Map<String, String>> finished() {
         progress.say('looking for results of this slide', -1)
-        String slide = known()
-        return jobs.finished(50).findAll { Map job -> (slide != null && job.slide == slide) || fits(job.id as String) }
+        def slide = known()
+        return jobs.finished(50).findAll { Map job -> Jobs.differ(job, slide) == null ? fits(job.id as String) : !Jobs.differ(job, slide) }
             .collect { Map job -> [job: job.id as String, label: Jobs.label(job)] }
     }
 
@@ -109,6 +114,10 @@ class Steps {
 
     private Outcome brought(Tiles tiles, List parents) {
         List<String> said = ["job ${tiles.job} is done"]
+        def asked = parents.size()
+        parents = image.present(parents)
+        if (parents.size() < asked) said << "${asked - parents.size()} of ${asked} annotations or cores were deleted meanwhile, and nothing was added for them"
+        if (asked && !parents) return new Outcome(said: said.join('; '), job: tiles.job, tiles: tiles)
         Map areas = measured(tiles, parents)
         if (areas.isEmpty()) said << 'the image states no pixel size, areas were left out'
         def objects = [:]
@@ -118,30 +127,43 @@ class Steps {
             said << line
         }
         results.classesOf(tiles)
-        results.bring(settings.flag('measurements') ? areas : [:], objects)
+        bring(settings.flag('measurements') ? areas : [:], objects, "Find brings job ${tiles.job}")
         return new Outcome(said: said.join('; '), job: tiles.job, tiles: tiles, rows: rows(areas))
     }
 
-    private String slideId() {
-        String kept = "WSI Segment upload to ${settings.text('server')}"
-        String earlier = image.data.getProperty(kept)
-        if (earlier != null && jobs.knows(earlier)) return earlier
+    /** Change the image, if anybody still sees it. */
+    private void bring(Map areas, Map objects, String remedy) {
+        if (!stillOpen()) throw new Failure("the image was closed meanwhile, and nothing was added; open it again, and ${remedy}", 'closed')
+        results.bring(areas, objects)
+    }
+
+    /** The slide as the server has it: where it sees it, or uploaded. */
+    private Map slide() {
+        def earlier = uploaded()
+        if (earlier != null) return earlier
         try {
-            return jobs.findSlide(image.path, new PathMap(settings.text('path_map'))).id
+            return jobs.findSlide(image.path, new PathMap(settings.text('path_map')))
         } catch (Failure failure) {
             if (failure.kind != 'unknown-slide' || !settings.flag('upload')) throw failure
             progress.say('the server does not see the slide; uploading it', -1)
-            String made = jobs.upload(Path.of(image.path)).id
-            image.data.setProperty(kept, made)
+            def made = jobs.upload(Path.of(image.path))
+            image.data.setProperty(uploadKey, made.id as String)
             return made
         }
     }
 
-    /** The server's id of the slide, or null where it does not see it, or sees another of that name. */
-    private String known() {
+    private String getUploadKey() { "WSI Segment upload to ${settings.text('server')}" }
+
+    private Map uploaded() {
+        String earlier = image.data.getProperty(uploadKey)
+        return earlier == null ? null : jobs.slide(earlier)
+    }
+
+    /** The server's slide, or null where it does not see it, or sees another of that name. */
+    private Map known() {
         try {
-            Map slide = jobs.findSlide(image.path, new PathMap(settings.text('path_map')))
-            return slide.width == image.width && slide.height == image.height ? slide.id : null
+            def slide = uploaded() ?: jobs.findSlide(image.path, new PathMap(settings.text('path_map')))
+            return slide.width == image.width && slide.height == image.height ? slide : null
         } catch (Failure failure) {
             if (!(failure.kind in ['unknown-slide', 'unusable-slide', 'no-file'])) throw failure
             return null
@@ -167,7 +189,15 @@ class Steps {
         }
     }
 
+    /** The result of a job that is of this slide, and not of another one of its size. */
     private Tiles fitting(String job) {
+        def tiles = sized(job), made = jobs.job(job)
+        if (Jobs.differ(made, known()))
+            throw new Failure("job ${job} is of another slide${made.slide_name ? ', ' + made.slide_name : ''}; the open image is ${image.data.server.metadata.name}", 'other-slide')
+        return tiles
+    }
+
+    private Tiles sized(String job) {
         def tiles = new Tiles(service, job)
         String misfit = tiles.misfit(image.width, image.height)
         if (misfit != null) throw new Failure(misfit, 'size-mismatch')

@@ -67,7 +67,10 @@ class Tiles {
         return names.findAll { Integer id, String name -> id > 0 && name.toLowerCase() ==~ /(.*\W)?(background|other|rest)(\W.*)?/ }.keySet()
     }
 
-    /** The address of everything that the job resulted in. */
+    /** The address of the server. */
+    String getBase() { service.base }
+
+    /** The path of everything that the job resulted in. */
     String getAt() { "/v1/jobs/${Service.encoded(job)}/results" }
 
     /** Why the result is not that of an image of this size, or null. */

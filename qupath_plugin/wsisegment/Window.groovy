@@ -103,6 +103,8 @@ class Window {
         }
     }
 
+    static boolean isOpen(ImageData<?> data) { !viewers(data).isEmpty() }
+
     private static List viewers(ImageData<?> data) {
         return QuPathGUI.getInstance().allViewers.findAll { it.imageData.is(data) } as List
     }

@@ -9,8 +9,8 @@ class Workbench implements Desk {
     private static Panel panel
 
     private final File home
-    /** The mask that is drawn over an image, to be drawn again without some classes. */
-    private final Map<ImageData<?>, List> drawn = Collections.synchronizedMap(new WeakHashMap<ImageData<?>, List>())
+    /** What came out for an image: areas, and the mask that is drawn over it. */
+    private final Map<ImageData<?>, Outcome> found = Collections.synchronizedMap(new WeakHashMap<ImageData<?>, Outcome>())
 
     Workbench(File home) { this.home = home }
 
@@ -34,6 +34,7 @@ class Workbench implements Desk {
         def selected = data.hierarchy.selectionModel.selectedObjects
         def size = data.server.pixelCalibration
         return [
+            id         : System.identityHashCode(data),
             name       : data.server.metadata.name,
             mpp        : size.hasPixelSizeMicrons() ? size.averagedPixelSizeMicrons as double : 0.0d,
             annotations: data.hierarchy.annotationObjects.count { it.metadata[Results.MARK] == null } as int,
@@ -74,15 +75,22 @@ class Workbench implements Desk {
         def data = shownImage()
         def outcome = Steps.remove(data)
         Window.hide(data)
-        drawn.remove(data)
+        found.remove(data)
         return outcome
     }
 
     @Override
-    void hide(Set<Integer> ids) {
+    Outcome getShown() {
         def data = QuPathGUI.getInstance().imageData
-        def held = data == null ? null : drawn[data]
-        if (held != null) Window.show(data, new MaskServer(data.server, held[0], held[1], held[2], ids))
+        return data == null ? null : found[data]
+    }
+
+    @Override
+    void hide(Set<Integer> ids) {
+        def held = shown
+        if (held?.tiles == null) return
+        held.hidden = ids
+        draw(QuPathGUI.getInstance().imageData, held)
     }
 
     @Override
@@ -107,14 +115,24 @@ class Workbench implements Desk {
         def data = shownImage()
         def steps = new Steps(home, data, settings, progress)
         steps.askCoarser = { String warning -> Window.askCoarser(warning) }
-        def outcome = work(steps)
+        steps.stillOpen = { -> Window.isOpen(data) }
+        def outcome = work(steps), before = found[data]
         if (overlay && outcome.tiles != null) {
-            def classes = steps.results.classesOf(outcome.tiles)
-            drawn[data] = [outcome.tiles, steps.base, classes]
-            Window.show(data, new MaskServer(data.server, outcome.tiles, steps.base, classes, outcome.tiles.background))
+            outcome.hidden = outcome.tiles.background
+            draw(data, outcome)
+        } else {
+            outcome.tiles = before?.tiles
+            outcome.hidden = before?.hidden ?: [] as Set<Integer>
         }
+        if (!outcome.rows) outcome.rows = before?.rows ?: []
+        found[data] = outcome
         Window.offer(steps.results.classes)
         return outcome
+    }
+
+    private static void draw(ImageData<?> data, Outcome outcome) {
+        def classes = new Results(new OpenImage(data)).classesOf(outcome.tiles)
+        Window.show(data, new MaskServer(data.server, outcome.tiles, outcome.tiles.base, classes, outcome.hidden))
     }
 
     private static ImageData<?> shownImage() {

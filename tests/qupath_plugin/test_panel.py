@@ -219,6 +219,45 @@ def test_a_missing_pixel_size_is_asked_for_and_selections_are_counted(windows: G
     assert wrong == "mpp=small: write a number"
 
 
+def test_nothing_of_one_slide_is_shown_for_another(windows: GroovyConsole, served: Served) -> None:
+    code = """
+    open()
+    type(address: url, mpp: '1.1')
+    press('run')
+    idle()
+    def state = { -> drawing { [node('mpp').text, node('job').items.size(), node('table').items.size(), node('classes').children.size()] } }
+    def seen = [state()]
+    def other = console.image(900, 700, 1.0d, "${folder}/slides/other.tiff")
+    gui.imageData = other
+    wait { drawing { node('mpp').text == '' } }
+    seen << state()
+    gui.imageData = image
+    wait { drawing { node('table').items.size() > 0 } }
+    seen << state()
+    press('remove')
+    idle()
+    seen << state()
+    """
+    assert panel(windows, served, code) == [["1.1", 1, 3, 3], ["", 0, 0, 0], ["", 0, 3, 3], ["", 0, 0, 0]]
+
+
+def test_an_image_that_was_closed_meanwhile_gets_nothing_and_that_is_told(
+    windows: GroovyConsole, served: Served
+) -> None:
+    code = """
+    open()
+    type(address: url, objects: 'annotations')
+    gui.allViewers.clear()
+    press('run')
+    idle()
+    [drawing { node('status').text }, Dialogs.shown, hierarchy.changes, drawing { node('table').items.size() }]
+    """
+    said, shown, changes, rows = panel(windows, served, code)
+    assert "the image was closed meanwhile, and nothing was added; open it again, and Find brings job" in said
+    assert shown == [f"error: {said}"]
+    assert (changes, rows) == ([], 0)
+
+
 def test_a_server_that_does_not_answer_leaves_the_panel_open(windows: GroovyConsole, served: Served) -> None:
     code = """
     open()

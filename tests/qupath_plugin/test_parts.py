@@ -223,4 +223,12 @@ def test_a_large_file_is_read_in_little_memory(groovy: GroovyConsole, tmp_path: 
 
 def test_what_a_job_takes_can_be_chosen_by_the_same_name(groovy: GroovyConsole) -> None:
     names = set(groovy("Settings.DEFAULTS.keySet() as List"))
-    assert set(Choices.model_fields) - {"priority"} <= names
+    wanted = set(Choices.model_fields) - {"priority"}
+    assert wanted <= names
+    code = """
+    def settings = Settings.load([], [:], java.nio.file.Path.of('/none/of'))
+    def odd = [ome_zarr: '0.4', tissue: 'none', region: '1,2,3,4']
+    wanted.each { settings.set(it, odd[it] ?: Settings.DEFAULTS[it] instanceof Boolean ? odd[it] ?: true : Settings.DEFAULTS[it] instanceof Double ? 0.5 : 'x') }
+    settings.choices().keySet() as List
+    """
+    assert set(groovy(code, wanted=sorted(wanted))) == wanted  # and is sent

@@ -18,7 +18,7 @@ QUPATH_FREE = {
     "Areas", "Desk", "Failure", "Jobs", "Lines", "Outcome", "Outlines", "Pace", "PathMap", "Progress", "Service",
     "Settings", "Tiles", "Working",
 }  # fmt: skip
-JAVAFX_ALONE = {"Form", "Panel", "ShownResults"}
+JAVAFX_ALONE = {"Form", "Panel", "Parameters", "ShownResults"}
 """What draws the panel: it must also open where there is no QuPath."""
 
 

@@ -83,7 +83,7 @@ def test_an_upload_becomes_a_slide_of_the_server(groovy: GroovyConsole, served: 
     path = write_slide(tmp_path / "up.tiff", tissue_like(300, 400))
     code = """
     def slide = jobs.upload(java.nio.file.Path.of(path))
-    [slide.width, slide.height, jobs.knows(slide.id), jobs.knows('0' * 24)]
+    [slide.width, slide.height, jobs.slide(slide.id) != null, jobs.slide('0' * 24) != null]
     """
     assert call(groovy, served.url, code, path=path) == [400, 300, True, False]
     with pytest.raises(PluginError, match="only slides of one file can be uploaded"):

@@ -12,7 +12,7 @@ import pytest
 
 from groovy_console import GroovyConsole, PluginError
 from live_server import Served
-from synthetic import class_map
+from synthetic import class_map, tissue_like, write_slide
 
 SQUARE = {"type": "Polygon", "coordinates": [[[200, 150], [700, 150], [700, 550], [200, 550], [200, 150]]]}
 BEGIN = """
@@ -296,6 +296,73 @@ def test_corrections_are_kept_beside_the_result(groovy: GroovyConsole, served: S
     assert "say which result is corrected: job=ID" in nothing
     assert f"{ours} annotations were sent as version 1 of the corrections of job" in first
     assert "as version 2" in second
+
+
+def test_a_pixel_size_that_was_set_in_qupath_is_the_jobs(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def sizes = [[1.0d, null, []], [0.8d, 1.0d, []], [0.8d, 1.0d, ['mpp=1.2']]].collect { now, file, more ->
+        image.server.mpp = now
+        image.server.stated = file
+        def lines = console.act('segment', ["server=$url", 'model=channels'] + more, image)
+        new Service(url, '', 1).json('GET', "/v1/jobs/${lines[-1].split()[3].replace(';', '')}").parameters.mpp
+    }
+    """
+    assert steps(groovy, served, code) == [None, 0.8, 1.2]
+
+
+def test_annotations_that_were_deleted_while_the_job_ran_are_told(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def parents = [drawn(square), drawn(square.replace('150', '20').replace('550', '100'))]
+    hierarchy.objects.addAll(parents)
+    def told = (1..2).collect { int gone ->
+        def arguments = ["server=$url", 'model=channels', 'where=all-annotations', 'annotations=true']
+        def progress = new Lines({ line -> if (line.contains('was accepted')) hierarchy.objects.removeAll(parents.take(gone)) })
+        new Steps(console.plugin, image, Settings.load(arguments*.toString()), progress).segment().said
+    }
+    [told, parents*.childObjects*.size(), hierarchy.changes]
+    """
+    (one, both), children, changes = steps(groovy, served, code, square=json.dumps(SQUARE))
+    assert "1 of 2 annotations or cores were deleted meanwhile" in one
+    assert both.endswith("1 of 1 annotations or cores were deleted meanwhile, and nothing was added for them")
+    assert children[0] == 0 < children[1]
+    assert changes == ["changed"]
+
+
+def test_a_result_of_another_slide_of_the_same_size_is_refused(
+    groovy: GroovyConsole, served: Served, done: str, tmp_path: Path
+) -> None:
+    write_slide(served.folder / "slides" / "twin.tiff", tissue_like(700, 900, seed=77))
+    code = """
+    image.server.uri = new File("$folder/slides/twin.tiff").toURI()
+    def steps = new Steps(console.plugin, image, Settings.load(["server=$url", "job=$done"]*.toString()), new Lines({ }))
+    assert !steps.finished()*.job.contains(done)
+    steps.annotations()
+    """
+    with pytest.raises(PluginError, match=r"is of another slide, s0\.tiff; the open image is slide"):
+        steps(groovy, served, code, done=done)
+
+
+def test_doubts_about_a_result_are_said(groovy: GroovyConsole, served: Served) -> None:
+    write_slide(served.folder / "slides" / "glass.tiff", np.full((700, 900, 3), 243, dtype=np.uint8))
+    code = """
+    image.server.uri = new File("$folder/slides/glass.tiff").toURI()
+    console.act('segment', ["server=$url", 'model=channels'], image)[-1]
+    """
+    assert "is done; warning: " in steps(groovy, served, code)
+
+
+def test_cells_of_other_programs_are_no_corrections(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    console.act('segment', ["server=$url", 'model=channels', 'detections=true'], image)
+    int ours = hierarchy.objects.size()
+    def cell = drawn(square)
+    cell.kind = 'detection'
+    cell.pathClass = PathClass.getInstance('Positive')
+    hierarchy.objects << cell
+    [ours, console.act('corrections', ["server=$url"], image)[-1]]
+    """
+    ours, said = steps(groovy, served, code, square=json.dumps(SQUARE))
+    assert f" {ours} " in said.replace("WSI Segment:", "")
 
 
 def test_menus_are_for_the_window(groovy: GroovyConsole) -> None:

@@ -7,6 +7,7 @@ import java.awt.image.ColorModel
 
 enum PixelType { UINT8 }
 
+@groovy.transform.EqualsAndHashCode
 class PixelCalibration {
     double mpp
     boolean hasPixelSizeMicrons() { mpp > 0 }
@@ -21,6 +22,7 @@ interface ImageServer<T> {
     Collection<URI> getURIs()
     String getServerType()
     ImageServerMetadata getMetadata()
+    ImageServerMetadata getOriginalMetadata()
 }
 
 class ImageServerBuilder { static interface ServerBuilder<T> { } }
@@ -64,6 +66,7 @@ class ImageServerMetadata {
     }
 
     String name = 'slide'
+    PixelCalibration pixelCalibration = new PixelCalibration()
     int width, height, preferredTileWidth, preferredTileHeight
     boolean rgb = true
     PixelType pixelType
@@ -91,12 +94,15 @@ abstract class AbstractTileableImageServer implements ImageServer<BufferedImage>
 /** A slide from a file. */
 class SlideServer implements ImageServer<BufferedImage> {
     int width, height
+    /** µm per pixel as QuPath has it, and as the file states it where that is another. */
     double mpp
+    Double stated
     URI uri
     int slices = 1
     Collection<URI> getURIs() { uri == null ? [] : [uri] }
     String getServerType() { 'slide' }
-    ImageServerMetadata getMetadata() { new ImageServerMetadata() }
+    ImageServerMetadata getMetadata() { new ImageServerMetadata(pixelCalibration: pixelCalibration) }
+    ImageServerMetadata getOriginalMetadata() { new ImageServerMetadata(pixelCalibration: new PixelCalibration(mpp: stated ?: mpp)) }
     PixelCalibration getPixelCalibration() { new PixelCalibration(mpp: mpp) }
     int nZSlices() { slices }
     int nTimepoints() { 1 }
