@@ -116,11 +116,15 @@ class Results {
         return ours.size()
     }
 
-    /** The classified areas of the image as a GeoJSON FeatureCollection; cells and such of other programs are not corrections. */
+    /**
+     * The classified areas of the image as a GeoJSON FeatureCollection.
+     *
+     * Cells and such of other programs are no corrections, nor are classes that QuPath itself ignores (Ignore*, Region*).
+     */
     Map<String, Object> corrections() {
         def gson = GsonTools.getInstance()
         def found = image.data.hierarchy.getAllObjects(false).findAll {
-            (it.isAnnotation() || (it.isDetection() && it.metadata[MARK] != null)) && it.ROI?.isArea() && it.pathClass != null && it.pathClass != PathClass.getNullClass()
+            (it.isAnnotation() || (it.isDetection() && it.metadata[MARK] != null)) && it.ROI?.isArea() && it.pathClass != null && it.pathClass != PathClass.getNullClass() && !it.pathClass.name.endsWith('*')
         }
         return [type: 'FeatureCollection', features: found.collect { gson.fromJson(gson.toJson(it), Map) }]
     }

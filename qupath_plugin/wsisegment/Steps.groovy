@@ -91,11 +91,14 @@ class Steps {
     Outcome corrections() {
         String job = settings.text('job') ?: results.origin()
         if (!job) throw new Failure('say which result is corrected: job=ID; no annotation here came from one', 'no-job')
-        fitting(job)
+        def tiles = fitting(job)
         Map<String, Object> sent = results.corrections()
         if (!sent.features) throw new Failure('the image has no annotation with a class; nothing was sent', 'nothing')
         int version = jobs.correct(job, sent)
-        return new Outcome(said: "${(sent.features as List).size()} annotations were sent as version ${version} of the corrections of job ${job}", job: job)
+        def said = "${(sent.features as List).size()} annotations were sent as version ${version} of the corrections of job ${job}"
+        def strange = (sent.features*.properties*.classification*.name as Set) - tiles.names.values()
+        if (strange) said += "; warning: the model has no class ${strange.sort().join(', ')}: rename it, or name it in classes.json before training"
+        return new Outcome(said: said, job: job)
     }
 
     /** Results of this slide that the server has, the newest first: job and label. */

@@ -26,6 +26,7 @@ import qupath.lib.images.servers.*
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.classes.PathClass
 import qupath.lib.roi.*
+import qupath.lib.roi.interfaces.ROI
 console.draw()
 def image = console.image(900, 700, 1.0d, "${folder}/slides/s0.tiff")
 def hierarchy = image.hierarchy
@@ -225,7 +226,9 @@ def test_nothing_of_one_slide_is_shown_for_another(windows: GroovyConsole, serve
     type(address: url, mpp: '1.1')
     press('run')
     idle()
-    def state = { -> drawing { [node('mpp').text, node('job').items.size(), node('table').items.size(), node('classes').children.size()] } }
+    def state = { -> drawing {
+        [node('mpp').text, node('job').items.size(), node('table').items.size(), node('classes').children.size()]
+    } }
     def seen = [state()]
     def other = console.image(900, 700, 1.0d, "${folder}/slides/other.tiff")
     gui.imageData = other

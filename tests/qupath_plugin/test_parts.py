@@ -228,7 +228,10 @@ def test_what_a_job_takes_can_be_chosen_by_the_same_name(groovy: GroovyConsole) 
     code = """
     def settings = Settings.load([], [:], java.nio.file.Path.of('/none/of'))
     def odd = [ome_zarr: '0.4', tissue: 'none', region: '1,2,3,4']
-    wanted.each { settings.set(it, odd[it] ?: Settings.DEFAULTS[it] instanceof Boolean ? odd[it] ?: true : Settings.DEFAULTS[it] instanceof Double ? 0.5 : 'x') }
+    wanted.each {
+        def like = Settings.DEFAULTS[it]
+        settings.set(it, odd[it] ?: (like instanceof Boolean ? true : like instanceof Double ? 0.5 : 'x'))
+    }
     settings.choices().keySet() as List
     """
     assert set(groovy(code, wanted=sorted(wanted))) == wanted  # and is sent

@@ -21,6 +21,7 @@ import qupath.lib.images.servers.*
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.classes.PathClass
 import qupath.lib.roi.*
+import qupath.lib.roi.interfaces.ROI
 import qupath.fx.dialogs.Dialogs
 def image = console.image(width, height, 1.0d, "${folder}/slides/s0.tiff")
 def hierarchy = image.hierarchy
@@ -316,7 +317,8 @@ def test_annotations_that_were_deleted_while_the_job_ran_are_told(groovy: Groovy
     hierarchy.objects.addAll(parents)
     def told = (1..2).collect { int gone ->
         def arguments = ["server=$url", 'model=channels', 'where=all-annotations', 'annotations=true']
-        def progress = new Lines({ line -> if (line.contains('was accepted')) hierarchy.objects.removeAll(parents.take(gone)) })
+        def lines = { line -> if (line.contains('was accepted')) hierarchy.objects.removeAll(parents.take(gone)) }
+        def progress = new Lines(lines)
         new Steps(console.plugin, image, Settings.load(arguments*.toString()), progress).segment().said
     }
     [told, parents*.childObjects*.size(), hierarchy.changes]
@@ -334,7 +336,8 @@ def test_a_result_of_another_slide_of_the_same_size_is_refused(
     write_slide(served.folder / "slides" / "twin.tiff", tissue_like(700, 900, seed=77))
     code = """
     image.server.uri = new File("$folder/slides/twin.tiff").toURI()
-    def steps = new Steps(console.plugin, image, Settings.load(["server=$url", "job=$done"]*.toString()), new Lines({ }))
+    def settings = Settings.load(["server=$url", "job=$done"]*.toString())
+    def steps = new Steps(console.plugin, image, settings, new Lines({ }))
     assert !steps.finished()*.job.contains(done)
     steps.annotations()
     """
@@ -351,7 +354,7 @@ def test_doubts_about_a_result_are_said(groovy: GroovyConsole, served: Served) -
     assert "is done; warning: " in steps(groovy, served, code)
 
 
-def test_cells_of_other_programs_are_no_corrections(groovy: GroovyConsole, served: Served) -> None:
+def test_what_is_no_correction_is_not_sent_and_strange_classes_are_told(groovy: GroovyConsole, served: Served) -> None:
     code = """
     console.act('segment', ["server=$url", 'model=channels', 'detections=true'], image)
     int ours = hierarchy.objects.size()
@@ -359,10 +362,14 @@ def test_cells_of_other_programs_are_no_corrections(groovy: GroovyConsole, serve
     cell.kind = 'detection'
     cell.pathClass = PathClass.getInstance('Positive')
     hierarchy.objects << cell
+    hierarchy.objects << drawn(square)
+    hierarchy.objects[-1].pathClass = PathClass.getInstance('Ignore*')
+    hierarchy.objects[0].pathClass = PathClass.getInstance('Tumor')
     [ours, console.act('corrections', ["server=$url"], image)[-1]]
     """
     ours, said = steps(groovy, served, code, square=json.dumps(SQUARE))
-    assert f" {ours} " in said.replace("WSI Segment:", "")
+    assert f": {ours} annotations were sent as version" in said
+    assert said.endswith("the model has no class Tumor: rename it, or name it in classes.json before training")
 
 
 def test_menus_are_for_the_window(groovy: GroovyConsole) -> None:

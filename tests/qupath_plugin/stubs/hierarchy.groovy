@@ -1,11 +1,7 @@
 package qupath.lib.objects.hierarchy
 
 import qupath.lib.objects.PathObject
-
-class PathObjectSelectionModel {
-    Set<PathObject> selectedObjects = new LinkedHashSet<>()
-    void setSelectedObjects(Collection<? extends PathObject> chosen, PathObject primary) { selectedObjects = new LinkedHashSet<>(chosen) }
-}
+import qupath.lib.objects.hierarchy.events.PathObjectSelectionModel
 
 class TMAGrid { List<PathObject> TMACoreList }
 

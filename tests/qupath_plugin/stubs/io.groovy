@@ -7,7 +7,7 @@ import org.locationtech.jts.geom.Geometry
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.classes.PathClass
 import qupath.lib.roi.GeoJson
-import qupath.lib.roi.ROI
+import qupath.lib.roi.interfaces.ROI
 
 class GsonTools {
     static Gson getInstance() {

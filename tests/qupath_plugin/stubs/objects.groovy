@@ -1,15 +1,8 @@
 package qupath.lib.objects
 
+import qupath.lib.measurements.MeasurementList
 import qupath.lib.objects.classes.PathClass
-import qupath.lib.roi.ROI
-
-class MeasurementList implements Closeable {
-    final Map<String, Double> values = [:]
-    void put(String name, double value) { values[name] = value }
-    List<String> getMeasurementNames() { values.keySet() as List }
-    void removeMeasurements(String... names) { names.each { values.remove(it) } }
-    void close() { }
-}
+import qupath.lib.roi.interfaces.ROI
 
 class PathObject {
     UUID ID = UUID.randomUUID()
