@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import re
 import signal
@@ -26,6 +27,8 @@ from wsi_segment.errors import OutputError, RunError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.partial import Output
+from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.mask.summary import Summary
 from wsi_segment.inference.mask.verify import verify
 from wsi_segment.inference.places import lease as leases
@@ -249,6 +252,35 @@ def test_overwriting_that_was_cut_off_goes_on_without_being_told_twice(
         Mask.open(str(out_of(bucket, "cut")))
     make(slide, bucket, "cut")
     assert bucket.objects("masks/cut.zarr/") == local
+
+
+def test_a_run_may_be_written_and_finished_by_other_processes(
+    bucket: Bucket, slide: Path, local: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What travels to them is pickled: the writer, and in the end what coarse levels are made from."""
+    finish = Output.finish
+
+    def elsewhere(self: Output, step: Any, make: Any = None) -> Mask:
+        def travel(regions: Any, step: Any) -> Any:
+            store, arrived = pickle.loads(pickle.dumps((self._store, tuple(regions))))
+            for region in arrived:
+                store.keep(region)
+            try:
+                return store.finish(arrived, step)
+            finally:
+                store.close()
+
+        return finish(self, step, travel)
+
+    monkeypatch.setattr(Output, "finish", elsewhere)
+    write = RegionWriter.write
+
+    def pickled(self: RegionWriter, *args: Any, **kwargs: Any) -> Any:
+        return write(pickle.loads(pickle.dumps(self)), *args, **kwargs)
+
+    monkeypatch.setattr(RegionWriter, "write", pickled)
+    make(slide, bucket, "elsewhere")
+    assert bucket.objects("masks/elsewhere.zarr/") == local
 
 
 def spoiled(bucket: Bucket, kind: str, every: int) -> None:
