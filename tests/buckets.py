@@ -120,6 +120,13 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
     return Spoiling
 
 
+class _Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that were killed."""
+
+
 @contextmanager
 def emulated() -> Iterator[Bucket]:
     """Run the emulator with one bucket, and the proxy; the environment points to the proxy."""
@@ -130,8 +137,7 @@ def emulated() -> Iterator[Bucket]:
     host, port = server.get_host_and_port()
     bucket = Bucket("slides-and-masks", f"http://{host}:{port}", 0)
     bucket.client.create_bucket(Bucket=bucket.name)
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(bucket, (host, port)))
-    proxy.daemon_threads = True
+    proxy = _Proxy(("127.0.0.1", 0), _handler(bucket, (host, port)))
     bucket.port = proxy.server_port
     thread = threading.Thread(target=proxy.serve_forever)
     thread.start()
