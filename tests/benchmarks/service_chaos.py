@@ -6,13 +6,14 @@ slides and the model are replaced while jobs wait. It needs PostgreSQL, nginx an
 libfaketime.
 
 It fails if a job is lost or doubled, if a mask is of another image or model than its job was accepted for, or if a job
-failed for another reason than that its slide or model was replaced.
+failed for another reason than that its slide or model was replaced, or if a log does not say how a job ended and why.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,8 @@ from wsi_segment.service.jobs.keys import Keys
 SLIDES, VERSIONS, WAITING = 4, 3, 12
 KEYS = ("anna", "bert", "carl")
 PATIENCE_SECONDS = 600.0
+LONGER = 1.5
+"""How many times the minutes the storm may last, until all jobs are posted."""
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; worker_processes 1;
 events {{ worker_connections 256; }}
@@ -114,11 +117,15 @@ class World:
             self.rng.choice(workers).kill()
 
     def kill_server(self) -> None:
-        """One of both; and start it again."""
+        """One of both; and start it again. On a machine with much else to do, it comes back when it can."""
         server = self.rng.choice(self.servers)
         server.stop(signal.SIGKILL)
         server.start(wait=False)
-        server.wait_for("/health/live")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not is_up(server):
+            assert server.process is not None
+            assert server.process.poll() is None, server.log[-5000:]
+            time.sleep(0.5)
 
     def step_clock(self) -> None:
         """By a minute, forward or back."""
@@ -144,7 +151,7 @@ class Poster(threading.Thread):
     """One key that posts jobs, so that some wait; a request without a sure answer is sent again."""
 
     def __init__(self, url: str, token: str, most: int, over: threading.Event) -> None:
-        super().__init__()
+        super().__init__(daemon=True)  # a storm that fails ends the program
         self.accepted: list[str] = []
         self._most, self._over, self._number = most, over, 0
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, verify=False)
@@ -197,6 +204,13 @@ def start_proxy(folder: Path, servers: list[Served]) -> tuple[subprocess.Popen[b
     return process, f"https://localhost:{port}/wsi"
 
 
+def is_up(server: Served) -> bool:
+    """Whether a server answers."""
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{server.url}/health/live", timeout=5).is_success
+    return False
+
+
 def check(world: World, jobs: dict[str, Job], accepted: list[str], ends: Counter[str]) -> list[str]:
     """What is wrong at the end."""
     wrong = [f"lost: {one}" for one in accepted if one not in jobs]
@@ -217,6 +231,14 @@ def check(world: World, jobs: dict[str, Job], accepted: list[str], ends: Counter
         elif "was replaced" not in job.message:
             wrong.append(f"{job.status}: {job.message}")
     return wrong
+
+
+def explained(log: str) -> dict[str, tuple[str, str]]:
+    """How jobs ended, and why, by the lines of a log."""
+    ends = re.compile(
+        r"info +job (\w+) after [\d.]+ s of waiting and [\d.]+ s of work(?:: (.*?))? job=(\w+) key=(\w+)", re.M
+    )
+    return {job: (how, why) for how, why, job, _ in ends.findall(log)}
 
 
 def main() -> int:
@@ -245,7 +267,10 @@ def main() -> int:
             poster.start()
         deeds = (world.take_root_away, world.restart_database, world.kill_worker, world.kill_server, world.step_clock,
                  world.replace_slide, world.replace_slide, world.replace_model)  # fmt: skip
-        while time.monotonic() - started < 60 * args.minutes:
+        enough, most = 60 * args.minutes, 60 * args.minutes * LONGER
+        while (spent := time.monotonic() - started) < enough or (
+            spent < most and any(poster.is_alive() for poster in posters)
+        ):
             time.sleep(rng.uniform(3, 8))
             deed = rng.choice(deeds)
             deed()
@@ -254,6 +279,8 @@ def main() -> int:
         for poster in posters:
             poster.join()
         accepted = [one for poster in posters for one in poster.accepted]
+        for server in world.servers:
+            server.wait_for("/health/live")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             counts = Jobs(database).counts()
@@ -264,11 +291,19 @@ def main() -> int:
         events = read_events(database, 0, limit=10_000_000)
         ends = Counter(event.job for event in events if event.kind == "successful")
         wrong = check(world, jobs, accepted, ends)
-        log = world.servers[0].log
-        wrong += [f"not in the log: {job_id}" for job_id in accepted if job_id not in log]
+        said = explained(world.servers[0].log)  # both write to one file
+        wrong += [
+            f"not explained in the log: {job.id}"
+            for job in jobs.values()
+            if said.get(job.id, ("", ""))[0] != job.status
+        ]
+        wrong += [
+            f"no reason in the log: {job.id}" for job in jobs.values() if job.status == "failed" and not said[job.id][1]
+        ]
+        minutes = (time.monotonic() - started) / 60
         database.close()
     by_key = Counter(job.client for job in jobs.values())
-    print(f"{args.minutes:g} minutes, {len(accepted)} jobs {dict(by_key)}, {dict(world.done)}")
+    print(f"{minutes:.1f} minutes, {len(accepted)} jobs {dict(by_key)}, {dict(world.done)}")
     print(
         f"{dict(Counter(job.status for job in jobs.values()))}, {sum(job.fence - 1 for job in jobs.values())} cut off"
     )
