@@ -63,3 +63,8 @@ def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:
             assert len(answer.headers["x-request-id"]) == 16
             assert "sqlite" not in answer.text.lower()
     assert "sqlite" in running.log.lower()  # of a server that has ended: the answer comes before the log's line
+
+
+def test_outlines_that_a_client_sent_are_named_by_their_parameter() -> None:
+    said = without_paths("`region` /data/results/ab/region.geojson: no tissue lies within", [Path("/data")])
+    assert said == "`region`: no tissue lies within"

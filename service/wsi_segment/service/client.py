@@ -9,6 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 import uuid
@@ -28,6 +29,7 @@ ENDED = ("successful", "failed", "dismissed")
 _SECONDS = 60.0
 _TRIES = 8
 _PAUSE = 0.5
+_ID = re.compile("[0-9a-f]{24}")
 _AWAY = frozenset({502, 503, 504})
 """Answers of a proxy without its server, and of a server that cannot answer at present."""
 
@@ -72,7 +74,7 @@ class Client:
 
     def find_slide(self, path_or_id: str) -> dict[str, Any]:
         """Find a slide by its id, or by its path at the server: ``ROOT/below.svs``, or the whole path."""
-        if len(path_or_id) == 24 and set(path_or_id) <= set("0123456789abcdef"):
+        if _ID.fullmatch(path_or_id):
             return self._call("GET", f"/v1/slides/{path_or_id}")
         found: dict[str, Any] = self._call("GET", "/v1/slides", params={"path": path_or_id})["slides"][0]
         return found
@@ -162,17 +164,14 @@ class Client:
         Raises:
             InputError: neither has that id.
         """
-        kinds: tuple[str, ...] = ("jobs", "batches")
-        for kind in kinds:
+        for kind in ("jobs", "batches") if _ID.fullmatch(name) else ():
             try:
                 self._call("GET", f"/v1/{kind}/{name}")
-            except InputError:
-                if kind == kinds[-1]:
-                    raise
+            except _UnknownError:
                 continue
             method, path = {"cancel": ("DELETE", ""), "retry": ("POST", "/retry"), None: ("GET", "")}[action]
             return self._call(method, f"/v1/{kind}/{name}{path}")
-        raise AssertionError
+        raise InputError(f"{self._url}: no job or batch of yours is called {name}; wsi-segment status lists jobs")
 
     def events(self, kind: str, name: str, after: int = 0) -> Iterator[dict[str, Any]]:
         """Iterate over the events of one of the ``jobs`` or ``batches`` until it ends; reconnect if needed."""
@@ -295,8 +294,13 @@ class Client:
             )
         except (ValueError, KeyError, TypeError):
             detail = f"answered {answer.status_code}"
-        kind = InputError if answer.status_code < 500 else RunError
+        unknown, refused = answer.status_code == 404, answer.status_code < 500
+        kind = _UnknownError if unknown else InputError if refused else RunError
         raise kind(f"{self._url}: {detail}")
+
+
+class _UnknownError(InputError):
+    """The server has nothing of that name."""
 
 
 class _AwayError(Exception):

@@ -32,5 +32,6 @@ def without_paths(message: str, folders: Iterable[Path], slide: Path | None = No
         message = re.sub(re.escape(folder) + r"""[^:;'"()]*""", _FILE, message)
     for name in sorted({file.name for file in files}, key=len, reverse=True):
         message = message.replace(name, _FILE_OF_SLIDE)
+    message = re.sub(rf"(`\w+`) {_FILE}", r"\1", message)  # outlines that a client sent have no file for it
     message = _NAME.sub(_FILE_OF_SLIDE, message)
     return message if slide is None else re.sub(rf"\b{re.escape(slide.stem)}\b", _SLIDE, message)
