@@ -127,6 +127,7 @@ class Outbox:
         due = select(outbox.c.hook).where(outbox.c.due <= now, outbox.c.hook.not_in(list(resting))).distinct()
         with self._database.read() as connection:
             waiting = connection.execute(due).scalars().all()
+        waiting = [hook for hook in waiting if most.get(hook, each) > 0]
         if not waiting or limit <= 0:
             return []
         found: list[Message] = []

@@ -70,6 +70,8 @@ def post_hook(service: Here, request: Request, wanted: HookRequest) -> Response:
     """Have a message sent to an address whenever a job or batch that the caller may see ends."""
     if not service.settings.hook_host:
         raise ProblemError(403, "hooks-off", "this server sends no messages; see `hook_host`")
+    if not present_caller().may("read"):
+        raise ProblemError(403, "missing-scope", "the key lacks the scope 'read': it could be told of nothing")
     try:
         service.hook_hosts.target(wanted.url)
     except InputError as error:
