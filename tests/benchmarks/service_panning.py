@@ -38,12 +38,20 @@ class Browser:
     async def get(self, path: str) -> int:
         """The status of an answer, which is read to its end."""
         async with self._places:
-            reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
-            self._idle.append((reader, writer))
-            return int(head.split()[1])
+            while True:
+                used = bool(self._idle)
+                reader, writer = self._idle.pop() if used else await asyncio.open_connection("127.0.0.1", self._port)
+                try:
+                    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                    await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
+                except (ConnectionError, asyncio.IncompleteReadError):
+                    writer.close()
+                    if used:  # the server closes what was idle for some seconds
+                        continue
+                    raise
+                self._idle.append((reader, writer))
+                return int(head.split()[1])
 
     def close(self) -> None:
         """End all connections."""
