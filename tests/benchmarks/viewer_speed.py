@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from browser import FLAGS, Watched, browsing, launched
 from live_server import Served
