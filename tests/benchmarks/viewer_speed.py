@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
 SIDE = 8192
-STEPS = 40
+STEPS = 25
 """Moves of a walk; each brings about a column of tiles that were not seen before."""
 _PLAIN = """<!doctype html><html><head><meta charset="utf-8"></head><body>
 <div id="stage"></div><script src="{osd}"></script><script src="/plain.js"></script></body></html>"""
@@ -115,10 +115,13 @@ def measure(browser: Browser, server: Served, slide: str, job: str, rounds: int)
         with browsing(browser, server.url) as watched:
             first["viewer"].append(timed(lambda: open_ours(watched, job)))
             walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS)))
+        print(json.dumps({"first view": first, "walk": walk}), file=sys.stderr, flush=True)
     with browsing(browser, server.url) as watched:
         open_ours(watched, job)
         toggles = [float(watched.run(_TOGGLE)) for _ in range(20)]
+        print(json.dumps({"toggles, ms": toggles}), file=sys.stderr, flush=True)
         memory = tab_memory(watched)
+        print(json.dumps({"memory, MB": memory}), file=sys.stderr, flush=True)
     medians = {
         name: {page: statistics.median(times) for page, times in found.items()}
         for name, found in {"first view, s": first, "walk, s": walk}.items()
@@ -128,7 +131,7 @@ def measure(browser: Browser, server: Served, slide: str, job: str, rounds: int)
         "first view, viewer/plain": ratio(first),
         "walk, viewer/plain": ratio(walk),
         "toggle, ms, median and worst": [statistics.median(toggles), max(toggles)],
-        "memory, MB, after 500, 1000, 1500, 2000 tiles": memory,
+        "memory, MB, after each of four walks over the same 300 tiles and more": memory,
         "tiles beside a job, ms, median and p99 at 20 tiles/s": beside_a_job(server, slide),
         "flags": FLAGS,
     }
