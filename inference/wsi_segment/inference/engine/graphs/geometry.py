@@ -27,6 +27,8 @@ _DRIFT = 0.3
 """Share of the way of a changed square by which the cells that answer may lag behind it."""
 _EXACT = 1e-3
 """Misfit below which no other stride is tried."""
+_MANY_MOVES = 8
+"""Of more numbers of cells than these, the right one lies between others for one of the distances moved by."""
 _COMPARED = 96
 """Cells that are compared along each axis."""
 _MOST_MISFIT = 0.75
@@ -122,7 +124,9 @@ def _mismatch(respond: Respond, picture: NDArray[np.uint8], before: NDArray[Any]
     for pixels in sorted({*_MOVED, picture.shape[1] // 4}):
         cells = max(1, round(pixels / stride))
         differences = _differences(respond, picture, before, cells * stride)
-        if cells < len(differences) and differences.argmin() == cells:
+        # the furthest of many moves may fit best only since the right one would lie beyond it, or at a border
+        end = len(differences) - (len(differences) > _MANY_MOVES)
+        if cells < end and differences.argmin() == cells:
             found.append(float(differences[cells] / max(np.median(differences), 1e-300)))
     return min(found, default=math.inf)
 
