@@ -37,7 +37,7 @@ def test_the_commands_talk_to_a_server(
     for bad, said in (
         (["submit", "slides/none.tiff"], "path map"),
         (["fetch", "0" * 24, "--out", str(tmp_path / "n.zarr")], "unknown"),
-        (["status", "0" * 24], "unknown"),
+        (["status", "0" * 24], "no job or batch of yours"),
         (["fetch", job, "--out", str(out)], "already exists"),
     ):
         assert main([*bad, *server]) == 2
