@@ -338,6 +338,22 @@ def test_two_commands_on_one_output(bucket: Bucket, slide: Path, local: dict[str
     assert bucket.objects("masks/twice.zarr/") == local
 
 
+@pytest.mark.parametrize("left", [("lease",), ("lease", "run"), ("lease", "run", "regions-0123/0,0")])
+def test_what_a_run_left_that_was_killed_after_its_last_object_goes(
+    bucket: Bucket, slide: Path, left: tuple[str, ...]
+) -> None:
+    name = f"left-{len(left)}"
+    make(slide, bucket, name)
+    for key in left:
+        bucket.client.put_object(Bucket=bucket.name, Key=f"masks/{name}.zarr.partial/{key}", Body=b"{}")
+    dead = json.dumps({"token": "0", "host": "h", "pid": 1, "machine": leases._machine(), "born": 0}).encode()
+    bucket.client.put_object(Bucket=bucket.name, Key=f"masks/{name}.zarr.partial/lease", Body=dead)
+    with pytest.raises(OutputError, match="already exists"):
+        make(slide, bucket, name)
+    assert not bucket.names(f"masks/{name}.zarr.partial/")
+    assert verify(str(out_of(bucket, name))).damage == ()
+
+
 def test_one_of_many_owns_a_lease(bucket: Bucket) -> None:
     folder = ObjectFolder(f"s3://{bucket.name}/contended")
     for _ in range(3):

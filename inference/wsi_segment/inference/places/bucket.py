@@ -81,7 +81,7 @@ class BucketSite:
     def tidy(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         try:
-            if self._beside.holds_any() and self._beside.get(_RUN) is not None and self._has_root():
+            if self._beside.holds_any() and self._beside.get(_REPLACING) is None and self._has_root():
                 with suppress(OutputError):  # the run that publishes it lives
                     self._lease.acquire()
                     self._clear_beside()
