@@ -93,11 +93,6 @@ def take(browser: Browser, server: Served, job: str, width: int, out: Path) -> N
                 watched.drawn()
             watched.page.wait_for_timeout(1500)
             save(watched, out, name, width)
-        watched.page.keyboard.press("o")
-        for _ in range(3):
-            watched.page.keyboard.press("+")
-        watched.drawn()
-        save(watched, out, "viewer-outlines", width)
 
 
 def save(watched: Watched, out: Path, name: str, width: int) -> None:

@@ -108,7 +108,7 @@ function heading({ job, slide }) {
     "header",
     { class: "side-head" },
     h("h1", { text: name, attributes: { title: name } }),
-    h("p", {}, `${job.model}${job.model_version ? ` ${job.model_version}` : ""} · ${moment(job.finished ?? job.started)} · `,
+    h("p", {}, [`${job.model}${job.model_version ? ` ${job.model_version}` : ""}`, moment(job.finished ?? job.started), ""].filter((text, index) => text || index === 2).join(" · "),
       h("a", { text: "job", attributes: { href: hrefOf("jobs", [job.id]) } })),
     slide ? null : h("p", { class: "hint", text: "The slide itself is not there: only its mask is shown." }),
     job.warnings.map((one) => h("p", { class: "warning", text: one.message })),
