@@ -62,6 +62,12 @@ def test_a_model_is_made_and_shown_on_a_slide(tmp_path: Path, capsys: pytest.Cap
     assert "card.json: already exists" in capsys.readouterr().err
 
 
+def test_the_name_on_a_card_is_made_of_the_folders(tmp_path: Path) -> None:
+    words = ["import-model", write_graph(tmp_path / "f.onnx"), "--classes", "green,red", "--mpp", 1, "--quiet"]
+    assert main([str(word) for word in [*words, "--out", tmp_path / "My model, v2"]]) == 0
+    assert find_model(tmp_path / "My model, v2").card.name == "my-model-v2"
+
+
 def test_a_wsinfer_model_paints_the_step_of_each_window(tmp_path: Path) -> None:
     config = {
         "spec_version": "1.0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,7 @@ def _told(args: argparse.Namespace) -> Told:
     mean, std = ((0.0,) * 3, (1.0,) * 3) if config is None else (config.mean, config.std)
     description = args.description or ("" if config is None else f"{config.architecture}, from the WSInfer zoo")
     return Told(
-        name=args.name or args.out.resolve().name.lower(),
+        name=args.name or _as_name(args.out.resolve().name),
         version=args.model_version,
         classes=names or (() if config is None else config.classes),
         mpp=args.mpp if args.mpp is not None or config is None else config.mpp,
@@ -123,6 +124,11 @@ def _told(args: argparse.Namespace) -> Told:
         license=args.license,
         training_data=args.training_data,
     )
+
+
+def _as_name(folder: str) -> str:
+    """Make a name for a card of a folder's: small letters, digits and ``._-``."""
+    return re.sub(r"[^a-z0-9._-]+", "-", folder.lower()).strip("._-") or "model"
 
 
 def _found(imported: Imported) -> list[str]:
