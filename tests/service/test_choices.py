@@ -17,6 +17,8 @@ from wsi_segment.service.workers.job_inputs import CHOSEN
 
 MACHINE = {"device", "batch_size", "workers", "memory_limit", "region_size", "overwrite"}
 """Options of the machine and the run: a server has settings of its own for them."""
+CLUSTER = {"scheduler", "tls_ca", "tls_cert", "tls_key"}
+"""Flags that say where a run computes; a server has settings of its own for these too."""
 OUTPUT = {"help", "manifest", "out", "preview", "geojson", "min_area", "simplify", "quiet", "json", "debug", "version"}
 """Flags that say where slides and results are and what is printed."""
 SERVER = {"help", "manifest", "server", "key", "ca", "wait", "watch", "every", "json", "debug"}
@@ -30,7 +32,7 @@ def flags(command: str) -> set[str]:
 
 def test_what_is_chosen_of_a_slide_or_model_can_be_chosen_everywhere() -> None:
     chosen = {field.name for field in fields(SegmentOptions)} - MACHINE | {"model"}
-    assert flags("segment") - OUTPUT - MACHINE == chosen
+    assert flags("segment") - OUTPUT - MACHINE - CLUSTER == chosen
     assert set(JobRequest.model_fields) - CLIENT == chosen | {"slide", "priority"}
     assert set(BatchRow.model_fields) == chosen | {"slide", "priority"}
     assert set(COLUMNS) == chosen | {"slide"}

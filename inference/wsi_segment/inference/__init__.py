@@ -106,7 +106,7 @@ def segment(
 
     >>> summary = segment("slide.tiff", out="segmented.zarr", model="colorectal-biopsy", quiet=True)
     >>> summary.mask_mpp, sum(area.percent_of_tissue for area in summary.classes) > 99.9
-    (1.0, True)
+    (1.13, True)
 
     Args:
         slide: A slide file, a DICOM folder or one of its files, or an address such as ``https://…`` or ``s3://…``.

@@ -43,7 +43,7 @@ class Summary:
     >>> from wsi_segment.inference import segment
     >>> summary = segment("slide.tiff", out="summed.zarr", quiet=True)
     >>> summary.width, summary.height, summary.mpp
-    (600, 600, 1.0)
+    (531, 531, 1.0)
     """
 
     slide: str

@@ -120,7 +120,7 @@ def sealed(body: bytes) -> bytes:
     r"""Return a line with its checksum.
 
     >>> sealed(b"{}")
-    b'a505df1b {}\n'
+    b'a3a6bf43 {}\n'
     """
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
@@ -128,7 +128,7 @@ def sealed(body: bytes) -> bytes:
 def unsealed(line: bytes) -> bytes | None:
     r"""Return the body of a line; None if it was cut off or changed.
 
-    >>> unsealed(b'a505df1b {}\n'), unsealed(b'a505df1b {')
+    >>> unsealed(b'a3a6bf43 {}\n'), unsealed(b'a3a6bf43 {')
     (b'{}', None)
     """
     checksum, _, body = line.rstrip(b"\n").partition(b" ")

@@ -23,7 +23,7 @@ class Level:
 
     >>> from wsi_segment.inference import Mask
     >>> Mask.open("mask.zarr").levels[0]
-    Level(width=600, height=600, downsample=1.0)
+    Level(width=531, height=531, downsample=1.13)
     """
 
     width: int

@@ -44,7 +44,12 @@ DEATHS = 8
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files of a cluster that encrypts; PEM."""
+    """Files of a cluster that encrypts; PEM.
+
+    >>> from wsi_segment.inference import Cluster, Tls
+    >>> Cluster("tls://host:8786", Tls(ca=Path("ca.pem"), cert=Path("me.pem"), key=Path("me.key"))).address
+    'tls://host:8786'
+    """
 
     ca: Path
     """Certificate that the scheduler's and the workers' are signed with."""
@@ -74,7 +79,7 @@ class Cluster:
             patience: Seconds without any worker after which runs end; None to wait for as long as it takes.
 
         Raises:
-            InputError: that is no address, or certificates are given and it does not encrypt.
+            InputError: ``address`` is not an address, or certificates are given and it does not encrypt.
         """
         scheme, separator, host = address.partition("://")
         if not separator or not host:
