@@ -1,8 +1,9 @@
 """CPU seconds and memory on the same windows: the bare runtime, this build, other checkouts of it, and its peers.
 
-A slide at the model's own pixel size, windows of 128 px without overlap, the same weights for all. Every contender runs
-in a process of its own, in turn, ``--repeats`` times; process start, imports and the first use of every module are left
-out by a run on a small slide before. Classes are compared with this build's in fp32 first: where fewer than
+A slide of which every contender is told that it has the pixel size of its own model, so that all see the same pixels;
+windows of 128 px without overlap, and the same weights for all. Every contender runs in a process of its own, in
+turn, ``--repeats`` times; process start, imports and the first use of every module are left out by a run on a small
+slide before. Classes are compared with this build's in fp32 first: where fewer than
 ``--agreement`` of the pixels that both call tissue are the same, no speed is printed. The defaults, whatever windows
 they have, stand beside them.
 
@@ -34,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-WINDOW, STRIDE, MPP = 128, 4, 1.0
+WINDOW, STRIDE = 128, 4
 
 
 class Clock:
@@ -45,7 +46,8 @@ class Clock:
 
     def report(self, **more: Any) -> None:
         """Print what was used, as the last line."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        status = Path("/proc/self/status").read_text()  # ru_maxrss would be that of the process that started this one
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
         print(json.dumps({"cpu": time.process_time() - self._started, "rss": peak, **more}))
 
 
@@ -113,6 +115,8 @@ def run_tiatoolbox(order: dict[str, Any]) -> None:
     """Run TIAToolbox's semantic segmentor over a model whose forward pass is the onnxruntime session."""
     import onnxruntime
     import torch
+    import zarr
+    from tiatoolbox.models import IOSegmentorConfig
     from tiatoolbox.models.engine.semantic_segmentor import SemanticSegmentor
 
     torch.set_num_threads(1)
@@ -133,24 +137,40 @@ def run_tiatoolbox(order: dict[str, Any]) -> None:
         def preproc_func(image: np.ndarray) -> np.ndarray:
             return image
 
-        postproc_func = preproc_func
+        @staticmethod
+        def postproc_func(shares: np.ndarray) -> np.ndarray:
+            classes: np.ndarray = shares.argmax(axis=-1)
+            return classes
 
     segmentor = SemanticSegmentor(model=Network(), batch_size=16, num_workers=0, verbose=False)
-    resolution = [{"units": "mpp", "resolution": MPP}]
-    clock = Clock()
-    segmentor.run(
-        [order["slide"]],
-        patch_mode=False,
-        save_dir=Path(order["out"]).parent / "tia",
+    resolution = {"units": "mpp", "resolution": 1.0}  # as it is told that the slide has
+    config = IOSegmentorConfig(
+        input_resolutions=[resolution],
+        output_resolutions=[resolution],
         patch_input_shape=(WINDOW, WINDOW),
+        patch_output_shape=(WINDOW, WINDOW),
         stride_shape=(WINDOW, WINDOW),
-        input_resolutions=resolution,
-        wsireader_kwargs={"mpp": (MPP, MPP)},
-        auto_get_mask=True,
-        output_type="zarr",
-        overwrite=True,
+        save_resolution=resolution,
     )
+
+    def segmented(slide: str) -> Any:
+        written = segmentor.run(
+            [Path(slide)],
+            patch_mode=False,
+            save_dir=Path(order["out"]).parent / "tia",
+            ioconfig=config,
+            wsireader_kwargs={"mpp": (1.0, 1.0)},
+            auto_get_mask=True,
+            output_type="zarr",
+            overwrite=True,
+        )
+        return zarr.open(str(written[Path(slide)] if isinstance(written, dict) else written[0]), mode="r")
+
+    segmented(order["small"])
+    clock = Clock()
+    found = segmented(order["slide"])
     clock.report()
+    np.save(order["out"], np.asarray(found["predictions"]))
 
 
 CHILDREN = {"project": run_project, "floor": run_floor, "pyfast": run_pyfast, "tiatoolbox": run_tiatoolbox}
@@ -219,10 +239,13 @@ def contenders(args: argparse.Namespace, slide: Path, small: Path, scratch: Path
     """Return interpreter, kind and order of each, by name; this build in fp32 comes first."""
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
-    weights = find_model(DEFAULT_MODEL).weights()
+    model = find_model(args.model or DEFAULT_MODEL)
+    weights, own, others = model.weights(), ["--mpp", str(model.card.mpp)], ["--mpp", str(args.against_mpp)]
+    if args.model:
+        own = others = [*own, "--model", str(args.model)]
     graph_for_peers(weights, scratch / "peer.onnx")
     common = {"slide": str(slide), "small": str(small), "graph": str(scratch / "peer.onnx")}
-    same = ["--overlap", "0", "--workers", "1"]
+    same, defaults = ["--overlap", "0", "--workers", "1"], ["--workers", "1"]
     found: dict[str, tuple[str, str, Any]] = {}
 
     def add(name: str, python: str, kind: str, suffix: str = ".zarr", **more: Any) -> None:
@@ -230,18 +253,18 @@ def contenders(args: argparse.Namespace, slide: Path, small: Path, scratch: Path
         found[name] = python, kind, {**common, "out": str(out), **more}
 
     for precision in args.precisions:
-        add(f"this build {precision}", sys.executable, "project", flags=[*same, "--precision", precision])
+        add(f"this build {precision}", sys.executable, "project", flags=[*own, *same, "--precision", precision])
     for precision in args.precisions:
         add(
             f"this build {precision} defaults",
             sys.executable,
             "project",
-            flags=["--workers", "1", "--precision", precision],
+            flags=[*own, *defaults, "--precision", precision],
         )
     for checkout in args.against:
         python = str(checkout / ".venv" / "bin" / "python")
-        add(f"{checkout.name}", python, "project", flags=same)
-        add(f"{checkout.name} defaults", python, "project", flags=["--workers", "1"])
+        add(f"{checkout.name}", python, "project", flags=[*others, *same])
+        add(f"{checkout.name} defaults", python, "project", flags=[*others, *defaults])
     if args.pyfast:
         for engine in ("OpenVINO", "ONNXRuntime"):
             add(f"pyfast {engine}", args.pyfast, "pyfast", ".npy", engine=engine)
@@ -268,12 +291,16 @@ def main() -> None:
     """Measure all contenders in turn, check their pixels, print one table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--slide", type=Path, help="at 1 µm per pixel; a made one where it is left out")
+    parser.add_argument("--slide", type=Path, help="a made one where it is left out; its own pixel size does not count")
     parser.add_argument("--side", type=int, default=6144, help="of the made slide")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--precisions", nargs="+", default=["fp32"])
     parser.add_argument("--windows", type=int, default=1401, help="of the floor; CPU seconds are in proportion")
     parser.add_argument("--against", type=Path, nargs="*", default=[], help="other checkouts, with a .venv each")
+    parser.add_argument(
+        "--model", type=Path, help="a folder that the checkouts can read as well; bundled models otherwise"
+    )
+    parser.add_argument("--against-mpp", type=float, default=1.0, help="pixel size of the bundled model of these, µm")
     parser.add_argument("--pyfast", help="interpreter of an environment that has it")
     parser.add_argument("--tiatoolbox", help="interpreter of an environment that has it")
     parser.add_argument("--agreement", type=float, default=0.95)
@@ -287,9 +314,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        small = write_slide(scratch / "small.tiff", tissue_like(512, 512), mpp=MPP, levels=2, compression="jpeg")
+        small = write_slide(scratch / "small.tiff", tissue_like(512, 512), mpp=1.0, levels=2, compression="jpeg")
         slide = args.slide or write_slide(
-            scratch / "made.tiff", tissue_like(args.side, args.side), mpp=MPP, levels=4, compression="jpeg"
+            scratch / "made.tiff", tissue_like(args.side, args.side), mpp=1.0, levels=4, compression="jpeg"
         )
         measured: dict[str, list[dict[str, float]]] = {}
         everyone = contenders(args, slide, small, scratch)
