@@ -5,7 +5,7 @@ import groovy.transform.CompileStatic
 import java.nio.file.Files
 import java.nio.file.Path
 
-/** Jobs of the service: find the slide, post, wait, cancel, find the results. */
+/** Jobs of the service: find the slide, post, wait, cancel, find the results, put corrections beside them. */
 @CompileStatic
 class Jobs {
     private static final long FASTEST_MILLIS = 300, SLOWEST_MILLIS = 2000

@@ -37,7 +37,7 @@ from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.mask.store import MaskLayout, MaskStore
 from wsi_segment.inference.mask.summary import Summary
 from wsi_segment.inference.places.folder import LocalFolder
-from wsi_segment.inference.places.records import LineRecords
+from wsi_segment.inference.places.ledger_records import LineRecords
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, RunIdentity
-from wsi_segment.inference.places.records import LEDGER_FILE, LineRecords
+from wsi_segment.inference.places.ledger_records import LEDGER_FILE, LineRecords
 
 RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
 IDENTITY = RunIdentity(RUN)

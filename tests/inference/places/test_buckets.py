@@ -32,7 +32,7 @@ from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.mask.summary import Summary
 from wsi_segment.inference.mask.verify import verify
 from wsi_segment.inference.places import lease as leases
-from wsi_segment.inference.places.objects import ObjectFolder, TakenError
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.service.cli.main import main
 

@@ -24,7 +24,7 @@ from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers import scaled
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.service.cli.main import main
-from wsi_segment.service.cli.slide_list import make_orders
+from wsi_segment.service.cli.orders import make_orders
 
 pytest.importorskip("upath", reason="slides over the network need the extra [remote]")
 

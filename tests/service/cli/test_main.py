@@ -20,7 +20,7 @@ from wsi_segment.errors import InputError, SlideError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import write_card
 from wsi_segment.service.cli.main import COMMANDS, main, make_parser
-from wsi_segment.service.cli.slide_list import make_orders
+from wsi_segment.service.cli.orders import make_orders
 
 ROOT = Path(__file__).parents[3]
 

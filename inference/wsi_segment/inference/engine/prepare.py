@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import InputError, SlideError
-from wsi_segment.inference.engine.applicability.fields import look_at_fields
+from wsi_segment.inference.engine.applicability.slide_likeness import look_at_fields
 from wsi_segment.inference.engine.memory import Budget, make_budget
 from wsi_segment.inference.engine.networks.network import NetworkFacts
 from wsi_segment.inference.engine.options import SegmentOptions

@@ -12,7 +12,7 @@ from typing import Any
 import onnxruntime
 import openslide
 
-from wsi_segment.inference.engine.applicability.fields import Applicability
+from wsi_segment.inference.engine.applicability.slide_likeness import Applicability
 from wsi_segment.inference.engine.kinds.smooth import radius_of
 from wsi_segment.inference.engine.networks.network import NetworkFacts
 from wsi_segment.inference.engine.options import SegmentOptions

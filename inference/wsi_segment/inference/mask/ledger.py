@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.places.records import Records
+from wsi_segment.inference.places.ledger_records import Records
 
 _REGION_SIZE = "parameters.region_size"
 _OWN_VERSION = "versions.wsi-segment"

@@ -24,7 +24,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask import ngff
 from wsi_segment.inference.mask.polygons import class_polygons, oriented, split_large
 from wsi_segment.inference.mask.summary import ClassArea, class_areas
-from wsi_segment.inference.places.records import LEDGER_FILE
+from wsi_segment.inference.places.ledger_records import LEDGER_FILE
 from wsi_segment.inference.places.zarr_settings import shipped_settings
 from wsi_segment.inference.places.zarr_stores import WithMetadata, zarr_store
 from wsi_segment.inference.progress import Step, no_step

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.store import MaskStore, digest_of
-from wsi_segment.inference.places.records import Records
+from wsi_segment.inference.places.ledger_records import Records
 
 
 @dataclass(frozen=True, slots=True)

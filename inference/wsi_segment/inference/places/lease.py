@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.places.objects import ObjectFolder, TakenError
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
 
 BEAT = 10.0
 """Seconds between two signs of life."""

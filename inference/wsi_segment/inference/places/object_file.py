@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsi_segment.inference.places.objects import ObjectFolder
+from wsi_segment.inference.places.bucket_folder import ObjectFolder
 
 _BLOCK = 1 << 17
 _KEPT = 32

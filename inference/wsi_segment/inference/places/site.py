@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wsi_segment.inference.places.folder import Folder
-from wsi_segment.inference.places.records import Records
+from wsi_segment.inference.places.ledger_records import Records
 
 
 class Site(Protocol):

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from wsi_segment.files import replacing
-from wsi_segment.inference.places.bucket import BucketSite
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, is_bucket
+from wsi_segment.inference.places.bucket_site import BucketSite
 from wsi_segment.inference.places.folder import Folder, LocalFolder
-from wsi_segment.inference.places.local import LocalSite
-from wsi_segment.inference.places.objects import ObjectFolder, is_bucket
+from wsi_segment.inference.places.local_site import LocalSite
 from wsi_segment.inference.places.site import Site
 
 

@@ -9,7 +9,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
-from wsi_segment.inference.places.objects import ObjectFolder, is_bucket
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, is_bucket
 
 
 def zarr_store(path: Path) -> Store:

@@ -11,8 +11,8 @@ from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
+from wsi_segment.inference.places.bucket_folder import is_bucket
 from wsi_segment.inference.places.object_file import ObjectFile, object_of
-from wsi_segment.inference.places.objects import is_bucket
 
 _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from wsi_segment.inference.mask.mask import Mask
     from wsi_segment.inference.mask.summary import Summary
     from wsi_segment.inference.slides.slide import Slide
+    from wsi_segment.service.cli.orders import ExtraOutputs, Order
     from wsi_segment.service.cli.printing import Display
-    from wsi_segment.service.cli.slide_list import ExtraOutputs, Order
 
 _MOST_AT_ONCE = 64
 """Slides of a table that one command has in hand on a cluster; each takes a thread here, which mostly waits."""

@@ -2,7 +2,8 @@
 
 ``Photos/{Normal,Benign,InSitu,Invasive}/*.tif`` have image-level labels, in ``Photos/microscopy_ground_truth.csv``
 without a header; ``WSI/A01.svs`` has outlines in ``WSI/A01.xml`` (Aperio ImageScope). What is not outlined is normal.
-The slides ``WSI/01.svs`` to ``20.svs`` were never outlined, and are left out.
+The slides ``WSI/01.svs`` to ``20.svs`` were never outlined, and are left out. The XML itself is read by
+``wsi_segment.inference.evaluation.annotations``, as any other outlines.
 """
 
 from __future__ import annotations

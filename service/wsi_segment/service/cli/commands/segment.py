@@ -12,7 +12,7 @@ from wsi_segment.service.cli.cluster_flags import add_cluster_flags, connected_b
 
 if TYPE_CHECKING:
     from wsi_segment.inference.mask.summary import Summary
-    from wsi_segment.service.cli.slide_list import Order
+    from wsi_segment.service.cli.orders import Order
 
 HELP = "Segment whole-slide images into OME-Zarr masks."
 
@@ -101,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.slides.location import slide_location
     from wsi_segment.service.cli.main import make_parser, with_flags
+    from wsi_segment.service.cli.orders import ExtraOutputs, make_orders
     from wsi_segment.service.cli.printing import Display
-    from wsi_segment.service.cli.slide_list import ExtraOutputs, make_orders
     from wsi_segment.service.cli.table import segment_one, segment_table
 
     for place in ("out", "preview", "geojson"):

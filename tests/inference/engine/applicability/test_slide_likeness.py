@@ -13,8 +13,8 @@ from PIL import Image
 
 from synthetic import SLIDES, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError
-from wsi_segment.inference.engine.applicability import fields
-from wsi_segment.inference.engine.applicability.fields import SQUARE, Applicability, look_at_fields
+from wsi_segment.inference.engine.applicability import slide_likeness
+from wsi_segment.inference.engine.applicability.slide_likeness import SQUARE, Applicability, look_at_fields
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.engine.tissue import TissueMask
@@ -97,7 +97,7 @@ def test_places_and_figures_are_recorded_for_each_square(model: Model) -> None:
 
 
 def test_large_slides_are_looked_at_in_so_many_places_only(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "MOST_FIELDS", 24)
+    monkeypatch.setattr(slide_likeness, "MOST_FIELDS", 24)
     slide = ImageSlide(np.zeros((64, 64, 3), np.uint8))
     frame = mask_frame(slide, 1.0, 1.0)
 

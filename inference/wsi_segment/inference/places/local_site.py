@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from wsi_segment.errors import OutputError
 from wsi_segment.files import refuse_long_names, sync_folder
 from wsi_segment.inference.places.folder import LocalFolder
-from wsi_segment.inference.places.records import LineRecords
+from wsi_segment.inference.places.ledger_records import LineRecords
 
 _STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
 

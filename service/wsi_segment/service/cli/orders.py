@@ -10,7 +10,7 @@ from typing import Any
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.places.objects import is_bucket
+from wsi_segment.inference.places.bucket_folder import is_bucket
 from wsi_segment.inference.slides.location import is_remote, slide_location
 from wsi_segment.service.slide_manifest import locate, read_manifest
 

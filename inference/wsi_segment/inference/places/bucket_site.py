@@ -9,9 +9,9 @@ from itertools import groupby
 from pathlib import Path
 
 from wsi_segment.errors import OutputError
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, at_once
 from wsi_segment.inference.places.lease import Lease
-from wsi_segment.inference.places.objects import ObjectFolder, at_once
-from wsi_segment.inference.places.records import sealed, unsealed
+from wsi_segment.inference.places.ledger_records import sealed, unsealed
 
 _ROOTS = ("zarr.json", ".zgroup", ".zattrs")
 _RUN, _REPLACING, _LEASE = "run", "replacing", "lease"
@@ -21,8 +21,8 @@ _LONGEST_NAME = 1024
 class ObjectRecords:
     """An object for what is started, and one for each record.
 
-    See :class:`wsi_segment.inference.places.records.Records`. Records of one run never count for another one, whichever
-    process put them there.
+    See :class:`wsi_segment.inference.places.ledger_records.Records`. Records of one run never count for another one,
+    whichever process put them there.
     """
 
     def __init__(self, folder: ObjectFolder, run: str = "") -> None:
@@ -34,7 +34,7 @@ class ObjectRecords:
         return type(self), (self._folder, self._run)
 
     def started(self) -> bytes | None:
-        """See :class:`wsi_segment.inference.places.records.Records`."""
+        """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
         found = self._folder.get(_RUN)
         body = None if found is None else unsealed(found)
         if body is not None:
@@ -42,12 +42,12 @@ class ObjectRecords:
         return body
 
     def start(self, body: bytes) -> None:
-        """See :class:`wsi_segment.inference.places.records.Records`."""
+        """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
         self._run = _name_of(body)
         self._folder.put({_RUN: sealed(body)})
 
     def finished(self) -> Iterator[bytes]:
-        """See :class:`wsi_segment.inference.places.records.Records`."""
+        """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
         keys = self._folder.find(f"regions-{self._run}/")
         for start in range(0, len(keys), 256):
             for found in at_once(self._folder.get, keys[start : start + 256]):
@@ -55,11 +55,11 @@ class ObjectRecords:
                     yield body
 
     def add(self, key: str, body: bytes) -> None:
-        """See :class:`wsi_segment.inference.places.records.Records`."""
+        """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
         self._folder.put({f"regions-{self._run}/{key}": sealed(body)})
 
     def close(self) -> None:
-        """See :class:`wsi_segment.inference.places.records.Records`."""
+        """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
 
 
 class BucketSite:
