@@ -108,7 +108,10 @@ def test_a_watched_folder_is_followed_until_ctrl_c(stocked: Path, tmp_path: Path
             assert watching.stdout is not None
             job = watching.stdout.readline().strip()
             watching.send_signal(signal.SIGINT)
-            left, error = watching.communicate(timeout=30)
+            try:
+                left, error = watching.communicate(timeout=30)
+            finally:
+                watching.kill()
         assert watching.returncode == 130
         assert left == ""
         assert f"{job} goes on at the server" in error

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import httpx
 import numpy as np
 import psutil
@@ -24,7 +25,7 @@ from wsi_segment.inference.slides.open import open_slide
 FILES = int(os.environ.get("WSI_SEGMENT_HOSTILE", "50"))
 """Of the 200, evenly picked, and all that lead elsewhere."""
 POOL_BYTES, WORKER_BYTES = 2 << 30, 1 << 30
-SYSTEM = ("/usr", "/lib", "/etc", "/proc", "/sys", "/dev", sys.prefix, sys.base_prefix, str(ROOT))
+SYSTEM = ("/usr", "/lib", "/etc", "/proc", "/sys", "/dev", sys.prefix, sys.base_prefix, str(ROOT), *dask.config.paths)
 MAY_SUCCEED = {"flipped", "tags"}
 """A file with a wrong bit may still be an image."""
 
