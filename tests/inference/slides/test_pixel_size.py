@@ -63,6 +63,14 @@ def test_an_ome_tiff_that_states_no_size_has_that_of_its_tags(tmp_path: Path, me
     assert slide.pixel_size.source == "TIFF resolution"
 
 
+def test_tags_of_both_axes_count_before_the_physical_size_of_one_which_is_said(tmp_path: Path) -> None:
+    slide = opened(tmp_path / "s.ome.tif", metadata={"axes": "YXS", "PhysicalSizeX": 0.5}, **TILED, **per_cm(0.7))
+    assert slide.pixel_size is not None
+    assert slide.pixel_size.x == pytest.approx(0.7)
+    (doubt,) = slide.doubts
+    assert "OME-XML PhysicalSizeX says 0.5" in doubt.message
+
+
 @pytest.mark.parametrize(
     ("tags", "said", "doubts"),
     [

@@ -29,6 +29,8 @@ _SAID, _DOUBTED = 0.02, 0.10
 _POWER_DOUBTED = 0.4
 """The same for an objective power, which fits a pixel size only roughly: 20x scanners have 0.45 to 0.55 µm."""
 
+OME_SIZE = "OME-XML PhysicalSize"
+"""Source where both sides are stated."""
 POWER = "10 / objective power (approximate)"
 
 
@@ -76,8 +78,8 @@ def from_ome(pixels: Any) -> PixelSize | None:
     across, down = sizes
     if across is None or down is None:
         axis, one = ("X", across) if down is None else ("Y", down)
-        return None if one is None else PixelSize(one, one, f"OME-XML PhysicalSize{axis}")
-    return PixelSize(across, down, "OME-XML PhysicalSize")
+        return None if one is None else PixelSize(one, one, f"{OME_SIZE}{axis}")
+    return PixelSize(across, down, OME_SIZE)
 
 
 def from_aperio(description: str) -> list[PixelSize]:
@@ -112,8 +114,8 @@ def decide(statements: Sequence[PixelSize]) -> tuple[PixelSize | None, tuple[Dou
         statements: In the order in which they count.
 
     Returns:
-        The first one, whose source names others that differ by more than 2 %; and a doubt for each that differs by
-        more than 10 %. Implausible ones after the first (a 72-dpi tag) state nothing.
+        The first one, whose source names others of both axes that differ by more than 2 %; and a doubt for each that
+        differs by more than 10 %. Implausible ones after the first (a 72-dpi tag) state nothing.
     """
     if not statements:
         return None, ()
@@ -124,7 +126,8 @@ def decide(statements: Sequence[PixelSize]) -> tuple[PixelSize | None, tuple[Dou
         if not is_plausible(other) or apart <= (_POWER_DOUBTED if is_rough else _SAID):
             continue
         said = f"{other.source}: {other.mpp:.4g} µm"
-        differing.append(said)
+        if not other.source.startswith(OME_SIZE) or other.source == OME_SIZE:  # one axis is half a statement
+            differing.append(said)
         if apart > (_POWER_DOUBTED if is_rough else _DOUBTED):
             doubts.append(
                 Doubt(

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import tifffile
 
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.slides.readers.pixel_size import from_aperio, from_ome, from_tags
-from wsi_segment.inference.slides.slide import PixelSize
+from wsi_segment.inference.slides.readers.pixel_size import OME_SIZE, from_aperio, from_ome, from_tags
+from wsi_segment.inference.slides.slide import PixelSize, is_plausible
 
 ALONE: dict[str, Any] = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
 """Options of tifffile by which it opens no other file: parts of OME-TIFF, and of Micro-Manager's two formats."""
@@ -59,11 +59,16 @@ class TiffImage:
 
     @property
     def stated_sizes(self) -> list[PixelSize]:
-        """Every statement of its pixel size in the order in which they count."""
+        """Every statement of its pixel size in the order in which they count.
+
+        OME-XML that states one side only comes after tags that state both.
+        """
         page = self.pages[0]
         description = page.description or ""
-        found = [None if self.ome is None else from_ome(self.ome), *from_aperio(description)[:1]]
-        found += [from_tags(page, description), *from_aperio(description)[1:]]
+        ome, tags = None if self.ome is None else from_ome(self.ome), from_tags(page, description)
+        found = [ome, *from_aperio(description)[:1], tags, *from_aperio(description)[1:]]
+        if ome is not None and ome.source != OME_SIZE and tags is not None and is_plausible(tags):
+            found = [*found[1:], ome]
         return [size for size in found if size is not None]
 
     def __str__(self) -> str:
