@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fuzz.dicom_maker import DicomSpec
 from fuzz.files import Spec, made_files, outcome_of
 from fuzz.oracle import Expected, difference, judge, reduced, scene
-from fuzz.tiff_maker import TiffSpec, turn, write_tiff
+from fuzz.tiff_maker import Layout, TiffSpec, turn, write_tiff
 from synthetic import write_slide
 from wsi_segment.inference.slides.description import describe
 
@@ -34,6 +34,25 @@ def test_any_slide_is_read_as_it_was_written_or_refused(spec: Spec) -> None:
     "spec", [TiffSpec(), TiffSpec(kind="ome", suffix=".ome.tif", unit="nm"), DicomSpec(levels=(2,), labels=("LABEL",))]
 )
 def test_everyday_slides_are_right(spec: Spec, tmp_path: Path) -> None:
+    assert outcome_of(spec, tmp_path).verdict == "right"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(
+            TiffSpec(kind="aperio", layout=Layout(None, (240, 240)), levels=(2,), mpp=(0.25, 0.25)),
+            id="240 px, no codec",
+        ),
+        pytest.param(
+            TiffSpec(kind="aperio", levels=(2, 8), decoys_after=("macro", "label"), decoys_tiled=True), id="tiled macro"
+        ),
+        pytest.param(
+            TiffSpec(141, 155, 35, kind="aperio", layout=Layout("jpeg", (128, 256)), levels=(4, 16)), id="level of 8 px"
+        ),
+    ],
+)
+def test_aperio_files_that_openslide_refuses_though_they_are_whole_are_right(spec: Spec, tmp_path: Path) -> None:
     assert outcome_of(spec, tmp_path).verdict == "right"
 
 

@@ -17,11 +17,20 @@ from wsi_segment.inference.slides.location import is_remote, network_reason, ope
 from wsi_segment.inference.slides.readers.levels import shows_the_same
 from wsi_segment.inference.slides.readers.refuse import problem_of
 from wsi_segment.inference.slides.readers.segments import PageReader
-from wsi_segment.inference.slides.readers.tiff import TiffImage, could_be_level, find_images, open_tiff
+from wsi_segment.inference.slides.readers.tiff import (
+    TiffImage,
+    could_be_level,
+    find_images,
+    has_proportions_of,
+    open_tiff,
+)
 from wsi_segment.inference.slides.slide_files import file_of
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for a tiled TIFF of no vendor that it knows."""
+
+_NOT_COMPRESSED = 1
+"""TIFF's Compression."""
 
 _FLAGS = {"is_svs": "aperio", "is_scn": "leica", "is_bif": "ventana", "is_ndpi": "hamamatsu", "is_philips": "philips"}
 """tifffile's names for what OpenSlide's vendors write, for files that OpenSlide cannot reach."""
@@ -89,15 +98,34 @@ class Candidate:
 
     @cached_property
     def misordered(self) -> bool:
-        """Whether a tiled picture of an Aperio file follows a smaller one.
+        """Whether a tiled picture of an Aperio file follows a smaller one that it could be a level of."""
+        return self._is_misordered(alike=True)
 
-        OpenSlide 4.0.1 takes every tiled picture of such a file for a level, from the largest to the smallest. Files
-        in another order are kept from it: it refuses most of them, but some have ended the whole process.
+    @cached_property
+    def only_direct(self) -> bool:
+        """Whether an Aperio file is whole and OpenSlide refuses it: tifffile reads it, as it does over the network.
+
+        OpenSlide 4.0.1 takes every tiled picture of such a file for a level, from the largest to the smallest, labels
+        after the levels too. Files in another order are kept from it: it refuses most of them, but some have ended
+        the whole process. Nor does it read tiles without compression whose size is no multiple of 1,024 bytes.
+        """
+        if self.tiff is None or self.vendor != "aperio":
+            return False
+        return self._is_misordered(alike=False) or _is_rounded_up(self.tiff.pages.first)
+
+    def _is_misordered(self, *, alike: bool) -> bool:
+        """Return whether a tiled picture of an Aperio file follows a smaller one.
+
+        Args:
+            alike: Count only those that have the proportions of the first one and no name of a label or macro.
         """
         if self.tiff is None or self.vendor != "aperio":
             return False
         tiled = [page for page in (one.aspage() for one in self.tiff.pages) if page.is_tiled]
-        return any(after.imagewidth > before.imagewidth for before, after in pairwise(tiled))
+        return any(
+            after.imagewidth > before.imagewidth and (not alike or _could_be_meant_as_level(tiled[0], after))
+            for before, after in pairwise(tiled)
+        )
 
     @property
     def first_page(self) -> Any:
@@ -156,6 +184,17 @@ class Candidate:
         for one in (self.tiff, self._content):
             if one is not None:
                 one.close()
+
+
+def _could_be_meant_as_level(fine: Any, coarse: Any) -> bool:
+    named = TiffImage(coarse.description or "", (coarse,)).is_associated
+    return not named and has_proportions_of(fine, coarse)
+
+
+def _is_rounded_up(page: Any) -> bool:
+    """Return whether tiles without compression take bytes that libtiff, reading ahead by 1,024, takes for too many."""
+    size = page.tilewidth * page.tilelength * page.samplesperpixel * page.bitspersample // 8
+    return bool(page.is_tiled and page.compression == _NOT_COMPRESSED and size % 1024)
 
 
 def _existing(path: Path) -> Path:

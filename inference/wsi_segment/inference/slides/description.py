@@ -191,10 +191,10 @@ def _looked_at(candidate: Candidate) -> tuple[str, tuple[ImageFacts, ...]]:
         return "TIFF", ()
     images = [] if candidate.tiff is None else [_tiff_image(*one) for one in enumerate(candidate.images)]
     own = [one for one in images if one.role == "image"]
-    if own and vendor in (None, GENERIC):
+    if own and (vendor in (None, GENERIC) or candidate.only_direct):
         largest = max(own, key=lambda one: one.width * one.height)
         images[largest.number] = replace(largest, role="slide")
-    if vendor not in (None, GENERIC) and not is_remote(candidate.path) and not candidate.misordered:
+    if vendor not in (None, GENERIC) and not is_remote(candidate.path) and not candidate.only_direct:
         images = _with_openslide(candidate.file, images)
     return vendor or ("TIFF" if candidate.tiff is not None else "unknown"), tuple(images)
 

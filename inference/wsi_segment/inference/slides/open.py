@@ -9,7 +9,7 @@ from wsi_segment.inference.slides.candidate import GENERIC, Candidate, SlideImag
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import WITHOUT_RANGES, ignores_ranges, is_remote, slide_location
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
-from wsi_segment.inference.slides.readers.levels import shows_the_same, true_levels
+from wsi_segment.inference.slides.readers.levels import LEAST_SIDE, shows_the_same, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.refuse import (
     problem_of,
@@ -77,7 +77,7 @@ def _open(candidate: Candidate, image: int | None) -> Slide:
         refuse_cut_off(candidate.path, tiff)
         refuse_parts(candidate.path, tiff)
     if tiff is None or candidate.vendor not in (None, GENERIC):
-        if not is_remote(file):
+        if not is_remote(file) and not candidate.only_direct:
             _refuse_other_images(candidate, image)
             return _open_with_openslide(candidate)
         if candidate.vendor != "aperio":
@@ -87,11 +87,6 @@ def _open(candidate: Candidate, image: int | None) -> Slide:
 
 def _open_with_openslide(candidate: Candidate) -> Slide:
     """Open a vendor's slide, its tiles directly where their pixels are the same."""
-    if candidate.misordered:
-        raise SlideError(
-            f"{candidate.path}: its pictures are not in the order of their sizes, as an Aperio slide needs them; "
-            "convert it to a pyramidal TIFF"
-        )
     try:
         slide = OpenSlideReader(candidate.file)
     except SlideError as error:
@@ -109,7 +104,11 @@ def _open_with_openslide(candidate: Candidate) -> Slide:
 def _keep_true_levels(slide: OpenSlideReader, candidate: Candidate) -> None:
     """Forget levels that show another picture; of DICOM, where no such thing is usual, say so."""
     own = true_levels(slide)
-    others = [f"{level.width} x {level.height} px" for index, level in enumerate(slide.levels) if index not in own]
+    others = [
+        f"{level.width} x {level.height} px"
+        for index, level in enumerate(slide.levels)
+        if index not in own and min(level.width, level.height) >= LEAST_SIDE
+    ]
     slide.keep(own)
     if others and candidate.vendor == "dicom":
         message = f"shows another picture than level 0 at {', '.join(others)}, which is not used"
@@ -139,11 +138,15 @@ def _open_tiff(candidate: Candidate, image: int | None) -> Slide:
         raise _unreadable(candidate, f"tifffile: {error}") from error
     if not images:
         raise _unreadable(candidate, "the TIFF holds no image")
+    if candidate.misordered:
+        raise SlideError(
+            f"{candidate.path}: its pictures are not in the order of their sizes, as an Aperio slide needs them; "
+            "convert it to a pyramidal TIFF"
+        )
     chosen, doubts = _choose(candidate, images, image)
     if candidate.vendor == "aperio" and any(reader.left_out for reader in chosen.readers):
-        raise SlideError(
-            f"{candidate.path}: leaves out tiles, which only OpenSlide fills as Aperio does; copy it first"
-        )
+        remedy = "copy it first" if is_remote(candidate.path) else "which refuses this file; write it again in order"
+        raise SlideError(f"{candidate.path}: leaves out tiles, which only OpenSlide fills as Aperio does; {remedy}")
     slide = TileSlide.of_image(chosen, candidate, doubts)
     if candidate.vendor == GENERIC and not is_remote(candidate.path) and _is_other_in_openslide(slide, candidate):
         slide.close()

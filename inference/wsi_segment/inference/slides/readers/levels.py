@@ -43,6 +43,10 @@ _BETTER = 0.04
 """Correlation by which a shifted picture must fit better than one in place."""
 
 
+LEAST_SIDE = 16
+"""Pixels of a level on a side below which nothing can be recognised in it, so that it is never used."""
+
+
 class Picture(Protocol):
     """What can be compared: a directory of a TIFF, or a level of a slide."""
 
@@ -102,7 +106,7 @@ def shows_the_same(fine: Picture, coarse: Picture) -> bool:
     """Compare patches of a picture with the same places of a finer one.
 
     Every patch must fit on its own, so that a level of which a part was never written is none; and no other place
-    nearby may fit better.
+    nearby may fit better. Pictures of a few pixels cannot be told from others, and show nothing.
 
     Memory bound:
         One patch of the finer picture, 2,048 x 2,048 px.
@@ -112,6 +116,8 @@ def shows_the_same(fine: Picture, coarse: Picture) -> bool:
         RunError: they could not be fetched over the network.
     """
     whole = coarse.whole
+    if min(whole.width, whole.height) < LEAST_SIDE:
+        return False
     across, down = fine.whole.width / whole.width, fine.whole.height / whole.height
     side = max(8, min(_PATCH, int(_LARGEST_SIDE / max(across, down))))
     chosen = _unlike(fine, coarse, side)
