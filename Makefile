@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 TORCH  ?= torch==2.13.0
+JOBS   ?= 2
 
 .PHONY: demo test tools check docs clean
 
@@ -22,7 +23,7 @@ demo: $(BIN)/wsi-segment
 	@echo "look at demo/preview.png; the mask is demo/mask.zarr"
 
 test: $(BIN)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 tools:
 	.ci/tools
