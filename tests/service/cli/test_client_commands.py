@@ -36,7 +36,7 @@ def test_the_commands_talk_to_a_server(
     assert capsys.readouterr().out.rstrip().endswith("s0.tiff  had ended before")
     for bad, said in (
         (["submit", "slides/none.tiff"], "path map"),
-        (["fetch", "0" * 24, "--out", str(tmp_path / "n.zarr")], "unknown"),
+        (["fetch", "0" * 24, "--out", str(tmp_path / "n.zarr")], "no job or batch of yours"),
         (["status", "0" * 24], "no job or batch of yours"),
         (["fetch", job, "--out", str(out)], "already exists"),
     ):
