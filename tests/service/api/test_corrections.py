@@ -46,6 +46,24 @@ def test_versions_follow_each_other_and_none_is_lost(served: Served, done: str, 
     assert [json.loads(path.read_text())["version"] for path in kept] == [1, 2]
 
 
+def test_earlier_versions_can_be_read_and_deleted_outlines_are_remembered(address: str) -> None:
+    latest = httpx.get(address)
+    condition = {"If-Match": latest.headers["etag"]} if latest.is_success else {"If-None-Match": "*"}
+    body = collection("green") | {"rejected": ["a", "b"]}
+    first = httpx.put(address, json=body, headers=condition)
+    second = httpx.put(address, json=collection() | {"rejected": ["a"]}, headers={"If-Match": first.headers["etag"]})
+    number = first.json()["version"]
+    assert second.json() == {"version": number + 1, "features": 0}
+    listed = httpx.get(f"{address}/versions").json()["versions"]
+    assert [one["version"] for one in listed] == list(range(number + 1, 0, -1))
+    assert listed[0] | {"saved": ""} == {"version": number + 1, "author": "", "saved": ""}
+    earlier = httpx.get(f"{address}?version={number}")
+    assert earlier.headers["etag"] == first.headers["etag"]
+    assert earlier.json()["rejected"] == ["a", "b"]
+    missing = httpx.get(f"{address}?version={number + 2}")
+    assert (missing.status_code, missing.json()["type"]) == (404, "urn:wsi-segment:problem:no-version")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.requests import MultiPolygon, Polygon
@@ -51,7 +51,31 @@ class FeatureCollection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["FeatureCollection"]
-    features: Annotated[list[Feature], Field(min_length=1, max_length=200_000)]
+    features: Annotated[list[Feature], Field(max_length=200_000)]
+    rejected: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]],
+        Field(max_length=200_000, description="ids of outlines of the mask that were deleted"),
+    ] = []
+
+    @model_validator(mode="after")
+    def _say_something(self) -> Self:
+        if not self.features and not self.rejected:
+            raise ValueError("no feature, and nothing rejected")
+        return self
+
+
+class SavingOut(BaseModel):
+    """Who saved a version, and when."""
+
+    version: int
+    author: str = Field(description="name of the key; empty without one")
+    saved: str = Field(description="ISO 8601, UTC")
+
+
+class SavingList(BaseModel):
+    """All versions, the newest first."""
+
+    versions: list[SavingOut]
 
 
 class KeptOut(BaseModel):
@@ -62,13 +86,27 @@ class KeptOut(BaseModel):
 
 
 @router.get("", response_class=FileResponse, responses=answers("application/geo+json", 404))
-def get_corrections(service: Here, job_id: JobId) -> Response:
+def get_corrections(
+    service: Here,
+    job_id: JobId,
+    version: Annotated[int | None, Query(ge=1, le=999_999, description="an earlier one; the latest without")] = None,
+) -> Response:
     """Return the latest corrections, with who sent them and when; the ETag is needed to replace them."""
-    latest = _corrections(service, job_id).latest()
-    if latest is None:
+    kept = _corrections(service, job_id)
+    found = kept.latest() if version is None else kept.earlier(version)
+    if found is None and version is not None:
+        raise ProblemError(404, "no-version", f"there is no version {version} of these corrections")
+    if found is None:
         raise ProblemError(404, "no-corrections", "nobody has sent corrections of this result yet")
-    headers = {"ETag": f'"{latest.tag}"', "Cache-Control": "no-cache"}
-    return FileResponse(latest.path, headers=headers, media_type="application/geo+json")
+    headers = {"ETag": f'"{found.tag}"', "Cache-Control": "no-cache"}
+    return FileResponse(found.path, headers=headers, media_type="application/geo+json")
+
+
+@router.get("/versions", response_model=SavingList, responses=documented(404, 409))
+def list_versions(service: Here, job_id: JobId) -> SavingList:
+    """List all versions of the corrections of a result: who sent them, and when."""
+    savings = _corrections(service, job_id).savings()
+    return SavingList(versions=[SavingOut(version=one.version, author=one.author, saved=one.saved) for one in savings])
 
 
 @router.put("", response_model=KeptOut, responses=documented(404, 409, 412, 428))
@@ -90,7 +128,7 @@ def put_corrections(
         expected = latest.tag
     features: list[dict[str, Any]] = [one.model_dump(mode="json") for one in wanted.features]
     try:
-        made = kept.keep(features, request.state.client, expected)
+        made = kept.keep(features, request.state.client, expected, wanted.rejected)
     except ChangedError as error:
         raise ProblemError(
             412, "changed", "corrections were sent meanwhile; fetch them, and send yours again with their ETag"

@@ -11,7 +11,7 @@ import { showDialog } from "./dialog.js";
  * @typedef {object} KeyBinding
  * @property {string} key as `KeyboardEvent.key` names it
  * @property {string} does for people, such as "show or hide the mask"
- * @property {(event: KeyboardEvent) => void} action
+ * @property {(event: KeyboardEvent) => unknown} action returns false where the key means nothing at the moment: others may have it
  * @property {boolean} [hidden] not listed by itself
  * @property {string} [shown] how the list names it, where not by the key
  */
@@ -41,9 +41,8 @@ export function watchKeys() {
     if (event.key === " " && document.activeElement?.matches("a, button, summary, input")) return;
     for (const layer of [...layers].reverse()) {
       const found = layer.find((binding) => binding.key === event.key);
-      if (found) {
+      if (found && found.action(event) !== false) {
         event.preventDefault();
-        found.action(event);
         return;
       }
     }

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { review } from "../review/review.js";
 import { display } from "./display.js";
 import { downloads } from "./downloads.js";
 import { growing } from "./growing.js";
@@ -18,5 +19,5 @@ import { zoomButtons } from "./zoom-buttons.js";
 
 /** @type {import("./page.js").Feature[]} */
 export const FEATURES = [
-  zoomButtons, measure, snapshot, scaleBar, pointerReadout, growing, legend, display, probability, outlines, permalink, downloads,
+  zoomButtons, measure, snapshot, scaleBar, pointerReadout, growing, legend, display, probability, outlines, review, permalink, downloads,
 ];

@@ -1,0 +1,160 @@
+"""Reviewing a result in a real browser: outlines accepted, relabelled, deleted, drawn, saved, and learnt from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import shapely
+
+from browser import Watched, browsing
+from live_server import Served
+from wsi_segment.inference.evaluation.slide_dataset import read_training_data
+from wsi_segment.service.cli.main import main
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CLOSE = "at=700,900,1"
+
+
+def begin(watched: Watched, job: str) -> Page:
+    """Open a result close up, and start its review by key."""
+    page = watched.open(f"view/{job}?{CLOSE}", "view")
+    watched.drawn()
+    page.keyboard.press("e")
+    page.wait_for_selector(".pane[data-review='on']")
+    page.wait_for_selector("[data-review='counts']:has-text('on the screen'):not(:has-text('screen 0'))")
+    return page
+
+
+def middle(page: Page) -> tuple[float, float]:
+    box = page.locator(".stage").bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def save(page: Page) -> None:
+    page.keyboard.press("s")
+    page.wait_for_selector("[data-review='saved']:has-text('Version'):not(:has-text('changed since'))")
+
+
+def corrections(gallery: Served, job: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{gallery.url}/v1/jobs/{job}/corrections.geojson").json()
+    return found
+
+
+def drag_around(page: Page, x: float, y: float, half: float = 60) -> None:
+    page.mouse.move(x - half, y - half)
+    page.mouse.down()
+    for dx, dy in ((half, -half), (half, half), (-half, half), (-half, -half + 5)):
+        page.mouse.move(x + dx, y + dy, steps=12)
+    page.mouse.up()
+
+
+def test_a_review_is_drawn_saved_and_learnt_from(
+    browser: Browser, gallery: Served, result: str, tmp_path: Path
+) -> None:
+    with browsing(browser, gallery.url) as watched:
+        page = begin(watched, result)
+        page.keyboard.press("n")
+        name = page.inner_text("[data-review='selected']").split(",")[0]
+        page.keyboard.press("a")
+        page.keyboard.press("3")
+        page.wait_for_selector("[data-review='selected']:has-text('blue'):has-text('relabelled')")
+        page.keyboard.press("n")
+        page.keyboard.press("x")
+        page.wait_for_selector("[data-review='counts']:has-text('2 kept, 1 deleted')")
+        page.keyboard.press("w")
+        page.keyboard.press("2")
+        page.wait_for_selector("[data-review='said']:has-text('green')")
+        drag_around(page, *middle(page))
+        page.wait_for_selector("[data-review='selected']:has-text('green'):has-text('drawn')")
+        for _ in range(2):
+            page.keyboard.press("z")
+        page.wait_for_selector("[data-review='counts']:has-text('2 kept, 0 deleted')")
+        page.keyboard.press("Control+y")
+        page.keyboard.press("y")
+        page.wait_for_selector("[data-review='counts']:has-text('3 kept, 1 deleted')")
+        save(page)
+        kept = corrections(gallery, result)
+        how = {one["properties"]["metadata"]["review"]: one for one in kept["features"]}
+        assert set(how) == {"accepted", "relabelled", "drawn"}
+        assert len(kept["rejected"]) == 1
+        assert how["accepted"]["properties"]["classification"]["name"] == name
+        assert how["relabelled"]["properties"]["classification"] == {"name": "blue", "color": [0, 0, 200]}
+        drawn = shapely.geometry.shape(how["drawn"]["geometry"])
+        assert drawn.is_valid
+        assert drawn.area == pytest.approx(120 * 120, rel=0.05)
+        assert (drawn.centroid.x, drawn.centroid.y) == pytest.approx((700, 900), abs=4)
+        page.reload()
+        watched.wait("view")
+        page = begin(watched, result)
+        page.wait_for_selector("[data-review='counts']:has-text('3 kept, 1 deleted')")
+        page.mouse.click(*middle(page))
+        page.wait_for_selector("[data-review='selected']:has-text('green'):has-text('drawn')")
+        watched.clean()
+    folder = tmp_path / "training"
+    flags = ["--server", gallery.url, "--slides", str(gallery.folder / "slides")]
+    assert main(["fetch", result, "--corrections", str(folder), *flags]) == 0
+    dataset = read_training_data(folder, {})
+    assert [entry.name for entry in dataset.classes] == ["red", "green", "blue"]
+    assert len(dataset.items) > 0
+
+
+def test_outlines_are_drawn_by_keys_alone(browser: Browser, gallery: Served, result: str) -> None:
+    with browsing(browser, gallery.url) as watched:
+        page = begin(watched, result)
+        page.keyboard.press("w")
+        page.keyboard.press("1")
+        for step in ("ArrowRight", "ArrowDown", "ArrowLeft"):
+            page.keyboard.press(" ")
+            page.keyboard.press(step)
+        page.keyboard.press(" ")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-review='selected']:has-text('red'):has-text('drawn')")
+        page.keyboard.press("Delete")
+        page.keyboard.press("w")
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        assert "review: accept the outline" in page.inner_text("dialog")
+        watched.clean()
+
+
+def test_what_somebody_saved_meanwhile_is_not_overwritten(browser: Browser, gallery: Served, result: str) -> None:
+    with browsing(browser, gallery.url) as watched:
+        page = begin(watched, result)
+        page.keyboard.press("n")
+        page.keyboard.press("a")
+        at = f"{gallery.url}/v1/jobs/{result}/corrections.geojson"
+        before = httpx.get(at)
+        condition = {"If-Match": before.headers["etag"]} if before.is_success else {"If-None-Match": "*"}
+        ring = [[10, 10], [600, 10], [600, 500], [10, 500], [10, 10]]
+        theirs = {
+            "type": "Feature",
+            "id": "theirs",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": {"classification": {"name": "red"}},
+        }
+        sent = httpx.put(at, json={"type": "FeatureCollection", "features": [theirs]}, headers=condition).json()
+        page.keyboard.press("s")
+        page.wait_for_selector("dialog h2:has-text('Changed by somebody meanwhile')")
+        with page.expect_download() as download:
+            page.click("dialog button:has-text('Keep a copy of mine')")
+        mine = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+        assert "theirs" not in [one["id"] for one in mine["features"]]
+        page.wait_for_selector(f"[data-review='saved']:has-text('Version {sent['version']}')")
+        page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted')")
+        page.keyboard.press("n")
+        page.keyboard.press("x")
+        save(page)
+        page.wait_for_selector(f"option[value='{sent['version']}']", state="attached")
+        page.select_option("[aria-label='Earlier versions']", str(sent["version"]))
+        page.click("button:has-text('Take this version')")
+        page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted')")
+        page.keyboard.press("z") if page.evaluate("document.activeElement.tagName") != "SELECT" else None
+        page.wait_for_selector("[data-review='counts']:has-text('1 kept, 1 deleted')")
+        watched.clean("412", "Precondition")
