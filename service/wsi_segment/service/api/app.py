@@ -20,6 +20,7 @@ from wsi_segment.service.api.routes import batches as batch_routes
 from wsi_segment.service.api.routes import corrections as correction_routes
 from wsi_segment.service.api.routes import hooks as hook_routes
 from wsi_segment.service.api.routes import jobs as job_routes
+from wsi_segment.service.api.routes import mask_queries as query_routes
 from wsi_segment.service.api.routes import outline_list as outline_routes
 from wsi_segment.service.api.routes import partial_results as partial_routes
 from wsi_segment.service.api.routes import results as result_routes
@@ -89,7 +90,7 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
     )
     for module in (slide_routes, job_routes, event_routes, batch_routes, result_routes, partial_routes):
         app.include_router(module.router)
-    for module in (outline_routes, correction_routes, hook_routes, sign_in_routes):
+    for module in (outline_routes, query_routes, correction_routes, hook_routes, sign_in_routes):
         app.include_router(module.router)
     for router in (system_routes.models, system_routes.system, system_routes.pages, viewer_routes.router):
         app.include_router(router)

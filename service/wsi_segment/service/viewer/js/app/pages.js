@@ -3,6 +3,7 @@
  * @module
  */
 
+import { openComparePage } from "../compare/page.js";
 import { openViewPage } from "../view/page.js";
 import { openBatchesPage } from "../batches/page.js";
 import { openJobsPage } from "../jobs/page.js";
@@ -18,6 +19,7 @@ const PAGES = {
   batches: openBatchesPage,
   slide: openSlidePage,
   view: openViewPage,
+  compare: openComparePage,
 };
 
 /**

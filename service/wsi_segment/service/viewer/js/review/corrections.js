@@ -3,7 +3,7 @@
  * @module
  */
 
-import { ApiError, get, send } from "../server/api.js";
+import { get, send } from "../server/api.js";
 import { newId } from "./edits.js";
 
 /** @typedef {import("./edits.js").Decisions} Decisions */
@@ -23,14 +23,14 @@ function pathOf(job) {
  * @returns {Promise<Loaded|null>} null where nobody has sent any yet
  */
 export async function loadCorrections(job, version) {
-  try {
-    const answer = await send("GET", `${pathOf(job)}${version === undefined ? "" : `?version=${version}`}`);
-    const found = await answer.json();
-    return { decisions: decisionsOf(found), tag: answer.headers.get("ETag") ?? "", version: { version: found.version, author: found.author, saved: found.saved } };
-  } catch (error) {
-    if (error instanceof ApiError && error.kind === "no-corrections") return null;
-    throw error;
-  }
+  if (version === undefined && (await listVersions(job)).length === 0) return null; // asked first: browsers log each 404 as an error
+  const answer = await send("GET", `${pathOf(job)}${version === undefined ? "" : `?version=${version}`}`);
+  const found = await answer.json();
+  return {
+    decisions: decisionsOf(found),
+    tag: answer.headers.get("ETag") ?? "",
+    version: { version: found.version, author: found.author, saved: found.saved },
+  };
 }
 
 /**

@@ -75,6 +75,7 @@ export function review({ pane, disposal, addPanel }) {
       shown.show();
       return needed;
     }
+    panel.scrollIntoView({ block: "start" });
     pane.element.dataset["review"] = "on";
     await session.load();
   };

@@ -77,16 +77,14 @@ export function createSketch(stage, done) {
     if (!last || far(last, point) > stage.place().scale) points = [...points, point]; // the second click of two is no corner
     draw();
   };
-  const middle = () => {
-    const place = stage.place();
-    return { x: place.x0 + place.width / 2, y: place.y0 + place.height / 2 };
-  };
+  /** @param {import("../view/stage.js").Place} place */
+  const middleOf = (place) => ({ x: place.x0 + place.width / 2, y: place.y0 + place.height / 2 });
   const draw = () => {
     const shown = tool.active() && hover && !freehand && points.length > 0 ? [...points, hover] : points;
     const text = shown.map((one) => stage.toScreen(one)).map((one) => `${one.x},${one.y}`).join(" ");
     for (const one of [shadow, shape]) one.setAttribute("points", text);
     corners.replaceChildren(...(freehand ? [] : points.map((one) => stage.toScreen(one)).map((one) => svg("circle", { cx: one.x, cy: one.y, r: 4 }))));
-    const at = stage.toScreen(middle());
+    const at = stage.toScreen(middleOf(stage.place()));
     cross.setAttribute("transform", `translate(${at.x} ${at.y})`);
     tool.drawing.classList.toggle("empty", !tool.active());
   };
@@ -115,7 +113,7 @@ export function createSketch(stage, done) {
       tool.stop();
       clear();
     },
-    corner: () => add(middle()),
+    corner: () => add(middleOf(stage.target())), // keys may come faster than the view glides
     back() {
       points = points.slice(0, -1);
       draw();

@@ -4,6 +4,8 @@
  */
 
 import { review } from "../review/review.js";
+import { uncertain } from "../review/uncertain.js";
+import { compareWith } from "../compare/choose.js";
 import { display } from "./display.js";
 import { downloads } from "./downloads.js";
 import { growing } from "./growing.js";
@@ -19,5 +21,5 @@ import { zoomButtons } from "./zoom-buttons.js";
 
 /** @type {import("./page.js").Feature[]} */
 export const FEATURES = [
-  zoomButtons, measure, snapshot, scaleBar, pointerReadout, growing, legend, display, probability, outlines, review, permalink, downloads,
+  zoomButtons, measure, snapshot, scaleBar, pointerReadout, growing, legend, display, probability, outlines, uncertain, review, compareWith, permalink, downloads,
 ];
