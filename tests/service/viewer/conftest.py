@@ -11,10 +11,18 @@ import pytest
 
 from browser import Watched, browsing, chromium, launched
 from live_server import Served
-from synthetic import tissue_like, write_model, write_slide
+from synthetic import CLASSES, tissue_like, write_model, write_slide
+from wsi_segment.model.card import write_card
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+
+def write_swapped_model(folder: Path) -> None:
+    """A model at 2 µm that calls blue what ``channels`` calls green, and the other way round."""
+    card = write_model(folder).card
+    red, green, blue = CLASSES
+    write_card(card.model_copy(update={"name": "swapped", "mpp": 2.0, "classes": (red, blue, green)}), folder)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +35,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     part = tissue_like(1400, 1400)[188:1212, 188:1212]
     write_slide(folder / "slides" / "large.tiff", np.tile(part, (4, 4, 1)), compression="jpeg", levels=4)
     write_model(folder / "models" / "channels", idle_side=31)  # a job that one can watch
+    write_swapped_model(folder / "models" / "swapped")
     with Served(folder, "--workers", 1) as running:
         yield running
 
@@ -36,6 +45,16 @@ def result(gallery: Served) -> str:
     """The id of a job that is done, with probabilities."""
     with gallery.client() as client:
         job = client.submit("slides/small.tiff", model="channels", probabilities=True)
+        ended = client.wait(job["id"])
+    assert ended["status"] == "successful", ended
+    return str(job["id"])
+
+
+@pytest.fixture(scope="module")
+def other_result(gallery: Served) -> str:
+    """The id of a job on the same slide that is done, by the model ``swapped``, without probabilities."""
+    with gallery.client() as client:
+        job = client.submit("slides/small.tiff", model="swapped")
         ended = client.wait(job["id"])
     assert ended["status"] == "successful", ended
     return str(job["id"])
