@@ -72,6 +72,11 @@ async function start() {
   watchConnection();
   watchSession();
   window.addEventListener("hashchange", () => void show());
+  server.addEventListener("signed-out", () => {
+    turn += 1; // what is still loading is not shown
+    shown?.dispose();
+    shown = null;
+  });
   server.addEventListener("signed-in", () => void entered());
   server.addEventListener("back", () => { if (shown === null) void entered(); });
   await entered();

@@ -28,7 +28,7 @@ const PAGES = {
  * @returns {OpenPage}
  */
 export function pageOf(name) {
-  const found = PAGES[name];
+  const found = Object.hasOwn(PAGES, name) ? PAGES[name] : undefined;
   if (!found) throw new Error(`There is no page "${name}".`);
   return found;
 }

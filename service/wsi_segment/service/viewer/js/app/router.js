@@ -10,8 +10,20 @@
 /** @returns {Route} */
 export function currentRoute() {
   const [path = "", query = ""] = window.location.hash.replace(/^#\/?/, "").split("?", 2);
-  const [name = "", ...parts] = path.split("/").map(decodeURIComponent);
+  const [name = "", ...parts] = path.split("/").map(decoded);
   return { name, parts, query: new URLSearchParams(query) };
+}
+
+/**
+ * @param {string} text
+ * @returns {string} as it is where a percent sign in it encodes nothing
+ */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /**

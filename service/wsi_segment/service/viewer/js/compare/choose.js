@@ -9,6 +9,7 @@ import { listen } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { get } from "../server/api.js";
+import { keepLinksAt } from "../view/view-state.js";
 
 /** @typedef {import("../server/types.js").Job} Job */
 
@@ -19,6 +20,7 @@ export function compareWith({ pane, disposal, addPanel }) {
   listen(disposal, panel, "toggle", () => {
     if (panel.open) void load().catch(showError);
   });
+  const renew = keepLinksAt(pane.state, disposal, () => list.querySelectorAll("a"));
   const load = async () => {
     const { job } = pane.result;
     const page = /** @type {{jobs: Job[]}} */ (await get(`/v1/jobs?slide=${job.slide}&status=successful&page_size=50`));
@@ -31,5 +33,6 @@ export function compareWith({ pane, disposal, addPanel }) {
       text: `${one.model}${one.model_version ? ` ${one.model_version}` : ""}, ${moment(one.finished)}`,
       attributes: { href: hrefOf("compare", [job.id, one.id]) },
     }))));
+    renew();
   };
 }

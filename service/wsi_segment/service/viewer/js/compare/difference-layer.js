@@ -25,11 +25,10 @@ export class DifferenceLayer {
     this.visible = false;
     /** @type {Map<string, {picture: HTMLCanvasElement, complete: boolean}>} */
     this.pictures = new Map();
-    const names = first.result.table.classes.map((entry) => entry.name);
     /** Ids of the first mask for those of the second, by name; 255 for a class that only the second has. */
     this.same = Uint8Array.from({ length: 256 }, (_, id) => {
-      const name = second.result.table.classes.find((entry) => entry.id === id)?.name ?? "";
-      return names.includes(name) ? names.indexOf(name) : 255;
+      const name = second.result.table.classes.find((entry) => entry.id === id)?.name;
+      return first.result.table.classes.find((entry) => entry.name === name)?.id ?? 255;
     });
     this.canvases = [first, second].map((pane) => {
       const canvas = h("canvas", { class: "difference-layer" });
@@ -43,6 +42,7 @@ export class DifferenceLayer {
   /** @param {boolean} visible */
   show(visible) {
     this.visible = visible;
+    for (const pane of [this.first, this.second]) pane.layer.setStyle({ needed: visible });
     for (const canvas of this.canvases) canvas.hidden = !visible;
     this.draw();
   }
@@ -134,14 +134,15 @@ export class DifferenceLayer {
     const from = table.levels[tile.z]?.downsample ?? 1;
     const { z, downsample } = this.beside(tile.z);
     const level = layer.table.levels[z];
+    const reach = layer.table.tile_size;
     const [left = 0, top = 0] = table.origin;
     const [otherLeft = 0, otherTop = 0] = layer.table.origin;
     return (/** @type {number} */ column, /** @type {number} */ row) => {
       const x = Math.floor((left + (tile.x * side + column + 0.5) * from - otherLeft) / downsample);
       const y = Math.floor((top + (tile.y * side + row + 0.5) * from - otherTop) / downsample);
       if (!level || x < 0 || y < 0 || x >= level.width || y >= level.height) return 0;
-      const other = layer.cache.peek(z, Math.floor(x / side), Math.floor(y / side));
-      return other ? other.values[(y % side) * other.width + (x % side)] ?? 0 : -1;
+      const other = layer.cache.peek(z, Math.floor(x / reach), Math.floor(y / reach));
+      return other ? other.values[(y % reach) * other.width + (x % reach)] ?? 0 : -1;
     };
   }
 

@@ -16,7 +16,7 @@ import { createPane } from "../view/pane.js";
 import { css } from "../view/palettes.js";
 import { readResult } from "../view/result.js";
 import { scaleBarOn } from "../view/scale-bar.js";
-import { createViewState, parseView, writeView } from "../view/view-state.js";
+import { createViewState, keepLinksAt, parseView, writeView } from "../view/view-state.js";
 import { zoomButtonsOn } from "../view/zoom-buttons.js";
 import { createCurtain } from "./curtain.js";
 import { DIFFERENT, DifferenceLayer, ONLY_ONE } from "./difference-layer.js";
@@ -38,6 +38,7 @@ export async function openComparePage(main, route) {
   const place = h("div", { class: "panes" });
   const side = h("aside", { class: "side", attributes: { "aria-label": "Comparison" } });
   fill(main, h("div", { class: "view compare" }, place, side));
+  place.dataset["mode"] = modeOf(route.query); // before the panes are measured
   const [first, second] = await openPanes(place, [a, b], route.query, disposal);
   const toolbar = h("div", { class: "toolbar", attributes: { role: "toolbar", "aria-label": "View" } });
   const overlay = h("div", { class: "overlay" });
@@ -53,7 +54,7 @@ export async function openComparePage(main, route) {
   const curtain = createCurtain(place, second.element, () => remember());
   let mode = "side";
   const setMode = (/** @type {string} */ next) => {
-    mode = next === "curtain" ? "curtain" : "side";
+    mode = next;
     place.dataset["mode"] = mode;
     curtain.show(mode === "curtain");
     sideButton.setAttribute("aria-pressed", String(mode === "side"));
@@ -70,6 +71,7 @@ export async function openComparePage(main, route) {
   const mapBox = h("input", { id: "differences", attributes: { type: "checkbox" }, on: { change: () => setMap(mapBox.checked) } });
   const addPanel = panelsIn(side);
   side.append(heading(a, b));
+  keepLinksAt(first.state, disposal, () => side.querySelectorAll(".side-head a"));
   const key = h("ul", { class: "classes" }, sample(DIFFERENT, "another class"), sample(ONLY_ONE, "only one has a class"));
   addPanel("Differences", h("div", { class: "controls" }, h("div", { class: "actions", attributes: { role: "group", "aria-label": "How the two are shown" } }, sideButton, curtainButton),
     h("label", { class: "tick", attributes: { for: mapBox.id } }, mapBox, "Map of where they differ (v)"), key, differencesTable(a.job.id, b.job.id, a.table.levels[0]?.downsample ?? 1)), { open: true, name: "differences" });
@@ -84,7 +86,7 @@ export async function openComparePage(main, route) {
     { key: "v", does: "show or hide where they differ", action: () => setMap(!map.visible) },
   ]));
   const apply = (/** @type {URLSearchParams} */ query) => {
-    setMode(query.get("mode") ?? "side");
+    setMode(modeOf(query));
     curtain.set(Number(query.get("curtain") ?? 50) / 100);
     setMap(query.get("differences") === "on");
     follow();
@@ -95,7 +97,7 @@ export async function openComparePage(main, route) {
     dispose: disposal.dispose,
     onRoute(next) {
       if (next.name !== "compare" || next.parts[0] !== ids[0] || next.parts[1] !== ids[1]) return false;
-      const wanted = parseView(next.query);
+      const wanted = { ...parseView(next.query), probability: null };
       first.state.set(wanted);
       if (wanted.at) first.stage.show(...wanted.at, true);
       apply(next.query);
@@ -119,7 +121,7 @@ async function openPanes(place, results, query, disposal) {
     const element = h("section", { class: "pane", attributes: { "aria-label": `Result ${name}` }, data: { drawn: "false", side: name } });
     element.append(h("span", { class: "pane-name", text: `${name}: ${modelOf(result)}` }));
     place.append(element);
-    const pane = await createPane(element, result, createViewState(query), { navigator: index === 1, name: `Slide with the mask of result ${name}` });
+    const pane = await createPane(element, result, classesAt(query), { navigator: index === 1, keepScale: true, name: `Slide with the mask of result ${name}` });
     disposal.add(pane.dispose);
     panes.push(pane);
   }
@@ -129,6 +131,21 @@ async function openPanes(place, results, query, disposal) {
   disposal.add(first.state.subscribe(({ visible, opacity, outline, palette, hidden }) =>
     second.state.set({ visible, opacity, outline, palette, ...(same ? { hidden } : {}) })));
   return [first, second];
+}
+
+/**
+ * Return how the address says that classes are looked at; probabilities are not compared.
+ * @param {URLSearchParams} query
+ */
+function classesAt(query) {
+  const state = createViewState(query);
+  state.set({ probability: null });
+  return state;
+}
+
+/** @param {URLSearchParams} query */
+function modeOf(query) {
+  return query.get("mode") === "curtain" ? "curtain" : "side";
 }
 
 /** @param {HTMLElement} side */

@@ -96,8 +96,12 @@ function versionPicker({ job, history }) {
     shown = now;
     element.hidden = now < 2;
     if (now < 2) return;
-    listVersions(job).then((versions) => fill(list, versions.map((one) =>
-      h("option", { text: `Version ${one.version}, ${one.author ? `${one.author}, ` : ""}${moment(one.saved)}`, attributes: { value: one.version } }))), showError);
+    listVersions(job).then((versions) => {
+      const chosen = list.value; // a list that grows while somebody chooses from it keeps the choice
+      fill(list, versions.map((one) =>
+        h("option", { text: `Version ${one.version}, ${one.author ? `${one.author}, ` : ""}${moment(one.saved)}`, attributes: { value: one.version } })));
+      if (versions.some((one) => String(one.version) === chosen)) list.value = chosen;
+    }, showError);
   };
   renew();
   return { element, renew };

@@ -20,6 +20,7 @@ import { TileCache } from "./tile-cache.js";
  * @property {number} opacity 0 to 1
  * @property {boolean} outline
  * @property {boolean} visible
+ * @property {boolean} [needed] whether its tiles are fetched though it is not visible
  */
 
 const WIDE_PIXEL = 3;
@@ -175,17 +176,18 @@ export class MaskLayer extends EventTarget {
     if (!context || width === 0 || height === 0) return;
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = false;
-    const tiles = this.style.visible ? this.visibleTiles() : [];
-    if (this.style.visible) this.cache.want(tiles);
+    const needed = this.style.visible || this.style.needed;
+    const tiles = needed ? this.visibleTiles() : [];
+    if (needed) this.cache.want(tiles);
     context.globalAlpha = this.style.opacity;
     let missing = 0;
     for (const { z, x, y } of tiles) {
       const tile = this.cache.get(z, x, y);
       if (tile === undefined) {
         missing += 1;
-        this.drawCoarser(context, { z, x, y });
+        if (this.style.visible) this.drawCoarser(context, { z, x, y });
       } else if (tile) {
-        this.drawTile(context, tile);
+        if (this.style.visible) this.drawTile(context, tile);
         if (tile.stale) missing += 1;
       }
     }

@@ -31,7 +31,7 @@ import { Stage } from "./stage.js";
  * @param {HTMLElement} parent
  * @param {Result} result
  * @param {ViewStore} state
- * @param {{navigator?: boolean, name?: string}} [options]
+ * @param {{navigator?: boolean, name?: string, keepScale?: boolean}} [options]
  * @returns {Promise<Pane>}
  */
 export async function createPane(parent, result, state, options = {}) {

@@ -60,7 +60,8 @@ export class Stage extends EventTarget {
    * @param {HTMLElement} parent
    * @param {{width: number, height: number}} size of the slide in level-0 pixels
    * @param {Slide|null} slide
-   * @param {{navigator?: boolean, name?: string}} [options] `name`: for screen readers
+   * @param {{navigator?: boolean, name?: string, keepScale?: boolean}} [options] `name`: for screen readers; `keepScale`:
+   *   when its place on the page changes its size, rather than what is seen
    */
   constructor(parent, size, slide, options = {}) {
     super();
@@ -82,6 +83,7 @@ export class Stage extends EventTarget {
       animationTime: still ? 0 : 0.5,
       blendTime: 0,
       visibilityRatio: 0.3,
+      preserveImageSizeOnResize: options.keepScale ?? false,
       minZoomImageRatio: 0.6,
       maxZoomPixelRatio: CLOSEST,
       keyboardNavEnabled: false,

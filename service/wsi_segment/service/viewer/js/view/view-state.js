@@ -65,6 +65,26 @@ export function parseView(query) {
 }
 
 /**
+ * Keep links at the view that is shown: whoever follows one sees the same place in the same way.
+ * @param {ViewStore} state
+ * @param {import("../lib/disposal.js").Disposal} disposal
+ * @param {() => Iterable<HTMLAnchorElement>} links whose addresses may have a query
+ * @returns {() => void} does so at once
+ */
+export function keepLinksAt(state, disposal, links) {
+  const renew = () => {
+    for (const link of links()) {
+      const [path = ""] = (link.getAttribute("href") ?? "").split("?", 1);
+      const query = writeView(state.get());
+      link.setAttribute("href", query ? `${path}?${query}` : path);
+    }
+  };
+  disposal.add(state.subscribe(renew));
+  renew();
+  return renew;
+}
+
+/**
  * Write a permalink: only what is not as at the first look.
  * @param {ViewState} state
  * @returns {string}
