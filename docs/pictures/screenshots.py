@@ -51,12 +51,16 @@ def main() -> None:
         with Served(folder, "--workers", 1) as server, launched() as browser, server.client() as client:
             done = client.submit(f"slides/{found.name}", probabilities=True)
             assert client.wait(done["id"])["status"] == "successful"
+            coarse = client.submit(f"slides/{found.name}", mpp=3.0)
+            assert client.wait(coarse["id"])["status"] == "successful"
             strict = client.submit(f"slides/{found.name}", strict=True)
             client.wait(strict["id"])
             for width in WIDTHS:
                 running = client.submit(f"slides/{pixels.name}")
                 take_running(browser, server, running["id"], width, args.out)
                 take(browser, server, done["id"], width, args.out)
+                take_comparison(browser, server, (done["id"], coarse["id"]), width, args.out)
+                take_review(browser, server, done["id"], width, args.out)
                 client.cancel(running["id"])
 
 
@@ -93,6 +97,37 @@ def take(browser: Browser, server: Served, job: str, width: int, out: Path) -> N
                 watched.drawn()
             watched.page.wait_for_timeout(1500)
             save(watched, out, name, width)
+
+
+def take_comparison(browser: Browser, server: Served, jobs: tuple[str, str], width: int, out: Path) -> None:
+    """Take the pictures of two results, side by side and with the map of where they differ under a curtain."""
+    across, down = WIDTHS[width]
+    with browsing(browser, server.url, across, down, color_scheme="light") as watched:
+        for name, query in {"side-by-side": "", "curtain": "?mode=curtain&differences=on&mask=off"}.items():
+            watched.page.goto("about:blank")
+            watched.open(f"compare/{jobs[0]}/{jobs[1]}{query}", "compare")
+            watched.page.wait_for_selector("[data-compare='share']")
+            for side in "AB":
+                watched.page.wait_for_selector(f".pane[data-side='{side}'][data-drawn='true']")
+            watched.page.wait_for_timeout(1500)
+            save(watched, out, name, width)
+
+
+def take_review(browser: Browser, server: Served, job: str, width: int, out: Path) -> None:
+    """Take the picture of a review: outlines accepted, deleted and drawn, and one selected."""
+    across, down = WIDTHS[width]
+    with browsing(browser, server.url, across, down, color_scheme="light") as watched:
+        page = watched.open(f"view/{job}", "view")
+        watched.drawn()
+        for _ in range(2):
+            page.keyboard.press("+")
+        watched.drawn()
+        page.keyboard.press("e")
+        page.wait_for_selector("[data-review='counts']:has-text('on the screen'):not(:has-text('screen 0'))")
+        for key in "naxnan":
+            page.keyboard.press(key)
+        page.wait_for_timeout(1500)
+        save(watched, out, "review", width)
 
 
 def save(watched: Watched, out: Path, name: str, width: int) -> None:

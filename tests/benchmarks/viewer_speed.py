@@ -1,10 +1,11 @@
 """How quick the viewer is, beside a plain page of OpenSeadragon that shows the same slide's DZI.
 
-    python tests/benchmarks/viewer_speed.py [--rounds 5]
+    python tests/benchmarks/viewer_speed.py PART [--rounds 5] [--folder FOLDER]
 
-Both pages come from one server and take turns in one browser, each time with an empty cache. Prints JSON: the medians
-of the first view and of a walk over the slide at full size, the repaint after a class is switched, the tab's memory
-after a long walk, and how long tiles take while a job saturates the cores.
+PART is one of ``pages`` (first view, and a walk over more than 200 tiles: both pages from one server take turns in one
+browser, each time with an empty cache, and draw by the same drawer), ``toggle`` (repaint after a class is switched),
+``memory`` (of the tab's processes over 2,000 tiles) and ``tiles`` (how long tiles take while jobs saturate the cores).
+Prints JSON. A folder that is given keeps the slide and its mask for the next part.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -33,15 +37,19 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
 SIDE = 8192
-STEPS = 25
-"""Moves of a walk; each brings about a column of tiles that were not seen before."""
+STEPS = 36
+"""Moves of a walk; each brings tiles that were not seen before."""
+TILES = 2000
+"""Tiles after which memory is to be what it was."""
+RATE = 20
+"""Tiles a second beside jobs."""
 _PLAIN = """<!doctype html><html><head><meta charset="utf-8"></head><body>
 <div id="stage"></div><script src="{osd}"></script><script src="/plain.js"></script></body></html>"""
 _PLAIN_CODE = """
 const stage = document.getElementById("stage");
 Object.assign(stage.style, {position: "absolute", inset: "0"});
 const viewer = window.viewer = OpenSeadragon({element: stage, tileSources: "%s", animationTime: 0, blendTime: 0,
-  showNavigationControl: false, showNavigator: true, maxZoomPixelRatio: 16});
+  showNavigationControl: false, showNavigator: true, maxZoomPixelRatio: 16, drawer: "%s"});
 viewer.addHandler("open", () => {
   const image = viewer.world.getItemAt(0);
   const note = () => { document.documentElement.dataset.drawn = String(image.getFullyLoaded()); };
@@ -77,24 +85,51 @@ _TOGGLE = """() => new Promise((done) => {
 
 
 def main() -> None:
-    """Measure, and print what was seen."""
+    """Measure a part, and print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=("pages", "toggle", "memory", "tiles"))
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--side", type=int, default=SIDE)
+    parser.add_argument("--folder", type=Path)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        (folder / "slides").mkdir()
-        part = tissue_like(1400, 1400)[188:1212, 188:1212]
-        pixels = np.tile(part, (SIDE // 1024, SIDE // 1024, 1))
-        write_slide(folder / "slides" / "large.tiff", pixels, compression="jpeg", levels=6)
-        write_model(folder / "models" / "channels")
-        with Served(folder) as server, launched() as browser:
-            with server.client() as client:
-                job = client.submit("slides/large.tiff", model="channels")
-                assert client.wait(job["id"])["status"] == "successful"
-                slide = client.find_slide("slides/large.tiff")["id"]
-            warm(server, slide, job["id"])
-            print(json.dumps(measure(browser, server, slide, job["id"], rounds), indent=1))
+        folder = args.folder or Path(scratch) / "made"
+        if not folder.exists():
+            make(folder, args.side)
+        with Served(folder, "--workers", 1) as server:
+            job, slide = finished(server)
+            warm(server, slide, job)
+            with launched() as browser:
+                if args.part == "pages":
+                    found = pages(browser, server, slide, job=job, rounds=args.rounds)
+                elif args.part == "toggle":
+                    found = toggling(browser, server, job)
+                elif args.part == "memory":
+                    found = memory(browser, server, job, args.side)
+                else:
+                    found = beside_jobs(server, slide, args.side)
+    print(json.dumps({args.part: found, "side": args.side, "flags": FLAGS}, indent=1))
+
+
+def make(folder: Path, side: int) -> None:
+    """Write the slide, and a model that costs little."""
+    (folder / "slides").mkdir(parents=True)
+    part = tissue_like(1400, 1400)[188:1212, 188:1212]
+    pixels = np.tile(part, (side // 1024, side // 1024, 1))
+    write_slide(folder / "slides" / "large.tiff", pixels, compression="jpeg", levels=6)
+    write_model(folder / "models" / "channels")
+
+
+def finished(server: Served) -> tuple[str, str]:
+    """Return a job with a mask of the slide, and the slide's id."""
+    with server.client() as client:
+        slide = client.find_slide("slides/large.tiff")["id"]
+        known = httpx.get(f"{server.url}/v1/jobs?slide={slide}&status=successful").json()["jobs"]
+        if known:
+            return str(known[0]["id"]), str(slide)
+        job = client.submit("slides/large.tiff", model="channels")
+        assert client.wait(job["id"])["status"] == "successful"
+    return str(job["id"]), str(slide)
 
 
 def warm(server: Served, slide: str, job: str) -> None:
@@ -104,37 +139,59 @@ def warm(server: Served, slide: str, job: str) -> None:
             httpx.get(f"{server.url}/v1/{path}", timeout=60).raise_for_status()
 
 
-def measure(browser: Browser, server: Served, slide: str, job: str, rounds: int) -> dict[str, Any]:
-    """Return all figures."""
+def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int) -> dict[str, Any]:
+    """Return how long both pages take for their first view and for a walk."""
     first: dict[str, list[float]] = {"plain": [], "viewer": []}
     walk: dict[str, list[float]] = {"plain": [], "viewer": []}
+    tiles: dict[str, int] = {}
+    drawer = ""
     for _ in range(rounds):
-        with plain_page(browser, server, slide) as watched:
-            first["plain"].append(timed(lambda: open_plain(watched)))
-            walk["plain"].append(timed(lambda: walk_over(watched, _GO_PLAIN)))
         with browsing(browser, server.url) as watched:
             first["viewer"].append(timed(lambda: open_ours(watched, job)))
+            drawer = drawer_of(watched)
             walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS)))
-        print(json.dumps({"first view": first, "walk": walk}), file=sys.stderr, flush=True)
-    with browsing(browser, server.url) as watched:
-        open_ours(watched, job)
-        toggles = [float(watched.run(_TOGGLE)) for _ in range(20)]
-        print(json.dumps({"toggles, ms": toggles}), file=sys.stderr, flush=True)
-        memory = tab_memory(watched)
-        print(json.dumps({"memory, MB": memory}), file=sys.stderr, flush=True)
-    medians = {
-        name: {page: statistics.median(times) for page, times in found.items()}
-        for name, found in {"first view, s": first, "walk, s": walk}.items()
-    }
+            tiles["viewer, of the slide"] = tiles_of(watched, "/slides/")
+            tiles["viewer, of the mask"] = tiles_of(watched, "/results/tiles/")
+        with plain_page(browser, server, slide, drawer) as watched:
+            first["plain"].append(timed(lambda: open_plain(watched)))
+            walk["plain"].append(timed(lambda: walk_over(watched, _GO_PLAIN)))
+            tiles["plain"] = tiles_of(watched, "/slides/")
+        print(json.dumps({"first view": first, "walk": walk, "tiles": tiles}), file=sys.stderr, flush=True)
     return {
-        **medians,
+        "first view, s": medians(first),
         "first view, viewer/plain": ratio(first),
+        "walk, s": medians(walk),
         "walk, viewer/plain": ratio(walk),
-        "toggle, ms, median and worst": [statistics.median(toggles), max(toggles)],
-        "memory, MB, after each of four walks over the same 300 tiles and more": memory,
-        "tiles beside a job, ms, median and p99 at 20 tiles/s": beside_a_job(server, slide),
-        "flags": FLAGS,
+        "tiles": tiles,
+        "drawer of both": drawer,
     }
+
+
+def drawer_of(watched: Watched) -> str:
+    """Return what the viewer draws with in this browser: it is asked, so that the plain page does the same."""
+    base = str(watched.page.get_attribute("script[type='module']", "src"))
+    chosen = watched.run(
+        "async (url) => (await import(url)).drawers()[0]", base.replace("js/main.js", "js/view/drawers.js")
+    )
+    return str(chosen)
+
+
+def tiles_of(watched: Watched, kind: str) -> int:
+    """Return how many tiles of a kind a page asked for."""
+    return sum(kind in url and url.endswith((".jpg", ".png")) for url in watched.requests)
+
+
+def toggling(browser: Browser, server: Served, job: str) -> dict[str, float]:
+    """Return how long it takes until a class that is switched is drawn, over the whole window, in milliseconds."""
+    with browsing(browser, server.url, 1280, 800) as watched:
+        open_ours(watched, job)
+        times = [float(watched.run(_TOGGLE)) for _ in range(40)]
+    return {"median, ms": round(statistics.median(times), 1), "worst, ms": round(max(times), 1), "times": len(times)}
+
+
+def medians(times: dict[str, list[float]]) -> dict[str, float]:
+    """Return the medians."""
+    return {page: statistics.median(found) for page, found in times.items()}
 
 
 def ratio(times: dict[str, list[float]]) -> float:
@@ -149,30 +206,21 @@ def timed(action: Any) -> float:
     return round(time.perf_counter() - before, 3)
 
 
-def plain_page(browser: Browser, server: Served, slide: str) -> Any:
+@contextmanager
+def plain_page(browser: Browser, server: Served, slide: str, drawer: str) -> Iterator[Watched]:
     """Return a page that is OpenSeadragon and nothing else, at the server's own address."""
-    manager = browsing(browser, server.url)
+    osd = f"{PATH}/{viewer_files().digest}/vendor/openseadragon/openseadragon.min.js"
 
-    class Plain:
-        def __enter__(self) -> Watched:
-            watched = manager.__enter__()
-            osd = f"{PATH}/{viewer_files().digest}/vendor/openseadragon/openseadragon.min.js"
+    def page(route: Route) -> None:
+        route.fulfill(body=_PLAIN.replace("{osd}", osd), content_type="text/html")
 
-            def page(route: Route) -> None:
-                route.fulfill(body=_PLAIN.replace("{osd}", osd), content_type="text/html")
+    def code(route: Route) -> None:
+        route.fulfill(body=_PLAIN_CODE % (f"/v1/slides/{slide}/slide.dzi", drawer), content_type="text/javascript")
 
-            def code(route: Route) -> None:
-                body = _PLAIN_CODE % f"/v1/slides/{slide}/slide.dzi"
-                route.fulfill(body=body, content_type="text/javascript")
-
-            watched.page.route(f"{server.url}/plain", page)
-            watched.page.route(f"{server.url}/plain.js", code)
-            return watched
-
-        def __exit__(self, *exception: Any) -> None:
-            manager.__exit__(*exception)
-
-    return Plain()
+    with browsing(browser, server.url) as watched:
+        watched.page.route(f"{server.url}/plain", page)
+        watched.page.route(f"{server.url}/plain.js", code)
+        yield watched
 
 
 def open_plain(watched: Watched) -> None:
@@ -195,42 +243,80 @@ def walk_over(watched: Watched, go: str) -> None:
         watched.run(go, [x, y, 1.0, SIDE])
 
 
-def tab_memory(watched: Watched) -> list[float]:
-    """Return the tab's memory of scripts and of what they hold, after each of four long walks."""
-    session = watched.page.context.new_cdp_session(watched.page)
-    seen = []
-    for _ in range(4):
-        walk_over(watched, _GO_OURS)
-        session.send("HeapProfiler.collectGarbage")
-        used = session.send("Runtime.getHeapUsage")
-        seen.append(round((used["usedSize"] + used.get("backingStorageSize", 0)) / 1e6, 1))
-    return seen
+def memory(browser: Browser, server: Served, job: str, side: int) -> dict[str, Any]:
+    """Return the memory of the tab's processes, in MiB, each time that another 250 tiles were fetched."""
+    seen: list[tuple[int, float, float]] = []
+    with browsing(browser, server.url) as watched:
+        open_ours(watched, job)
+        devtools = watched.page.context.new_cdp_session(watched.page)
+        whole = browser.new_browser_cdp_session()
+        places = [(x, y) for y in range(400, side - 300, 700) for x in range(500, side - 400, 900)]
+        for x, y in places * 4:
+            watched.run(_GO_OURS, [x, y, 1.0])
+            fetched = tiles_of(watched, "/tiles/")
+            if fetched >= 250 * (len(seen) + 1):
+                devtools.send("HeapProfiler.collectGarbage")
+                used = devtools.send("Runtime.getHeapUsage")
+                heap = used["usedSize"] + used.get("backingStorageSize", 0)
+                seen.append((fetched, round(heap / 2**20, 1), processes_of(whole)))
+                print(json.dumps(seen[-1]), file=sys.stderr, flush=True)
+            if fetched >= TILES:
+                break
+    return {"tiles, scripts and what they hold, processes of the tab and of drawing": seen}
 
 
-def beside_a_job(server: Served, slide: str) -> list[float]:
-    """Return median and 99th percentile of 400 tiles, 20 a second, while a job runs."""
+def processes_of(session: Any) -> float:
+    """Return the memory that the tab's and the drawing process have for themselves, in MiB."""
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    own = {"renderer": [0.0], "GPU": [0.0]}
+    for process in processes:
+        if process["type"] in own:
+            own[process["type"]].append(psutil.Process(process["id"]).memory_full_info().uss / 2**20)
+    return round(max(own["renderer"]) + max(own["GPU"]), 1)
+
+
+def beside_jobs(server: Served, slide: str, side: int) -> dict[str, Any]:
+    """Return how long 400 tiles take, 20 a second, while jobs of the bundled model saturate the cores."""
     with server.client() as client:
-        job = client.submit("slides/large.tiff", model="colorectal-biopsy")
-    deadline = time.monotonic() + 60
-    while httpx.get(f"{server.url}/v1/jobs/{job['id']}").json()["stage"] != "segment" and time.monotonic() < deadline:
+        jobs = [
+            client.submit("slides/large.tiff", model="colorectal-biopsy", mpp=0.6 + index / 100)["id"]
+            for index in range(4)
+        ]
+    deadline = time.monotonic() + 120
+    while httpx.get(f"{server.url}/v1/jobs/{jobs[0]}").json()["stage"] != "segment":
+        assert time.monotonic() < deadline, "the job did not begin"
         time.sleep(0.2)
     took: list[float] = []
+    across = side // 256
+    psutil.cpu_percent()
+    with httpx.Client(base_url=server.url, timeout=60) as client_of_tiles:
 
-    def fetch(index: int) -> None:
-        before = time.perf_counter()
-        x, y = index % 32, (index // 32) % 32
-        httpx.get(f"{server.url}/v1/slides/{slide}/tiles/0/{x}/{y}.jpg", timeout=60).raise_for_status()
-        took.append(1000 * (time.perf_counter() - before))
+        def fetch(index: int) -> None:
+            before = time.perf_counter()
+            x, y = index % across, (index // across) % across
+            client_of_tiles.get(f"/v1/slides/{slide}/tiles/0/{x}/{y}.jpg").raise_for_status()
+            took.append(1000 * (time.perf_counter() - before))
 
-    threads = []
-    for index in range(400):
-        threads.append(threading.Thread(target=fetch, args=(index,)))
-        threads[-1].start()
-        time.sleep(0.05)
-    for thread in threads:
-        thread.join()
-    httpx.delete(f"{server.url}/v1/jobs/{job['id']}")
-    return [round(float(np.percentile(took, share)), 1) for share in (50, 99)]
+        threads = []
+        begun = time.monotonic()
+        for index in range(20 * RATE):
+            threads.append(threading.Thread(target=fetch, args=(index,)))
+            threads[-1].start()
+            time.sleep(max(0.0, begun + (index + 1) / RATE - time.monotonic()))
+        for thread in threads:
+            thread.join()
+    busy = psutil.cpu_percent()
+    states = [httpx.get(f"{server.url}/v1/jobs/{job}").json()["status"] for job in jobs]
+    for job in jobs:
+        httpx.delete(f"{server.url}/v1/jobs/{job}")
+    return {
+        "tiles": len(took),
+        "median, ms": round(float(np.percentile(took, 50)), 1),
+        "p99, ms": round(float(np.percentile(took, 99)), 1),
+        "worst, ms": round(max(took), 1),
+        "cores busy, %": busy,
+        "jobs at the end": states,
+    }
 
 
 if __name__ == "__main__":

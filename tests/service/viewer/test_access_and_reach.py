@@ -108,17 +108,22 @@ def test_readers_are_offered_nothing_that_they_may_not_do(browser: Browser, belo
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_serious_finding_of_axe(browser: Browser, gallery: Served, result: str, theme: str) -> None:
+def test_no_serious_finding_of_axe(
+    browser: Browser, gallery: Served, result: str, other_result: str, theme: str
+) -> None:
     if not AXE.exists():
         absent("axe-core is not installed; .ci/tools brings it")
     slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
     pages = {f"view/{result}": "view", "slides": "slides", f"slide/{slide}": "slide", "jobs": "jobs"}
     pages |= {f"jobs/{result}": "job", "batches": "batches"}
+    pages |= {f"view/{result}?at=700,900,1": "view", f"compare/{result}/{other_result}?mode=curtain": "compare"}
     with browsing(browser, gallery.url, color_scheme=theme, bypass_csp=True) as watched:
         for path, ready in pages.items():
             page = watched.open(path, ready)
-            if ready == "view":
+            if ready in ("view", "compare"):
                 watched.run("() => document.querySelectorAll('details.panel').forEach((one) => { one.open = true; })")
+            if "at=" in path:
+                start_review(watched)
             findings(watched, path)
             if ready == "slide":
                 page.keyboard.press("s")
@@ -129,6 +134,15 @@ def test_no_serious_finding_of_axe(browser: Browser, gallery: Served, result: st
                 page.keyboard.press("?")
                 page.wait_for_selector("dialog[open]")
                 findings(watched, "keys")
+
+
+def start_review(watched: Watched) -> None:
+    """Start to review, with an outline that is selected and another that is accepted."""
+    watched.page.keyboard.press("e")
+    watched.page.wait_for_selector("[data-review='counts']:has-text('on the screen'):not(:has-text('screen 0'))")
+    for key in ("n", "a", "n"):
+        watched.page.keyboard.press(key)
+    watched.page.wait_for_selector("[data-review='saved']:has-text('saved')")
 
 
 def findings(watched: Watched, where: str) -> None:
@@ -143,13 +157,16 @@ def findings(watched: Watched, where: str) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 390, 768, 1280, 2560])
-def test_pages_fit_screens_of_every_width(browser: Browser, gallery: Served, result: str, width: int) -> None:
+def test_pages_fit_screens_of_every_width(
+    browser: Browser, gallery: Served, result: str, other_result: str, width: int
+) -> None:
     with browsing(browser, gallery.url, width=width, height=800) as watched:
         for path, ready in (
             ("slides", "slides"),
             ("jobs", "jobs"),
             (f"view/{result}", "view"),
             (f"jobs/{result}", "job"),
+            (f"compare/{result}/{other_result}", "compare"),
         ):
             page = watched.open(path, ready)
             wide = watched.run("() => document.documentElement.scrollWidth")
@@ -160,6 +177,9 @@ def test_pages_fit_screens_of_every_width(browser: Browser, gallery: Served, res
                 assert box is not None
                 assert box["width"] >= min(width, 340)
                 assert box["height"] >= 300
+                page.keyboard.press("e")
+                page.wait_for_selector(".pane[data-review='on']")
+                assert watched.run("() => document.documentElement.scrollWidth") <= width, "under review"
         watched.clean()
 
 

@@ -11,9 +11,11 @@ import pytest
 import shapely
 
 from browser import Watched, browsing
-from live_server import Served
+from live_server import Served, write_slides
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
 from wsi_segment.service.cli.main import main
+from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.keys import Keys
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -158,3 +160,63 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(browser: Browser, gall
         page.keyboard.press("z") if page.evaluate("document.activeElement.tagName") != "SELECT" else None
         page.wait_for_selector("[data-review='counts']:has-text('1 kept, 1 deleted')")
         watched.clean("412", "Precondition")
+
+
+def test_of_two_tabs_that_save_the_second_is_told_of_the_first(browser: Browser, gallery: Served, result: str) -> None:
+    with browsing(browser, gallery.url) as one, browsing(browser, gallery.url) as two:
+        pages = [begin(watched, result) for watched in (one, two)]
+        for page, key in zip(pages, "ax", strict=True):
+            page.keyboard.press("n")
+            page.keyboard.press(key)
+        save(pages[0])
+        first = corrections(gallery, result)
+        pages[1].keyboard.press("s")
+        pages[1].wait_for_selector("dialog h2:has-text('Changed by somebody meanwhile')")
+        assert f"version {first['version']}" in pages[1].inner_text("dialog")
+        assert corrections(gallery, result) == first, "nobody is overwritten unasked"
+        pages[1].click("dialog button:has-text('Save mine as the next version')")
+        pages[1].wait_for_selector(f"[data-review='saved']:has-text('Version {first['version'] + 1}')")
+        second = corrections(gallery, result)
+        assert len(second["rejected"]) >= 1
+        at = f"{gallery.url}/v1/jobs/{result}/corrections.geojson?version={first['version']}"
+        assert httpx.get(at).json() == first, "theirs is still among the versions"
+        one.clean()
+        two.clean("412", "Precondition")
+
+
+def test_a_session_that_ends_in_the_middle_loses_no_review(browser: Browser, tmp_path: Path) -> None:
+    folder = write_slides(tmp_path, count=1)
+    with Served(folder) as server:
+        with server.client() as client:
+            job = client.submit("slides/s0.tiff", model="channels")
+            assert client.wait(job["id"])["status"] == "successful"
+        database = Database(server.data)
+        key = Keys(database).create("anna", ("read", "write"), None)
+        database.close()
+        with browsing(browser, server.url) as watched:
+            page = watched.open(f"view/{job['id']}?at=450,350,1", "sign-in")
+            sign_in(page, key)
+            watched.wait("view")
+            watched.drawn()
+            page.keyboard.press("e")
+            page.wait_for_selector("[data-review='counts']:has-text('on the screen'):not(:has-text('screen 0'))")
+            page.keyboard.press("n")
+            page.keyboard.press("a")
+            page.context.clear_cookies()
+            page.keyboard.press("s")
+            watched.wait("sign-in")
+            assert page.locator(".pane").count() == 0
+            assert "ended" in page.inner_text(".sign-in")
+            sign_in(page, key)
+            watched.wait("view")
+            watched.drawn()
+            page.keyboard.press("e")
+            page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted')")
+            save(page)
+            assert "by anna" in page.inner_text("[data-review='saved']")
+            watched.clean("401")
+
+
+def sign_in(page: Page, key: str) -> None:
+    page.fill("#key", key)
+    page.keyboard.press("Enter")

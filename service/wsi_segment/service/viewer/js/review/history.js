@@ -83,7 +83,16 @@ const histories = new Map();
  * @param {string} job
  */
 export function historyOf(job) {
+  if (histories.size === 0) window.addEventListener("beforeunload", askBeforeLeaving);
   const found = histories.get(job) ?? new History();
   histories.set(job, found);
   return found;
+}
+
+/**
+ * Have the browser ask before the tab is closed while a review is not saved, whichever page is shown.
+ * @param {Event} event
+ */
+function askBeforeLeaving(event) {
+  if ([...histories.values()].some((history) => history.dirty)) event.preventDefault();
 }

@@ -59,14 +59,13 @@ export function reviewPanel(session, disposal, does) {
     const by = version?.author ? ` by ${version.author}` : "";
     saved.textContent = version ? `Version ${version.version} saved${by}, ${moment(version.saved)}${history.dirty ? "; changed since" : ""}` : history.dirty ? "Not saved yet" : "Nobody has reviewed this mask yet";
   };
-  const content = h("div", { class: "controls review" }, selected,
+  const content = h("div", { class: "controls review" }, selected, said,
     h("div", { class: "actions" }, accepting, rejecting, button("Next (n)", () => session.next(1))), label,
     h("div", { class: "actions" }, drawing, undoing, redoing), counts, saved,
     h("div", { class: "actions" }, saving, button("Download (GeoJSON)", () => download(name, history)), button("End (e)", does.end)),
     versions.element,
     h("label", { text: "As training data, by command", attributes: { for: "fetch-corrections" } }),
-    h("input", { id: "fetch-corrections", attributes: { type: "text", readonly: true, value: `wsi-segment fetch ${session.job} --corrections training/` } }),
-    said);
+    h("input", { id: "fetch-corrections", attributes: { type: "text", readonly: true, value: `wsi-segment fetch ${session.job} --corrections training/` } }));
   listen(disposal, session, "changed", show);
   listen(disposal, session, "said", (event) => { said.textContent = event.detail; });
   listen(disposal, history, "changed", versions.renew);

@@ -82,9 +82,6 @@ export function review({ pane, disposal, addPanel }) {
   const growing = () => { panel.hidden = pane.result.growing; };
   growing();
   listen(disposal, pane.element, "result-replaced", growing);
-  listen(disposal, window, "beforeunload", (/** @type {Event} */ event) => {
-    if (historyOf(pane.result.job.id).dirty) event.preventDefault();
-  });
   disposal.add(bindKeys([{ key: "e", does: "review the outlines", action: () => (running ? end() : void start()) }]));
   disposal.add(() => running?.dispose());
   end();
