@@ -115,6 +115,11 @@ def test_the_whole_way_goes_by_keys_alone(watched: Watched, gallery: Served) -> 
         assert words in listed
     keys.press("Escape")
     page.wait_for_selector("dialog[open]", state="detached")
+    keys.press("?")
+    page.wait_for_selector("dialog[open]")
+    page.go_back()  # a dialog goes with its page
+    watched.wait("job")
+    assert page.locator("dialog").count() == 0
     watched.clean()
 
 

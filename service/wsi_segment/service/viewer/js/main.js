@@ -4,6 +4,7 @@
  */
 
 import { enter, main, markPage, mountFrame, watchSession } from "./app/frame.js";
+import { closeDialogs } from "./app/dialog.js";
 import { watchKeys } from "./app/keys.js";
 import { mountNotices, showError } from "./app/notices.js";
 import { pageOf } from "./app/pages.js";
@@ -30,6 +31,7 @@ async function show() {
   const mine = turn;
   shown?.dispose();
   shown = null;
+  closeDialogs();
   setReady("");
   markPage(route.name);
   fill(main);
@@ -76,6 +78,7 @@ async function start() {
     turn += 1; // what is still loading is not shown
     shown?.dispose();
     shown = null;
+    closeDialogs();
   });
   server.addEventListener("signed-in", () => void entered());
   server.addEventListener("back", () => { if (shown === null) void entered(); });

@@ -37,6 +37,11 @@ export function showDialog(title, content, options = {}) {
   return dialog;
 }
 
+/** Close what is open, when its page is left. */
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+}
+
 /**
  * Ask before something that cannot be undone.
  * @param {string} title
