@@ -59,7 +59,7 @@ def list_slides(
     service: Here,
     root: Annotated[str | None, Query(max_length=200, description="only of that root")] = None,
     prefix: Annotated[str, Query(max_length=4096, description="only paths below the root that begin so")] = "",
-    search: Annotated[str, Query(max_length=200, description="only paths with this in them, in any case")] = "",
+    search: Annotated[str, Query(max_length=4096, description="only paths with this in them, in any case")] = "",
     path: Annotated[
         str | None, Query(max_length=4096, description="the one slide of a path, as the server sees it")
     ] = None,

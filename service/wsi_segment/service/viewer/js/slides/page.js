@@ -5,6 +5,7 @@
 
 import { may } from "../app/frame.js";
 import { bindKeys } from "../app/keys.js";
+import { showError } from "../app/notices.js";
 import { setReady } from "../app/ready.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
 import { createDisposal, debounced } from "../lib/disposal.js";
@@ -58,7 +59,7 @@ export async function openSlidesPage(main, route) {
   const searchNow = debounced(250, () => {
     tokens.splice(0, tokens.length, "");
     replaceQuery(search.value ? new URLSearchParams({ search: search.value }).toString() : "");
-    void reload().catch(() => undefined);
+    void reload().catch(showError);
   });
   search.addEventListener("input", searchNow);
   disposal.add(searchNow.cancel);
