@@ -214,7 +214,7 @@ def control_postgresql(url: str) -> Callable[[str], None]:
     more = {"stop": ["-m", "fast"], "start": ["-l", str(folder.parent / "log"), "-o", options]}
 
     def control(action: str) -> None:
-        command = [*become, str(programs / "pg_ctl"), "-D", str(folder), "-w", *more[action], action]
+        command = [*become, str(programs / "pg_ctl"), "-D", str(folder), "-w", "-t", "600", *more[action], action]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder.parent)
 
     return control
