@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,20 +169,22 @@ class World:
 class Poster(threading.Thread):
     """One key that posts jobs, so that some wait; a request without a sure answer is sent again."""
 
-    def __init__(self, url: str, token: str, most: int, over: threading.Event) -> None:
+    def __init__(self, url: str, token: str, *, most: int, seconds: float, over: threading.Event) -> None:
         super().__init__(daemon=True)  # a storm that fails ends the program
         self.accepted: list[str] = []
         self.surprises: list[str] = []
         """Answers that no client expects."""
-        self._most, self._over, self._number = most, over, 0
+        self._most, self._seconds, self._over, self._number = most, seconds, over, 0
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, verify=False)
 
     def run(self) -> None:
-        """Until enough are accepted, or the time is over."""
+        """Until enough are accepted, spread over the seconds of the storm, or the time is over."""
+        started = time.monotonic()
         while not self._over.is_set() and len(self.accepted) < self._most:
+            due = self._most * (time.monotonic() - started) / self._seconds
             try:
                 waiting = self._http.get("/v1/jobs", params={"status": "accepted"}).json()["jobs"]
-                if len(waiting) < WAITING:
+                if len(waiting) < WAITING and len(self.accepted) <= due:
                     self._post()
                     continue
             except (httpx.TransportError, ValueError, KeyError):
@@ -273,16 +276,15 @@ def main() -> int:
         for server in world.servers:
             stack.callback(server.__exit__)
         assert world.wait_for_servers(PATIENCE_SECONDS), world.servers[0].log[-5000:]
-        proxy, address = start_proxy(folder, world.servers)
+        over, (proxy, address) = threading.Event(), start_proxy(folder, world.servers)
         stack.callback(proxy.terminate)
-        over = threading.Event()
-        posters = [Poster(address, token, -(-args.jobs // len(KEYS)), over) for token in tokens]
-        started = time.monotonic()
+        enough, most, each = 60 * args.minutes, 60 * args.minutes * LONGER, -(-args.jobs // len(KEYS))
+        posters = [Poster(address, token, most=each, seconds=enough, over=over) for token in tokens]
         for poster in posters:
             poster.start()
-        deeds = (world.take_root_away, world.restart_database, world.kill_worker, world.kill_server, world.step_clock,
-                 world.replace_slide, world.replace_slide, world.replace_model)  # fmt: skip
-        enough, most = 60 * args.minutes, 60 * args.minutes * LONGER
+        started = time.monotonic()
+        failing = (world.take_root_away, world.restart_database, world.kill_worker, world.kill_server, world.step_clock)
+        deeds = (*failing, *failing, world.replace_slide, world.replace_slide, world.replace_model)
         while (spent := time.monotonic() - started) < enough or (
             spent < most and any(poster.is_alive() for poster in posters)
         ):
@@ -308,22 +310,18 @@ def main() -> int:
         ends = Counter(event.job for event in events if event.kind == "successful")
         wrong = check(world, jobs, accepted, ends) + [one for poster in posters for one in poster.surprises]
         said = explained(world.servers[0].log)  # both write to one file
-        wrong += [
-            f"not explained in the log: {job.id}"
-            for job in jobs.values()
-            if said.get(job.id, ("", ""))[0] != job.status
-        ]
-        wrong += [
-            f"no reason in the log: {job.id}" for job in jobs.values() if job.status == "failed" and not said[job.id][1]
-        ]
-        minutes = (time.monotonic() - started) / 60
+        for job in jobs.values():
+            if said.get(job.id, ("", ""))[0] != job.status:
+                wrong.append(f"not explained in the log: {job.id}")
+            elif job.status == "failed" and not said[job.id][1]:
+                wrong.append(f"no reason in the log: {job.id}")
+        if wrong:
+            print("the log of both servers:", shutil.copy(folder / "log", tempfile.mkdtemp(prefix="chaos")))
         database.close()
     by_key = Counter(job.client for job in jobs.values())
-    print(f"{minutes:.1f} minutes, {len(accepted)} jobs {dict(by_key)}, {dict(world.done)}")
-    print(f"servers that ended by themselves and were started again: {world.started_again}")
-    print(
-        f"{dict(Counter(job.status for job in jobs.values()))}, {sum(job.fence - 1 for job in jobs.values())} cut off"
-    )
+    by_status, cut_off = Counter(job.status for job in jobs.values()), sum(job.fence - 1 for job in jobs.values())
+    print(f"{(time.monotonic() - started) / 60:.1f} minutes, {len(accepted)} jobs {dict(by_key)}, {dict(world.done)}")
+    print(f"{dict(by_status)}, {cut_off} cut off; {world.started_again} servers ended by themselves")
     print("\n".join(wrong) or "0 lost, 0 doubled, 0 masks of another image or model")
     return 1 if wrong else 0
 
