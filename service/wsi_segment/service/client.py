@@ -30,6 +30,7 @@ _SECONDS = 60.0
 _TRIES = 8
 _PAUSE = 0.5
 _ID = re.compile("[0-9a-f]{24}")
+_UNAUTHORIZED = 401
 _AWAY = frozenset({502, 503, 504})
 """Answers of a proxy without its server, and of a server that cannot answer at present."""
 
@@ -294,6 +295,8 @@ class Client:
             )
         except (ValueError, KeyError, TypeError):
             detail = f"answered {answer.status_code}"
+        if answer.status_code == _UNAUTHORIZED:  # in place of how HTTP spells it
+            detail = f"{detail.partition(': send ')[0]}; give one as `key`, or in WSI_SEGMENT_KEY"
         unknown, refused = answer.status_code == 404, answer.status_code < 500
         kind = _UnknownError if unknown else InputError if refused else RunError
         raise kind(f"{self._url}: {detail}")
