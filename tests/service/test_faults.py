@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from live_server import (
@@ -65,6 +68,39 @@ def test_a_server_whose_worker_hangs_ends_within_15_seconds_of_sigterm(tmp_path:
         database.close()
     assert kept is not None
     assert (kept.status, kept.crashes) == ("accepted", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is a POSIX signal")
+def test_a_server_whose_decoders_hang_answers_others_and_ends_within_15_seconds_of_sigterm(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "decoders")
+    running = Served(folder, "--workers", 0)
+    with running, running.client() as client:
+        slide = job_body(client)["slide"]
+        assert running.process is not None
+        decoders = [one for one in psutil.Process(running.process.pid).children() if "spawn_main" in str(one.cmdline())]
+        assert decoders
+        for one in decoders:
+            one.suspend()
+
+        def look() -> None:
+            with suppress(httpx.TransportError):
+                httpx.get(f"{running.url}/v1/slides/{slide}/thumbnail", timeout=60)
+
+        looking = [threading.Thread(target=look) for _ in range(20)]
+        for thread in looking:
+            thread.start()
+        time.sleep(1)
+        assert httpx.get(f"{running.url}/v1/jobs", timeout=5).is_success
+        started = time.monotonic()
+        running.stop()
+        assert time.monotonic() - started < 15
+        for thread in looking:
+            thread.join()
+        for one in decoders:
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
+        psutil.wait_procs(decoders, timeout=20)
+        assert not any(one.is_running() for one in decoders)  # none is left behind
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is a POSIX signal")

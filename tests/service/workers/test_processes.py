@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from live_server import Served, write_slides
+from wsi_segment.service.workers.worker import NICE
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the system keeps no cap, or does not tell")
 
@@ -34,6 +35,9 @@ def test_slides_are_decoded_by_children_with_a_cap_and_never_by_the_server(tmp_p
         assert pool
         assert worker.rlimit(psutil.RLIMIT_DATA) == (1 << 30, 1 << 30)
         assert {one.rlimit(psutil.RLIMIT_DATA) for one in pool} == {(2 << 30, 2 << 30)}
+        priority = psutil.Process(running.process.pid).nice()
+        assert {one.nice() for one in pool} == {priority}  # somebody waits for a tile, and nobody sits by a job
+        assert worker.nice() == min(19, priority + NICE)
 
 
 def decoders(process: int) -> set[str]:

@@ -18,6 +18,7 @@ import pebble
 
 from wsi_segment.errors import SlideError
 from wsi_segment.service.logs import form_in_use, set_up_logs
+from wsi_segment.service.workers.worker import NICE, cap_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,12 +64,12 @@ class PixelPool:
 
         context = multiprocessing.get_context("spawn")
 
-        def make(count: int) -> pebble.ProcessPool:
+        def make(count: int, nice: int) -> pebble.ProcessPool:
             return pebble.ProcessPool(
-                max_workers=count, initializer=_begin, initargs=(memory, form_in_use()), context=context
+                max_workers=count, initializer=_begin, initargs=(memory, form_in_use(), nice), context=context
             )
 
-        self._pool, self._outlines = make(processes), make(1)
+        self._pool, self._outlines = make(processes, 0), make(1, NICE)  # somebody waits for tiles
         self._calls, self._outline_calls = threading.Semaphore(_MOST_CALLS), threading.Semaphore(_MOST_OUTLINES)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -228,19 +229,15 @@ _remote: dict[Path, str] = {}
 """Fingerprints of slides over the network."""
 
 
-def _begin(memory: int, form: str) -> None:
+def _begin(memory: int, form: str, nice: int) -> None:
     import os
 
     set_up_logs(form)
-
-    from wsi_segment.service.workers.worker import cap_memory
-
+    if hasattr(os, "nice"):
+        os.nice(nice)
     cap_memory(memory)
     # slow imports happen here, before the time of a slide is counted
     from wsi_segment.inference.slides import open, pixels  # noqa: F401
-
-    if hasattr(os, "nice"):
-        os.nice(5)
 
 
 def _opened(location: Path, image: int | None = None) -> Slide:
