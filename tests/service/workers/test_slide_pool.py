@@ -21,13 +21,13 @@ from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
 from wsi_segment.service.api.routes.slides import list_slides
 from wsi_segment.service.api.service import Service
-from wsi_segment.service.folders.root_watch import RootWatch
+from wsi_segment.service.folders.root_watch import RootAwayError, RootWatch
 from wsi_segment.service.folders.slide_roots import parse_roots
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.logs import form_in_use, set_up_logs
 from wsi_segment.service.workers import slide_pool as pixels_module
 from wsi_segment.service.workers.slide_catalogue import Catalogue
-from wsi_segment.service.workers.slide_pool import BusyError, PixelPool
+from wsi_segment.service.workers.slide_pool import BusyError, PixelPool, UnsureSlideError
 
 
 class Looks:
@@ -86,6 +86,26 @@ def test_a_slide_that_could_not_be_read_is_looked_at_again(
     for _ in range(3):
         assert service.describe(slide) == {"width": 5}
     assert looks.count == 2
+
+
+def test_a_slide_whose_root_goes_away_under_a_look_is_not_at_fault(
+    service: Service, looks: Looks, tmp_path: Path
+) -> None:
+    slide = service.catalogue.by_path("slides/a.svs")
+    service.catalogue.remember([slide])
+    assert service.roots.away() == {}
+    (tmp_path / "slides").rename(tmp_path / "away")
+    looks.found = SlideError("a file of the slide is no longer there")
+    with pytest.raises(RootAwayError, match="root slides"):
+        service.describe(slide)
+    (tmp_path / "away").rename(tmp_path / "slides")
+    looks.found = {"width": 5}
+    assert service.describe(slide) == {"width": 5}  # nothing is remembered against it
+
+
+def test_a_file_that_is_gone_when_it_is_opened_is_no_fault_of_a_decoder(tmp_path: Path) -> None:
+    with pytest.raises(UnsureSlideError, match="no longer there"):
+        pixels_module._guarded(pixels_module.describe, tmp_path / "none.svs")
 
 
 def test_a_slide_is_looked_at_again_when_one_of_its_files_changes(

@@ -59,11 +59,17 @@ class Feed:
         """Number of open streams."""
         return len(self._listeners)
 
-    def _note_end(self, event: Event) -> None:
-        try:
-            self._on_end(event)
-        except Exception:  # taking note must not keep the events from those who listen
-            log.exception("the end of a job could not be noted", extra={"job": event.job})
+    async def _note_end(self, event: Event) -> None:
+        """Take note of an end of a job; when the database is back, if it is away."""
+        while not self._closed:
+            try:
+                await asyncio.to_thread(self._on_end, event)
+            except Exception as error:  # taking note must not keep further events from those who listen
+                if is_away(error):
+                    await asyncio.sleep(_AWAY_SECONDS)
+                    continue
+                log.exception("the end of a job could not be noted", extra={"job": event.job})
+            return
 
     async def run(self) -> None:
         """Read the table until the server ends."""
@@ -82,11 +88,11 @@ class Feed:
                 continue
             for event in found:
                 last = event.number
-                if event.kind in LAST_KINDS:
-                    await asyncio.to_thread(self._note_end, event)
                 for listener in list(self._listeners):
                     if listener.wants(event) and not listener.put(event):
                         self._listeners.discard(listener)
+                if event.kind in LAST_KINDS:
+                    await self._note_end(event)
 
     def close(self) -> None:
         """End all streams; safe from a signal handler of the event loop."""

@@ -189,10 +189,12 @@ class Service:
 
         Raises:
             SlideError: the slide cannot be read; the reason is fit for clients.
+            RootAwayError: its root went away meanwhile.
         """
         try:
             return self.pool.call(function, slide.location, *arguments)
         except SlideError as error:
+            self.roots.refuse_away(slide.root)
             raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location, slide.files)) from error
 
 

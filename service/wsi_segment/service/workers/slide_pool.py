@@ -120,6 +120,9 @@ def _guarded(function: Callable[..., Any], location: Path, *arguments: Any) -> A
     """Call a function in a child process; a slide that failed is not kept open."""
     try:
         return function(location, *arguments)
+    except FileNotFoundError as error:  # it was moved, or its root went away, after it was found
+        _forget_all()
+        raise UnsureSlideError("a file of the slide is no longer there") from error
     except Exception as error:  # decoders raise errors of every kind
         _forget_all()
         if isinstance(error, SlideError | MemoryError):

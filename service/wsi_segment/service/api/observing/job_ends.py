@@ -26,6 +26,7 @@ class JobEnds:
         finished = job.finished or event.time
         ran = finished - (job.started or finished)
         waited = (job.started or finished) - job.created
+        address = self._actions.address_of(job.batch or job.id)  # what may fail comes first, since it is tried again
         self._metrics.ended(event.kind, ran, waited)
         reason = str(event.data.get("message", "")) or "; ".join(one["message"] for one in job.warnings)
         log.info(
@@ -34,5 +35,5 @@ class JobEnds:
             max(0.0, waited),
             ran,
             f": {reason}" if reason else "",
-            extra={"job": job.id, "key": job.client, "client": self._actions.address_of(job.batch or job.id)},
+            extra={"job": job.id, "key": job.client, "client": address},
         )
