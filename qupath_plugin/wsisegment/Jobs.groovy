@@ -132,8 +132,8 @@ class Jobs {
     private Failure dismissed(String id) {
         service.cancelled = { -> true }  // one try: a person waits
         try {
-            cancel(id)
-            return new Failure("cancelled (job ${id})", 'cancelled')
+            boolean late = cancel(id).status == 'successful'
+            return new Failure(late ? "job ${id} was done before it could be cancelled; Find brings its results" : "cancelled (job ${id})", 'cancelled')
         } catch (Failure failure) {
             return new Failure("cancelled here, but the server could not be told: job ${id} goes on (${failure.message})", 'cancelled', failure)
         } finally {

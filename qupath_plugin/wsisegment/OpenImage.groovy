@@ -1,10 +1,6 @@
 package wsisegment
 
 import qupath.lib.images.ImageData
-import qupath.lib.images.servers.AffineTransformImageServer
-import qupath.lib.images.servers.CroppedImageServer
-import qupath.lib.images.servers.RotatedImageServer
-import qupath.lib.images.servers.TransformingImageServer
 import qupath.lib.io.GsonTools
 import qupath.lib.objects.PathObject
 import qupath.lib.roi.GeometryTools
@@ -15,24 +11,36 @@ import java.nio.file.Path
 
 /** The image that a script runs on, if it shows a whole slide as its file has it. */
 class OpenImage {
+    /** Images of QuPath's whose pixels lie elsewhere than in the file; by name, since not every version has each. */
+    private static final List<String> MOVED = ['RotatedImageServer', 'CroppedImageServer', 'AffineTransformImageServer', 'FlippedImageServer']
     final ImageData<?> data
 
     /** Refuses what the service would see in another way. */
     OpenImage(ImageData<?> data) {
         if (data == null) throw new Failure('no image is open; open a slide first', 'no-image')
         def server = data.server
-        for (def inner = server; inner instanceof TransformingImageServer; inner = inner.wrappedServer) {
-            if (inner instanceof RotatedImageServer || inner instanceof CroppedImageServer || inner instanceof AffineTransformImageServer)
-                throw new Failure("the image is rotated, cropped or transformed (${server.serverType}); open the slide as its file has it", 'transformed')
+        // several unrelated classes wrap another image, those that only change colours too
+        for (def inner = server; inner != null; inner = inner.metaClass.respondsTo(inner, 'getWrappedServer') ? inner.wrappedServer : null) {
+            if (inner.class.simpleName in MOVED)
+                throw new Failure("the image is rotated, flipped, cropped or transformed (${server.serverType}); open the slide as its file has it", 'transformed')
+            if (inner.nZSlices() > 1 || inner.nTimepoints() > 1)
+                throw new Failure('the image is a stack or a series; only slides of one plane are segmented', 'stack')
         }
-        if (server.nZSlices() > 1 || server.nTimepoints() > 1)
-            throw new Failure('the image is a stack or a series; only slides of one plane are segmented', 'stack')
         this.data = data
     }
 
     int getWidth() { data.server.width }
 
     int getHeight() { data.server.height }
+
+    /** Which of the file's images this is, as Bio-Formats counts them from 0; 0 where QuPath does not say. */
+    int getSeries() {
+        def named = data.server.path =~ /--series, (\d+)/
+        return named ? named[0][1] as int : 0
+    }
+
+    /** Whether the image is a file here. */
+    boolean isFile() { data.server.getURIs().find()?.scheme == 'file' }
 
     /** Where the slide's file lies here; an address where it is none. */
     String getPath() {

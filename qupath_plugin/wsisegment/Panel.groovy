@@ -39,6 +39,7 @@ import javafx.util.Duration
 @CompileStatic
 class Panel {
     static final String TITLE = 'WSI Segment', DEFAULT = "the server's default"
+    private static final long LEAVING_MILLIS = 5000
 
     private final Desk desk
     private final Settings settings
@@ -49,6 +50,7 @@ class Panel {
     private Object seen = null
     private List<Map> models = new ArrayList<Map>()
     private volatile Working working
+    private Thread running
 
     private final TitledPane server = Form.section('server', 'Server', false)
     private final TextField address, pathMap
@@ -129,7 +131,7 @@ class Panel {
         working = now
         Object began = desk.image()?.id
         busy(title)
-        Thread.startDaemon(TITLE) {
+        running = Thread.startDaemon(TITLE) {
             Object outcome = null
             String said = '', failed = ''
             try {
@@ -249,16 +251,21 @@ class Panel {
         shown.look()
     }
 
-    /** What becomes of a job when the window closes: it goes on, is cancelled, or the window stays. */
-    private boolean closes() {
+    /**
+     * What becomes of a job when this window or the whole program closes: it goes on, is cancelled, or nothing closes.
+     *
+     * @param program whether it is the program
+     */
+    private boolean closes(boolean program) {
         if (working == null) return true
-        def goOn = new ButtonType('Let it run'), stop = new ButtonType('Cancel the job'), stay = new ButtonType('Keep the window', ButtonBar.ButtonData.CANCEL_CLOSE)
-        def alert = new Alert(Alert.AlertType.CONFIRMATION, 'Its results come into the image when it is done.', goOn, stop, stay)
-        alert.initOwner(stage)
+        def goOn = new ButtonType('Let it run'), stop = new ButtonType('Cancel the job'), stay = new ButtonType(program ? 'Do not quit' : 'Keep the window', ButtonBar.ButtonData.CANCEL_CLOSE)
+        def alert = new Alert(Alert.AlertType.CONFIRMATION, program ? 'It goes on at the server. Find brings its results later.' : 'Its results come into the image when it is done.', goOn, stop, stay)
+        alert.initOwner(stage.showing ? stage : stage.owner)
         alert.title = TITLE
         alert.headerText = 'A job is running.'
         ButtonType answer = alert.showAndWait().orElse(stay)
         if (answer.is(stop)) working?.stop()
+        if (answer.is(stop) && program) running.join(LEAVING_MILLIS)  // the server is told before the program is gone
         return !answer.is(stay)
     }
 
@@ -293,10 +300,11 @@ class Panel {
         stage.minHeight = 500.0d
         if (owner != null) {
             stage.initOwner(owner)
+            owner.addEventFilter(WindowEvent.WINDOW_CLOSE_REQUEST, { WindowEvent event -> if (!closes(true)) event.consume() } as EventHandler<WindowEvent>)
             stage.x = Math.max(0.0d, owner.x + owner.width - 440.0d)
             stage.y = Math.max(0.0d, owner.y)
         }
-        stage.onCloseRequest = { WindowEvent event -> if (!closes()) event.consume() } as EventHandler<WindowEvent>
+        stage.onCloseRequest = { WindowEvent event -> if (!closes(false)) event.consume() } as EventHandler<WindowEvent>
         // looked at rather than listened to: images, selections and cores change in many ways
         def watch = new Timeline(new KeyFrame(Duration.millis(400), { ActionEvent event -> if (stage.showing) look() } as EventHandler<ActionEvent>))
         watch.cycleCount = Timeline.INDEFINITE

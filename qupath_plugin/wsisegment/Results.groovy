@@ -117,16 +117,27 @@ class Results {
     }
 
     /**
-     * The classified areas of the image as a GeoJSON FeatureCollection.
+     * The classified areas of the image as GeoJSON features by the name of their class.
      *
      * Cells and such of other programs are no corrections, nor are classes that QuPath itself ignores (Ignore*, Region*).
+     *
+     * @param served the server's names of classes by those here, where they differ
      */
-    Map<String, Object> corrections() {
+    Map<String, List<Map<String, Object>>> corrections(Map<String, String> served) {
         def gson = GsonTools.getInstance()
-        def found = image.data.hierarchy.getAllObjects(false).findAll {
+        Map<String, List<Map<String, Object>>> found = [:]
+        image.data.hierarchy.getAllObjects(false).findAll {
             (it.isAnnotation() || (it.isDetection() && it.metadata[MARK] != null)) && it.ROI?.isArea() && it.pathClass != null && it.pathClass != PathClass.getNullClass() && !it.pathClass.name.endsWith('*')
+        }.each { PathObject one ->
+            Map<String, Object> feature = gson.fromJson(gson.toJson(one), Map)
+            String here = one.pathClass.toString(), name = served[here] ?: here
+            // get, since Groovy 6 takes .properties of a map for the bean's
+            Map<String, Object> described = feature.get('properties').get('classification')
+            described.remove('names')  // the parts of a derived class, such as Tumor: Positive
+            described.put('name', name)
+            found.computeIfAbsent(name) { [] } << feature
         }
-        return [type: 'FeatureCollection', features: found.collect { gson.fromJson(gson.toJson(it), Map) }]
+        return found
     }
 
     /** The job that most of our objects came from, or null. */

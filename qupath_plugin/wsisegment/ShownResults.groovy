@@ -42,7 +42,7 @@ class ShownResults {
         job.maxWidth = Double.MAX_VALUE
         job.promptText = 'finished jobs of this slide'
         job.cellFactory = { list -> labelled() } as Callback
-        job.buttonCell = labelled()
+        job.buttonCell = labelled(job.promptText)
         opacity.id = 'opacity'
         opacity.valueProperty().addListener({ seen, before, now -> if (opacity.valueChanging || opacity.focused) desk.opacity = now as double } as javafx.beans.value.ChangeListener)
         classes.id = 'classes'
@@ -127,12 +127,13 @@ class ShownResults {
         return settings
     }
 
-    private static ListCell<Map<String, String>> labelled() {
+    /** @param none what stands there without an item: a cell of one's own loses the prompt of the box */
+    private static ListCell<Map<String, String>> labelled(String none = null) {
         return new ListCell<Map<String, String>>() {
             @Override
             protected void updateItem(Map<String, String> item, boolean empty) {
                 super.updateItem(item, empty)
-                text = empty || item == null ? null : item.label
+                text = empty || item == null ? none : item.label
             }
         }
     }

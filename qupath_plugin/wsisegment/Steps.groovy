@@ -59,6 +59,8 @@ class Steps {
         def done = jobs.await(job, progress)
         def outcome = brought(sized(job), parents)
         (done.warnings as List<Map>)?.each { outcome.said += "; warning: ${it.message}" }
+        // the sizes agree, but images of one file may all be of one size
+        if (image.series > 0 && !settings.text('image')) outcome.said += "; warning: QuPath shows image ${image.series} of this file, the server took its slide: see that they are the same, or say which one with image=N"
         results.record(new File(home, 'wsi_segment.groovy'), settings.recorded())
         return outcome
     }
@@ -92,11 +94,11 @@ class Steps {
         String job = settings.text('job') ?: results.origin()
         if (!job) throw new Failure('say which result is corrected: job=ID; no annotation here came from one', 'no-job')
         def tiles = fitting(job)
-        Map<String, Object> sent = results.corrections()
-        if (!sent.features) throw new Failure('the image has no annotation with a class; nothing was sent', 'nothing')
-        int version = jobs.correct(job, sent)
-        def said = "${(sent.features as List).size()} annotations were sent as version ${version} of the corrections of job ${job}"
-        def strange = (sent.features*.properties*.classification*.name as Set) - tiles.names.values()
+        def found = results.corrections(tiles.served), sent = found.values().flatten()
+        if (!sent) throw new Failure('the image has no annotation with a class; nothing was sent', 'nothing')
+        int version = jobs.correct(job, [type: 'FeatureCollection', features: sent])
+        def said = "${sent.size()} annotations were sent as version ${version} of the corrections of job ${job}"
+        def strange = found.keySet() - tiles.served.values()
         if (strange) said += "; warning: the model has no class ${strange.sort().join(', ')}: rename it, or name it in classes.json before training"
         return new Outcome(said: said, job: job)
     }
@@ -147,7 +149,7 @@ class Steps {
         try {
             return jobs.findSlide(image.path, new PathMap(settings.text('path_map')))
         } catch (Failure failure) {
-            if (failure.kind != 'unknown-slide' || !settings.flag('upload')) throw failure
+            if (failure.kind != 'unknown-slide' || !settings.flag('upload') || !image.isFile()) throw failure
             progress.say('the server does not see the slide; uploading it', -1)
             def made = jobs.upload(Path.of(image.path))
             image.data.setProperty(uploadKey, made.id as String)

@@ -19,6 +19,8 @@ class Tiles {
     /** Names and colours by class id; 0 is "not analysed". */
     final SortedMap<Integer, String> names = new TreeMap<>()
     final SortedMap<Integer, List<Integer>> colors = new TreeMap<>()
+    /** The server's names of classes by those here. */
+    final Map<String, String> served = [:]
     private final Service service
     /** Tiles that were fetched: a class that is drawn or not costs no request. */
     private final Map<String, byte[]> held = Collections.synchronizedMap(new LinkedHashMap<String, byte[]>(64, 0.75f, true) {
@@ -39,6 +41,7 @@ class Tiles {
         heights = levels.collect { it.height as int } as int[]
         (table.classes as List<Map>).each { Map entry ->
             names[entry.id as int] = (entry.name as String).replace(':', ' -')  // a colon would derive a class
+            served[names[entry.id as int]] = entry.name as String
             colors[entry.id as int] = (entry.color as List<Number>).collect { it.intValue() }
         }
         // the mask begins on a pixel of the level that was read, at most half a pixel off; more than one is not ours to draw

@@ -168,24 +168,27 @@ def test_closing_asks_what_becomes_of_a_running_job(windows: GroovyConsole, tmp_
         type(address: url)
         press('run')
         wait { drawing { node('status').text } == 'waiting for a worker' }
-        def close = { String answer ->
-            def stage = Workbench.@panel.stage
+        def close = { Stage stage, String answer ->
             Platform.runLater { Event.fireEvent(stage, new WindowEvent(stage, WindowEvent.WINDOW_CLOSE_REQUEST)) }
             def shown = { -> javafx.stage.Window.windows.findAll { it instanceof Stage && it.showing } }
             def asked = { -> drawing { shown()*.scene*.root.find { it instanceof DialogPane } } }
             wait { asked() != null }
             drawing { def pane = asked(); pane.lookupButton(pane.buttonTypes.find { it.text == answer }).fire() }
             wait { asked() == null }
-            return drawing { Workbench.@panel.stage.showing }
+            return drawing { stage.showing }
         }
-        def kept = close('Keep the window')
-        def closed = close('Cancel the job')
+        def seen = [close(Workbench.@panel.stage, 'Keep the window'), close(Workbench.@panel.stage, 'Cancel the job')]
         wait { Workbench.@panel.@working == null }
-        [kept, closed]
+        drawing { Workbench.@panel.show(); gui.stage.show() }
+        wait { drawing { !node('run').disable } }
+        press('run')
+        wait { drawing { node('status').text } == 'waiting for a worker' }
+        seen << close(gui.stage, 'Do not quit')
+        seen << close(gui.stage, 'Cancel the job')
+        seen << (new Jobs(new Service(url, '', 1)).service.json('GET', '/v1/jobs').jobs*.status)
         """
-        assert panel(windows, idle, code) == [True, False]
-        statuses = [one["status"] for one in httpx.get(f"{idle.url}/v1/jobs").json()["jobs"]]
-    assert statuses == ["dismissed"]
+        seen = panel(windows, idle, code)
+    assert seen == [True, False, True, False, ["dismissed", "dismissed"]]
 
 
 def test_a_missing_pixel_size_is_asked_for_and_selections_are_counted(windows: GroovyConsole, served: Served) -> None:

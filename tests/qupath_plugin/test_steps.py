@@ -105,8 +105,11 @@ def test_what_cannot_be_segmented_is_refused_and_nothing_is_left(groovy: GroovyC
         { image.server = new CroppedImageServer() },
         { image.server = new AffineTransformImageServer() },
         { image.server = new TransformingImageServer(wrappedServer: new RotatedImageServer()) },
+        { image.server = new NormalizedImageServer(inner: new FlippedImageServer()) },
         { slide.slices = 3 },
+        { image.server = new TransformingImageServer(wrappedServer: slide) },
         { slide.slices = 1; slide.uri = null },
+        { slide.uri = new URI('https://omero.lab/webclient/?show=image-7'); it << 'upload=true' },
         { slide.uri = new URI('file:///none/x.svs') },
         { slide.uri = new File("$folder/slides/s0.tiff").toURI(); slide.height = 650 },
         { slide.height = 700; it << 'where=annotations' },
@@ -127,12 +130,15 @@ def test_what_cannot_be_segmented_is_refused_and_nothing_is_left(groovy: GroovyC
     """
     said, changes, history = steps(groovy, served, code)
     expected = [
-        "rotated, cropped or transformed (slide (ROTATE_90)); open the slide as its file has it",
-        "rotated, cropped or transformed (Cropped image server)",
-        "rotated, cropped or transformed (Affine transform server)",
-        "rotated, cropped or transformed (slide)",
+        "rotated, flipped, cropped or transformed (slide (ROTATE_90)); open the slide as its file has it",
+        "rotated, flipped, cropped or transformed (Cropped image server)",
+        "rotated, flipped, cropped or transformed (Affine transform server)",
+        "rotated, flipped, cropped or transformed (slide)",
+        "rotated, flipped, cropped or transformed (slide)",
+        "a stack or a series",
         "a stack or a series",
         "the image has no file",
+        "knows no slide https://omero.lab/webclient/?show=image-7",
         "knows no slide /none/x.svs: set the path map",
         "the slide is 900 x 700 px here and the height is 650 there",
         "no annotation with an area is selected",
@@ -352,6 +358,36 @@ def test_doubts_about_a_result_are_said(groovy: GroovyConsole, served: Served) -
     console.act('segment', ["server=$url", 'model=channels'], image)[-1]
     """
     assert "is done; warning: " in steps(groovy, served, code)
+
+
+def test_classes_of_several_parts_and_with_a_colon_are_sent_by_their_full_names(
+    groovy: GroovyConsole, served: Served
+) -> None:
+    code = """
+    console.act('segment', ["server=$url", 'model=channels', 'annotations=true'], image)
+    def (first, second) = hierarchy.annotationObjects
+    first.pathClass = new PathClass(name: 'Positive', of: 'Tumor')
+    def tiles = new Tiles(new Service(url, '', 1), first.metadata['WSI Segment'])
+    tiles.served['Gland - left'] = 'Gland: left'
+    second.pathClass = PathClass.getInstance('Gland - left')
+    def sent = new Results(new OpenImage(image)).corrections(tiles.served)
+    def names = { name -> sent[name].collect { it.get('properties').get('classification').subMap(['name', 'names']) } }
+    [names('Tumor: Positive'), names('Gland: left'), console.act('corrections', ["server=$url"], image)[-1]]
+    """
+    derived, renamed, said = steps(groovy, served, code)
+    assert derived == [{"name": "Tumor: Positive"}]
+    assert renamed == [{"name": "Gland: left"}]
+    assert "the model has no class Gland - left, Tumor: Positive: rename it" in said
+
+
+def test_another_image_of_the_file_is_told(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    image.server.arguments = '[--series, 2]'
+    [[], ['image=0']].collect { more -> console.act('segment', ["server=$url", 'model=channels'] + more, image)[-1] }
+    """
+    warned, chosen = steps(groovy, served, code)
+    assert "warning: QuPath shows image 2 of this file, the server took its slide" in warned
+    assert "warning" not in chosen
 
 
 def test_what_is_no_correction_is_not_sent_and_strange_classes_are_told(groovy: GroovyConsole, served: Served) -> None:

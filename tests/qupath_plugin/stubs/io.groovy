@@ -15,7 +15,7 @@ class GsonTools {
             .registerTypeHierarchyAdapter(Geometry, { Geometry one, type, context -> context.serialize(GeoJson.write(one)) } as JsonSerializer)
             .registerTypeHierarchyAdapter(PathObject, { PathObject one, type, context -> context.serialize([
                 type: 'Feature', id: one.ID.toString(), geometry: GeoJson.write(one.ROI.geometry),
-                properties: [objectType: one.kind, classification: [name: one.pathClass.name, color: [200, 0, 0]]],
+                properties: [objectType: one.kind, classification: (one.pathClass.of ? [names: [one.pathClass.of, one.pathClass.name]] : [name: one.pathClass.name]) + [color: [200, 0, 0]]],
             ]) } as JsonSerializer)
             .create()
     }

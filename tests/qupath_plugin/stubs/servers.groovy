@@ -100,7 +100,9 @@ class SlideServer implements ImageServer<BufferedImage> {
     URI uri
     int slices = 1
     Collection<URI> getURIs() { uri == null ? [] : [uri] }
+    String arguments = ''
     String getServerType() { 'slide' }
+    String getPath() { "slide: ${uri}${arguments}" }
     ImageServerMetadata getMetadata() { new ImageServerMetadata(pixelCalibration: pixelCalibration) }
     ImageServerMetadata getOriginalMetadata() { new ImageServerMetadata(pixelCalibration: new PixelCalibration(mpp: stated ?: mpp)) }
     PixelCalibration getPixelCalibration() { new PixelCalibration(mpp: mpp) }
@@ -122,4 +124,14 @@ class CroppedImageServer extends TransformingImageServer<BufferedImage> {
 
 class AffineTransformImageServer extends TransformingImageServer<BufferedImage> {
     String getServerType() { 'Affine transform server' }
+}
+
+class FlippedImageServer extends TransformingImageServer<BufferedImage> {
+    String getServerType() { 'slide (flipped)' }
+}
+
+/** A wrapper of another family, as in QuPath. */
+class NormalizedImageServer extends SlideServer {
+    private def inner
+    protected def getWrappedServer() { inner }
 }
