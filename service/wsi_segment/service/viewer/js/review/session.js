@@ -132,7 +132,8 @@ export class ReviewSession extends EventTarget {
       }
     }
     this.select(null);
-    this.say(this.tooMany ? "Come closer: there are too many outlines on the screen." : "All outlines on the screen are reviewed.");
+    if (this.tooMany) this.say("Come closer: there are too many outlines on the screen.");
+    else this.say(here.length > 0 ? "All outlines on the screen are reviewed." : "There is no outline on the screen.");
   }
 
   /** Accept the selected outline, and go on to the next. */

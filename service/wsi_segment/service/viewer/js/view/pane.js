@@ -42,6 +42,12 @@ export async function createPane(parent, result, state, options = {}) {
   disposal.add(() => stage.close());
   await stage.opened;
   const classes = () => coloured(shown.table.classes, state.get().palette);
+  const forget = () => { // a link may name a probability that this mask does not keep
+    const { probability } = state.get();
+    const kept = shown.table.probabilities && shown.table.classes.some((entry) => entry.id === probability);
+    if (probability !== null && !kept) state.set({ probability: null });
+  };
+  forget();
   const layer = new MaskLayer(stage, result.table, tilePath(result, state.get()), style(state.get()));
   disposal.add(() => layer.close());
 
@@ -61,7 +67,9 @@ export async function createPane(parent, result, state, options = {}) {
   };
   stage.addEventListener("moved", note);
   disposal.add(
-    state.subscribe((now, before) => {
+    state.subscribe((next, before) => {
+      if (next.probability !== before.probability) forget();
+      const now = state.get();
       if (now.probability !== before.probability) layer.setSource(tilePath(shown, now));
       const same = now.palette === before.palette && now.hidden === before.hidden && now.threshold === before.threshold;
       const { table, ...rest } = style(now);
