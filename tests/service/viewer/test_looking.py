@@ -94,6 +94,15 @@ def test_a_link_brings_the_same_view_back(watched: Watched, result: str) -> None
     watched.clean()
 
 
+def test_a_link_that_works_on_this_computer_only_says_so(watched: Watched, result: str) -> None:
+    view(watched, result)
+    watched.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    watched.page.click("button:has-text('Copy the link')")
+    watched.page.wait_for_selector(".notice:has-text('this computer only')")
+    assert watched.run("() => navigator.clipboard.readText()") == watched.page.input_value("#permalink")
+    watched.clean()
+
+
 def test_areas_are_those_of_the_summary(watched: Watched, result: str, result_store: Path) -> None:
     areas = Mask.open(result_store).areas()
     view(watched, result)
@@ -143,6 +152,7 @@ def test_a_distance_is_measured_by_pointer_and_by_keys(watched: Watched, result:
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     watched.page.click("[aria-label='Measure']")
+    assert "Drag a line" in watched.page.inner_text(".tool-hint:visible")
     watched.page.mouse.move(x - 60, y - 80)
     watched.page.mouse.down()
     watched.page.mouse.move(x, y, steps=4)
@@ -151,6 +161,7 @@ def test_a_distance_is_measured_by_pointer_and_by_keys(watched: Watched, result:
     assert float(measured or 0) == pytest.approx(100, abs=2)
     assert (watched.page.text_content(".measure-text") or "").endswith("µm")
     watched.page.keyboard.press("Escape")
+    assert watched.page.locator(".tool-hint:visible").count() == 0
     watched.page.keyboard.press("d")
     watched.page.keyboard.press("ArrowRight")
     watched.frames()

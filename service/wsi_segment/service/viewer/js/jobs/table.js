@@ -31,6 +31,7 @@ export async function createJobTable(filter, options = {}) {
   const empty = h("p", { class: "hint", text: "No jobs here." });
   const older = button("Older", () => void turn(1));
   const newer = button("Newer", () => void turn(-1));
+  const pager = h("div", { class: "pager" }, newer, older);
   /** @type {string[]} */
   const tokens = [""];
   /** @type {Map<string, {job: Job, pace: Pace}>} */
@@ -62,6 +63,7 @@ export async function createJobTable(filter, options = {}) {
     empty.hidden = shown.size > 0;
     older.disabled = next === "";
     newer.disabled = tokens.length === 1;
+    pager.hidden = older.disabled && newer.disabled;
   };
   /** @param {Job|null} job */
   const reloadOne = (job) => {
@@ -108,7 +110,7 @@ export async function createJobTable(filter, options = {}) {
   const head = h("thead", {}, h("tr", {}, ["Slide", "State", "Model", "Posted", "Actions"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
   const element = h("div", { class: "job-table" },
     h("div", { class: "scroll", attributes: { tabindex: 0, role: "region", "aria-label": "Jobs" } }, h("table", { class: "list" }, head, body)),
-    empty, h("div", { class: "pager" }, newer, older));
+    empty, pager);
   return { element, reload: async () => { tokens.splice(1); await reload(); }, dispose: disposal.dispose };
 }
 

@@ -32,6 +32,7 @@ export async function openSlidesPage(main, route) {
   const empty = h("p", { class: "hint", attributes: { role: "status" } });
   const newer = button("Previous", () => { tokens.pop(); void reload(); });
   const older = button("Next", () => { tokens.push(next); void reload(); });
+  const pager = h("div", { class: "pager" }, newer, older);
   const chosen = h("div", { class: "chosen" });
 
   const drawChosen = () => {
@@ -50,6 +51,7 @@ export async function openSlidesPage(main, route) {
     fill(grid, page.slides.map((slide) => card(slide, selected, drawChosen)));
     older.disabled = next === "";
     newer.disabled = tokens.length === 1;
+    pager.hidden = older.disabled && newer.disabled;
     empty.textContent = page.slides.length > 0 ? "" : search.value ? "No slide has that in its name or folder." : "There are no slides. Start the server with --root FOLDER.";
     if (page.slides.some(notYet)) {
       const timer = window.setTimeout(() => void reload().catch(() => undefined), LOOK_AGAIN);
@@ -69,7 +71,7 @@ export async function openSlidesPage(main, route) {
   drawChosen();
   fill(main,
     h("div", { class: "page-head" }, h("h1", { text: "Slides" }), h("label", { class: "search", text: "Search", attributes: { for: "search" } }), search),
-    chosen, grid, empty, h("div", { class: "pager" }, newer, older));
+    chosen, grid, empty, pager);
   setReady("slides");
   return { dispose: disposal.dispose };
 }

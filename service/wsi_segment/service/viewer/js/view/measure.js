@@ -35,6 +35,7 @@ export function measure({ pane, toolbar, disposal }) {
       draw();
     },
     up: () => { dragging = false; },
+    hint: "Drag a line to measure a distance. Esc ends measuring.",
     draw: () => draw(),
   });
   tool.drawing.append(shadow, stroke, text);

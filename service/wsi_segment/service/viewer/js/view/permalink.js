@@ -21,7 +21,8 @@ export function permalink({ pane, addPanel }) {
     const link = write();
     try {
       await navigator.clipboard.writeText(link); // over TLS and on loopback only
-      notice("The link is in the clipboard.");
+      const here = /^(localhost|127\.|\[::1\])/.test(window.location.hostname);
+      notice(`The link is in the clipboard.${here ? ` It works on this computer only: the server is reached at ${window.location.hostname}.` : ""}`);
     } catch {
       shown.hidden = false;
       shown.focus();

@@ -3,6 +3,8 @@
  * @module
  */
 
+import { h } from "../lib/dom.js";
+
 /** @typedef {{x: number, y: number}} Point in level-0 pixels */
 
 /**
@@ -20,6 +22,7 @@
  * @property {(point: Point, event: PointerEvent) => void} [move]
  * @property {(point: Point, event: PointerEvent) => void} [up]
  * @property {(point: Point, event: MouseEvent) => void} [doubleClick]
+ * @property {string} hint what to do, shown over the slide while the tool is in use
  * @property {() => void} draw called with every frame, so that what is drawn stays on its place of the slide
  */
 
@@ -31,7 +34,8 @@
  */
 export function createPointerTool(stage, handlers) {
   const drawing = svg("svg", { class: "tool-layer", "aria-hidden": "true" });
-  stage.element.append(drawing);
+  const hint = h("p", { class: "tool-hint", attributes: { role: "status", hidden: true } });
+  stage.element.append(drawing, hint);
   let active = false;
   /** @param {MouseEvent} event */
   const place = (event) => {
@@ -53,6 +57,8 @@ export function createPointerTool(stage, handlers) {
   const set = (/** @type {boolean} */ now) => {
     active = now;
     drawing.classList.toggle("active", now);
+    hint.hidden = !now;
+    hint.textContent = now ? handlers.hint : "";
   };
   return {
     drawing,
@@ -62,6 +68,7 @@ export function createPointerTool(stage, handlers) {
     dispose() {
       endDrawing();
       drawing.remove();
+      hint.remove();
     },
   };
 }

@@ -49,6 +49,7 @@ export function installRegionTool({ toolbar, stage, disposal }) {
       draw();
     },
     doubleClick: () => finish(),
+    hint: "Drag a rectangle, or click corners and press Enter. Esc ends drawing.",
     draw: () => draw(),
   });
   tool.drawing.append(shape);
