@@ -111,7 +111,8 @@ class Watched:
         Args:
             allowed: Parts of messages that are expected, such as that a server which was stopped does not answer.
         """
-        assert [error for error in self.errors if not any(part in error for part in allowed)] == []
+        unexpected = [error for error in self.errors if not any(part in error for part in allowed)]
+        assert unexpected == [], unexpected
         assert self.foreign == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def test_a_review_is_drawn_saved_and_learnt_from(
         page.keyboard.press("w")
         page.keyboard.press("2")
         page.wait_for_selector("[data-review='said']:has-text('green')")
-        drag_around(page, *middle(page))
+        drag_around(page, *middle(page), half=200)
         page.wait_for_selector("[data-review='selected']:has-text('green'):has-text('drawn')")
         for _ in range(2):
             page.keyboard.press("z")
@@ -90,7 +91,7 @@ def test_a_review_is_drawn_saved_and_learnt_from(
         assert how["relabelled"]["properties"]["classification"] == {"name": "blue", "color": [0, 0, 200]}
         drawn = shapely.geometry.shape(how["drawn"]["geometry"])
         assert drawn.is_valid
-        assert drawn.area == pytest.approx(120 * 120, rel=0.05)
+        assert drawn.area == pytest.approx(400 * 400, rel=0.05)
         assert (drawn.centroid.x, drawn.centroid.y) == pytest.approx((700, 900), abs=4)
         page.reload()
         watched.wait("view")
@@ -105,6 +106,14 @@ def test_a_review_is_drawn_saved_and_learnt_from(
     dataset = read_training_data(folder, {})
     assert [entry.name for entry in dataset.classes] == ["red", "green", "blue"]
     assert len(dataset.items) > 0
+    pytest.importorskip("torch")
+    for index in range(5):  # as from a review of several slides, some of which validate
+        for suffix in (".tiff", ".geojson"):
+            shutil.copy(folder / f"small{suffix}", folder / f"{index}{suffix}")
+    choices = ["steps=2", "segmentation_batch=1", "classification_batch=1", "validate_every=2"]
+    flags = [part for choice in choices for part in ("--set", choice)]
+    assert main(["train", str(folder), "--out", str(tmp_path / "run"), *flags]) == 0
+    assert (tmp_path / "run" / "best.pt").exists()
 
 
 def test_outlines_are_drawn_by_keys_alone(browser: Browser, gallery: Served, result: str) -> None:

@@ -13,7 +13,7 @@ from browser import Watched, browsing
 from live_server import Served, write_slides
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 
 def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served) -> None:
@@ -71,10 +71,7 @@ def test_the_whole_way_goes_by_keys_alone(watched: Watched, gallery: Served) -> 
     keys.press("/")
     keys.type("small")
     page.wait_for_selector("li.slide-card:only-child")
-    for _ in range(3):
-        keys.press("Tab")
-        if page.evaluate("document.activeElement.tagName") == "A":
-            break
+    tab_to(page, "a:has-text('small.tiff')")
     keys.press("Enter")
     watched.wait("slide")
     keys.press("v")  # what the screen shows is the region
@@ -82,21 +79,14 @@ def test_the_whole_way_goes_by_keys_alone(watched: Watched, gallery: Served) -> 
     keys.press("Escape")
     keys.press("s")
     page.wait_for_selector("dialog[open]")
-    page.focus("#submit-model")
+    tab_to(page, "#submit-model")
     keys.type("channels")
     page.wait_for_selector(".model-card:has-text('red')")
-    for _ in range(30):
-        keys.press("Tab")
-        if page.evaluate("document.activeElement.type") == "submit":
-            break
+    tab_to(page, "dialog button[type=submit]")
     keys.press("Enter")
     watched.wait("job")
     page.wait_for_selector("article[data-status='successful']")
-    page.focus("main")
-    for _ in range(5):
-        keys.press("Tab")
-        if page.evaluate("document.activeElement.textContent") == "View":
-            break
+    tab_to(page, "a:has-text('View')")
     keys.press("Enter")
     watched.wait("view")
     watched.drawn()
@@ -121,6 +111,15 @@ def test_the_whole_way_goes_by_keys_alone(watched: Watched, gallery: Served) -> 
     watched.wait("job")
     assert page.locator("dialog").count() == 0
     watched.clean()
+
+
+def tab_to(page: Page, target: str) -> None:
+    """Press Tab until something has the focus, as somebody without a pointer does."""
+    for _ in range(40):
+        if page.locator(f"{target}:focus").count():
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never comes to {target}")
 
 
 def test_several_slides_become_a_batch(watched: Watched) -> None:
@@ -175,6 +174,23 @@ def test_a_result_that_was_removed_is_said(watched: Watched, gallery: Served) ->
     watched.open(f"view/{job['id']}", "problem")
     assert "removed" in page.inner_text("main")
     watched.clean("404")
+
+
+def test_a_connection_that_was_lost_is_said_and_the_view_completed(watched: Watched, result: str) -> None:
+    page = watched.open(f"view/{result}", "view")
+    watched.drawn()
+    page.context.set_offline(True)
+    for key in ("+", "+", "+", "ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#connection:not([hidden])")
+    assert "does not answer" in page.inner_text("#connection")
+    page.wait_for_timeout(500)  # until the address has the place
+    place = page.url
+    page.context.set_offline(False)
+    page.wait_for_selector("#connection", state="hidden")
+    watched.drawn()
+    assert page.url == place
+    watched.clean("ERR_INTERNET_DISCONNECTED", "Image load aborted")
 
 
 def test_a_server_that_starts_again_is_noticed_and_gone_on_with(browser: Browser, tmp_path: Path) -> None:
