@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
 SIDE = 8192
-STEPS = 36
+STEPS = 20
 """Moves of a walk; each brings tiles that were not seen before."""
 TILES = 2000
 """Tiles after which memory is to be what it was."""

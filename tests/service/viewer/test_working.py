@@ -184,7 +184,7 @@ def test_a_connection_that_was_lost_is_said_and_the_view_completed(watched: Watc
         page.keyboard.press(key)
     page.wait_for_selector("#connection:not([hidden])")
     assert "does not answer" in page.inner_text("#connection")
-    page.wait_for_timeout(500)  # until the address has the place
+    page.wait_for_timeout(6500)  # until OpenSeadragon has given its tiles up
     place = page.url
     page.context.set_offline(False)
     page.wait_for_selector("#connection", state="hidden")

@@ -89,6 +89,7 @@ export class Stage extends EventTarget {
       keyboardNavEnabled: false,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
+      maxTilesPerFrame: 8, // one, as by default, has tiles wait for frames where a processor draws
       timeout: 120_000,
       tileRetryMax: 3,
       tileRetryDelay: 1500,
