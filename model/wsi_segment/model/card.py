@@ -63,7 +63,10 @@ class InputFormat(_Strict):
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     dtype: Literal["uint8", "float32", "float16"] = "uint8"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of red, green and blue in this order, as ``std``."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    colours: Literal["RGB", "BGR"] | None = None
+    """Order of the channels, None for RGB; OpenCV loads blue first."""
 
     @model_validator(mode="after")
     def _std_is_positive(self) -> InputFormat:

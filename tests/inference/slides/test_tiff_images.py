@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,20 @@ def test_a_physical_size_of_one_axis_counts_for_both(tmp_path: Path) -> None:
     assert slide.pixel_size is not None
     assert (slide.pixel_size.x, slide.pixel_size.y, slide.pixel_size.source) == (0.25, 0.25, "OME-XML PhysicalSizeX")
     slide.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '<TiffData IFD="0"><UUID FileName="other.ome.tif">urn:uuid:b</UUID></TiffData>',
+        '<TiffData IFD="0"/></Pixels></Image><BinaryOnly MetadataFile="other.ome.tif"/><Image><Pixels>',
+    ],
+)
+def test_an_ome_tiff_that_leaves_its_image_to_another_file_is_refused(tmp_path: Path, said: str) -> None:
+    path = write_ome(tmp_path / "s.ome.tif", [(SLIDE, {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}, [])])
+    with tifffile.TiffFile(path) as tiff:
+        xml = re.sub(r"<TiffData.*?(/>|</TiffData>)", said, str(tiff.ome_metadata), count=1, flags=re.DOTALL)
+    xml = re.sub(r' UUID="urn:uuid:[^"]*"', "", xml, count=1) if "BinaryOnly" not in said else xml
+    tifffile.tiffcomment(path, xml.encode())
+    with pytest.raises(SlideError, match=r"lies in, other.ome.tif; convert"):
+        open_slide(path)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from synthetic import class_map, tissue_like, write_slide
-from wsi_segment.inference.engine.graphs.import_model import Imported, Told, import_model
+from wsi_segment.errors import ModelError
+from wsi_segment.inference.engine.graphs.import_model import Imported, import_model
+from wsi_segment.inference.engine.graphs.told import Told
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import Model, find_model
@@ -84,6 +86,28 @@ class Bytes(nn.Module):
         return self.network((x.float() / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
 
 
+class BlueFirst(nn.Module):
+    """Normalised BGR in, as of networks that were trained with OpenCV."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        return self.network(x.flip(1))
+
+
+class Divides(nn.Module):
+    """Pixels of 0 to 255 in, normalised inside."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        return self.network((x / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
+
+
 def as_input(windows: np.ndarray) -> Any:
     """Normalised NCHW float32, written independently of the engine."""
     x = torch.from_numpy(windows.copy()).permute(0, 3, 1, 2).float() / 255
@@ -134,6 +158,16 @@ KINDS = {
     "sigmoid-without-channels": Kind(lambda: Then(one(), lambda y: y[:, 0].sigmoid()), above, "sigmoid", BINARY),
     "softmax": Kind(lambda: Then(three(), lambda y: y.softmax(dim=1)), largest, "softmax"),
     "log-softmax": Kind(lambda: Then(three(), lambda y: y.log_softmax(dim=1)), largest, "logits"),
+    "percent": Kind(lambda: Then(three(), lambda y: 100 * y.softmax(dim=1)), largest, "softmax"),
+    "one-hot": Kind(
+        lambda: Then(three(), lambda y: nn.functional.one_hot(y.argmax(dim=1), 3).permute(0, 3, 1, 2).float()),
+        largest,
+        "softmax",
+    ),
+    "bgr": Kind(lambda: BlueFirst(three()), largest, "logits", told={"colours": "BGR"}),
+    "divides-by-255": Kind(
+        lambda: Divides(three()), largest, "logits", told={"mean": (0.0,) * 3, "std": (1 / 255,) * 3}
+    ),
     "sigmoids": Kind(lambda: Then(three(), torch.sigmoid), largest, "sigmoid"),
     "sigmoids-and-rest": Kind(
         lambda: Then(three(), torch.sigmoid),
@@ -218,10 +252,8 @@ def imported(kind: Kind, folder: Path) -> Imported:
         save_whole(path, folder / "whole.onnx")
         path = folder / "whole.onnx"
     normalised: dict[str, Any] = {} if kind.dtype == torch.uint8 else {"mean": MEAN, "std": STD}
-    told = Told(
-        name="foreign", version="1", classes=kind.classes, mpp=1.0, mpp_source="made", **normalised, **kind.told
-    )
-    return import_model(path, folder / "model", told)
+    words = {"name": "foreign", "version": "1", "classes": kind.classes, "mpp": 1.0, "mpp_source": "made"}
+    return import_model(path, folder / "model", Told(**(words | normalised | kind.told)))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -238,3 +270,61 @@ def test_a_foreign_network_gives_the_mask_of_pytorch(name: str, tmp_path: Path) 
     shares = np.bincount(expected.ravel(), minlength=len(made.card.classes) + 1)[1:] / expected.size
     assert np.sort(shares)[-2] > 0.02, shares  # a mask of one class would prove nothing
     assert (found == expected).mean() >= 0.999
+
+
+UNTOLD = {"mean": None, "std": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        pytest.param(
+            Kind(lambda: Then(three(), lambda y: y[:, :, 10:-6, 10:-6]), largest, ""),
+            r"-[23] px off its middle \(is one side cropped more\?\), which no border of the same width explains",
+            id="cropped unevenly",
+        ),
+        pytest.param(
+            Kind(lambda: Then(three(), lambda y: y[:, :, 10:-6, 6:-10]), largest, ""),
+            r"[23] px off its middle",
+            id="cropped unevenly, each axis on another side",
+        ),
+        pytest.param(
+            Kind(lambda: Then(three(), lambda y: -y.log_softmax(dim=1)), largest, ""),
+            "negative log-probabilities .* smallest is the class; export it with the sign turned",
+            id="negative log-probabilities",
+        ),
+        pytest.param(
+            Kind(lambda: Then(three(), lambda y: -y.softmax(dim=1)), largest, ""),
+            "negative probabilities",
+            id="negative probabilities",
+        ),
+        pytest.param(
+            Kind(lambda: Then(three(), lambda y: 1 - y.softmax(dim=1)), largest, ""), "1 less probabilities", id="1 - p"
+        ),
+        pytest.param(
+            Kind(lambda: Divides(three()), largest, "", told=UNTOLD),
+            "one class for windows of all colours .* divides by 255 itself give `std` 0.00392157",
+            id="divides by 255 inside and nobody told",
+        ),
+        pytest.param(
+            Kind(lambda: Then(three(), torch.sigmoid), largest, "", ("a", "b", "c", "background")),
+            "the first, a, is where no other is likely; that sounds like background: name it first",
+            id="background named last without a channel",
+        ),
+        pytest.param(
+            Kind(one, above, "", ("gland", "rest")), "that sounds like rest: name it first", id="one channel, rest last"
+        ),
+    ],
+)
+def test_a_foreign_network_that_would_give_a_wrong_mask_is_refused(kind: Kind, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=message):
+        imported(kind, tmp_path)
+
+
+def test_what_nobody_told_of_a_foreign_network_is_asked(tmp_path: Path) -> None:
+    made = imported(Kind(one, above, "", ("rest", "gland"), told=UNTOLD), tmp_path)
+    normalisation, rest = made.doubts
+    assert "given as 0 to 1, red first; give `mean` and `std`" in normalisation
+    assert "no channel for rest" in rest
+    (tmp_path / "told").mkdir()
+    assert imported(Kind(three, largest, ""), tmp_path / "told").doubts == ()

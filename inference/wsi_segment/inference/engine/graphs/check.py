@@ -244,21 +244,53 @@ def are_class_numbers(raw: NDArray[Any]) -> bool:
 
 
 def measured_activation(raw: NDArray[Any]) -> Activation:
-    """Tell what outputs (B, C, h, w) for varied windows are."""
+    """Tell what outputs (B, C, h, w) for varied windows are; parts of a whole (percent, one-hot) count as softmax.
+
+    >>> measured_activation(np.array([[30.0, 70.0], [99.0, 1.0]]).reshape(2, 2, 1, 1))
+    'softmax'
+    """
     channels = raw.shape[1]
-    if raw.dtype.kind != "f" or (channels == 1 and are_class_numbers(raw)):
+    if channels == 1 and are_class_numbers(raw):
         return "argmax"
     values = raw.astype(np.float32)
+    sums, tolerance = values.sum(axis=1), _SUM_TOLERANCE.get(raw.dtype, 2e-3)
+    if channels > 1 and values.min() >= 0 and np.abs(sums - sums.mean()).max() <= tolerance * sums.mean() != 0:
+        return "softmax"
     if values.min() < 0 or values.max() > 1.001:
         return "logits"
-    if channels == 1:
-        return "sigmoid"
-    tolerance = _SUM_TOLERANCE.get(raw.dtype, 2e-3)
-    return "softmax" if np.abs(values.sum(axis=1) - 1).max() <= tolerance else "sigmoid"
+    return "sigmoid"
+
+
+def upside_down(raw: NDArray[Any]) -> str | None:
+    """Say why the largest of outputs (B, C, h, w) for varied windows is not the class, None where nothing says so.
+
+    Of negative log-probabilities (losses, energies), negative probabilities and distances from 1 the smallest is.
+    """
+    if raw.shape[1] == 1 or raw.dtype.kind != "f":
+        return None
+    values, tolerance = raw.astype(np.float64), 5 * _SUM_TOLERANCE.get(raw.dtype, 2e-3)
+
+    def is_always(sums: NDArray[np.float64], total: float) -> bool:
+        return float(np.abs(sums - total).max()) <= tolerance * max(1.0, abs(total))
+
+    if values.min() >= 0 and values.max() > 1.001 and is_always(np.exp(-values).sum(axis=1), 1):
+        return "negative log-probabilities"
+    if values.max() <= 0 and is_always(values.sum(axis=1), -1):
+        return "negative probabilities"
+    if raw.shape[1] > 2 and values.min() >= 0 and values.max() < 1.001:
+        return "1 less probabilities" if is_always(values.sum(axis=1), raw.shape[1] - 1) else None
+    return None
 
 
 def _agreed_activation(raw: NDArray[Any], path: Path, card: ModelCard) -> Activation:
     measured, classes, channels = measured_activation(raw), len(card.classes), raw.shape[1]
+    if (wrong := upside_down(raw)) is not None:
+        raise ModelError(
+            f"{path}: gives {wrong} (from {raw.min():.3g} to {raw.max():.3g}), of which the smallest is the class; "
+            "export it with the sign turned, so that the largest is"
+        )
+    if measured == "softmax" and card.activation == "logits" and raw.max() > 1.001:
+        measured = "logits"  # percent, on cards of before
     if card.activation is not None and card.activation != measured:
         raise ModelError(
             f"{path}: gives {measured} on varied windows (from {raw.min():.3g} to {raw.max():.3g}), its card says "

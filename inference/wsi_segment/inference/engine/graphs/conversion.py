@@ -35,7 +35,7 @@ class GraphForm:
 
 
 def as_input(windows: NDArray[np.uint8], form: InputFormat) -> NDArray[Any]:
-    """Bring windows (B, h, w, 3) into a graph's layout and type; return the same array for uint8 NHWC."""
+    """Bring windows (B, h, w, 3) into a graph's layout and type; return the same array for uint8 NHWC of RGB."""
     batch: NDArray[Any] = windows
     if form.dtype != "uint8":
         scale = np.float32(1 / 255) / np.asarray(form.std, np.float32)
@@ -43,6 +43,8 @@ def as_input(windows: NDArray[np.uint8], form: InputFormat) -> NDArray[Any]:
         batch = windows.astype(np.float32) * scale - offset
     if form.dtype == "float16":
         batch = batch.astype(np.float16)
+    if form.colours == "BGR":
+        batch = batch[..., ::-1]
     if form.layout == "NCHW":
         batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
     return batch

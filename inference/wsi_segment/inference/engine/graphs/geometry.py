@@ -29,6 +29,9 @@ _EXACT = 1e-3
 """Misfit below which no other stride is tried."""
 _MANY_MOVES = 8
 """Of more numbers of cells than these, the right one lies between others for one of the distances moved by."""
+_UNEVEN = 1.5
+"""Cells by which the output of a graph that leaves a border may lie off the middle of its window: the border would be
+wider on one side. Random weights have up to one."""
 _COMPARED = 96
 """Cells that are compared along each axis."""
 _MOST_MISFIT = 0.75
@@ -78,10 +81,11 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
         apart = f"{stride} px apart, which no border of the same width on each side"
     else:
         off = _off_middle(respond, base, before, stride)
-        if abs(off) <= max(4, stride, window // 32):
+        if abs(off) <= (max(4, stride, window // 32) if rest == 0 else _UNEVEN * stride):
             return stride, rest // 2
         where = f"{off:+.0f} px off its middle" if math.isfinite(off) else "not where the window was changed"
-        apart = f"{stride} px apart and {where} (are rows and columns swapped?), which no border of the same width"
+        guess = "is one side cropped more?" if abs(off) <= window // 16 else "are rows and columns swapped?"
+        apart = f"{stride} px apart and {where} ({guess}), which no border of the same width"
     raise ModelError(
         f"gives {cells} cells for a window of {window} px, {apart} explains; give another `window` where it takes "
         "several, or state `output_stride` and `margin`"
@@ -91,8 +95,8 @@ def find_geometry(respond: Respond, window: int) -> tuple[int, int]:
 def _off_middle(respond: Respond, picture: NDArray[np.uint8], before: NDArray[Any], stride: int) -> float:
     """Change a small square at several places, and return by how many pixels the cells that answer lie off it.
 
-    Both axes alike, the middle one of all places. Infinite where no place shows in the output, or where the cells that
-    answer do not follow the square at this stride.
+    The middle one of all places, of the axis where it is larger. Infinite where no place shows in the output, or where
+    the cells that answer do not follow the square at this stride.
     """
     window, cells = picture.shape[1], before.shape[2]
     margin = (window - cells * stride) // 2
@@ -112,7 +116,8 @@ def _off_middle(respond: Respond, picture: NDArray[np.uint8], before: NDArray[An
         return math.inf
     drift = np.abs(np.nanmedian(found[-3:], axis=0) - np.nanmedian(found[:3], axis=0)).max()
     follows = drift <= _DRIFT * 0.6 * cells * stride + 2 * side
-    return float(np.median(found[known])) if follows else math.inf
+    rows, columns = (float(np.median(axis[np.isfinite(axis)])) for axis in found.T)
+    return max(rows, columns, key=abs) if follows else math.inf
 
 
 def _mismatch(respond: Respond, picture: NDArray[np.uint8], before: NDArray[Any], stride: int) -> float:

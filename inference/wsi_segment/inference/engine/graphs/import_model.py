@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from wsi_segment.errors import InputError, ModelError
+from wsi_segment.errors import ModelError
 from wsi_segment.files import refuse_existing
 from wsi_segment.inference.engine.graphs.check import (
     TYPES,
@@ -28,6 +27,13 @@ from wsi_segment.inference.engine.graphs.check import (
 from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, channels_first
 from wsi_segment.inference.engine.graphs.geometry import find_geometry
 from wsi_segment.inference.engine.graphs.sizes import largest_same_window
+from wsi_segment.inference.engine.graphs.told import (
+    Told,
+    doubts_of,
+    refuse_impossible,
+    refuse_other_range,
+    refuse_rest_not_first,
+)
 from wsi_segment.inference.engine.networks.onnx_network import load_session
 from wsi_segment.model.card import (
     CARD_FILE,
@@ -51,42 +57,14 @@ _PALETTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a person says of a graph; what is None is found by running it."""
-
-    name: str
-    version: str
-    classes: tuple[str, ...]
-    """In the order of the graph's channels. One name, for a graph with one channel, gets its opposite before it."""
-    mpp: float
-    mpp_source: str
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    layout: Literal["NHWC", "NCHW"] | None = None
-    """Of the input, where its shape does not show it."""
-    window: int | None = None
-    """Pixels; for graphs that take any size."""
-    output: str | None = None
-    """Name of the output, where there are several."""
-    output_stride: int | None = None
-    margin: int | None = None
-    step: int | None = None
-    """For one vector per window: side in pixels of what a window paints, in its middle; None for the whole window."""
-    upsampling: Literal["nearest", "bilinear"] = "nearest"
-    description: str = ""
-    license: str = "not stated"
-    training_data: str = "not stated"
-    attribution: str = ""
-    limitations: str = "Not stated by its makers. Validate it on your own slides before you rely on anything it says."
-
-
-@dataclass(frozen=True, slots=True)
 class Imported:
     """A model folder that was made."""
 
     folder: Path
     card: ModelCard
     form: GraphForm
+    doubts: tuple[str, ...] = ()
+    """What running it cannot show and nobody told, one line each."""
 
 
 def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False) -> Imported:
@@ -105,15 +83,20 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
             what would be needed.
     """
     refuse_existing(out / CARD_FILE, overwrite=overwrite)
-    _refuse_impossible(told)
+    refuse_impossible(told)
     session = load_session(source, "cpu")
     form, window, batch = _input_of(session, source, told)
     outputs, batch = _tried(session, source, form=form, window=window, batch=batch)
     output, layout, classes = _output_of(session, source, outputs, told)
+    refuse_rest_not_first(channels_first(outputs[output], layout), source, classes)
 
     def respond(windows: NDArray[np.uint8]) -> NDArray[Any]:
         return channels_first(run_graph(session, windows, form, batch)[output], layout)
 
+    def answer(given: InputFormat) -> NDArray[Any]:
+        return channels_first(run_graph(session, varied_windows(VARIED, window), given, batch)[output], layout)
+
+    refuse_other_range(answer, source, form, told)
     stride, margin = _geometry(source, respond, window=window, layout=layout, told=told)
     digest = sha256_of(source)
     try:
@@ -148,24 +131,7 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out / MODEL_FILE)
     write_card(card, out)
-    return Imported(out, card, found)
-
-
-def _refuse_impossible(told: Told) -> None:
-    """Refuse numbers that no network has, before it is run with them."""
-    for name, value, least in (
-        ("window", told.window, 1),
-        ("output_stride", told.output_stride, 1),
-        ("margin", told.margin, 0),
-        ("step", told.step, 1),
-    ):
-        if value is not None and value < least:
-            raise InputError(f"`{name}` is {value}; give {least} or more")
-    if not (math.isfinite(told.mpp) and told.mpp > 0):
-        raise InputError(f"`mpp` is {told.mpp}; give the µm per pixel of the windows that it was trained on")
-    for name, numbers in (("mean", told.mean), ("std", told.std)):
-        if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
-            raise InputError(f"`{name}` is {numbers}; give three {'positive ' if name == 'std' else ''}numbers")
+    return Imported(out, card, found, doubts_of(form, found, told, classes))
 
 
 def _input_of(session: Any, source: Path, told: Told) -> tuple[InputFormat, int, int | None]:
@@ -188,7 +154,13 @@ def _input_of(session: Any, source: Path, told: Told) -> tuple[InputFormat, int,
         wanted = "a square window" if told.window is None else f"`window` is {window}"
         raise ModelError(f"{source}: its input is {there}, and {wanted}; export it for square windows")
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-    form = InputFormat.model_validate({"layout": layout, "dtype": dtype, "mean": told.mean, "std": told.std})
+    form = InputFormat(
+        layout=layout,
+        dtype=dtype,  # type: ignore[arg-type]  # one of TYPES
+        mean=told.mean or (0.0, 0.0, 0.0),
+        std=told.std or (1.0, 1.0, 1.0),
+        colours=told.colours,
+    )
     return form, window, batch
 
 
@@ -230,13 +202,20 @@ def _output_of(session: Any, source: Path, outputs: Outputs, told: Told) -> tupl
     return name, layout, told.classes if count > 1 else (f"not {told.classes[0]}", told.classes[0])
 
 
+def _is_one_hot(raw: NDArray[Any]) -> bool:
+    """Return whether an output of a type for fractions has one 1 among zeros for each cell."""
+    if raw.dtype.kind != "f" or raw.ndim not in (2, 4) or raw.max() > 1:
+        return False
+    return any(bool((raw.sum(axis=axis) == 1).all()) for axis in (1, -1))
+
+
 def _layout_by_channels(raw: NDArray[Any], classes: int) -> Layout | None:
     """Return the order of the axes of an output for varied windows, or None where it cannot be classes.
 
     Channels are as many as classes, one less for sigmoids beside a background, or one for two classes.
     """
     counts = {classes, classes - 1} if classes > 2 else {1, classes}
-    if are_class_numbers(raw):
+    if are_class_numbers(raw) and not _is_one_hot(raw):
         counts = {1}
     shape = raw.shape[1:]
     if len(shape) == 3 and shape[0] in counts and shape[1] == shape[2]:

@@ -174,20 +174,26 @@ def _planes_of(page: Any) -> tuple[tuple[str, int], ...]:
 
 
 def refuse_parts(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Refuse a file whose image is spread over several, which would be read in part.
+    """Refuse a file whose image is spread over several, which would be read in part, or lies in another one.
 
     Raises:
-        SlideError: its OME-XML has planes in other files.
+        SlideError: its OME-XML has planes in other files, or leaves all to another file.
     """
-    if _names_others(tiff.ome_metadata):
-        raise SlideError(f"{path}: its image is spread over several files; convert it to one pyramidal TIFF")
-
-
-def _names_others(ome_xml: str | None) -> bool:
-    """Whether OME-XML has identifiers of several files; their names would change with every renaming."""
     try:
-        root = ElementTree.fromstring(ome_xml or "")
+        root = ElementTree.fromstring(tiff.ome_metadata or "")
     except ElementTree.ParseError:
-        return False
-    stated = {root.get("UUID")} - {None}
-    return len(stated | {part.text for part in root.iterfind(".//{*}TiffData/{*}UUID")}) > 1
+        return
+    parts = root.findall(".//{*}TiffData/{*}UUID")
+    own = {root.get("UUID")} - {None}
+    if len(own | {part.text for part in parts}) > 1:
+        raise SlideError(f"{path}: its image is spread over several files; convert it to one pyramidal TIFF")
+    binary = root.find("{*}BinaryOnly")
+    elsewhere = None if binary is None else binary.get("MetadataFile")
+    if not own:  # with an identifier of its own a file may have been renamed
+        named = [part.get("FileName") for part in parts]
+        elsewhere = elsewhere or next((name for name in named if name not in (None, path.name)), None)
+    if elsewhere is not None:
+        raise SlideError(
+            f"{path}: its OME-XML says that the image is part of, or lies in, {elsewhere}; convert it to one pyramidal "
+            "TIFF"
+        )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.graphs.import_model import Imported, Told
+    from wsi_segment.inference.engine.graphs.import_model import Imported
+    from wsi_segment.inference.engine.graphs.told import Told
     from wsi_segment.inference.mask.summary import Summary
 
 HELP = "Write a card for an ONNX file made elsewhere, after running it on varied windows."
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="JSON", help="WSInfer's config.json: classes, pixel size, window, normalisation")
     add("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="subtracted from pixels of 0 to 1 (default: 0)")
     add("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="divides them then (default: 1)")
+    add("--colours", choices=("RGB", "BGR"), help="order of its input's channels (default: RGB)")
     add("--layout", choices=("NCHW", "NHWC"), help="of its input, where the shape does not show it")
     add("--window", type=int, metavar="PX", help="side of its window, where it takes any (default: 256)")
     add("--output", metavar="NAME", help="which of several outputs holds the classes")
@@ -95,7 +97,7 @@ def _refuse_other_formats(file: Path) -> None:
 def _told(args: argparse.Namespace) -> Told:
     """Put together what flags and a WSInfer configuration say; flags count where both do."""
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.engine.graphs.import_model import Told
+    from wsi_segment.inference.engine.graphs.told import Told
     from wsi_segment.inference.engine.graphs.wsinfer import read_wsinfer
 
     config = None if args.config is None else read_wsinfer(args.config)
@@ -103,7 +105,7 @@ def _told(args: argparse.Namespace) -> Told:
     if config is None and (not names or args.mpp is None):
         missing = "`classes` is" if not names else "`mpp` is"
         raise InputError(f"{missing} missing; the network does not state it: give it, or a WSInfer `config`")
-    mean, std = ((0.0,) * 3, (1.0,) * 3) if config is None else (config.mean, config.std)
+    mean, std = (None, None) if config is None else (config.mean, config.std)
     description = args.description or ("" if config is None else f"{config.architecture}, from the WSInfer zoo")
     return Told(
         name=args.name or _as_name(args.out.resolve().name),
@@ -111,8 +113,9 @@ def _told(args: argparse.Namespace) -> Told:
         classes=names or (() if config is None else config.classes),
         mpp=args.mpp if args.mpp is not None or config is None else config.mpp,
         mpp_source="given at import" if args.mpp is not None or config is None else config.mpp_source,
-        mean=tuple(args.mean or mean),
-        std=tuple(args.std or std),
+        mean=mean if args.mean is None else tuple(args.mean),
+        std=std if args.std is None else tuple(args.std),
+        colours=args.colours,
         layout=args.layout,
         window=args.window if args.window is not None or config is None else config.window,
         output=args.output,
@@ -138,12 +141,14 @@ def _found(imported: Imported) -> list[str]:
     if card.cells > 1:
         paints = f"{card.cells} x {card.cells} cells of {card.output_stride} px, {card.margin} px of border without any"
     pixels = "as they are" if card.input.dtype == "uint8" else f"less {card.input.mean}, by {card.input.std}"
+    pixels += ", blue first" if card.input.colours == "BGR" else ""
     return [
         f"{imported.folder}: {card.name} {card.version}, {len(card.classes)} classes: "
         + ", ".join(entry.name for entry in card.classes),
         f"  takes {card.window} px at {card.mpp:.4g} µm, {card.input.dtype} {card.input.layout}, pixels {pixels}, "
         + ("any number of windows" if form.batch is None else f"{form.batch} window(s) per call"),
         f"  gives {form.output} {form.layout}, {form.activation}: {paints}",
+        *(f"  doubt: {doubt}" for doubt in imported.doubts),
     ]
 
 

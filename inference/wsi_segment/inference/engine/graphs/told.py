@@ -1,0 +1,142 @@
+"""What a person says of a graph that was made elsewhere, and what of it running the graph contradicts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_segment.errors import InputError, ModelError
+from wsi_segment.inference.engine.graphs.check import are_class_numbers
+from wsi_segment.inference.engine.graphs.conversion import GraphForm
+from wsi_segment.model.card import InputFormat
+
+_ONE_CLASS = 0.005
+"""Share of cells whose class differs between windows of all colours below which a graph tells nothing apart."""
+_REST = re.compile(r"(back ?ground|bg|rest|others?|none|nothing|void|glass|empty|unlabell?ed|non?-.*|not .*)", re.I)
+"""Names of what is none of the other classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a person says of a graph; what is None is found by running it."""
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    """In the order of the graph's channels. One name, for a graph with one channel, gets its opposite before it."""
+    mpp: float
+    mpp_source: str
+    mean: tuple[float, float, float] | None = None
+    """Of red, green and blue, subtracted from pixels of 0 to 1; None for 0, where nobody told."""
+    std: tuple[float, float, float] | None = None
+    """Divides them then; None for 1, where nobody told."""
+    colours: Literal["RGB", "BGR"] | None = None
+    """Order of the input's channels; None for RGB."""
+    layout: Literal["NHWC", "NCHW"] | None = None
+    """Of the input, where its shape does not show it."""
+    window: int | None = None
+    """Pixels; for graphs that take any size."""
+    output: str | None = None
+    """Name of the output, where there are several."""
+    output_stride: int | None = None
+    margin: int | None = None
+    step: int | None = None
+    """For one vector per window: side in pixels of what a window paints, in its middle; None for the whole window."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    description: str = ""
+    license: str = "not stated"
+    training_data: str = "not stated"
+    attribution: str = ""
+    limitations: str = "Not stated by its makers. Validate it on your own slides before you rely on anything it says."
+
+
+def refuse_impossible(told: Told) -> None:
+    """Refuse numbers that no network has, before it is run with them."""
+    for name, value, least in (
+        ("window", told.window, 1),
+        ("output_stride", told.output_stride, 1),
+        ("margin", told.margin, 0),
+        ("step", told.step, 1),
+    ):
+        if value is not None and value < least:
+            raise InputError(f"`{name}` is {value}; give {least} or more")
+    if not (math.isfinite(told.mpp) and told.mpp > 0):
+        raise InputError(f"`mpp` is {told.mpp}; give the µm per pixel of the windows that it was trained on")
+    for name, numbers in (("mean", told.mean), ("std", told.std)):
+        if numbers is None:
+            continue
+        if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
+            raise InputError(f"`{name}` is {numbers}; give three {'positive ' if name == 'std' else ''}numbers")
+
+
+def refuse_other_range(
+    answer: Callable[[InputFormat], NDArray[Any]], source: Path, form: InputFormat, told: Told
+) -> None:
+    """Refuse a graph that tells nothing apart in pixels of 0 to 1 and much in those of 0 to 255, where nobody told.
+
+    One that divides by 255 itself sees nothing but black in pixels of 0 to 1.
+
+    Args:
+        answer: What the graph gives (B, C, h, w) for varied windows in a format.
+        source: Its file, for messages.
+        form: The format in which it is to be run.
+        told: What is known of it.
+    """
+    if form.dtype == "uint8" or told.mean is not None or told.std is not None:
+        return
+    wide = form.model_copy(update={"std": (1 / 255, 1 / 255, 1 / 255)})
+    if _tells_apart(answer(form)) or not _tells_apart(answer(wide)):
+        return
+    raise ModelError(
+        f"{source}: gives one class for windows of all colours when pixels are given as 0 to 1, and several when as 0 "
+        "to 255; where it divides by 255 itself give `std` 0.00392157 0.00392157 0.00392157, else the `mean` and `std` "
+        "that it was trained with, which are 0 0 0 and 1 1 1 for pixels of 0 to 1"
+    )
+
+
+def _tells_apart(raw: NDArray[Any]) -> bool:
+    """Return whether the classes of outputs (B, C, h, w) depend on the window.
+
+    Borders answer to padding and single cells to where they lie in a step of the network, whatever is shown.
+    """
+    height, width = raw.shape[2:]
+    inner = raw[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4]
+    if inner.shape[1] > 1:
+        ids = inner.argmax(axis=1)
+    elif inner.dtype.kind != "f":
+        ids = inner[:, 0].astype(np.int64)
+    else:
+        ids = (inner[:, 0] > (0 if raw.min() < 0 or raw.max() > 1.001 else 0.5)).astype(np.int64)
+    return bool((ids != ids[:1]).any(axis=0).mean() > _ONE_CLASS)
+
+
+def refuse_rest_not_first(raw: NDArray[Any], source: Path, classes: tuple[str, ...]) -> None:
+    """Refuse names of which another than the first one sounds like what has no channel."""
+    if raw.shape[1] != len(classes) - 1 or are_class_numbers(raw):
+        return
+    rest = [name for name in classes if _REST.fullmatch(name.strip())]
+    if rest and rest[0] != classes[0]:
+        raise ModelError(
+            f"{source}: has {raw.shape[1]} channel(s) for {len(classes)} classes, of which the first, {classes[0]}, is "
+            f"where no other is likely; that sounds like {rest[0]}: name it first, the others in the order of channels"
+        )
+
+
+def doubts_of(pixels: InputFormat, form: GraphForm, told: Told, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Say what nobody told and running a graph cannot show."""
+    found = []
+    if pixels.dtype != "uint8" and told.mean is None and told.std is None:
+        found.append(
+            "nobody told how its pixels were normalised: they are given as 0 to 1, red first; give `mean` and `std` "
+            "where it was trained on others (0.5 for pixels of -1 to 1), and `colours` BGR where OpenCV loaded them"
+        )
+    if form.channels < len(classes) and form.activation != "argmax":
+        found.append(f"it has no channel for {classes[0]}, which is where no other is likely")
+    return tuple(found)
