@@ -252,7 +252,13 @@ def imported(kind: Kind, folder: Path) -> Imported:
         save_whole(path, folder / "whole.onnx")
         path = folder / "whole.onnx"
     normalised: dict[str, Any] = {} if kind.dtype == torch.uint8 else {"mean": MEAN, "std": STD}
-    words = {"name": "foreign", "version": "1", "classes": kind.classes, "mpp": 1.0, "mpp_source": "made"}
+    words: dict[str, Any] = {
+        "name": "foreign",
+        "version": "1",
+        "classes": kind.classes,
+        "mpp": 1.0,
+        "mpp_source": "made",
+    }
     return import_model(path, folder / "model", Told(**(words | normalised | kind.told)))
 
 
