@@ -8,13 +8,22 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from live_server import ROOT, Served, write_slides
+from wsi_segment.service.api.observing.job_ends import JobEnds
+from wsi_segment.service.api.observing.prometheus import Metrics
+from wsi_segment.service.jobs.actions import Actions
 from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.events import read_events
+from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.keys import Keys
+from wsi_segment.service.jobs.queue import Queue
+from wsi_segment.service.jobs.tables import jobs
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +113,20 @@ def test_the_board_and_the_rules_ask_for_metrics_that_there_are(
     board = json.loads((ROOT / "deploy" / "grafana.json").read_text(encoding="utf-8"))
     assert len(board["panels"]) >= 8
     assert Path(ROOT / "deploy" / "alerts.yml").is_file()
+
+
+def test_a_clock_that_was_set_back_gives_no_times_below_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = Database(tmp_path)
+    database.migrate()
+    posted = Jobs(database).accept([NewJob("0" * 24, {})]).jobs[0]
+    queue = Queue(database, "host/1/a")
+    job = queue.claim()
+    assert job is not None
+    queue.end(job, "successful")
+    with database.write() as connection:  # as two hosts write whose clocks differ
+        connection.execute(update(jobs).values(started=posted.created - 60, finished=posted.created - 120))
+    end = next(event for event in read_events(database, 0) if event.kind == "successful")
+    caplog.set_level("INFO")
+    JobEnds(Jobs(database), Actions(database), create_autospec(Metrics, instance=True)).note(end)
+    assert "successful after 0.0 s of waiting and 0.0 s of work" in caplog.text
+    database.close()

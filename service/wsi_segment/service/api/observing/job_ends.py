@@ -24,15 +24,15 @@ class JobEnds:
         if job is None:
             return
         finished = job.finished or event.time
-        ran = finished - (job.started or finished)
-        waited = (job.started or finished) - job.created
+        ran = max(0.0, finished - (job.started or finished))  # clocks of hosts differ, and are set
+        waited = max(0.0, (job.started or finished) - job.created)
         address = self._actions.address_of(job.batch or job.id)  # what may fail comes first, since it is tried again
         self._metrics.ended(event.kind, ran, waited)
         reason = str(event.data.get("message", "")) or "; ".join(one["message"] for one in job.warnings)
         log.info(
             "job %s after %.1f s of waiting and %.1f s of work%s",
             event.kind,
-            max(0.0, waited),
+            waited,
             ran,
             f": {reason}" if reason else "",
             extra={"job": job.id, "key": job.client, "client": address},

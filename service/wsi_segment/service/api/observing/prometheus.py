@@ -66,8 +66,8 @@ class Metrics:
 
     def ended(self, status: str, ran: float, waited: float) -> None:
         """Count a job that ended; every server counts all jobs of a database that they share."""
-        self._ran.labels(status).observe(max(0.0, ran))
-        self._waited.labels(status).observe(max(0.0, waited))
+        self._ran.labels(status).observe(ran)
+        self._waited.labels(status).observe(waited)
 
     def hook(self, result: str) -> None:
         """Count an attempt to send a message."""
