@@ -21,6 +21,9 @@ def test_a_batch_is_accepted_whole_or_not_at_all(http: httpx.Client, served: Ser
     bad = {"jobs": [rows[0], {"slide": "slides/x"}, {"slide": "slides/s1.tiff", "mpp": "a"}, {"colour": 1}, 5]}
     wrong = problem(http.post("/v1/batches", json=bad), 422)
     assert [error["row"] for error in wrong["errors"]] == [2, 3, 4, 5]
+    wrong = problem(http.post("/v1/batches", json={"jobs": [rows[0], rows[1] | {"window": 172}]}), 422)
+    assert [error["row"] for error in wrong["errors"]] == [2]  # which its model cannot be shown
+    assert "`window` 172" in wrong["detail"]
     assert len(http.get("/v1/jobs", params={"page_size": 1000}).json()["jobs"]) == before
     answer = http.post("/v1/batches", json={"name": "week 12", "jobs": rows})
     assert answer.status_code == 201

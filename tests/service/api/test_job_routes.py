@@ -102,6 +102,9 @@ def test_what_cannot_be_a_job_is_refused_with_the_reason(http: httpx.Client, ser
         {"mpp": "1"},
     ):
         problem(http.post("/v1/jobs", json=body | wrong), 422)
+    for windows, said in (({"window": 172}, "`window` 172"), ({"window": 64, "overlap": 0.5}, "an `overlap`")):
+        refused = problem(http.post("/v1/jobs", json=body | windows), 422)
+        assert (refused["type"], said in refused["detail"]) == ("urn:wsi-segment:problem:impossible-parameters", True)
     problem(http.post("/v1/jobs", content=b"{", headers={"content-type": "application/json"}), 422)
     (served.folder / "slides" / "text.svs").write_text("no slide")
     try:

@@ -52,11 +52,8 @@ def windows_at_most(described: dict[str, Any], parameters: dict[str, Any], model
 
     Args:
         described: Width, height (pixels) and mpp of the slide.
-        parameters: Of the job, with defaults.
+        parameters: Of the job, as :func:`filled` returns them.
         model: Says window and scale.
-
-    Raises:
-        InputError: the model cannot be shown windows of the chosen side or overlap.
     """
     mpp = parameters.get("mpp") or described.get("mpp")
     if not mpp:
@@ -65,7 +62,7 @@ def windows_at_most(described: dict[str, Any], parameters: dict[str, Any], model
     x0, y0, x1, y1 = box or (0, 0, described["width"], described["height"])
     sides = (min(x1, described["width"]) - max(x0, 0), min(y1, described["height"]) - max(y0, 0))
     card = model.card
-    chosen = settle_sides(card, parameters.get("window"), parameters["overlap"])
+    chosen = settle_sides(card, parameters["window"], parameters["overlap"])
     if chosen.overlap is None:
         stride = chosen.window
     else:
@@ -76,10 +73,16 @@ def windows_at_most(described: dict[str, Any], parameters: dict[str, Any], model
 
 
 def filled(parameters: dict[str, Any], model: Model) -> dict[str, Any]:
-    """Return the parameters of a job with the defaults that hold when it is accepted."""
+    """Return the parameters of a job with the defaults that hold when it is accepted.
+
+    Raises:
+        InputError: the model cannot be shown windows of the chosen side or overlap.
+    """
     options = SegmentOptions()
     defaults = {name: getattr(options, name) for name in CHOSEN}
-    return {**defaults, **parameters, "model": model.card.name}
+    every = {**defaults, **parameters, "model": model.card.name}
+    settle_sides(model.card, every["window"], every["overlap"])
+    return every
 
 
 def model_identity(model: Model) -> dict[str, Any]:

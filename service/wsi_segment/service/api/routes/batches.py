@@ -164,14 +164,19 @@ def _checked(service: Service, posted: _Posted, client: str) -> list[NewJob]:
     """Check every row against roots and models, and note their inputs; slides are not opened: that is for workers."""
     found: dict[int, FoundSlide] = {}
     models: dict[str | None, Model] = {}
+    parameters: dict[int, dict[str, Any]] = {}
     unknown = {}
     for number, row in posted.rows.items():
         try:
-            found[number] = _find(service, row.slide)
+            slide = _find(service, row.slide)
             if row.model not in models:
                 models[row.model] = service.models.get(row.model)
+            parameters[number] = filled(row.parameters(), models[row.model])
+            found[number] = slide
         except (UnknownSlideError, UnknownModelError) as error:
             unknown[number] = str(error) + ("" if row.slide.isascii() else posted.hint)
+        except InputError as error:  # of this model's windows
+            posted.errors[number] = str(error)
     prints = {} if posted.errors or unknown else service.fingerprints(list(found.values()))
     new = []
     for number, slide in found.items():
@@ -184,7 +189,7 @@ def _checked(service: Service, posted: _Posted, client: str) -> list[NewJob]:
         new.append(
             NewJob(
                 slide=slide.id,
-                parameters=filled(row.parameters(), model),
+                parameters=parameters[number],
                 priority=row.priority,
                 client=client,
                 inputs=inputs,

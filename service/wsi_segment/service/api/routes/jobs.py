@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from wsi_segment.errors import InputError
 from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.event_stream import LastEventId, stream_events
@@ -54,7 +55,10 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
     model = service.models.get(wanted.model)
     described = service.describe(slide) if wanted.image is None else service.look(describe, slide, wanted.image)
     _check_size(wanted, described)
-    parameters = filled(wanted.parameters(), model)
+    try:
+        parameters = filled(wanted.parameters(), model)
+    except InputError as error:
+        raise ProblemError(422, "impossible-parameters", str(error)) from error
     new = NewJob(
         slide=slide.id,
         parameters=parameters,
