@@ -165,6 +165,15 @@ KINDS = {
         "softmax",
     ),
     "bgr": Kind(lambda: BlueFirst(three()), largest, "logits", told={"colours": "BGR"}),
+    "bgr-nhwc-uint8": Kind(
+        lambda: ChannelsLast(BlueFirst(Bytes(three()))),
+        largest,
+        "logits",
+        layout="NHWC",
+        dtype=torch.uint8,
+        example=(1, 128, 128, 3),
+        told={"colours": "BGR"},
+    ),
     "divides-by-255": Kind(
         lambda: Divides(three()), largest, "logits", told={"mean": (0.0,) * 3, "std": (1 / 255,) * 3}
     ),

@@ -44,7 +44,7 @@ def as_input(windows: NDArray[np.uint8], form: InputFormat) -> NDArray[Any]:
     if form.dtype == "float16":
         batch = batch.astype(np.float16)
     if form.colours == "BGR":
-        batch = batch[..., ::-1]
+        batch = np.ascontiguousarray(batch[..., ::-1])
     if form.layout == "NCHW":
         batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
     return batch
