@@ -305,7 +305,7 @@ UNTOLD = {"mean": None, "std": None}
         ),
         pytest.param(
             Kind(lambda: Then(three(), lambda y: -y.log_softmax(dim=1)), largest, ""),
-            "negative log-probabilities .* smallest is the class; export it with the sign turned",
+            "negative log-probabilities, of which the smallest is the class .* so that the largest channel is",
             id="negative log-probabilities",
         ),
         pytest.param(
@@ -315,6 +315,11 @@ UNTOLD = {"mean": None, "std": None}
         ),
         pytest.param(
             Kind(lambda: Then(three(), lambda y: 1 - y.softmax(dim=1)), largest, ""), "1 less probabilities", id="1 - p"
+        ),
+        pytest.param(
+            Kind(lambda: Then(three(), lambda y: y.softmax(dim=3)), largest, ""),
+            "a softmax over the columns",
+            id="softmax over an axis of the window",
         ),
         pytest.param(
             Kind(lambda: Divides(three()), largest, "", told=UNTOLD),
@@ -341,5 +346,13 @@ def test_what_nobody_told_of_a_foreign_network_is_asked(tmp_path: Path) -> None:
     normalisation, rest = made.doubts
     assert "given as 0 to 1, red first; give `mean` and `std`" in normalisation
     assert "no channel for rest" in rest
+    (tmp_path / "many").mkdir()
+    many = imported(Kind(KINDS["argmax"].exported, largest, "", ("a", "b", "c", "d")), tmp_path / "many")
+    assert "largest class number on varied windows is 2, counted from 0, and 4 classes were named" in many.doubts[0]
+    (tmp_path / "losses").mkdir()
+    losses = imported(
+        Kind(lambda: Then(three(), lambda y: nn.functional.softplus(y) + 1), largest, ""), tmp_path / "losses"
+    )
+    assert "all it gives is above 0" in losses.doubts[0]
     (tmp_path / "told").mkdir()
     assert imported(Kind(three, largest, ""), tmp_path / "told").doubts == ()

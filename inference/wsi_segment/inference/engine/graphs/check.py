@@ -261,33 +261,38 @@ def measured_activation(raw: NDArray[Any]) -> Activation:
     return "sigmoid"
 
 
-def upside_down(raw: NDArray[Any]) -> str | None:
-    """Say why the largest of outputs (B, C, h, w) for varied windows is not the class, None where nothing says so.
-
-    Of negative log-probabilities (losses, energies), negative probabilities and distances from 1 the smallest is.
-    """
+def other_than_scores(raw: NDArray[Any]) -> str | None:
+    """Say what outputs (B, C, h, w) for varied windows are where the largest is not the class, else None."""
     if raw.shape[1] == 1 or raw.dtype.kind != "f":
         return None
     values, tolerance = raw.astype(np.float64), 5 * _SUM_TOLERANCE.get(raw.dtype, 2e-3)
+    if 1 not in raw.shape[2:] and values.min() >= 0 and values.max() < 1.001:
+        for axis, name in ((2, "rows"), (3, "columns")):
+            if np.abs(values.sum(axis=axis) - 1).max() <= tolerance:
+                return f"a softmax over the {name} of the window, not over classes"
 
     def is_always(sums: NDArray[np.float64], total: float) -> bool:
         return float(np.abs(sums - total).max()) <= tolerance * max(1.0, abs(total))
 
     if values.min() >= 0 and values.max() > 1.001 and is_always(np.exp(-values).sum(axis=1), 1):
-        return "negative log-probabilities"
+        return "negative log-probabilities, of which the smallest is the class"
     if values.max() <= 0 and is_always(values.sum(axis=1), -1):
-        return "negative probabilities"
+        return "negative probabilities, of which the smallest is the class"
     if raw.shape[1] > 2 and values.min() >= 0 and values.max() < 1.001:
-        return "1 less probabilities" if is_always(values.sum(axis=1), raw.shape[1] - 1) else None
+        return (
+            "1 less probabilities, of which the smallest is the class"
+            if is_always(values.sum(axis=1), raw.shape[1] - 1)
+            else None
+        )
     return None
 
 
 def _agreed_activation(raw: NDArray[Any], path: Path, card: ModelCard) -> Activation:
     measured, classes, channels = measured_activation(raw), len(card.classes), raw.shape[1]
-    if (wrong := upside_down(raw)) is not None:
+    if (wrong := other_than_scores(raw)) is not None:
         raise ModelError(
-            f"{path}: gives {wrong} (from {raw.min():.3g} to {raw.max():.3g}), of which the smallest is the class; "
-            "export it with the sign turned, so that the largest is"
+            f"{path}: gives {wrong} (from {raw.min():.3g} to {raw.max():.3g}); export it so that the largest channel "
+            "is the class"
         )
     if measured == "softmax" and card.activation == "logits" and raw.max() > 1.001:
         measured = "logits"  # percent, on cards of before

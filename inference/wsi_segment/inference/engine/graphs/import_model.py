@@ -88,7 +88,10 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
     form, window, batch = _input_of(session, source, told)
     outputs, batch = _tried(session, source, form=form, window=window, batch=batch)
     output, layout, classes = _output_of(session, source, outputs, told)
-    refuse_rest_not_first(channels_first(outputs[output], layout), source, classes)
+    raw = channels_first(outputs[output], layout)
+    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+        raise ModelError(f"{source}: output {output} holds values that are not numbers; export it in float32")
+    refuse_rest_not_first(raw, source, classes)
 
     def respond(windows: NDArray[np.uint8]) -> NDArray[Any]:
         return channels_first(run_graph(session, windows, form, batch)[output], layout)
@@ -131,7 +134,7 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out / MODEL_FILE)
     write_card(card, out)
-    return Imported(out, card, found, doubts_of(form, found, told, classes))
+    return Imported(out, card, found, doubts_of(raw, form, found, told=told, classes=classes))
 
 
 def _input_of(session: Any, source: Path, told: Told) -> tuple[InputFormat, int, int | None]:
@@ -196,7 +199,7 @@ def _output_of(session: Any, source: Path, outputs: Outputs, told: Told) -> tupl
         there = ", ".join(f"{name} {described(str(raw.dtype), ['n', *raw.shape[1:]])}" for name, raw in outputs.items())
         raise ModelError(
             f"{source}: gives {there or 'nothing per window'}; `classes` names {count}, and one channel for each is "
-            "needed, in two axes of cells or as one vector"
+            "needed, in two axes of cells or as one vector, of other than whole numbers"
         )
     name, layout = next(iter(found.items()))
     return name, layout, told.classes if count > 1 else (f"not {told.classes[0]}", told.classes[0])

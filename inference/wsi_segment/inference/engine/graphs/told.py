@@ -129,9 +129,21 @@ def refuse_rest_not_first(raw: NDArray[Any], source: Path, classes: tuple[str, .
         )
 
 
-def doubts_of(pixels: InputFormat, form: GraphForm, told: Told, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Say what nobody told and running a graph cannot show."""
+def doubts_of(
+    raw: NDArray[Any], pixels: InputFormat, form: GraphForm, told: Told, classes: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Say what nobody told and running a graph, which gave (B, C, h, w) for varied windows, cannot show."""
     found = []
+    if form.activation == "argmax" and raw.max() < len(classes) - 1:
+        found.append(
+            f"its largest class number on varied windows is {int(raw.max())}, counted from 0, and {len(classes)} "
+            "classes were named: are they all of the network's, in its order?"
+        )
+    if form.activation == "logits" and form.channels > 1 and raw.min() > 0:
+        found.append(
+            "all it gives is above 0 and of no fixed sum: the largest is taken for the class; where it gives losses or "
+            "distances, of which the smallest is, export it with the sign turned"
+        )
     if pixels.dtype != "uint8" and told.mean is None and told.std is None:
         found.append(
             "nobody told how its pixels were normalised: they are given as 0 to 1, red first; give `mean` and `std` "
