@@ -10,17 +10,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from job_bench import Bench
 from synthetic import tissue_like, write_slide
+from wsi_segment.inference.engine.segment import segment
 from wsi_segment.service.folders.file_looks import FileLooks, HangsError
 from wsi_segment.service.folders.root_watch import MARKER_FILE, RootAwayError, RootWatch
 from wsi_segment.service.folders.slide_roots import parse_roots
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
+from wsi_segment.service.workers import job_runner
 from wsi_segment.service.workers.slide_catalogue import Catalogue, UnknownSlideError
 
 JOBS = 500
@@ -126,6 +129,27 @@ def test_a_job_whose_root_went_away_while_it_was_claimed_waits_and_is_not_charge
         assert (job.status, job.crashes) == ("accepted", 0)
         assert "root slides" in job.message
         (bench.folder / "moved").rename(slides)
+    assert bench.do().status == "successful"
+
+
+def test_a_root_that_is_back_before_anybody_looks_costs_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path / "served")
+    slides, moved, away = bench.folder / "slides", bench.folder / "moved", [True]
+
+    def while_it_is_away(*given: Any, **named: Any) -> Any:
+        if not away:
+            return segment(*given, **named)
+        away.clear()
+        slides.rename(moved)
+        try:
+            return segment(*given, **named)
+        finally:
+            moved.rename(slides)
+
+    monkeypatch.setattr(job_runner, "segment", while_it_is_away)
+    bench.post()
+    job = bench.do()
+    assert (job.status, job.message) == ("accepted", "the slide: no such file; it is there again")
     assert bench.do().status == "successful"
 
 

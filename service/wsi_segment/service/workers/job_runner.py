@@ -134,6 +134,9 @@ class JobRunner:
         """Find what is to blame for an error: a share that went away, the machine, or the job."""
         if (reason := self._gone(job)) is not None:
             self._queue.release(job, reason)
+        elif _was_missing(error) and self._is_there(job):  # counted as a crash, so that it ends one day
+            said = f"{self._for_clients(str(error), slide)}; it is there again"
+            self._queue.release(job, said, crashed=True)
         elif isinstance(error, InputError):
             self._try_to_end(job, "failed", self._for_clients(str(error), slide))
         elif isinstance(error, RunError):
@@ -141,6 +144,13 @@ class JobRunner:
         else:
             log.error("unexpected", exc_info=error, extra={"job": job.id})
             self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
+
+    def _is_there(self, job: Job) -> bool:
+        try:
+            self._find(job)
+        except (InputError, RootAwayError):
+            return False
+        return True
 
     def _gone(self, job: Job) -> str | None:
         """Return which folder is away, so that jobs wait for it; None where all are there."""
@@ -235,3 +245,10 @@ class JobRunner:
             )
         finally:
             opened.close()
+
+
+def _was_missing(error: BaseException | None) -> bool:
+    """Return whether an error goes back to a file that was not there."""
+    while error is not None and not isinstance(error, FileNotFoundError | NotADirectoryError):
+        error = error.__cause__
+    return error is not None
