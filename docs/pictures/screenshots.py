@@ -51,7 +51,7 @@ def main() -> None:
         with Served(folder, "--workers", 1) as server, launched() as browser, server.client() as client:
             done = client.submit(f"slides/{found.name}", probabilities=True)
             assert client.wait(done["id"])["status"] == "successful"
-            coarse = client.submit(f"slides/{found.name}", mpp=3.0)
+            coarse = client.submit(f"slides/{found.name}", window=128, overlap=0.0)
             assert client.wait(coarse["id"])["status"] == "successful"
             strict = client.submit(f"slides/{found.name}", strict=True)
             client.wait(strict["id"])

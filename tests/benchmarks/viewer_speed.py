@@ -143,28 +143,47 @@ def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int
     """Return how long both pages take for their first view and for a walk."""
     first: dict[str, list[float]] = {"plain": [], "viewer": []}
     walk: dict[str, list[float]] = {"plain": [], "viewer": []}
+    cpu: dict[str, list[float]] = {"plain": [], "viewer": []}
     tiles: dict[str, int] = {}
     drawer = ""
     for _ in range(rounds):
+        before = cpu_seconds()
         with browsing(browser, server.url) as watched:
             first["viewer"].append(timed(lambda: open_ours(watched, job)))
             drawer = drawer_of(watched)
             walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS)))
             tiles["viewer, of the slide"] = tiles_of(watched, "/slides/")
             tiles["viewer, of the mask"] = tiles_of(watched, "/results/tiles/")
+        cpu["viewer"].append(round(cpu_seconds() - before, 2))
+        before = cpu_seconds()
         with plain_page(browser, server, slide, drawer) as watched:
             first["plain"].append(timed(lambda: open_plain(watched)))
             walk["plain"].append(timed(lambda: walk_over(watched, _GO_PLAIN)))
             tiles["plain"] = tiles_of(watched, "/slides/")
-        print(json.dumps({"first view": first, "walk": walk, "tiles": tiles}), file=sys.stderr, flush=True)
+        cpu["plain"].append(round(cpu_seconds() - before, 2))
+        print(json.dumps({"first view": first, "walk": walk, "CPU": cpu, "tiles": tiles}), file=sys.stderr, flush=True)
     return {
         "first view, s": medians(first),
         "first view, viewer/plain": ratio(first),
         "walk, s": medians(walk),
         "walk, viewer/plain": ratio(walk),
+        "CPU of browser and server, s": medians(cpu),
+        "CPU, viewer/plain": ratio(cpu),
         "tiles": tiles,
         "drawer of both": drawer,
     }
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds so far of all processes that this one started: browser and server."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def drawer_of(watched: Watched) -> str:
@@ -185,8 +204,19 @@ def toggling(browser: Browser, server: Served, job: str) -> dict[str, float]:
     """Return how long it takes until a class that is switched is drawn, over the whole window, in milliseconds."""
     with browsing(browser, server.url, 1280, 800) as watched:
         open_ours(watched, job)
+        devtools = watched.page.context.new_cdp_session(watched.page)
+        devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        before = main_thread(devtools)
         times = [float(watched.run(_TOGGLE)) for _ in range(40)]
-    return {"median, ms": round(statistics.median(times), 1), "worst, ms": round(max(times), 1), "times": len(times)}
+        cpu = 1000 * (main_thread(devtools) - before) / len(times)
+    seen = {"median, ms": statistics.median(times), "worst, ms": max(times), "CPU of the page's thread, ms": cpu}
+    return {name: round(value, 1) for name, value in seen.items()} | {"times": len(times)}
+
+
+def main_thread(devtools: Any) -> float:
+    """Return the CPU seconds that the tab's main thread has worked."""
+    metrics = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
+    return float(metrics["TaskDuration"])
 
 
 def medians(times: dict[str, list[float]]) -> dict[str, float]:
@@ -287,6 +317,7 @@ def beside_jobs(server: Served, slide: str, side: int) -> dict[str, Any]:
         assert time.monotonic() < deadline, "the job did not begin"
         time.sleep(0.2)
     took: list[float] = []
+    slowest: dict[int, float] = {}
     across = side // 256
     psutil.cpu_percent()
     with httpx.Client(base_url=server.url, timeout=60) as client_of_tiles:
@@ -296,6 +327,7 @@ def beside_jobs(server: Served, slide: str, side: int) -> dict[str, Any]:
             x, y = index % across, (index // across) % across
             client_of_tiles.get(f"/v1/slides/{slide}/tiles/0/{x}/{y}.jpg").raise_for_status()
             took.append(1000 * (time.perf_counter() - before))
+            slowest[index] = round(1000 * (time.perf_counter() - before), 1)
 
         threads = []
         begun = time.monotonic()
@@ -314,6 +346,7 @@ def beside_jobs(server: Served, slide: str, side: int) -> dict[str, Any]:
         "median, ms": round(float(np.percentile(took, 50)), 1),
         "p99, ms": round(float(np.percentile(took, 99)), 1),
         "worst, ms": round(max(took), 1),
+        "slowest, by their number": dict(sorted(slowest.items(), key=lambda one: -one[1])[:8]),
         "cores busy, %": busy,
         "jobs at the end": states,
     }
