@@ -23,6 +23,8 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 _PAGE = "index.html"
+_FIRST = ("main.js", "app", "server", "lib", "view", "review", "compare")
+"""Folders of modules in the order in which they are needed; others follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,11 @@ class ViewerFiles:
     def page_under(self, prefix: str) -> str:
         """Return the page for a server whose addresses stand below a prefix.
 
-        All modules are named in its head, so that a browser fetches them at once and not as it finds their imports.
+        All modules are named in its head, so that a browser fetches them at once and not as it finds their imports:
+        first what every page needs, then what a result needs.
         """
         base = f"{prefix}{PATH}/{self.digest}"
-        modules = sorted(name for name in self.content if name.startswith("js/"))
+        modules = sorted((name for name in self.content if name.startswith("js/")), key=_turn)
         preload = "\n".join(f'<link rel="modulepreload" href="{escape(f"{base}/{name}")}">' for name in modules)
         styles = "\n".join(
             f'<link rel="stylesheet" href="{escape(f"{base}/{name}")}">'
@@ -64,6 +67,12 @@ class ViewerFiles:
         for name, value in values.items():
             page = page.replace("{{" + name + "}}", value)
         return page
+
+
+def _turn(name: str) -> tuple[int, str]:
+    """Return when a module is to be fetched."""
+    folder = name.split("/")[1]
+    return (_FIRST.index(folder) if folder in _FIRST else len(_FIRST), name)
 
 
 @cache

@@ -1,25 +1,18 @@
 /**
- * The pages by the name in their address.
+ * The pages by the name in their address. Each is run when it is asked for, so that none waits for what another needs.
  * @module
  */
-
-import { openComparePage } from "../compare/page.js";
-import { openViewPage } from "../view/page.js";
-import { openBatchesPage } from "../batches/page.js";
-import { openJobsPage } from "../jobs/page.js";
-import { openSlidePage } from "../slides/slide-page.js";
-import { openSlidesPage } from "../slides/page.js";
 
 /** @typedef {import("./router.js").OpenPage} OpenPage */
 
 /** @type {Record<string, OpenPage>} */
 const PAGES = {
-  slides: openSlidesPage,
-  jobs: openJobsPage,
-  batches: openBatchesPage,
-  slide: openSlidePage,
-  view: openViewPage,
-  compare: openComparePage,
+  slides: async (...place) => (await import("../slides/page.js")).openSlidesPage(...place),
+  jobs: async (...place) => (await import("../jobs/page.js")).openJobsPage(...place),
+  batches: async (...place) => (await import("../batches/page.js")).openBatchesPage(...place),
+  slide: async (...place) => (await import("../slides/slide-page.js")).openSlidePage(...place),
+  view: async (...place) => (await import("../view/page.js")).openViewPage(...place),
+  compare: async (...place) => (await import("../compare/page.js")).openComparePage(...place),
 };
 
 /**

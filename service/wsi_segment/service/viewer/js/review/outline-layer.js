@@ -49,19 +49,21 @@ export class OutlineLayer {
     if (!context) return;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, width, height);
-    const last = this.items.filter((one) => one.feature.id === this.selected);
-    for (const item of [...this.items.filter((one) => one.feature.id !== this.selected), ...last]) this.paint(context, item);
+    const seen = this.items.filter(({ feature }) => {
+      const [x0, y0, x1, y1] = shapeOf(feature).box;
+      return x1 >= place.x0 && y1 >= place.y0 && x0 <= place.x0 + place.width && y0 <= place.y0 + place.height;
+    });
+    const last = seen.filter((one) => one.feature.id === this.selected);
+    for (const item of [...seen.filter((one) => one.feature.id !== this.selected), ...last]) this.paint(context, item, place);
   }
 
   /**
    * @param {CanvasRenderingContext2D} context
    * @param {Item} item
+   * @param {import("../view/stage.js").Place} place
    */
-  paint(context, { feature, status }) {
+  paint(context, { feature, status }, place) {
     const shape = shapeOf(feature);
-    const place = this.stage.place();
-    const [x0, y0, x1, y1] = shape.box;
-    if (x1 < place.x0 || y1 < place.y0 || x0 > place.x0 + place.width || y0 > place.y0 + place.height) return;
     const zoom = this.stage.ratio / place.scale;
     context.setTransform(zoom, 0, 0, zoom, (shape.corner.x - place.x0) * zoom, (shape.corner.y - place.y0) * zoom);
     const pixel = place.scale;
@@ -98,10 +100,13 @@ export class OutlineLayer {
     const context = this.canvas.getContext("2d");
     if (!context) return null;
     context.setTransform(1, 0, 0, 1, 0, 0);
-    const hit = this.items.map((one) => shapeOf(one.feature)).filter(({ path, corner, box: [x0, y0, x1, y1] }) =>
-      point.x >= x0 && point.y >= y0 && point.x <= x1 && point.y <= y1 &&
-      context.isPointInPath(path, point.x - corner.x, point.y - corner.y, "evenodd"));
-    return hit.sort((a, b) => a.area - b.area)[0]?.feature.id ?? null;
+    const hit = this.items.filter(({ feature }) => {
+      const shape = shapeOf(feature);
+      const [x0, y0, x1, y1] = shape.box;
+      return point.x >= x0 && point.y >= y0 && point.x <= x1 && point.y <= y1 &&
+        context.isPointInPath(shape.path, point.x - shape.corner.x, point.y - shape.corner.y, "evenodd");
+    });
+    return hit.sort((a, b) => shapeOf(a.feature).area - shapeOf(b.feature).area)[0]?.feature.id ?? null;
   }
 
   close() {

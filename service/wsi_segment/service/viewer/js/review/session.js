@@ -32,6 +32,8 @@ export class ReviewSession extends EventTarget {
     this.history = historyOf(this.job);
     /** Outlines of the mask on the screen, by id. @type {Map<string, Feature>} */
     this.found = new Map();
+    /** All outlines of certain decisions. @type {{now: import("./edits.js").Decisions, found: Map<string, Feature>, items: Item[]}|null} */
+    this.listed = null;
     /** How many there are where they are too many to show. */
     this.tooMany = 0;
     /** @type {string|null} */
@@ -88,11 +90,14 @@ export class ReviewSession extends EventTarget {
 
   /** @returns {Item[]} all outlines, those that are kept on the whole slide */
   items() {
-    const { kept, rejected } = this.history.now;
+    const { now } = this.history;
+    if (this.listed?.now === now && this.listed.found === this.found) return this.listed.items;
+    const { kept, rejected } = now;
     /** @type {Item[]} */
     const items = [...this.found.values()].filter((one) => !kept.has(one.id))
       .map((feature) => ({ feature, status: rejected.has(feature.id) ? "rejected" : "open" }));
     for (const feature of kept.values()) items.push({ feature, status: "kept" });
+    this.listed = { now, found: this.found, items };
     return items;
   }
 

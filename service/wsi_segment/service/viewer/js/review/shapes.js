@@ -8,8 +8,7 @@
 
 /**
  * @typedef {object} Shape
- * @property {Feature} feature
- * @property {Path2D} path in level-0 pixels from `corner`
+ * @property {Path2D} path in level-0 pixels from `corner`; made when it is first asked for, as most outlines are off the screen
  * @property {Point} corner
  * @property {[number, number, number, number]} box in level-0 pixels
  * @property {number} area in square level-0 pixels
@@ -25,22 +24,30 @@ const made = new WeakMap();
  */
 export function shapeOf(feature) {
   const known = made.get(feature.geometry);
-  if (known) return known.feature === feature ? known : { ...known, feature };
+  if (known) return known;
   const polygons = feature.geometry.type === "Polygon" ? [feature.geometry.coordinates] : feature.geometry.coordinates;
   const box = boxOf(polygons.flat());
   const corner = { x: box[0], y: box[1] }; // canvas paths have 32-bit floats: small numbers keep places of large slides exact
-  const path = new Path2D();
   let area = 0;
-  for (const rings of polygons) {
-    rings.forEach((ring, index) => {
-      area += (index === 0 ? 1 : -1) * Math.abs(ringArea(ring));
-      ring.forEach(([x = 0, y = 0], at) => (at === 0 ? path.moveTo(x - corner.x, y - corner.y) : path.lineTo(x - corner.x, y - corner.y)));
-      path.closePath();
-    });
-  }
-  const shape = { feature, path, corner, box, area };
+  for (const rings of polygons) rings.forEach((ring, index) => { area += (index === 0 ? 1 : -1) * Math.abs(ringArea(ring)); });
+  /** @type {Path2D|null} */
+  let path = null;
+  const shape = { corner, box, area, get path() { return (path ??= pathOf(polygons.flat(), corner)); } };
   made.set(feature.geometry, shape);
   return shape;
+}
+
+/**
+ * @param {number[][][]} rings
+ * @param {Point} corner
+ */
+function pathOf(rings, corner) {
+  const path = new Path2D();
+  for (const ring of rings) {
+    ring.forEach(([x = 0, y = 0], at) => (at === 0 ? path.moveTo(x - corner.x, y - corner.y) : path.lineTo(x - corner.x, y - corner.y)));
+    path.closePath();
+  }
+  return path;
 }
 
 /**
