@@ -117,6 +117,7 @@ def test_numbers_say_how_much_differs(
     assert found["only_one_mm2"] == pytest.approx(((first > 0) != (second > 0)).sum() * 1e-6, rel=1e-6)
     assert {(pair["this"], pair["other"]) for pair in found["pairs"]} >= {("green", "blue"), ("blue", "green")}
     page = compare(watched, (result, other_result))
+    assert "probabilities true" in page.inner_text(".side-head"), "what tells the two apart"
     text = page.inner_text("[data-compare='share']")
     assert float(text.split()[0].rstrip("%")) == pytest.approx(100 * share, abs=0.1)
     watched.clean()
