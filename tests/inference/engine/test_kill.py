@@ -59,7 +59,7 @@ around(records.os, "fsync", "before ledger sync", "after ledger sync")
 
 rename = Path.rename
 def renamed(self, target):
-    kind = {"store": "", "m.zarr": "old "}.get(self.name)
+    kind = {"store": "", "m.zarr": "old "}.get(self.name.partition("-")[0])
     if kind is not None:
         die_at(f"before {kind}rename")
     result = rename(self, target)
@@ -120,7 +120,7 @@ def finish_and_compare(folder: Path, undisturbed: dict[str, bytes], *options: st
         summary = json.loads((folder / "m.summary.json").read_text())
         assert summary["regions_kept"] == kept
     assert files_of(folder / "m.zarr") == undisturbed
-    assert not (folder / "m.zarr.partial" / "store").exists()
+    assert not list((folder / "m.zarr.partial").glob("store*"))
     for name in ("m.zarr", "m.zarr.partial"):
         shutil.rmtree(folder / name, ignore_errors=True)
 

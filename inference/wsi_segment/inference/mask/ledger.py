@@ -5,7 +5,6 @@ Whoever computes a region records it, before it counts as finished; the run keep
 
 from __future__ import annotations
 
-import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.places.ledger_records import Records
+from wsi_segment.inference.places.ledger_records import Records, run_name
 
 _REGION_SIZE = "parameters.region_size"
 _OWN_VERSION = "versions.wsi-segment"
@@ -82,7 +81,7 @@ class RunIdentity:
     @property
     def run_id(self) -> str:
         """A short name of the run: 16 hexadecimal digits."""
-        return hashlib.sha256(self.record).hexdigest()[:16]
+        return run_name(self.record)
 
     @property
     def region_size(self) -> int:

@@ -79,7 +79,7 @@ class Output:
         Raises:
             OutputError: another process writes there, or it was started by another run.
         """
-        self._site.acquire()
+        self._site.acquire(identity.run_id)
         ledger = Ledger(self._site.records)
         difference = None if ledger.started is None else ledger.started.difference(identity)
         if difference is not None and not self._overwrite:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.places.bucket_folder import ObjectFolder, at_once
 from wsi_segment.inference.places.lease import Lease
-from wsi_segment.inference.places.ledger_records import sealed, unsealed
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError, at_once
+from wsi_segment.inference.places.ledger_records import run_name, sealed, unsealed
 
 _ROOTS = ("zarr.json", ".zgroup", ".zattrs")
 _RUN, _REPLACING, _LEASE = "run", "replacing", "lease"
 _LONGEST_NAME = 1024
+_TRIES = 4
 
 
 class ObjectRecords:
     """An object for what is started, and one for each record.
 
-    See :class:`wsi_segment.inference.places.ledger_records.Records`. Records of one run never count for another one,
-    whichever process put them there.
+    See :class:`wsi_segment.inference.places.ledger_records.Records`.
     """
 
     def __init__(self, folder: ObjectFolder, run: str = "") -> None:
@@ -38,12 +39,12 @@ class ObjectRecords:
         found = self._folder.get(_RUN)
         body = None if found is None else unsealed(found)
         if body is not None:
-            self._run = _name_of(body)
+            self._run = run_name(body)
         return body
 
     def start(self, body: bytes) -> None:
         """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
-        self._run = _name_of(body)
+        self._run = run_name(body)
         self._folder.put({_RUN: sealed(body)})
 
     def finished(self) -> Iterator[bytes]:
@@ -62,6 +63,45 @@ class ObjectRecords:
         """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShardFolder(ObjectFolder):
+    """Where the shards of one run are put; those of another run are replaced by the run that goes on, and by no other.
+
+    Names of shards do not tell of the run, as they are final. So each is put where there is none, and whoever finds one
+    looks whether its own run is still the one that was started.
+    """
+
+    beside: ObjectFolder
+    run: str
+
+    def put(self, contents: Mapping[str, bytes]) -> None:
+        """See :class:`wsi_segment.inference.places.folder.Folder`.
+
+        Raises:
+            OSError: another run has been started, too.
+        """
+        at_once(self._put_one, list(contents.items()))
+
+    def _put_one(self, item: tuple[str, bytes]) -> None:
+        key, content = item
+        with suppress(TakenError):
+            self.create(key, content)
+            return
+        for _ in range(_TRIES):
+            found, started = self.look(key), self.beside.get(_RUN)
+            if found is not None and found[0] == content:  # one's own, or of an earlier try
+                return
+            if started is None or (body := unsealed(started)) is None or run_name(body) != self.run:
+                raise OSError(errno.ESTALE, "another run has been started in its place")
+            with suppress(TakenError):
+                if found is None:
+                    self.create(key, content)
+                else:
+                    self.replace(key, content, found[1])
+                return
+        raise OSError(errno.ESTALE, "another process keeps writing there")
+
+
 class BucketSite:
     """Shards lie under the final name while they come; ledger and lease lie in ``<final>.partial/``.
 
@@ -73,10 +113,16 @@ class BucketSite:
         """Look at nothing yet."""
         self.final = final
         self.partial = final.with_name(f"{final.name}.partial")
-        self.store = ObjectFolder(str(final).rstrip("/"))
+        self._final = ObjectFolder(str(final).rstrip("/"))
         self._beside = ObjectFolder(str(self.partial).rstrip("/"))
+        self._run = ""
         self.records = ObjectRecords(self._beside)
         self._lease = Lease(self._beside, str(final))
+
+    @property
+    def store(self) -> ShardFolder:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return ShardFolder(self._final.address, self._beside, self._run)
 
     def tidy(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
@@ -102,16 +148,17 @@ class BucketSite:
 
     def is_taken(self) -> bool:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        if not self.store.holds_any():
+        if not self._final.holds_any():
             return False
         return self._has_root() or all(self._beside.get(mark) is None for mark in (_RUN, _REPLACING))
 
     def read(self, key: str) -> bytes | None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        return self.store.get(key)
+        return self._final.get(key)
 
-    def acquire(self) -> None:
+    def acquire(self, run: str) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
+        self._run = run
         self._lease.acquire()
 
     def check(self) -> None:
@@ -131,11 +178,11 @@ class BucketSite:
 
     def clear(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        old = self.store.find()
+        old = self._final.find()
         if old:
             self._beside.put({_REPLACING: b""})  # so that what is left is known, if this is cut off
-            self.store.delete(_ROOTS)
-            self.store.delete(old)
+            self._final.delete(_ROOTS)
+            self._final.delete(old)
         self._clear_beside()
 
     def resume(self) -> None:
@@ -145,22 +192,18 @@ class BucketSite:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         for depth, files in groupby(metadata.items(), key=lambda item: item[0].count("/")):
             if depth:
-                self.store.put(dict(files))
+                self._final.put(dict(files))
                 continue
             for key, content in files:  # one by one, the one that makes it a store at the very end
-                self.store.put({key: content})
+                self._final.put({key: content})
         self._clear_beside()
         self.release()
 
     def _has_root(self) -> bool:
-        return any(self.store.get(name) is not None for name in ("zarr.json", ".zgroup"))
+        return any(self._final.get(name) is not None for name in ("zarr.json", ".zgroup"))
 
     def _clear_beside(self) -> None:
         """Remove all that lies beside but the lease, and what tells that it may go at the end."""
         keys = [key for key in self._beside.find() if key not in (_LEASE, _RUN, _REPLACING)]
         self._beside.delete(keys)
         self._beside.delete([_RUN, _REPLACING])
-
-
-def _name_of(run: bytes) -> str:
-    return hashlib.sha256(run).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -63,6 +64,8 @@ class LocalFolder:
     path: Path
     scratch: bool = False
     """Whether it need not survive a power cut, so that nothing is forced to the disk."""
+    made_once: bool = False
+    """Whether somebody else makes the folder itself, so that nothing is written once it is gone."""
 
     @property
     def near(self) -> bool:
@@ -74,7 +77,7 @@ class LocalFolder:
         folders: set[Path] = set()
         for key, content in contents.items():
             path = self.path / key
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make(path.parent)
             self._write(path, content)
             folders |= {path.parent, *(folder for folder in path.parents if folder.is_relative_to(self.path))}
         if not self.scratch:
@@ -102,6 +105,15 @@ class LocalFolder:
         """Remove the temporary files of whoever was cut off while it wrote; nobody may be writing now."""
         for torn in self.path.rglob("*.partial"):
             torn.unlink()
+
+    def _make(self, folder: Path) -> None:
+        if not self.made_once:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not folder.is_dir():
+            if folder == self.path:
+                raise FileNotFoundError(errno.ENOENT, "the run that it belongs to has ended", str(folder))
+            self._make(folder.parent)
+            folder.mkdir(exist_ok=True)
 
     def _write(self, path: Path, content: bytes) -> None:
         """Write a file under a name of its own, since another process may be writing the same one, and rename it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import threading
@@ -19,7 +20,7 @@ class Records(Protocol):
     """What was started, and one record for each thing that was done; a damaged record is as if it were not there.
 
     Adding is safe from several threads and processes: it pickles, and each process that it comes to writes apart from
-    all others.
+    all others. Records of one run never count for another one, whichever process adds them.
     """
 
     def started(self) -> bytes | None:
@@ -47,23 +48,26 @@ class LineRecords:
     """Lines of ``ledger.jsonl`` in a folder: ``crc32 body``, synced one by one.
 
     What is started is the first line. A line that was cut off, or follows one that was, is as if it were not there.
-    Another process adds to ``ledger-….jsonl``, a file of its own, since appending to one file from several machines
+    Another process adds to ``ledger-RUN-….jsonl``, a file of its own, since appending to one file from several machines
     loses lines.
     """
 
-    def __init__(self, folder: Path, name: str = LEDGER_FILE) -> None:
+    def __init__(self, folder: Path, run: str = "", name: str = LEDGER_FILE) -> None:
         """Look at nothing yet; the folder need not be there."""
-        self._folder, self._name = folder, name
+        self._folder, self._run, self._name = folder, run, name
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Be another writer wherever it is unpickled."""
-        return _other_writer, (self._folder,)
+        return _other_writer, (self._folder, self._run)
 
     def started(self) -> bytes | None:
         """See :class:`Records`."""
-        return next(iter(_intact(self._folder / LEDGER_FILE)[0]), None)
+        body = next(iter(_intact(self._folder / LEDGER_FILE)[0]), None)
+        if body is not None:
+            self._run = run_name(body)
+        return body
 
     def state(self) -> tuple[int, int] | None:
         """Return size and time of all that is there, which change with every record; None where nothing was started."""
@@ -79,13 +83,14 @@ class LineRecords:
     def start(self, body: bytes) -> None:
         """See :class:`Records`."""
         self.close()
+        self._run = run_name(body)
         (self._folder / self._name).unlink(missing_ok=True)
         self.add("", body)
 
     def finished(self) -> Iterator[bytes]:
         """See :class:`Records`."""
         yield from _intact(self._folder / LEDGER_FILE)[0][1:]
-        for path in sorted(self._folder.glob("ledger-*.jsonl")):
+        for path in sorted(self._folder.glob(f"ledger-{self._run}-*.jsonl")):
             yield from _intact(path)[0]
 
     def add(self, key: str, body: bytes) -> None:
@@ -112,8 +117,13 @@ class LineRecords:
         os.fsync(file.fileno())
 
 
-def _other_writer(folder: Path) -> LineRecords:
-    return LineRecords(folder, f"ledger-{secrets.token_hex(8)}.jsonl")
+def _other_writer(folder: Path, run: str) -> LineRecords:
+    return LineRecords(folder, run, f"ledger-{run}-{secrets.token_hex(8)}.jsonl")
+
+
+def run_name(body: bytes) -> str:
+    """Return the name of the run that a body says was started: 16 hexadecimal digits."""
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def sealed(body: bytes) -> bytes:

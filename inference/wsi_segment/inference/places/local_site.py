@@ -17,19 +17,24 @@ _STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
 
 
 class LocalSite:
-    """``<final>.partial/`` holds the growing store, its ledger, and a lock that ends with its process."""
+    """``<final>.partial/`` holds the growing store of one run, its ledger, and a lock that ends with its process."""
 
     def __init__(self, final: Path) -> None:
         """Look at nothing yet."""
         self.final = final
         self.partial = final.with_name(f"{final.name}.partial")
-        self.store = LocalFolder(self.partial / _STORE)
+        self._run = ""
         self.records = LineRecords(self.partial)
         self._lock = FileLock(self.partial / _LOCK, timeout=0)
 
+    @property
+    def store(self) -> LocalFolder:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return LocalFolder(growing_store(self.partial, self._run), made_once=True)
+
     def tidy(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        if not self.final.exists() or not self.partial.is_dir() or self.holds_store():
+        if not self.final.exists() or not self.partial.is_dir() or any(self.partial.glob(f"{_STORE}*")):
             return
         try:
             with self._lock:
@@ -62,8 +67,9 @@ class LocalSite:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         return LocalFolder(self.final).get(key)
 
-    def acquire(self) -> None:
+    def acquire(self, run: str) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
+        self._run = run
         self.partial.mkdir(exist_ok=True)
         try:
             self._lock.acquire()
@@ -111,3 +117,8 @@ class LocalSite:
         sync_folder(self.final.parent)
         self.release()
         shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def growing_store(partial: Path, run: str) -> Path:
+    """Return where the store of a run grows, by what lies beside its final name."""
+    return partial / f"{_STORE}-{run}"

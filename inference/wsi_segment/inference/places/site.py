@@ -26,7 +26,7 @@ class Site(Protocol):
 
     @property
     def store(self) -> Folder:
-        """Return where the files of the growing store are put."""
+        """Return where the files of the growing store are put, once :meth:`acquire` was told of which run."""
 
     @property
     def records(self) -> Records:
@@ -48,8 +48,11 @@ class Site(Protocol):
     def read(self, key: str) -> bytes | None:
         """Return a file of what is under the final name; None where there is none."""
 
-    def acquire(self) -> None:
+    def acquire(self, run: str) -> None:
         """Become the only process that writes.
+
+        Args:
+            run: Name of its run. What processes of another run still write, however late, does not get into its store.
 
         Raises:
             OutputError: another one is writing.

@@ -18,6 +18,7 @@ from wsi_segment.inference.grid.region import CHUNK
 from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.pyramid import mode_of_2x2
+from wsi_segment.inference.places.local_site import growing_store
 from wsi_segment.inference.places.ledger_records import LineRecords
 from wsi_segment.service.api.mask_tiles import TILE
 
@@ -138,10 +139,13 @@ def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> Gr
     if ledger.started is None:
         return None
     finished = {_place(region.key): region for region in ledger.read()}
-    if known is not None and known.finished.items() <= finished.items():  # the same run goes on
+    store = growing_store(folder, ledger.started.run_id)
+    if (
+        known is not None and known.mask.path == store and known.finished.items() <= finished.items()
+    ):  # the same run goes on
         return GrowingMask(known.mask, known.region_size, finished, state, _small=known._small)
     try:
-        mask = Mask.growing(folder / "store")
+        mask = Mask.growing(store)
     except (OutputError, OSError):  # its files are being made, or it was published this moment
         return None
     return GrowingMask(mask, ledger.started.region_size, finished, state)
