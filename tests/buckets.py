@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Bucket:
     """Method and path, with its query, of each request through the proxy."""
     sent: int = 0
     """Bytes of all answers to GET through the proxy."""
+    sent_of: Counter[str] = field(default_factory=Counter)
+    """The same by the last part of the path."""
     fault: Fault = lambda number, method, path: None
     seconds: float = 30.0
     """Of silence."""
@@ -101,7 +104,9 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
             response = connection.getresponse()
             content = response.read()
             connection.close()
-            bucket.sent += len(content) if self.command == "GET" else 0
+            if self.command == "GET":
+                bucket.sent += len(content)
+                bucket.sent_of[self.path.partition("?")[0].rpartition("/")[2]] += len(content)
             self.send_response(500 if fault == "done but 500" else response.status)
             for name, value in response.getheaders():
                 if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):

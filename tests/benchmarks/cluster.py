@@ -2,8 +2,9 @@
 
 ``cost``: CPU seconds of scheduler, client and two single-threaded workers, beside two threads of one process, on slides
 of two sizes at the model's pixel size, half of each tissue. The ratio is that of the slopes, so that what both pay once
-does not count; what is paid once is printed too. ``empty``: regions without tissue through 64 slots. ``memory`` is that
-with 100,000 regions.
+does not count; what is paid once is printed too. ``--notes FILE`` keeps what was measured, so that repeats can be made
+one by one. ``empty``: regions without tissue through 64 slots. ``requests``: what a slide in a bucket of an emulator is
+asked for by some workers, beside what their regions need.
 """
 
 from __future__ import annotations
@@ -18,17 +19,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from live_cluster import LiveCluster
-from synthetic import tissue_like, write_slide
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
+if TYPE_CHECKING:
+    from wsi_segment.inference import SegmentOptions
+    from wsi_segment.inference.engine.prepare import Prepared
+
+MIB = 1 << 20
 RUN = """
 import json, resource, sys, time
 from pathlib import Path
@@ -58,6 +65,10 @@ def used(pids: list[int]) -> float:
 
 def write_half(path: Path, side: int) -> Path:
     """A JPEG slide of which the left half is tissue."""
+    import numpy as np
+
+    from synthetic import tissue_like, write_slide
+
     part = tissue_like(3000, 3000)[476:2524, 476:2524]  # of which a large slide is made again and again
     count = -(-side // len(part))
     pixels = np.full((side, side, 3), 245, np.uint8)
@@ -65,7 +76,7 @@ def write_half(path: Path, side: int) -> Path:
     return write_slide(path, pixels, mpp=find_model(DEFAULT_MODEL).card.mpp, levels=4, compression="jpeg")
 
 
-def cost(folder: Path, sides: list[int], repeats: int) -> None:
+def cost(folder: Path, sides: list[int], repeats: int, notes: Path | None) -> None:
     """Print CPU seconds of both ways, and the ratio of their slopes."""
     slides = [write_half(folder / f"{side}.tiff", side) for side in sides]
     with LiveCluster(folder / "cluster") as live:
@@ -81,6 +92,8 @@ def cost(folder: Path, sides: list[int], repeats: int) -> None:
         ready = [used([pid]) for pid in pids[1:]]
         print(f"CPU s of a worker until it has done its share of a slide of 1,024 px: {ready[0]:.2f}, {ready[1]:.2f}")
         found: dict[tuple[int, str], list[float]] = {}
+        for side, way, cpu in json.loads(notes.read_text()) if notes is not None and notes.exists() else ():
+            found.setdefault((side, way), []).append(cpu)
         print("side  way      CPU s  of it client  wall s  windows")
         for _ in range(repeats):
             for side, slide in zip(sides, slides, strict=True):
@@ -95,10 +108,21 @@ def cost(folder: Path, sides: list[int], repeats: int) -> None:
                     f"{side:5d}  cluster  {cpu:6.2f}  {client:12.2f}  {said['wall']:6.1f}  {said['windows']:6d}",
                     flush=True,
                 )
+        if notes is not None:
+            notes.write_text(json.dumps([[*key, cpu] for key, cpus in found.items() for cpu in cpus]))
         medians = {key: statistics.median(values) for key, values in found.items()}
         slope = {way: medians[sides[1], way] - medians[sides[0], way] for way in ("local", "cluster")}
         print({f"{side} {way}": round(value, 2) for (side, way), value in medians.items()})
         print(f"ratio of the slopes: {slope['cluster'] / slope['local']:.3f}")
+
+
+def settled_small(slide: Path, options: SegmentOptions) -> Prepared:
+    """Write a small slide and settle a run of it; in a process of its own, so that the client is only a client."""
+    from wsi_segment.inference.engine.prepare import prepare
+    from wsi_segment.inference.slides.open import open_slide
+
+    with open_slide(write_half(slide, 1024)) as opened:
+        return prepare(opened, path=slide, model=find_model(DEFAULT_MODEL), options=options)
 
 
 def empty(folder: Path, count: int) -> None:
@@ -107,24 +131,24 @@ def empty(folder: Path, count: int) -> None:
     from wsi_segment.inference.engine.cluster.connection import Cluster
     from wsi_segment.inference.engine.cluster.facts import settle_for_all
     from wsi_segment.inference.engine.cluster.feeding import Feeder
+    from wsi_segment.inference.engine.cluster.settling import Settlement
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.engine.plan import Plan, places
-    from wsi_segment.inference.engine.prepare import prepare
     from wsi_segment.inference.engine.scheduling.scheduler import Order
     from wsi_segment.inference.grid.region import Region
     from wsi_segment.inference.mask.ledger import RunIdentity
     from wsi_segment.inference.mask.partial import Output
     from wsi_segment.inference.mask.store import MaskLayout
     from wsi_segment.inference.progress import Watch
-    from wsi_segment.inference.slides.open import open_slide
 
-    slide, model = write_half(folder / "s.tiff", 1024), find_model(DEFAULT_MODEL)
+    slide, model = folder / "s.tiff", find_model(DEFAULT_MODEL)
     options = SegmentOptions(region_size=512, overlap=0.0)
+    with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
+        small = elsewhere.submit(settled_small, slide, options).result()
     with LiveCluster(folder / "cluster") as live:
         for _ in range(2):
             live.add_worker(nanny=False, threads=32)
-        with Cluster(live.address) as cluster, open_slide(slide) as opened:
-            small = prepare(opened, path=slide, model=model, options=options)
+        with Cluster(live.address) as cluster:
             side = 512 * round(count**0.5)
             frame = replace(small.frame, width=side, height=side)
             regions = tuple(Region(*place, 0) for place in places(side, side, 512))
@@ -141,7 +165,7 @@ def empty(folder: Path, count: int) -> None:
             layout = MaskLayout(prepared.metadata(model, options), 512, provenance)
             writer = output.begin(RunIdentity.of(provenance), layout)
             feeder = Feeder(cluster, token, watch, model=model, file=choice.settled.file)
-            cluster_run = ClusterRun(feeder, token, order, choice=choice, prepared=prepared)
+            cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=Settlement(prepared, {}))
             assert live.scheduler is not None
             before = used([live.scheduler.pid]), time.process_time(), time.perf_counter()
             done = 0
@@ -159,21 +183,70 @@ def empty(folder: Path, count: int) -> None:
                 f"{1000 * scheduler / done:.2f}, client {1000 * client / done:.2f}; "
                 f"RSS MiB: scheduler {rss[0]:.0f}, client {rss[1]:.0f}"
             )
+            cluster_run.finish(output, writer, watch.step("pyramid"))
+            output.publish()
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"with its coarse levels, published: the client's RSS was at most {peak:.0f} MiB")
             output.release()
+
+
+def requests(folder: Path, side: int, region_size: int, workers: int) -> None:
+    """Print the requests of a run from a bucket into a bucket."""
+    from buckets import emulated
+    from requested import touched_bytes
+    from wsi_segment.inference import Cluster, Progress, SegmentOptions, segment
+
+    slide, options = write_half(folder / "s.tiff", side), SegmentOptions(region_size=region_size or None)
+    tiles, needed = touched_bytes(slide, find_model(DEFAULT_MODEL), options)
+    with emulated() as bucket, LiveCluster(folder / "cluster") as live:
+        bucket.client.upload_file(str(slide), bucket.name, "s.tiff")
+        for _ in range(workers):
+            live.add_worker(nanny=False)
+        while live.log("scheduler.log").count("Register worker") < workers:
+            time.sleep(0.2)
+        started = time.monotonic()
+        with Cluster(live.address) as cluster:
+            planned: list[tuple[int, int]] = []
+
+            def note(told: Progress) -> None:
+                if told.stage == "segment" and not planned:
+                    planned.append((bucket.made("GET", r"/s\.tiff"), bucket.sent_of["s.tiff"]))
+
+            place = f"s3://{bucket.name}"
+            summary = segment(f"{place}/s.tiff", out=f"{place}/m.zarr", options=options, report=note, scheduler=cluster)
+        wall = time.monotonic() - started
+        gets, shards = bucket.made("GET", r"/s\.tiff"), bucket.made("PUT", r"m\.zarr/.*/c/")
+        records = bucket.made("PUT", "/regions-")
+        shard_reads = sum(method != "PUT" and "m.zarr/" in path and "/c/" in path for method, path in bucket.requests)
+        others = len(bucket.requests) - gets - shards - records
+        reading = (bucket.sent_of["s.tiff"] - planned[0][1]) / needed
+        print(
+            f"{side} px, {tiles} tiles, {workers} workers, {summary.regions} regions of {region_size or 'any'} px: "
+            f"{gets} GETs of the slide, {gets / tiles:.3f} a tile, {planned[0][0]} of them for the plan "
+            f"({planned[0][1] / MIB:.2f} MiB); openings and regions fetch {reading:.3f} x the bytes of the tiles that "
+            f"regions touch ({needed / MIB:.1f} MiB); {shards} shards put, {shard_reads} asked for, "
+            f"{records} records put, {others} other requests in {wall:.0f} s"
+        )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("cost", "empty"))
+    parser.add_argument("what", choices=("cost", "empty", "requests"))
     parser.add_argument("--sides", type=int, nargs=2, default=[8192, 16384])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--regions", type=int, default=20000)
+    parser.add_argument("--notes", type=Path)
+    parser.add_argument("--side", type=int, default=8192)
+    parser.add_argument("--region-size", type=int, default=0, help="0 for what the command chooses")
+    parser.add_argument("--workers", type=int, default=8)
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cluster-"))
     try:
         if args.what == "cost":
-            cost(folder, args.sides, args.repeats)
+            cost(folder, args.sides, args.repeats, args.notes)
+        elif args.what == "requests":
+            requests(folder, args.side, args.region_size, args.workers)
         else:
             empty(folder, args.regions)
     finally:

@@ -110,8 +110,8 @@ def segment(
 
     Args:
         slide: A slide file, a DICOM folder or one of its files, or an address such as ``https://…`` or ``s3://…``.
-        out: The store to write, usually ``NAME.zarr``; its parent is created where it is missing. Summaries as JSON
-            and CSV are written beside it.
+        out: The store to write, usually ``NAME.zarr``, or its address in an object store (``s3://…``); its parent is
+            created where it is missing. Summaries as JSON and CSV are written beside it.
         model: Name of a bundled model, a model folder, or what :func:`find_model` returned.
         options: Every other choice; None for the defaults.
         report: Called with each :class:`Progress`, from any thread; None for a progress bar on a terminal or in a
@@ -130,14 +130,13 @@ def segment(
         Cancelled: ``stop`` was set.
     """
     from contextlib import nullcontext
-    from pathlib import Path
 
     from wsi_segment.inference.engine.cluster.address import connected
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.engine.segment import segment as run
     from wsi_segment.inference.progress import silent
     from wsi_segment.inference.progress_bar import shown
-    from wsi_segment.inference.slides.location import slide_location
+    from wsi_segment.inference.slides.location import output_location, slide_location
     from wsi_segment.model.card import Model, find_model
 
     location = slide_location(slide)
@@ -147,7 +146,7 @@ def segment(
         return run(
             location,
             model=found,
-            out=Path(out),
+            out=output_location(out),
             options=options or SegmentOptions(),
             report=watcher,
             stop=stop,

@@ -49,9 +49,11 @@ def make_plan(frame: MaskFrame, lattice: Lattice, tissue: TissueMask, budget: Bu
 
 def places(width: int, height: int, size: int) -> Iterator[tuple[int, int, Box]]:
     """Yield row, column and pixels of each region of a mask, row by row."""
+    across = [(column, x, min(x + size, width)) for column, x in enumerate(range(0, width, size))]
     for row, y in enumerate(range(0, height, size)):
-        for column, x in enumerate(range(0, width, size)):
-            yield row, column, Box(x, y, x + size, y + size).intersect(Box(0, 0, width, height))
+        y1 = min(y + size, height)
+        for column, x, x1 in across:  # numbers that all boxes share: of 100,000 each would be an object of its own
+            yield row, column, Box(x, y, x1, y1)
 
 
 def _unpacked(packed: bytes, width: int, height: int, budget: Budget) -> Plan:

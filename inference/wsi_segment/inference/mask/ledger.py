@@ -6,8 +6,9 @@ Whoever computes a region records it, before it counts as finished; the run keep
 from __future__ import annotations
 
 import json
+import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -15,6 +16,7 @@ from typing import Any, Self
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.places.ledger_records import Records, run_name
 
+_NO_SHARDS: Mapping[str, bytes] = {}
 _REGION_SIZE = "parameters.region_size"
 _OWN_VERSION = "versions.wsi-segment"
 """Named before all other differences, most of which follow from it: newer libraries, parameters that were added."""
@@ -115,6 +117,7 @@ class Ledger:
         """The run that was started here, or None."""
         self.finished: dict[str, FinishedRegion] = {}
         """By key; their coarsest shards are left out."""
+        self._shared: dict[Any, Any] = {}
 
     @contextmanager
     def opened(self, identity: RunIdentity) -> Iterator[Self]:
@@ -158,7 +161,22 @@ class Ledger:
 
     def take(self, region: FinishedRegion) -> None:
         """Count a region that whoever computed it has recorded."""
-        self.finished[region.key] = replace(region, coarsest={})
+        sha256, pixels = region.sha256, region.pixels
+        if not region.windows:  # of such there are very many, which are all alike
+            sha256, pixels = self._shared.setdefault(sha256, sha256), self._shared.setdefault(pixels, pixels)
+        self.finished[region.key] = replace(region, sha256=sha256, pixels=pixels, coarsest=_NO_SHARDS)
+
+
+def pack_regions(regions: Iterable[FinishedRegion]) -> bytes:
+    """Return regions as few bytes, without holding all their records at once; there may be 100,000."""
+    compressor = zlib.compressobj(1)
+    parts = [compressor.compress(region.record + b"\n") for region in regions]
+    return b"".join([*parts, compressor.flush()])
+
+
+def unpack_regions(packed: bytes) -> list[FinishedRegion]:
+    """Return what :func:`pack_regions` was given."""
+    return [FinishedRegion.of_record(line) for line in zlib.decompress(packed).splitlines()]
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -35,6 +35,9 @@ _NOT_COMPRESSED = 1
 _FLAGS = {"is_svs": "aperio", "is_scn": "leica", "is_bif": "ventana", "is_ndpi": "hamamatsu", "is_philips": "philips"}
 """tifffile's names for what OpenSlide's vendors write, for files that OpenSlide cannot reach."""
 
+Compared = dict[tuple[int, int], bool]
+"""Whether two directories of a TIFF show the same, by where they lie in the file; the finer one is the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlideImage:
@@ -55,16 +58,22 @@ class Candidate:
     The parsed TIFF belongs to the candidate until a reader takes it over: :meth:`close` closes what nobody took.
     """
 
-    def __init__(self, path: Path, file: Path, tiff: tifffile.TiffFile | None, content: Any) -> None:
+    def __init__(
+        self, path: Path, file: Path, tiff: tifffile.TiffFile | None, content: Any, compared: Compared
+    ) -> None:
         """Use :meth:`look`."""
         self.path, self.file, self.tiff = path, file, tiff
-        self._content = content
+        self._content, self._compared = content, compared
         self._taken = False
         self.lock = threading.Lock()
 
     @classmethod
-    def look(cls, path: Path) -> Self:
+    def look(cls, path: Path, compared: Compared | None = None) -> Self:
         """Look at a slide file, or at the first file of a DICOM folder.
+
+        Args:
+            path: Where it is.
+            compared: What is known of its directories; what is found out is added.
 
         Raises:
             SlideError: there is nothing to look at.
@@ -82,7 +91,7 @@ class Candidate:
             tiff = open_tiff(file if content is None else content, **flags)
         except Exception:  # no TIFF, or a damaged one, in any of the ways that there are
             tiff = None
-        return cls(path, file, tiff, content)
+        return cls(path, file, tiff, content, {} if compared is None else compared)
 
     @cached_property
     def vendor(self) -> str | None:
@@ -157,11 +166,17 @@ class Candidate:
                 if other in levels or not could_be_level(readers[-1].page, page):
                     continue
                 coarser = PageReader(page, self.path, self.lock)
-                if shows_the_same(readers[-1], coarser):
+                if self._shows_the_same(readers[-1], coarser):
                     readers.append(coarser)
                     levels |= set() if other is None else {other}
             found[index] = SlideImage(picture, tuple(readers), None, picture.is_associated)
         return tuple(found[index] for index in sorted(found))
+
+    def _shows_the_same(self, fine: PageReader, coarse: PageReader) -> bool:
+        places = int(fine.page.offset), int(coarse.page.offset)
+        if places not in self._compared:
+            self._compared[places] = shows_the_same(fine, coarse)
+        return self._compared[places]
 
     @staticmethod
     def _may_hold(pictures: tuple[TiffImage, ...], index: int, other: int) -> bool:

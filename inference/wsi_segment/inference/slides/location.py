@@ -48,6 +48,18 @@ def slide_location(place: str | Path) -> Path:
     return cast("Path", location)
 
 
+def output_location(place: str | Path) -> Path:
+    """Return where a mask is written: a path, or an object of a bucket with its interface.
+
+    Raises:
+        InputError: nothing can be written there; see also :func:`slide_location`.
+    """
+    location = slide_location(place)
+    if is_remote(location) and not is_bucket(location):
+        raise InputError(f"`out` {location}: masks are written to folders and to object stores, such as s3://")
+    return location
+
+
 def is_remote(path: Path) -> bool:
     """Return whether a location is read over the network."""
     return not isinstance(path, Path)

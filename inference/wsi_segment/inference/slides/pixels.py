@@ -7,7 +7,7 @@ size rests on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,19 +48,33 @@ class PixelSource:
             return on_white(m_box, inside, None)
         return on_white(m_box, inside, self._reduced(inside) if self._whole else self._interpolated(inside))
 
+    def fetch(self, m_boxes: Sequence[Box]) -> None:
+        """Fetch what will be read next, see :meth:`wsi_segment.inference.slides.slide.Slide.fetch`."""
+        inside = [box for box in (box.intersect(self.frame.box) for box in m_boxes) if not box.empty]
+        boxes = inside if self._whole else [self._between(box) for box in inside]
+        self._slide.fetch(self.frame.level, [self._l_box(box) for box in boxes])
+
+    def _l_box(self, r_box: Box) -> Box:
+        k = self._reduce
+        return Box(r_box.x0 * k, r_box.y0 * k, r_box.x1 * k, r_box.y1 * k).moved(self.frame.l_x0, self.frame.l_y0)
+
+    def _between(self, m_box: Box) -> Box:
+        """Return the reduced pixels that a box is interpolated from."""
+        columns, rows = self._taps(m_box.x0, m_box.x1)[0], self._taps(m_box.y0, m_box.y1)[0]
+        # a pixel lies between two columns and two rows, so one more of each is read than the last one names
+        return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 2, int(rows[-1]) + 2)
+
     def _reduced(self, r_box: Box) -> NDArray[np.uint8]:
         """Return boxes of ``reduce`` x ``reduce`` level pixels, averaged; ``r_box`` counts such boxes."""
         k = self._reduce
-        l_box = Box(r_box.x0 * k, r_box.y0 * k, r_box.x1 * k, r_box.y1 * k).moved(self.frame.l_x0, self.frame.l_y0)
-        pixels = self._slide.read(self.frame.level, l_box)
+        pixels = self._slide.read(self.frame.level, self._l_box(r_box))
         return pixels if k == 1 else np.asarray(Image.fromarray(pixels).reduce(k))
 
     def _interpolated(self, m_box: Box) -> NDArray[np.uint8]:
         """Interpolate bilinearly between reduced pixels, in whole numbers, so that no order of additions matters."""
         columns, x_weights = self._taps(m_box.x0, m_box.x1)
         rows, y_weights = self._taps(m_box.y0, m_box.y1)
-        # a pixel lies between two columns and two rows, so one more of each is read than the last one names
-        r_box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 2, int(rows[-1]) + 2)
+        r_box = self._between(m_box)
         pixels = self._reduced(r_box)
         columns, rows = columns - r_box.x0, rows - r_box.y0
         wx, out = x_weights[None, :, None], np.empty((m_box.height, m_box.width, 3), np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
@@ -93,6 +94,14 @@ class Slide(Protocol):
             SlideError: the pixels cannot be decoded.
             RunError: they could not be fetched over the network.
         """
+
+    def fetch(self, level: int, l_boxes: Sequence[Box]) -> None:
+        """Fetch what will be read of a level next, where each request over the network takes its time.
+
+        Raises:
+            RunError: it could not be fetched.
+        """
+        return  # a file is read as quickly later
 
     def close(self) -> None:
         """Give files and memory back; reading afterwards is an error, closing again is none."""

@@ -10,8 +10,7 @@ from typing import Any
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.places.bucket_folder import is_bucket
-from wsi_segment.inference.slides.location import is_remote, slide_location
+from wsi_segment.inference.slides.location import is_remote, output_location, slide_location
 from wsi_segment.service.slide_manifest import locate, read_manifest
 
 
@@ -56,8 +55,7 @@ def make_orders(
     Raises:
         InputError: no slides, a bad manifest (all its errors in one line), or two slides with the same store.
     """
-    if is_remote(out) and not is_bucket(out):
-        raise InputError(f"`out` {out}: masks are written to folders and to object stores, such as s3://")
+    out = output_location(out)
     wanted = [(slide_location(slide), model, options) for slide in slides]
     if manifest is not None:
         wanted += _rows(manifest, options, model)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -149,12 +150,15 @@ def look_at_fields(
     if profile is None:
         return None
     found = []
-    for m_box in _chosen(source.frame.box, tissue):
-        if stop.is_set():
-            raise Cancelled("stopped")
-        features = describe(source.read(m_box))
-        if features is not None:
-            found.append(Field(m_box, features, profile.distance(features), profile.is_unlike(features)))
+    for _, row in groupby(_chosen(source.frame.box, tissue), key=lambda m_box: m_box.y0 // SQUARE):
+        m_boxes = list(row)
+        source.fetch(m_boxes)
+        for m_box in m_boxes:
+            if stop.is_set():
+                raise Cancelled("stopped")
+            features = describe(source.read(m_box))
+            if features is not None:
+                found.append(Field(m_box, features, profile.distance(features), profile.is_unlike(features)))
     return Applicability(profile, tuple(found), mpp=mpp, model_mpp=card.mpp)
 
 

@@ -17,10 +17,9 @@ from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
 from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
 from wsi_segment.inference.engine.cluster.tickets import Ticket
 from wsi_segment.inference.engine.cluster.worker_runs import Bundle
-from wsi_segment.inference.engine.prepare import Prepared
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
-from wsi_segment.inference.mask.ledger import FinishedRegion
+from wsi_segment.inference.mask.ledger import FinishedRegion, pack_regions
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
@@ -31,14 +30,15 @@ from wsi_segment.inference.slides.slide import Slide
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.settling import Settlement
 
 
 class ClusterRun:
     """A slide that workers have open; see :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
 
-    def __init__(self, feeder: Feeder, token: str, order: Order, choice: Choice, prepared: Prepared) -> None:
+    def __init__(self, feeder: Feeder, token: str, order: Order, choice: Choice, settlement: Settlement) -> None:
         self._feeder, self._token, self._order, self._choice = feeder, token, order, choice
-        self.prepared = prepared
+        self.prepared, self._compared = settlement.prepared, settlement.compared
         self._slide: Slide | None = None
 
     @property
@@ -64,7 +64,7 @@ class ClusterRun:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
         if not regions:
             return
-        ticket = self._leave(output, "plan", Bundle(self._order, self._choice, self.prepared, writer))
+        ticket = self._leave(output, "plan", Bundle(self._order, self._choice, self.prepared, self._compared, writer))
         planned = self.prepared.plan.regions
         columns = planned[-1].column + 1
         items = Items(
@@ -81,7 +81,7 @@ class ClusterRun:
 
         def make(regions: Iterable[FinishedRegion], step: Step) -> Mapping[str, bytes]:
             step(0, 0)
-            ticket, made = self._leave(output, "finished", (writer, tuple(regions))), dict[str, bytes]()
+            ticket, made = self._leave(output, "finished", (writer, pack_regions(regions))), dict[str, bytes]()
             self._feeder.run(
                 finish_run, [0], Items("pyramid"), lambda index, metadata: made.update(metadata), ticket=ticket
             )
@@ -107,16 +107,16 @@ def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[Cl
     facts = cluster.facts(options.device, watch)
     choice = settle_for_all(order.model.card, options.device, options.precision, facts)
     feeder = Feeder(cluster, token, watch, model=order.model, file=choice.settled.file)
-    settled: list[Prepared] = []
+    settled: list[Settlement] = []
     feeder.run(
         settle_run,
         [0],
         Items("plan"),
-        lambda index, prepared: settled.append(prepared),
+        lambda index, settlement: settled.append(settlement),
         token=token,
         pickled=pickle.dumps((order, choice)),
     )
-    run = ClusterRun(feeder, token, order, choice=choice, prepared=settled[0])
+    run = ClusterRun(feeder, token, order, choice=choice, settlement=settled[0])
     try:
         yield run
     finally:

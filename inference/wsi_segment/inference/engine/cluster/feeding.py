@@ -104,6 +104,7 @@ class Feeder:
                     if self._is_done(future, result, index, waiting=waiting, helpers=helpers):
                         self._show(index, items.windows(index))
                         self._shown.pop(index, None)
+                        del self._sent[index]
                         done(index, result)
                 self._end_hung()
         except BaseException:  # whatever it is, workers are told

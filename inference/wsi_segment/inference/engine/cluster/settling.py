@@ -13,6 +13,7 @@ from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.prepare import Prepared, prepare
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.progress import Watch
+from wsi_segment.inference.slides.candidate import Compared
 from wsi_segment.model.card import Precision
 
 _ANY_MEMORY = 1 << 62
@@ -30,7 +31,16 @@ class _Facts:
     batch: int | None
 
 
-def settle(token: str, order: Order, choice: Choice) -> Prepared | LackingModel:
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one worker settles for all."""
+
+    prepared: Prepared
+    compared: Compared
+    """See :func:`wsi_segment.inference.slides.open.open_slide`."""
+
+
+def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingModel:
     """Settle a run, and leave the slide open for its regions; see :func:`wsi_segment.inference.engine.prepare.prepare`.
 
     Args:
@@ -40,7 +50,7 @@ def settle(token: str, order: Order, choice: Choice) -> Prepared | LackingModel:
     """
     with RUNS.lock_of(token):
         try:
-            opened = RUNS.open(token, order, choice)
+            opened = RUNS.open(token, order, choice, compared={})
         except ModelMissingError:
             return lacking()
     network: LoadedNetwork = opened.network  # type: ignore[assignment]  # of the model, as `open` loads it
@@ -48,7 +58,7 @@ def settle(token: str, order: Order, choice: Choice) -> Prepared | LackingModel:
     def load() -> _Facts:
         return _Facts(choice.provider, network.precision, network.file, versions=network.versions, batch=network.batch)
 
-    return prepare(
+    prepared = prepare(
         opened.seen,
         path=order.path,
         model=order.model,
@@ -57,3 +67,4 @@ def settle(token: str, order: Order, choice: Choice) -> Prepared | LackingModel:
         watch=Watch(stop=opened.stop),
         started=order.started,
     )
+    return Settlement(prepared, opened.compared)

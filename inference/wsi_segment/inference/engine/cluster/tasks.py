@@ -10,7 +10,7 @@ from wsi_segment.inference.engine.cluster.tickets import LackingModel, Ticket
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.facts import WorkerFacts
-    from wsi_segment.inference.engine.prepare import Prepared
+    from wsi_segment.inference.engine.cluster.settling import Settlement
     from wsi_segment.inference.mask.ledger import FinishedRegion
 
 
@@ -21,7 +21,7 @@ def find_facts(device: Any) -> WorkerFacts:
     return facts_of_this_process(device)
 
 
-def settle_run(index: int, token: str, pickled: bytes) -> Prepared | LackingModel:
+def settle_run(index: int, token: str, pickled: bytes) -> Settlement | LackingModel:
     """Open a slide, find its tissue and plan its regions.
 
     Args:
@@ -72,9 +72,11 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
         ticket: Of what the client left: the writer, and all finished regions.
     """
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, read_left
+    from wsi_segment.inference.mask.ledger import unpack_regions
     from wsi_segment.inference.progress import Watch
 
-    writer, regions = read_left(ticket)
+    writer, packed = read_left(ticket)
+    regions = unpack_regions(packed)
     store = writer.store
     try:
         for region in regions:

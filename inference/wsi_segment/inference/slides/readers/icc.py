@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,10 @@ class ColourManaged(Slide):
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
         image = Image.fromarray(self._slide.read(level, l_box))
         return np.asarray(ImageCms.applyTransform(image, self._transform))
+
+    def fetch(self, level: int, l_boxes: Sequence[Box]) -> None:
+        """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+        self._slide.fetch(level, l_boxes)
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""

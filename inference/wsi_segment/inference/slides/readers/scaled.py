@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -89,6 +90,11 @@ class ScaledSlide(Slide):
             return self._slide.read(level, l_box)
         info = self.levels[level]
         return read_on_white(l_box, info, partial(self._tiles.read, info.scale))
+
+    def fetch(self, level: int, l_boxes: Sequence[Box]) -> None:
+        """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+        if level < self._own:
+            self._slide.fetch(level, l_boxes)
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""

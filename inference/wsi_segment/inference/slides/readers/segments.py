@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ class PageReader:
         """
         pixels = np.full((inside.height, inside.width, self._samples), WHITE, np.uint8)
         parts = list(tile_parts(inside, self._side_x, self._side_y))
-        self.fetch([part.row * self._columns + part.column for part in parts])
+        self.fetch_boxes([inside])
         for part in parts:
             for plane in range(self._planes):
                 decoded = self.decoded(part.row * self._columns + part.column + plane * self._per_plane)
@@ -171,6 +171,16 @@ class PageReader:
                 size = sum(map(len, self._fetched.values()))
                 while size > max(_FETCHED_BYTES, sum(map(len, found))):
                     size -= len(self._fetched.pop(next(iter(self._fetched))))
+
+    def fetch_boxes(self, boxes: Sequence[Box]) -> None:
+        """Do that for what boxes will be read of; they may reach over the picture.
+
+        Raises:
+            RunError: it could not be fetched over the network.
+        """
+        if self._ranges is not None:
+            parts = (tile_parts(box.intersect(self.whole), self._side_x, self._side_y) for box in boxes)
+            self.fetch({part.row * self._columns + part.column for some in parts for part in some})
 
     def encoded(self, index: int) -> bytes | None:
         """Return a segment as it is stored; None where it is left out.

@@ -117,6 +117,10 @@ class TileSlide(Slide):
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
         return read_on_white(l_box, self.levels[level], self.readers[level].read)
 
+    def fetch(self, level: int, l_boxes: Sequence[Box]) -> None:
+        """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+        self.readers[level].fetch_boxes(l_boxes)
+
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
         self._close()
