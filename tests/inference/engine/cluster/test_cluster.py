@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from buckets import emulated
 from live_cluster import LiveCluster, free_port, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, RunError
@@ -36,6 +37,12 @@ pytest.importorskip("distributed")
 
 KILLS = int(os.environ.get("WSI_SEGMENT_KILLS", "10"))
 OPTIONS = SegmentOptions(region_size=512, overlap=0.25)
+OLD_RUN = """
+import sys
+from wsi_segment.inference import SegmentOptions, segment
+options = SegmentOptions(region_size=512, overlap=0.25)
+segment(sys.argv[1], out=sys.argv[2], model=sys.argv[3], options=options, quiet=True, scheduler=sys.argv[4])
+"""
 PAUSE = 0.03
 """Seconds that a slow worker waits after each batch."""
 
@@ -73,7 +80,7 @@ class InTheBackground:
         self.stop = threading.Event()
         self.summary: object = None
         self._work = (live, made, model)
-        self._options = SegmentOptions(region_size=512, overlap=0.25, **choices)  # type: ignore[arg-type]
+        self._options = SegmentOptions(**{"region_size": 512, "overlap": 0.25} | choices)  # type: ignore[arg-type]
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -196,6 +203,33 @@ def test_a_worker_that_is_stopped_is_given_up(
     assert files_of(tmp_path / "m.zarr") == local
 
 
+def test_what_a_stopped_worker_of_an_old_run_writes_is_not_in_the_new_one(
+    live: LiveCluster, made: Path, model: Model, tmp_path: Path
+) -> None:
+    other = SegmentOptions(region_size=512, overlap=0.5)
+    segment(made / "s.tiff", model, tmp_path / "undisturbed.zarr", other)
+    undisturbed = files_of(tmp_path / "undisturbed.zarr")
+    slow = live.watched(pause=PAUSE)
+    for _ in range(3):
+        live.add_worker(slow, nanny=False)
+    given = [made / "s.tiff", tmp_path / "m.zarr", made / "model", live.address]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", OLD_RUN, *map(str, given)], env=environment)
+    until(lambda: live.windows() > 100)
+    stopped = live.computing()[0]
+    stopped.send_signal(signal.SIGSTOP)
+    process.kill()  # nobody tells the worker that its run has ended
+    process.wait()
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr", overlap=0.5, overwrite=True)
+    run.until(lambda: run.done() > 50)
+    stopped.send_signal(signal.SIGCONT)
+    run.end()
+    assert files_of(tmp_path / "m.zarr") == undisturbed
+    time.sleep(3)
+    assert files_of(tmp_path / "m.zarr") == undisturbed
+    assert not (tmp_path / "m.zarr.partial").exists()
+
+
 def test_a_task_that_hangs_is_noticed_within_a_minute(
     live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -266,6 +300,32 @@ def test_killed_at_random(live: LiveCluster, made: Path, model: Model, local: di
         assert files_of(tmp_path / "m.zarr") == local
         assert live.windows() - before <= windows + 2 * most * (killed - killed_before)
     print(f"{killed} kills in {runs} runs: {live.windows()} windows predicted, {runs * windows} needed")
+
+
+def test_killed_at_random_with_slide_and_mask_in_a_bucket(made: Path, local: dict[str, bytes], tmp_path: Path) -> None:
+    rng, killed = random.Random(7), 0
+    with emulated() as bucket, LiveCluster(tmp_path / "cluster") as live:
+        bucket.client.upload_file(str(made / "s.tiff"), bucket.name, "s.tiff")
+        for _ in range(3):
+            live.add_worker(live.watched(pause=PAUSE))
+        given = [f"s3://{bucket.name}/s.tiff", f"s3://{bucket.name}/m.zarr", str(made / "model"), live.address]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        for round_ in range(2):  # the command is killed too, and goes on
+            command = subprocess.Popen([sys.executable, "-c", OLD_RUN, *given], env=environment)
+            seen = live.windows()
+            until(lambda: live.windows() > seen + 40 or command.poll() is not None)  # noqa: B023
+            while command.poll() is None and killed < 3 * (round_ + 1):
+                if computing := live.computing():
+                    rng.choice(computing).kill()
+                    killed += 1
+                time.sleep(rng.uniform(0.5, 2.0))
+            if not round_:
+                command.kill()
+            assert command.wait(240) in (0, -signal.SIGKILL)
+        assert command.returncode == 0
+        assert bucket.objects("m.zarr/") == local
+        assert not bucket.names("m.zarr.partial/")
+    assert killed
 
 
 def test_a_run_that_is_stopped_ends_soon_on_all_workers(

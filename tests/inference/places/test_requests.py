@@ -1,0 +1,82 @@
+"""What a slide in a bucket is asked for: few requests, and hardly a byte that regions do not need."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from buckets import Bucket, emulated
+from requested import touched_bytes
+from synthetic import tissue_like, write_slide
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.prepare import prepare
+from wsi_segment.inference.engine.scheduling.local_threads import LocalRun, as_seen
+from wsi_segment.inference.progress import Watch
+from wsi_segment.inference.slides.candidate import Compared
+from wsi_segment.inference.slides.location import slide_location
+from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.model.card import DEFAULT_MODEL, find_model
+
+MODEL = find_model(DEFAULT_MODEL)
+OPTIONS = SegmentOptions(region_size=1024)
+
+
+class Nothing:
+    """A network that is not asked to see anything: only what is read counts."""
+
+    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        count, height, width, _ = windows.shape
+        stride = MODEL.card.output_stride
+        return np.zeros((count, len(MODEL.card.classes), height // stride, width // stride), np.float32)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with emulated() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory, bucket: Bucket) -> Path:
+    pixels = np.full((6144, 6144, 3), 245, np.uint8)
+    part = tissue_like(3000, 3000)[476:2524, 476:2524]
+    pixels[:, :3072] = np.tile(part, (3, 2, 1))[:, :3072]
+    path = tmp_path_factory.mktemp("requests") / "s.tiff"
+    write_slide(path, pixels, mpp=MODEL.card.mpp, levels=4, compression="jpeg")
+    bucket.client.upload_file(str(path), bucket.name, "s.tiff")
+    return path
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_requests_and_bytes_on_one_worker_and_on_many(bucket: Bucket, slide: Path, workers: int) -> None:
+    bucket.requests.clear()
+    bucket.sent = 0
+    tiles, needed = touched_bytes(slide, MODEL, OPTIONS)
+    location, compared = slide_location(f"s3://{bucket.name}/s.tiff"), Compared()
+    with open_slide(location, compared=compared) as first:
+        assert bucket.sent <= 4 << 20
+        prepared = prepare(as_seen(first, apply_icc=False), path=location, model=MODEL, options=OPTIONS)
+    planned = bucket.sent
+    regions = [region for region in prepared.plan.regions if region.windows]
+    random.Random(3).shuffle(regions)
+    for number in range(workers):
+        before = bucket.sent
+        with open_slide(location, compared=compared) as opened:
+            seen = as_seen(opened, apply_icc=False)
+            assert bucket.sent - before <= 1 << 20
+            run = LocalRun(
+                prepared, opened, seen=seen, network=Nothing(), card=MODEL.card, watch=Watch(stop=threading.Event())
+            )
+            predictor = run.predictor(lambda windows: None)
+            for region in regions[number::workers]:
+                predictor.predict(region.m_box)
+    assert bucket.made("GET", r"/s\.tiff") == len(bucket.requests)
+    print(workers, len(bucket.requests) / tiles, (bucket.sent - planned) / needed)
+    assert len(bucket.requests) <= 0.4 * tiles
+    assert bucket.sent - planned <= 1.1 * needed
