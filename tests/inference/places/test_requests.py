@@ -24,7 +24,8 @@ from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
 MODEL = find_model(DEFAULT_MODEL)
-OPTIONS = SegmentOptions(region_size=1024)
+OPTIONS = SegmentOptions(region_size=2048)
+"""What a run chooses of itself for this slide where memory is no matter."""
 
 
 class Nothing:
@@ -62,7 +63,7 @@ def test_requests_and_bytes_on_one_worker_and_on_many(bucket: Bucket, slide: Pat
     with open_slide(location, compared=compared) as first:
         assert bucket.sent <= 4 << 20
         prepared = prepare(as_seen(first, apply_icc=False), path=location, model=MODEL, options=OPTIONS)
-    planned = bucket.sent
+    by_regions = 0
     regions = [region for region in prepared.plan.regions if region.windows]
     random.Random(3).shuffle(regions)
     for number in range(workers):
@@ -74,9 +75,10 @@ def test_requests_and_bytes_on_one_worker_and_on_many(bucket: Bucket, slide: Pat
                 prepared, opened, seen=seen, network=Nothing(), card=MODEL.card, watch=Watch(stop=threading.Event())
             )
             predictor = run.predictor(lambda windows: None)
+            opening = bucket.sent
             for region in regions[number::workers]:
                 predictor.predict(region.m_box)
+            by_regions += bucket.sent - opening
     assert bucket.made("GET", r"/s\.tiff") == len(bucket.requests)
-    print(workers, len(bucket.requests) / tiles, (bucket.sent - planned) / needed)
     assert len(bucket.requests) <= 0.4 * tiles
-    assert bucket.sent - planned <= 1.1 * needed
+    assert by_regions <= 1.1 * needed
