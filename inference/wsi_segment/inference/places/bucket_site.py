@@ -10,8 +10,8 @@ from itertools import groupby
 from pathlib import Path
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.places.lease import Lease
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError, at_once
+from wsi_segment.inference.places.lease import Lease
 from wsi_segment.inference.places.ledger_records import run_name, sealed, unsealed
 
 _ROOTS = ("zarr.json", ".zgroup", ".zattrs")

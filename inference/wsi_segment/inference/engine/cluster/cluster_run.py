@@ -64,7 +64,9 @@ class ClusterRun:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
         if not regions:
             return
-        ticket = self._leave(output, "plan", Bundle(self._order, self._choice, self.prepared, self._compared, writer))
+        ticket = self._leave(
+            output, "plan", Bundle(self._order, self._choice, self.prepared, compared=self._compared, writer=writer)
+        )
         planned = self.prepared.plan.regions
         columns = planned[-1].column + 1
         items = Items(

@@ -18,8 +18,8 @@ from wsi_segment.inference.grid.region import CHUNK
 from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.pyramid import mode_of_2x2
-from wsi_segment.inference.places.local_site import growing_store
 from wsi_segment.inference.places.ledger_records import LineRecords
+from wsi_segment.inference.places.local_site import growing_store
 from wsi_segment.service.api.mask_tiles import TILE
 
 _MOST_OPEN = 8
