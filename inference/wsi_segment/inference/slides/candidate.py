@@ -91,7 +91,7 @@ class Candidate:
             tiff = open_tiff(file if content is None else content, **flags)
         except Exception:  # no TIFF, or a damaged one, in any of the ways that there are
             tiff = None
-        return cls(path, file, tiff, content, {} if compared is None else compared)
+        return cls(path, file, tiff, content=content, compared={} if compared is None else compared)
 
     @cached_property
     def vendor(self) -> str | None:
