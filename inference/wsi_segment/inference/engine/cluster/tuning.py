@@ -43,7 +43,10 @@ def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
     turn_down(scheduler)
     if scheduler.worker_ttl is not None and (look := scheduler.periodic_callbacks.get("worker-ttl")) is not None:
         scheduler.worker_ttl = min(scheduler.worker_ttl, TTL_SECONDS)
-        look.callback_time = min(look.callback_time, 1000 * _TTL_LOOK_SECONDS)
+        if look.callback_time > 1000 * _TTL_LOOK_SECONDS:
+            look.stop()  # or it would wait for the time of the next look by the old period, of 5 minutes
+            look.callback_time = 1000 * _TTL_LOOK_SECONDS
+            look.start()
     return {"versions": installed(), "allowed_failures": scheduler.allowed_failures}
 
 
