@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -423,6 +424,13 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
 def test_nobody_at_the_address_is_one_line() -> None:
     with pytest.raises(ClusterLostError, match="no scheduler answers there"):
         Cluster(f"tcp://127.0.0.1:{free_port()}").__enter__()
+
+
+def test_what_is_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsi_segment.inference.engine.cluster.address._GREETING_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a web server waits for a request, too
+        with pytest.raises(InputError, match="what listens there is no Dask scheduler"):
+            Cluster(f"tcp://127.0.0.1:{silent.getsockname()[1]}").__enter__()
 
 
 def test_what_is_of_this_machine_alone_is_refused(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:

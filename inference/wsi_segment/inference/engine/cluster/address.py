@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from wsi_segment.errors import InputError
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
+
+_KNOCK_SECONDS, _GREETING_SECONDS = 5, 10
 
 
 def tls_of(scheduler: str | None, ca: Path | None, cert: Path | None, key: Path | None) -> Tls | None:
@@ -30,6 +34,31 @@ def tls_of(scheduler: str | None, ca: Path | None, cert: Path | None, key: Path 
     from wsi_segment.inference.engine.cluster.connection import Tls
 
     return Tls(ca, cert, key)
+
+
+def knock(address: str) -> None:
+    """See whether a Dask server listens, which greets whoever connects; Dask's client would wait for ever.
+
+    Raises:
+        InputError: something else listens there; with ``tls`` that is for the handshake to find out.
+        OSError: nothing does.
+    """
+    where = urlsplit(address)
+    if where.scheme not in ("tcp", "tls") or not where.hostname or not where.port:
+        return
+    with socket.create_connection((where.hostname, where.port), timeout=_KNOCK_SECONDS) as opened:
+        if where.scheme == "tls":
+            return
+        opened.settimeout(_GREETING_SECONDS)
+        try:
+            greeted = bool(opened.recv(1))
+        except OSError:
+            greeted = False
+    if not greeted:
+        raise InputError(
+            f"`scheduler` {address}: what listens there is no Dask scheduler, or it hangs; give the address that "
+            "`dask scheduler` printed"
+        )
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from wsi_segment.errors import InputError, WsiSegmentError
 from wsi_segment.extras import needs_extra
+from wsi_segment.inference.engine.cluster.address import knock
 from wsi_segment.inference.engine.cluster.facts import WorkerFacts, facts_here, refuse_other_versions
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.cluster.tasks import find_facts
@@ -26,7 +25,6 @@ from wsi_segment.inference.progress import Progress, Watch
 from wsi_segment.model.card import Model
 
 _CONNECT_SECONDS = 10
-_KNOCK_SECONDS = 5
 _SLOTS_SECONDS = 5.0
 """How often the workers are counted."""
 _FACTS_SECONDS = 60.0
@@ -111,7 +109,7 @@ class Cluster:
 
         self._silence()
         try:
-            self._knock()
+            knock(self.address)
             security = self._security(distributed)
             with dask.config.set(_CLIENT_SETTINGS):
                 self._client = distributed.Client(  # type: ignore[no-untyped-call]
@@ -274,12 +272,6 @@ class Cluster:
     def stop_listening(self, token: str) -> None:
         """Undo :meth:`listen`."""
         self._listeners.pop(token, None)
-
-    def _knock(self) -> None:
-        """See whether anybody listens; Dask's client would try for long."""
-        where = urlsplit(self.address)
-        if where.scheme in ("tcp", "tls") and where.hostname and where.port:
-            socket.create_connection((where.hostname, where.port), timeout=_KNOCK_SECONDS).close()
 
     def _security(self, distributed: Any) -> Any:
         if self._tls is None:
