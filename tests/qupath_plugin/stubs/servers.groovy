@@ -21,6 +21,7 @@ interface ImageServer<T> {
     int getHeight()
     Collection<URI> getURIs()
     String getServerType()
+    String getPath()
     ImageServerMetadata getMetadata()
     ImageServerMetadata getOriginalMetadata()
 }
@@ -126,12 +127,10 @@ class AffineTransformImageServer extends TransformingImageServer<BufferedImage> 
     String getServerType() { 'Affine transform server' }
 }
 
-class FlippedImageServer extends TransformingImageServer<BufferedImage> {
-    String getServerType() { 'slide (flipped)' }
-}
+class FlippedImageServer extends TransformingImageServer<BufferedImage> { }
 
 /** A wrapper of another family, as in QuPath. */
 class NormalizedImageServer extends SlideServer {
-    private def inner
-    protected def getWrappedServer() { inner }
+    private ImageServer<BufferedImage> inner
+    protected ImageServer<BufferedImage> getWrappedServer() { inner }
 }
