@@ -92,6 +92,7 @@ class Form {
         made.id = id
         made.expanded = open
         made.animated = false
+        made.minWidth = 0.0d  // a long title is cut off rather than making the window wider
         return made
     }
 

@@ -57,7 +57,7 @@ class Panel {
     private final PasswordField key = new PasswordField()
     private final CheckBox upload
     private final ComboBox<String> model = Form.choice('model', [DEFAULT], DEFAULT, 'Models of the server')
-    private final Label about = Form.text('about'), place = Form.text('place'), status = Form.text('status')
+    private final Label about = Form.text('about'), place = Form.text('place'), status = Form.text('status'), trouble = Form.text('trouble')
     private final RadioButton slide = new RadioButton('Whole slide'), selected = new RadioButton('Selected annotations and cores')
     private final Button run, cancel
     private final ProgressBar bar = new ProgressBar(0)
@@ -205,6 +205,8 @@ class Panel {
                 Platform.runLater {
                     offer(found)
                     server.text = said
+                    trouble.text = found.isEmpty() ? said : ''  // whole, where a title is cut off
+                    trouble.managed = found.isEmpty()
                     server.expanded = found.isEmpty()
                 }
             }
@@ -276,12 +278,13 @@ class Panel {
         selected.id = 'selected'
         (settings.text('where') == 'slide' ? slide : selected).selected = true
         cancel.disable = true
+        trouble.managed = false
         bar.id = 'bar'
         bar.maxWidth = Double.MAX_VALUE
         about.style = '-fx-font-size: 0.9em;'
         model.onAction = { ActionEvent event -> describe() } as EventHandler<ActionEvent>
         ((VBox) server.content).children.setAll(
-            Form.grid(['Address': address, 'Key': key, 'Path map': pathMap]), upload,
+            trouble, Form.grid(['Address': address, 'Key': key, 'Path map': pathMap]), upload,
             Form.button('connect', 'Connect', 'Save, and ask the server for its models') { connect() })
         def pick = Form.row(
             Form.button('all_annotations', 'Select all annotations', 'All but those that came from here') { attempt { desk.selectAnnotations(); selected.selected = true } },

@@ -276,10 +276,13 @@ def test_a_server_that_does_not_answer_leaves_the_panel_open(windows: GroovyCons
     wait { drawing { node('server').text }.contains('no server answers') }
     long waited = System.currentTimeMillis() - begun
     type(address: url)
-    [drawing { node('server').text }, waited < 3000]
+    [drawing { node('server').text }, waited < 3000, drawing { node('trouble').text },
+     drawing { Workbench.@panel.stage.scene.root.content.minWidth(-1) }]
     """
-    said, soon = panel(windows, served, code)
+    said, soon, whole, width = panel(windows, served, code)
     assert said.startswith("http://127.0.0.1:1: no server answers (nothing listens there)")
+    assert whole == said
+    assert width < 430  # the window's own least width
     assert soon
 
 
