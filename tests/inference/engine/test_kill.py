@@ -25,7 +25,7 @@ import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from wsi_segment.inference.engine.networks import onnx_network as network
-from wsi_segment.inference.places import folder, records
+from wsi_segment.inference.places import folder, ledger_records
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import find_model
@@ -53,9 +53,9 @@ def around(owner, method, before, after):
 around(folder.LocalFolder, "_write", "before shard", "after shard")
 folder.os = SimpleNamespace(fsync=os.fsync)  # its own, and nobody else's
 around(folder.os, "fsync", "before shard sync", "after shard sync")
-around(records.LineRecords, "_append", "before ledger", "after ledger")
-records.os = SimpleNamespace(fsync=os.fsync)
-around(records.os, "fsync", "before ledger sync", "after ledger sync")
+around(ledger_records.LineRecords, "_append", "before ledger", "after ledger")
+ledger_records.os = SimpleNamespace(fsync=os.fsync)
+around(ledger_records.os, "fsync", "before ledger sync", "after ledger sync")
 
 rename = Path.rename
 def renamed(self, target):

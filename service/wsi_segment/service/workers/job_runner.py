@@ -114,6 +114,8 @@ class JobRunner:
             elif not watch.lost:
                 self._queue.release(job, "the service was stopped; the job goes on with it")
         except ClusterLostError:
+            if self._link is not None:  # what it knows of the cluster is some seconds old: look again before a claim
+                self._link.close()
             self._queue.release(job, "the cluster is away; the job goes on when it is back")
         except DiskFullError:
             self._wait_for_space(job)
