@@ -166,7 +166,7 @@ def _parse(text: str, encoding: str, *, guessed: bool, columns: Sequence[str]) -
 def _separated(text: str, columns: Sequence[str]) -> tuple[str, str]:
     """Return the table itself and its separator: the one that splits the header into most of the known names.
 
-    A first line ``sep=;``, by which Excel is told, is not part of the table.
+    A first line ``sep=;``, which is meant for Excel, is not part of the table.
     """
     if told := re.match(r'\s*"?sep=(.)"?[\r\n]+', text, re.IGNORECASE):
         blanked = re.sub(r"[^\r\n]", "", told[0])  # keeps the numbers of the lines

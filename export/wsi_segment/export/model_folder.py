@@ -23,7 +23,7 @@ class Exported:
     folder: Path
     card: ModelCard
     largest_difference: float
-    """Of a logit between torch and onnxruntime."""
+    """Largest difference of a logit between torch and onnxruntime."""
     patches: int
     """Number of patches that was measured on."""
 
@@ -47,7 +47,7 @@ def export_run(
         version: The card's.
         limitations: What the model must not be trusted with.
         description: The card's.
-        overwrite: Replace a model that is there.
+        overwrite: Replace an existing model.
 
     Raises:
         OutputError: the run has no checkpoint, or the folder holds a model.

@@ -16,7 +16,7 @@ from wsi_segment.export.stem import fold_stem
 
 
 class _Windows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
-    """Real windows, in onnxruntime's own form: one batch a call, None at the end."""
+    """Real windows, in onnxruntime's own form: one batch per call, None at the end."""
 
     def __init__(self, name: str, batches: Iterator[NDArray[Any]]) -> None:
         self._name, self._batches = name, batches
@@ -35,7 +35,7 @@ def quantise(source: Path, target: Path, batches: Iterator[NDArray[Any]], *, eve
     Args:
         source: A graph in float, with its weights inside.
         target: The file to write.
-        batches: Real windows as the graph takes them, in its layout and type, one batch a call.
+        batches: Real windows as the graph takes them, in its layout and type, one batch per call.
         even_sides: Whether windows have even sides, as those of a network with an even output stride do; a first
             convolution of stride 2 is then computed over squares of pixels, which is faster and gives the same.
 

@@ -14,7 +14,7 @@ from wsi_segment.files import refuse_existing, replacing
 from wsi_segment.model.card import CARD_FILE, MODEL_FILE, Model, ModelCard, Precision, Variant, sha256_of, write_card
 
 LARGEST_LOSS = 0.003
-"""Of macro F1 on ``val``, against the file ``model.onnx``."""
+"""Largest loss of macro F1 on ``val``, against the file ``model.onnx``."""
 LEAST_AGREEMENT = 0.995
 """Share of the pixels of ``val`` that have the class that ``model.onnx`` gives them."""
 
@@ -25,7 +25,7 @@ class Gate:
 
     macro_f1: float
     macro_f1_before: float
-    """That of ``model.onnx``."""
+    """Macro F1 of ``model.onnx``."""
     agreement: float
     """Share of pixels with the same class."""
     figures: dict[str, Any]
@@ -53,7 +53,7 @@ def copy_model(model: Model, out: Path, *, changes: dict[str, str], overwrite: b
         model: To copy.
         out: The folder to make; the model's own is allowed.
         changes: Fields of the card to replace.
-        overwrite: Replace a model that is there.
+        overwrite: Replace an existing model.
 
     Raises:
         OutputError: the folder holds a model.

@@ -1,4 +1,4 @@
-"""What a run tells its watcher, and how it is told to stop."""
+"""What a run reports while it works, and how to stop it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Progress:
     """How far a stage is.
 
     >>> from wsi_segment.inference import segment
-    >>> told = []
-    >>> summary = segment("slide.tiff", out="watched.zarr", report=told.append)
-    >>> told[-1].stage, told[-1].done == told[-1].total
+    >>> reports = []
+    >>> summary = segment("slide.tiff", out="watched.zarr", report=reports.append)
+    >>> reports[-1].stage, reports[-1].done == reports[-1].total
     ('segment', True)
     """
 
     stage: Stage
-    """What the run is at."""
+    """The stage that the run is in."""
     done: int
     """Windows for ``segment``, rows or blocks else."""
     total: int
     """How many there are; 0 while that is not known."""
     kept: int = 0
-    """Of ``done``: taken over from an earlier run that was cut off."""
+    """Units of ``done`` that were taken over from an earlier run that was cut off."""
 
 
 Report = Callable[[Progress], None]
@@ -51,14 +51,14 @@ def no_step(done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who watches a run: whom it reports to, and what ends it."""
+    """Whoever watches a run: where it reports to, and what ends it."""
 
     report: Report = silent
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set, from any thread, when the run shall end; finished regions are kept."""
+    """Set from any thread to end the run; finished regions are kept."""
 
     def check(self) -> None:
-        """Raise where the run shall end.
+        """Raise an error if the run was asked to end.
 
         Raises:
             Cancelled: ``stop`` is set.
@@ -67,7 +67,7 @@ class Watch:
             raise Cancelled("stopped")
 
     def step(self, stage: Stage) -> Step:
-        """Return a step function that reports a stage and, when the run shall end, ends it."""
+        """Return a step function that reports a stage and raises once the run was asked to end."""
 
         def step(done: int, total: int) -> None:
             self.check()

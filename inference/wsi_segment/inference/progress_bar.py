@@ -31,7 +31,7 @@ STAGES = {
     "pyramid": "writing pyramid",
     "outlines": "writing outlines",
 }
-"""What people read of a stage."""
+"""Words for each stage."""
 DONE, STOPPED = "done", "stopped"
 _REDRAW_SECONDS = 0.2
 

@@ -63,7 +63,7 @@ class InputFormat(_Strict):
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     dtype: Literal["uint8", "float32", "float16"] = "uint8"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Of red, green and blue in this order, as ``std``."""
+    """Means of red, green and blue, in this order, like ``std``."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     colours: Literal["RGB", "BGR"] | None = None
     """Order of the channels, None for RGB; OpenCV loads blue first."""
@@ -76,14 +76,14 @@ class InputFormat(_Strict):
 
 
 Activation = Literal["logits", "softmax", "sigmoid", "argmax"]
-"""What a graph gives: logits, probabilities that sum to 1, independent ones, or the number of the class from 0."""
+"""Output of a graph: logits, probabilities that sum to 1, independent ones, or the number of the class from 0."""
 
 
 class OutputFormat(_Strict):
     """How the classes leave the graph."""
 
     name: str | None = Field(default=None, min_length=1)
-    """Of the graph's output to use; needed where several outputs could be meant."""
+    """Name of the graph's output to use; needed if several outputs could be meant."""
     layout: Literal["NCHW", "NHWC", "NHW", "NC"] | None = None
     """Order of the axes: ``NHW`` has no channels, ``NC`` is one vector per window; None to tell from the shape."""
     margin: int = Field(default=0, ge=0)
@@ -91,7 +91,7 @@ class OutputFormat(_Strict):
 
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
-"""In which a network computes: floats of 32 or 16 bits, or integers of 8."""
+"""Precision of a network: floats of 32 or 16 bits, or integers of 8."""
 
 
 class Variant(_Strict):
@@ -117,15 +117,15 @@ class ModelCard(_Strict):
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    """Of lower-case letters, digits, dots, hyphens and underscores."""
+    """Name of lower-case letters, digits, dots, hyphens and underscores."""
     version: str = Field(min_length=1)
-    """Of the model, which changes with its weights or classes; not the package's."""
+    """Version of the model, which changes with its weights or classes; not the package's."""
     description: str = ""
     """One sentence on what it tells apart, and where."""
     mpp: float = Field(ge=0.05, le=100)
     """Pixel size the network was trained at, in µm."""
     mpp_source: str = ""
-    """Where that pixel size comes from; an estimate is called one."""
+    """Source of that pixel size; an estimate is called one."""
     window: int = Field(default=WINDOW, ge=1, le=LARGEST_WINDOW)
     """Side of the square window that the network is given, in pixels at ``mpp``."""
     output_stride: int = Field(ge=1, le=LARGEST_WINDOW)
@@ -133,35 +133,35 @@ class ModelCard(_Strict):
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     """How the output is brought to full size, as it was during training."""
     classes: tuple[SegmentClass, ...] = Field(min_length=1, max_length=254)
-    """From id 1 on, in the order of the output channels; at most 254."""
+    """Classes from id 1 on, in the order of the output channels; at most 254."""
     input: InputFormat = InputFormat()
     """How pixels enter the graph."""
     output: OutputFormat | None = None
     """How the classes leave it; None for scores in the order ``(batch, classes, rows, columns)``."""
     activation: Activation | None = None
-    """What the output is; None where the card does not say, and it is measured when the network is loaded."""
+    """Kind of the output; None if the card does not say, in which case it is measured when the network is loaded."""
     trained_window: int | None = Field(default=None, ge=1)
     """Side of the patches that the network learnt from, pixels."""
     checked_window: int | None = Field(default=None, ge=1)
     """Side of the largest window on which the network was found to compute the same as on ``window``, pixels."""
     smoothing_um: float | None = Field(default=None, ge=0)
-    """Radius in µm within which the kinds of lesion are smoothed, as it was chosen on ``val``."""
+    """Radius in µm within which the kinds of lesion are smoothed, chosen on ``val``."""
     variants: tuple[Variant, ...] | None = None
     """Other files of the same network; ``metrics`` are those of the default one, ``model.onnx``."""
     applicability: dict[str, Any] | None = None
-    """What the training images look like, in figures, so that a slide unlike them can be told."""
+    """Figures of what the training images look like, so that a slide unlike them can be recognised."""
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(min_length=1)
     """File name of each variant and the sha256 of its bytes."""
     license: str = Field(min_length=1)
-    """Of the weights."""
+    """License of the weights."""
     training_data: str = Field(min_length=1)
     """Name and source of the images."""
     attribution: str = ""
-    """Whom to name, and how."""
+    """Text that names the authors."""
     intended_use: str = Field(min_length=1)
-    """What it was made for."""
+    """Purpose that it was made for."""
     limitations: str = Field(min_length=1)
-    """Where it fails, or was not tried."""
+    """Cases in which it fails, or was not tried."""
     metrics: dict[str, Any] = {}
     """Measured figures: on what split, how many cases, the numbers, and the confusion matrix that they come from."""
 
@@ -244,9 +244,9 @@ class Model:
     """
 
     folder: Path
-    """With the card and the files that it names."""
+    """Folder with the card and the files that it names."""
     card: ModelCard
-    """As it was read and checked."""
+    """The card, read and checked."""
 
     def weights(self, file: str = MODEL_FILE) -> Path:
         """Return the path of a variant whose bytes are those that the card names.

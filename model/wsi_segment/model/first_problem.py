@@ -14,9 +14,9 @@ class Problem:
     field: str
     """Its path, such as ``classes.0.color``; where the whole is wrong, the name that was given for it, or empty."""
     reason: str
-    """As pydantic says it."""
+    """Reason in pydantic's words."""
     value: object
-    """What was given."""
+    """The value that was given."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}" if self.field else self.reason

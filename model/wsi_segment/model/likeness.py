@@ -1,4 +1,4 @@
-"""How like its training images a picture looks, told from the pixels alone, before any network runs.
+"""How similar a picture is to the training images, judged by its pixels alone, before any network runs.
 
 A field is described by a few figures of stain and of detail. What is usual of them in the training images is the
 model's profile: mean and covariance, ranges of density and sharpness, and a distance (Mahalanobis 1936) that few
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 FIELD = 224
 """Side of a field, in pixels at the model's mpp; training images may be smaller or larger."""
 FEATURES = ("density", "contrast", "red", "blue", "tint", "sharpness", "detail", "structure")
-"""Of a field, in this order, see :func:`describe`."""
+"""Features of a field, in this order, see :func:`describe`."""
 
 FALSE_ALARMS = 0.02
 """Share of the images of `val` whose distance exceeds the threshold."""
@@ -43,7 +43,7 @@ def describe(pixels: NDArray[np.uint8]) -> Vector | None:
     within twice as much, whatever the stain's strength.
 
     Args:
-        pixels: RGB (h, w, 3) at the model's mpp, at least 32 pixels a side.
+        pixels: RGB (h, w, 3) at the model's mpp, at least 32 pixels on each side.
     """
     density = -np.log10((pixels.astype(np.float64) + 1) / 256)
     grey = density.mean(axis=2)
@@ -111,9 +111,9 @@ class Profile(_Strict):
     usual_distance: float
     """Median over `val`."""
     largest_distance: float
-    """Beyond it a field is unlike the training images."""
+    """Distance beyond which a field is unlike the training images."""
     fitted_on: str
-    """On what, in words."""
+    """Images that the profile was fitted on, in words."""
 
     def distance(self, features: Vector) -> float:
         """Return the Mahalanobis distance of a field's features from those of the training images."""

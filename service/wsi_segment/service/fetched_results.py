@@ -51,7 +51,7 @@ def fetch_batch(
 ) -> FetchedBatch:
     """Copy all masks of a batch into a folder, with one table of areas and one of what failed.
 
-    Masks that are there already are kept, so that the same call goes on where one was cut off, and fetches what has
+    Masks that already exist are kept, so that the same call continues where one was cut off, and fetches what has
     ended since then. Slides of the same name get the start of their job's id.
 
     Args:

@@ -17,7 +17,7 @@ from wsi_segment.model.first_problem import first_problem
 PREFIX = "WSI_SEGMENT_"
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _OWN = frozenset({"v1", "docs", "health", "metrics", "openapi.json", "static", "signed", "view"})
-"""First parts of the server's own paths: a prefix that begins so could not be told from them."""
+"""First parts of the server's own paths: a prefix that starts like one could not be distinguished from them."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that only programs on the same machine can reach."""
 

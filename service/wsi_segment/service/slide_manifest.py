@@ -57,13 +57,13 @@ class ManifestRow:
     """A row of a manifest."""
 
     line: int
-    """Of the file, from 1."""
+    """Line of the file, from 1."""
     slide: str
-    """As it stands there."""
+    """Slide as the row names it."""
     choices: dict[str, Any]
     """Those that the row makes, by column; outlines are still text."""
     problem: str
-    """What is wrong with the row: column, value and remedy; empty for a sound one."""
+    """Fault of the row: column, value and remedy; empty for a valid one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Manifest:
 
     rows: tuple[ManifestRow, ...]
     hint: str
-    """What to add to a message that a slide is missing; see :attr:`wsi_segment.csv_table.Table.hint`."""
+    """Addition to a message that a slide is missing; see :attr:`wsi_segment.csv_table.Table.hint`."""
 
     @property
     def problems(self) -> list[str]:

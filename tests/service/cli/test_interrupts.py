@@ -58,7 +58,7 @@ def test_a_second_signal_ends_at_once_with_130_as_the_first(
     stopping, ending = (30, 0) if phase == "stopping" else (0, 30)
     code, said, seconds = signalled(stopping, ending, {"running": first, phase: second})
     assert code == 130
-    assert said == "wsi-segment: interrupted; what is finished is kept, the same command goes on"
+    assert said == "wsi-segment: interrupted; what is finished is kept, the same command continues"
     assert seconds < 5
 
 

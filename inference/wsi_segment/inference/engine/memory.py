@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 SHARE = 0.75
-"""Of the free memory, when no limit is given."""
+"""Share of the free memory to use if no limit is given."""
 
 FEWEST_REGIONS = 16
 """A slide is divided into at least so many regions where it can be, so that many cores share a small slide. The
@@ -43,7 +43,7 @@ _SOURCE_BYTES = 8
 """RGBA and RGB of a level pixel, and a strip that is being interpolated."""
 
 _M_MMAP_THRESHOLD = -3
-"""From glibc's malloc.h."""
+"""Constant of glibc's malloc.h."""
 
 _CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),

@@ -17,7 +17,7 @@ TissueMethod = Literal["otsu", "none"] | Path
 
 
 DEFAULT_OVERLAP = 0.25
-"""Of windows, where none is given; blocks have none."""
+"""Overlap of windows if none is given; blocks do not overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class SegmentOptions:
     mpp: float | None = None
     """µm per level-0 pixel, in place of what the slide states."""
     image: int | None = None
-    """Which image of the file is segmented, counted from 0 as ``info`` lists them; None for the slide."""
+    """Image of the file to segment, counted from 0 as ``info`` lists them; None for the slide."""
     window: int | None = None
     """Side of what the network is shown at once, mask pixels: the card's, or 512 or 1,024 for blocks of that size in
     their surroundings; None for the largest that the card states as checked, else for the card's."""
@@ -45,9 +45,9 @@ class SegmentOptions:
     region: Path | None = None
     """GeoJSON file of outlines beyond which nothing is analysed; to whole cells of tissue, about 16 µm."""
     device: Device = "auto"
-    """Where the network runs."""
+    """Device that runs the network."""
     precision: PrecisionChoice = "auto"
-    """In which the network computes; ``auto`` is what is fast on the device and processor, among the model's files."""
+    """Precision of the network; ``auto`` is what is fast on the device and processor, among the model's files."""
     batch_size: int = 16
     """Windows per network call."""
     workers: int = 0

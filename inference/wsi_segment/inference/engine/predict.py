@@ -61,9 +61,9 @@ class RegionPredictor:
     batch_size: int
     band_rows: int
     count: Callable[[int], None] = lambda windows: None
-    """Told how many windows were predicted, after each batch; of a block, how many patches it is worth."""
+    """Called after each batch with the number of windows predicted; a block counts as the patches that it is worth."""
     stop: threading.Event | None = None
-    """Set when the run shall end; looked at between batches."""
+    """Set to end the run; checked between batches."""
 
     def predict(self, m_region: Box) -> RegionPrediction:
         """Predict a box that starts on a multiple of the chunk.

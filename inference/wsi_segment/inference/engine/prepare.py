@@ -41,7 +41,7 @@ class Prepared:
     plan: Plan
     provenance: dict[str, Any]
     doubts: tuple[Doubt, ...]
-    """Of the slide, and what its tissue and its likeness to the training images give rise to."""
+    """Doubts about the slide, its tissue and its likeness to the training images."""
     batch_size: int
     """Windows per network call."""
     slide_mm2: float
@@ -84,7 +84,7 @@ def prepare(
         options: Every choice.
         load: Loads the model's network, once slide and model were found to fit; gives None where another network is
             used in its place.
-        watch: Told of the rows in which tissue is looked for.
+        watch: Receives the rows searched for tissue so far.
         started: Identity of the unfinished run in the output's place. If that is this very run it keeps its region
             size, though another amount of memory may be free now.
 

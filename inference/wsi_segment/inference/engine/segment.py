@@ -49,10 +49,10 @@ def segment(
         model: Its card says what the network needs.
         out: The store to write; its parent is created where it is missing.
         options: Every choice.
-        report: Told of progress, from any thread.
+        report: Called with progress, from any thread.
         stop: Set it to end the run; regions that are finished are kept.
         network: Used in place of the model's weights.
-        before_publishing: Called with the slide, the complete mask and the summary, to write whatever else is wanted.
+        before_publishing: Called with the slide, the complete mask and the summary, to write further files.
             The store gets its final name only after it, so that the same call writes it again if it was cut off.
         scheduler: Computes the regions; None for the threads of this process.
 

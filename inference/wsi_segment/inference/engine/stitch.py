@@ -32,7 +32,7 @@ def softmax(logits: NDArray[np.float32], out: NDArray[np.float32] | None = None)
 
     Args:
         logits: As the network gave them.
-        out: Array of that shape to use, so that no memory has to be mapped for each batch; may be ``logits``.
+        out: Array of that shape to use, so that no memory is mapped for each batch; may be ``logits``.
     """
     shifted: NDArray[np.float32] = np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
     np.exp(shifted, out=shifted)

@@ -55,11 +55,11 @@ class TissueMask:
     _counts: NDArray[np.int32]
     """Integral image of ``cells``, one row and column larger."""
     doubts: tuple[Doubt, ...] = ()
-    """What of the outlines was not used."""
+    """Doubts about outlines that were not used."""
     beyond: TissueMask | None = None
     """All tissue of the slide, where ``cells`` are those within some outlines only."""
     near: dict[int, TissueMask] = field(default_factory=dict, repr=False, compare=False)
-    """What :meth:`within` has found."""
+    """Results of :meth:`within`, kept."""
 
     @classmethod
     def of(

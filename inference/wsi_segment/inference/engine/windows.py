@@ -53,7 +53,7 @@ class Sides:
     window: int
     """Side of a window, or of a block's core."""
     overlap: float | None
-    """Of windows; None for blocks."""
+    """Overlap of windows; None for blocks."""
 
 
 def settle_sides(card: ModelCard, window: int | None, overlap: float | None) -> Sides:
@@ -101,9 +101,9 @@ class Window:
     """A part of the mask that the network is shown at once."""
 
     m_box: Box
-    """What it is shown; may reach over the mask's edge."""
+    """Pixels that the network sees; may reach over the mask's edge."""
     m_core: Box
-    """What classes are taken of: all but the margin."""
+    """Pixels whose classes are used: all but the margin."""
 
 
 def windows_of(lattice: Lattice, tissue: TissueMask, rows: range, columns: range) -> list[list[Window]]:

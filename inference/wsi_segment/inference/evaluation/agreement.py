@@ -30,7 +30,7 @@ class Agreement:
     """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
     second: Confusion
     share: float
-    """Of all pixels, those to which both give the same class."""
+    """Share of all pixels to which both give the same class."""
 
 
 def compare(

@@ -27,7 +27,7 @@ class MaskEvaluation:
     """(C, C + 1) pixels, see :func:`wsi_segment.model.metrics.confusion_matrix`."""
     mm2_per_pixel: float
     left_out: str
-    """What of the annotations was not used; empty where all was."""
+    """Annotations that were not used, in words; empty if all were."""
 
     def as_dict(self, ordered: bool) -> dict[str, Any]:
         """Return all scores, plain, for JSON; with the BACH score where classes are grades."""

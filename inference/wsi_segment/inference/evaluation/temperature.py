@@ -18,9 +18,9 @@ from wsi_segment.model.card import ModelCard
 from wsi_segment.model.data.dataset import Dataset
 
 TEMPERATURES = tuple(round(0.6 + 0.1 * step, 1) for step in range(13))
-"""What is tried."""
+"""Temperatures to try."""
 MOST_IMAGES = 400
-"""Of ``val``, spread evenly over it; their logits are held in memory."""
+"""Most images of ``val`` to use, spread evenly over it; their logits are held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Temperature:
     error: float
     """Expected calibration error at it."""
     error_before: float
-    """At 1, as the network is."""
+    """Expected calibration error at 1, as the network is."""
     images: int
 
 

@@ -31,9 +31,9 @@ class FinishedRegion:
     """Mask pixels of class 0, 1, ..., C."""
     windows: int
     sha256: str
-    """Of the class ids at full size, row by row."""
+    """sha256 of the class ids at full size, row by row."""
     probabilities_sha256: str | None = None
-    """Of the probabilities at full size, class by class, where they are kept and the region was predicted."""
+    """sha256 of the probabilities at full size, class by class, if they are kept and the region was predicted."""
     coarsest: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The region's shards by key, as they are stored, on the level from which coarser ones are made; empty where
     reading them again costs nothing."""

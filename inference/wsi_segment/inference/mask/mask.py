@@ -46,9 +46,9 @@ class MaskClass:
     """
 
     id: int
-    """What pixels of the class hold."""
+    """Value of the class in the mask."""
     name: str
-    """As the model's card names it; ``not analysed`` for 0."""
+    """Name on the model's card; ``not analysed`` for 0."""
     color: tuple[int, int, int]
     """sRGB, 0 to 255."""
 
@@ -64,11 +64,11 @@ class Outline:
     """
 
     class_id: int
-    """What mask pixels of the class hold."""
+    """Value of the class in the mask."""
     name: str
-    """Of the class."""
+    """Name of the class."""
     polygon: shapely.Polygon
-    """In level-0 pixels of the slide; the shell runs counterclockwise, holes run clockwise (RFC 7946)."""
+    """Outline in level-0 pixels of the slide; the shell runs counterclockwise, holes run clockwise (RFC 7946)."""
     area_um2: float
     """Area without holes, µm²."""
 
@@ -88,13 +88,13 @@ class Mask:
     """
 
     path: Path
-    """Of the store, or its address."""
+    """Path or address of the store."""
     levels: tuple[Level, ...]
-    """From the finest to the coarsest; ``downsample`` is in level-0 pixels of the slide."""
+    """Levels from the finest to the coarsest; ``downsample`` is in level-0 pixels of the slide."""
     classes: tuple[MaskClass, ...]
-    """By id: the first is "not analysed", the others are the model's in the order of its card."""
+    """Classes by id: the first is "not analysed", the others are the model's in the order of its card."""
     origin: tuple[float, float]
-    """Where the corner of the first mask pixel lies, x and y in level-0 pixels of the slide."""
+    """Corner of the first mask pixel, x and y in level-0 pixels of the slide."""
     bounds: Box
     """The part of the slide's level 0 that was scanned, from the corner of which QuPath counts."""
     pixel_size: PixelSize

@@ -147,7 +147,7 @@ class Output:
         """Put the store under the final name in one step, and remove what is left.
 
         Raises:
-            OutputError: something appeared under the final name meanwhile, or another process has taken over.
+            OutputError: something has appeared under the final name since then, or another process has taken over.
         """
         self.refuse_taken()
         self._site.check()

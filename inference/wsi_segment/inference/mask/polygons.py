@@ -88,7 +88,7 @@ class _Piece:
     class_id: int
     polygons: list[shapely.Polygon]
     open: bool = True
-    """Whether it may go on below."""
+    """Whether it may continue below."""
 
     @property
     def vertices(self) -> int:

@@ -21,7 +21,7 @@ from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.model.card import ModelCard
 
 LONGEST_SIDE = 1400
-"""Of the slide's picture, in pixels."""
+"""Longest side of the slide's picture, in pixels."""
 
 _FILL, _OUTLINE = 0.35, 0.9
 """Opacity of a class's colour inside and on its border."""

@@ -21,7 +21,7 @@ class Probabilities:
     """Probability planes beside a class map; reading is safe from several threads."""
 
     path: Path
-    """Of the store."""
+    """Path of the store."""
     _arrays: tuple[zarr.Array[Any], ...]
 
     @classmethod

@@ -39,12 +39,12 @@ class PyramidWriter:
     """
 
     path: str
-    """Of the group that holds the levels, in the store; empty for the root."""
+    """Path in the store of the group that holds the levels; empty for the root."""
     levels: tuple[zarr.Array[Any], ...]
-    """What they hold can be read where they are; they are never written to."""
+    """Arrays of the levels, for reading; nothing is written through them."""
     region_size: int
     reduce: Reduce
-    """From a plane to the plane of half its size."""
+    """Function from a plane to the plane of half its size."""
 
     @staticmethod
     @shipped_settings()

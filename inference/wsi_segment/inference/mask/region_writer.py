@@ -18,7 +18,7 @@ from wsi_segment.inference.places.ledger_records import Records
 
 @dataclass(frozen=True, slots=True)
 class RegionWriter:
-    """Writes regions into an output that a run has begun, on any thread, in any process, on any machine.
+    """Writes regions into an output that a run has started, on any thread, in any process, on any machine.
 
     It pickles as names, the layout and the run: a few KiB, without open files and without credentials. Each process
     that unpickles it opens what it needs at its first region, and keeps it.
@@ -27,7 +27,7 @@ class RegionWriter:
     store: MaskStore
     records: Records
     run_id: str
-    """Of the run, 16 hexadecimal digits."""
+    """Name of the run, 16 hexadecimal digits."""
 
     def write(
         self,
@@ -42,10 +42,10 @@ class RegionWriter:
             region: Which one.
             ids: Its class ids (height, width); None for one without windows.
             classes: Number of classes of the model.
-            planes: Its probabilities * 255, a plane (height, width) a class, where ``store.keeps_probabilities``.
+            planes: Its probabilities * 255, one plane (height, width) per class, if ``store.keeps_probabilities``.
 
         Returns:
-            The record; the run that began the output is to be told of it.
+            The record, which the run that started the output must receive.
 
         Raises:
             OSError: the place cannot be written to.

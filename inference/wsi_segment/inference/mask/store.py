@@ -95,7 +95,7 @@ class MaskStore:
         return coarsest
 
     def write_probabilities(self, region: Region, planes: Iterable[NDArray[np.uint8]]) -> tuple[str, Shards]:
-        """Write a region's probabilities * 255, a plane (height, width) a class, in card order.
+        """Write a region's probabilities * 255, one plane (height, width) per class, in card order.
 
         Returns:
             Their digest, and shards as from :meth:`write`.

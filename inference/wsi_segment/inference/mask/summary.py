@@ -25,9 +25,9 @@ class ClassArea:
     """
 
     id: int
-    """What mask pixels of the class hold, from 1."""
+    """Value of the class in the mask, from 1."""
     name: str
-    """As the model's card names it."""
+    """Name on the model's card."""
     pixels: int
     """Mask pixels of the class."""
     area_mm2: float
@@ -47,7 +47,7 @@ class Summary:
     """
 
     slide: str
-    """Its path or address."""
+    """Path or address of the slide."""
     out: str
     """Path of the mask."""
     model: str
@@ -55,15 +55,15 @@ class Summary:
     mpp: float
     """µm per level-0 pixel."""
     mpp_source: str
-    """Where the pixel size comes from, or ``given by the user``."""
+    """Source of the pixel size: a tag of the file, or ``given by the user``."""
     mask_mpp: float
     """µm per mask pixel."""
     width: int
     """Columns of the mask."""
     height: int
-    """Of the mask."""
+    """Rows of the mask."""
     tissue_mm2: float
-    """What was analysed."""
+    """Area that was analysed, in mm²."""
     slide_mm2: float
     """Area of the part of the slide that was scanned."""
     classes: tuple[ClassArea, ...]
@@ -77,17 +77,17 @@ class Summary:
     regions_skipped: int
     """Regions without tissue, of which no window was read."""
     finished: str
-    """When, ISO 8601, UTC."""
+    """Time at which the run ended, ISO 8601, UTC."""
     seconds: float
-    """That this run took."""
+    """Seconds that this run took."""
     device: str
     """Execution provider of onnxruntime."""
     precision: str
-    """In which the network computed: fp32, bf16, fp16 or int8."""
+    """Precision of the network: fp32, bf16, fp16 or int8."""
     warnings: tuple[Doubt, ...]
-    """What a reader of the result should know, and what the provenance lists too."""
+    """Doubts that a reader of the result should know; the provenance lists them too."""
     provenance: dict[str, Any]
-    """As the mask holds it: model, slide, mask, parameters and versions."""
+    """Model, slide, mask, parameters and versions, as the mask holds them."""
 
 
 def class_areas(

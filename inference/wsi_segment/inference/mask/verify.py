@@ -50,7 +50,7 @@ class Verification:
     levels: int
     """How many levels its class map has."""
     damage: tuple[str, ...]
-    """A line each; empty for a store that is whole."""
+    """One line per damage; empty for an intact store."""
 
 
 @shipped_settings()

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from wsi_segment.extras import needs_extra
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
-"""Of addresses that can be written to."""
+"""Schemes of addresses that can be written to."""
 
 _AT_ONCE = 8
 _TRIES = 4
 _CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid list response|connection closed")
 _TIMEOUT = timedelta(seconds=60)
-"""For a whole request, its body included."""
+"""Timeout of a whole request, body included."""
 _RETRY_FOR = timedelta(minutes=3)
 _CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeader")
 

@@ -26,7 +26,7 @@ class Site(Protocol):
 
     @property
     def store(self) -> Folder:
-        """Return where the files of the growing store are put, once :meth:`acquire` was told of which run."""
+        """Return where the files of the growing store are put, once :meth:`acquire` was given a run."""
 
     @property
     def records(self) -> Records:

@@ -28,7 +28,7 @@ def shipped_settings() -> Iterator[None]:
     """Run a block, or each call of a decorated function, with the settings that zarr is shipped with.
 
     Settings belong to the process: the first of the threads inside sets them, the last one to leave restores what was
-    there. Code of the user's that uses zarr in another thread meanwhile sees the shipped settings too.
+    there. User code that uses zarr in another thread during that time sees the shipped settings too.
 
     >>> import zarr
     >>> with zarr.config.set({"array.write_empty_chunks": True}):

@@ -45,7 +45,7 @@ class SlideImage:
 
     picture: TiffImage
     readers: tuple[PageReader, ...]
-    """Of its levels, finest first, each of which shows the same; empty where the picture cannot be read."""
+    """Readers of its levels, finest first, which all show the same; empty if the picture cannot be read."""
     problem: str | None
     """Why it cannot be segmented, or None."""
     is_associated: bool
@@ -89,7 +89,7 @@ class Candidate:
             flags = {"is_ndpi": False}  # which tifffile takes from the name alone
         try:
             tiff = open_tiff(file if content is None else content, **flags)
-        except Exception:  # no TIFF, or a damaged one, in any of the ways that there are
+        except Exception:  # not a TIFF, or one that is damaged in some way
             tiff = None
         return cls(path, file, tiff, content=content, compared={} if compared is None else compared)
 

@@ -37,7 +37,7 @@ class ImageFacts:
     """One picture in a file."""
 
     number: int
-    """As `image` counts them."""
+    """Number, as `image` counts them."""
     name: str
     role: str
     """slide, level, label, or another word of the file."""
@@ -64,11 +64,11 @@ class SlideFacts:
 
     slide: str
     format: str
-    """As OpenSlide names it, DICOM, or the suffix of a plain picture."""
+    """Format: OpenSlide's name, DICOM, or the suffix of a plain picture."""
     files: tuple[str, ...]
     """Names of the files whose bytes make the slide."""
     beside: tuple[str, ...]
-    """Of a DICOM folder: what else lies there, each with its name and kind."""
+    """Other files of a DICOM folder, each with its name and kind."""
     images: tuple[ImageFacts, ...]
     reader: str | None = None
     """None where no reader opens it."""
@@ -83,7 +83,7 @@ class SlideFacts:
     refused: str | None = None
     """Why the slide cannot be opened or its first pixel not be read."""
     needs: str | None = None
-    """What must be given so that it can be segmented, such as its pixel size."""
+    """Choice without which it cannot be segmented, such as its pixel size."""
 
 
 def describe(path: Path, image: int | None = None) -> SlideFacts:

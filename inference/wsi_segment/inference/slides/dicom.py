@@ -67,7 +67,7 @@ class DicomFile:
     """TILED_FULL, or TILED_SPARSE, where each frame says its place."""
     width: int
     height: int
-    """Of the whole pixel matrix; 0 where it is not stated."""
+    """Rows of the whole pixel matrix; 0 if not stated."""
 
     @property
     def kind(self) -> str:

@@ -17,6 +17,6 @@ class Doubt:
     """
 
     code: DoubtCode
-    """For programs."""
+    """Stable name for programs."""
     message: str
-    """For people: one line that says what, the values, and a remedy where one exists."""
+    """One line for people: what is doubtful, the values, and a remedy if there is one."""

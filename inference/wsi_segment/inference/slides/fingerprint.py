@@ -1,4 +1,4 @@
-"""What tells one slide from another, whatever its files are called; it loads nothing that decodes slides."""
+"""Fingerprints, which identify a slide whatever its files are called; nothing that decodes slides is loaded."""
 
 from __future__ import annotations
 

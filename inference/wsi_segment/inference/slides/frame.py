@@ -10,8 +10,8 @@ from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.slide import Slide
 
 SNAP_TOLERANCE = 0.05
-"""Where a whole number of level pixels comes this close to the model's mpp it is taken: the network does not
-notice 5 % of scale, and whole pixels need no interpolation."""
+"""A whole number of level pixels this close to the model's mpp is used as it is: the network does not notice 5 % of
+scale, and whole pixels need no interpolation."""
 
 COARSE_LIMIT = 1.5
 """A slide coarser than the model by more than this factor holds too little detail to be segmented."""

@@ -18,7 +18,7 @@ from typing import Any
 from wsi_segment.errors import InputError
 
 Kind = tuple[str, str]
-"""What messages call one of a kind, and several."""
+"""Words for one of a kind, and for several."""
 Kinds = Mapping[Kind, int]
 """How many of each kind."""
 WITHOUT_AREA = {
@@ -40,7 +40,7 @@ _OTHER_FORMATS = {
     "arcs": "TopoJSON",
     "_via_img_metadata": "a project of the VGG Image Annotator",
 }
-"""What JSON is that has a key which GeoJSON has not."""
+"""Formats of JSON, by a key that GeoJSON does not have."""
 
 Rings = Sequence[Sequence[Sequence[float]]]
 """Coordinates of one polygon: its shell, then its holes; each a list of positions [x, y]."""

@@ -48,7 +48,7 @@ class Outline:
     """One area that a person drew or a program wrote."""
 
     name: str
-    """Of its class; empty where it has none."""
+    """Name of its class; empty if it has none."""
     color: tuple[int, int, int] | None
     """RGB of its class."""
     geometry: shapely.Polygon | shapely.MultiPolygon

@@ -39,7 +39,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PixelSize:
-    """µm per level-0 pixel, and where that comes from.
+    """µm per level-0 pixel, and its source.
 
     >>> from wsi_segment.inference import Mask
     >>> Mask.open("mask.zarr").pixel_size.mpp
@@ -77,15 +77,15 @@ class Slide(Protocol):
     reader: str
     """Name of the library that decodes it."""
     levels: tuple[Level, ...]
-    """From the finest to the coarsest."""
+    """Levels from the finest to the coarsest."""
     bounds: Box
     """The part of level 0 that was scanned; the whole of it for most formats."""
     pixel_size: PixelSize | None
-    """As the file states it; None where it does not."""
+    """Pixel size that the file states; None if it states none."""
     icc_profile: bytes | None
-    """As the file holds it; pixels are not changed by it."""
+    """ICC profile of the file; it is not applied to the pixels."""
     doubts: tuple[Doubt, ...]
-    """What a user should know of this slide although it can be read."""
+    """Doubts that a user should know although the slide can be read."""
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
         """Return RGB (height, width, 3) of a box of one level; white wherever nothing was scanned.

@@ -17,13 +17,13 @@ from wsi_segment.model.card import SegmentClass
 UNLABELLED = 0
 
 LARGEST_PIXELS = 400_000_000
-"""A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
+"""A picture is decoded whole, which takes up to 14 bytes per pixel for a moment."""
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 ANNOTATION_SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz", ".xml")
-"""Of files that hold annotations of a slide, not class ids of pixels."""
+"""Suffixes of files that hold annotations of a slide, not class ids of pixels."""
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -33,7 +33,7 @@ _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.Decompression
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image and what is known of it.
+    """One image and what is known about it.
 
     >>> Item(Path("a.png"), mask=None, label=2, group="case 7", split="train").group
     'case 7'
@@ -107,21 +107,21 @@ class Dataset:
     """
 
     name: str
-    """As the model card will name it."""
+    """Name for the model card."""
     classes: tuple[SegmentClass, ...]
-    """From class id 1 on."""
+    """Classes from id 1 on."""
     mpp: float
     """µm per pixel at which images are read and the network learns."""
     mpp_source: str
-    """Where that comes from; an estimate is called one."""
+    """Source of that pixel size; an estimate is called one."""
     items: tuple[Item, ...]
     """All images, in the order of the manifest."""
     attribution: str = ""
-    """Whom to name, and how."""
+    """Text that names the authors."""
     license: str = "not stated"
-    """Of the images."""
+    """License of the images."""
     source: ImageSource = IMAGE_FILES
-    """How the files become pixels."""
+    """Source that turns the files into pixels."""
     ordered: bool = False
     """Whether the classes are grades, from the mildest on, so that it matters how far a mistake is off."""
     class_of: Callable[[str], int | None] | None = None
@@ -129,7 +129,7 @@ class Dataset:
     unannotated: int = UNLABELLED
     """Class id of what no annotation of a slide covers."""
     left_out: tuple[str, ...] = ()
-    """What of its files is not used, such as lines among outlines; one line per file."""
+    """Contents of its files that are not used, such as lines among outlines; one line per file."""
 
     def split(self, name: Split) -> tuple[Item, ...]:
         """Return the items of one split."""

@@ -24,7 +24,7 @@ from wsi_segment.model.data.dataset import UNLABELLED, Dataset, Item, Split
 DOMINANT_SHARE = 0.9
 
 PatchSource = Literal["tiles", "images"]
-"""Where classification patches come from: tiles of a mask, or windows of labelled images."""
+"""Source of classification patches: tiles of a mask, or windows of labelled images."""
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 

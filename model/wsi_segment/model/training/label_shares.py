@@ -73,9 +73,9 @@ class LabelSubset:
 
     pool: PatchPool
     segmentation_percent: float
-    """Of the segmentation patches, or of their images."""
+    """Percent of the segmentation patches, or of their images."""
     classification_percent: float
-    """Of the classification patches, or of their images."""
+    """Percent of the classification patches, or of their images."""
 
 
 def draw_subset(pool: PatchPool, setting: LabelSetting, seed: int, source: PatchSource) -> LabelSubset:

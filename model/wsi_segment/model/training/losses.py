@@ -17,7 +17,7 @@ def segmentation_loss(logits: Tensor, ids: Tensor, weights: Tensor | None, dice:
     Args:
         logits: (B, C, h, w) at full size.
         ids: Class ids (B, h, w), int64, from 1; 0 is unlabelled and does not count.
-        weights: A weight a class (C,) for the cross entropy, or None.
+        weights: One per class (C,) for the cross entropy, or None.
         dice: Weight of :func:`soft_dice_loss`.
     """
     labelled = ids > 0

@@ -1,4 +1,4 @@
-"""What a training tells those who watch it."""
+"""What a training reports while it runs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """How far a training is, told after each step.
+    """How far a training is, reported after each step.
 
     >>> TrainingProgress(1, 400, 0.9, 0.5, val_macro_f1=None).steps
     400
     """
 
     step: int
-    """The last one that is finished."""
+    """Number of the last finished step."""
     steps: int
-    """In all."""
+    """Number of steps in all."""
     segmentation_loss: float
-    """Of this step."""
+    """Loss of this step."""
     classification_loss: float
-    """Of this step."""
+    """Loss of this step."""
     val_macro_f1: float | None
-    """Of the newest validation, None before the first."""
+    """Macro F1 of the newest validation; None before the first one."""

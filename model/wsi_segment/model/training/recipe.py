@@ -28,13 +28,13 @@ class Recipe:
     """
 
     head: Literal["paper", "lateral", "unet"] = "paper"
-    """What turns the encoder's features into logits, see :mod:`wsi_segment.model.training.resnet`."""
+    """Head that turns the encoder's features into logits, see :mod:`wsi_segment.model.training.resnet`."""
     head_upsampling: Literal["nearest", "bilinear"] = "nearest"
-    """Within the ``paper`` head; ``bilinear`` (with aligned corners) is the published one."""
+    """Upsampling in the ``paper`` head; ``bilinear`` (with aligned corners) is the published one."""
     patch: int = 128
     """Side of the training patches, pixels; validation and the tile rule stay at 128."""
     classification_patches: PatchSource = "tiles"
-    """Where they come from: tiles of a mask that one class covers (paper), or windows of images that have a label."""
+    """Source of these: tiles of a mask that one class covers (paper), or windows of images that have a label."""
     update: Literal["alternating", "joint", "mixed"] = "alternating"
     """How the two kinds of patches share the updates.
 
@@ -44,7 +44,7 @@ class Recipe:
       all of their class vectors, a segmentation patch's being that of its most frequent class; one update.
     """
     supervision: Supervision = "pooled"
-    """What classification patches teach: their pooled class vector (paper), a mask filled with their label, or both."""
+    """Target of classification patches: their pooled class vector (paper), a mask filled with their label, or both."""
     pooling: ClassPooling = "max"
     """Logit map to class vector, see :func:`wsi_segment.model.training.losses.class_vector`."""
     pooling_sharpness: float = 4.0
@@ -56,13 +56,13 @@ class Recipe:
     dice: float = 0.0
     """Weight of the soft Dice loss beside the pixel-wise cross entropy."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    """What changes the weights."""
+    """Optimiser of the weights."""
     learning_rate: float = 1e-4
-    """Constant, or the peak of the schedule."""
+    """Learning rate: constant, or the peak of the schedule."""
     weight_decay: float = 0.0
-    """Of the optimiser."""
+    """Weight decay of the optimiser."""
     schedule: Literal["constant", "one_cycle"] = "constant"
-    """Of the learning rate."""
+    """Schedule of the learning rate."""
     steps: int = 3000
     """A step is one segmentation update and, where there are classification patches, one classification update."""
     epochs: int = 0

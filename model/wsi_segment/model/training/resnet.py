@@ -19,7 +19,7 @@ OUTPUT_STRIDE: dict[Head, int] = {"paper": 8, "lateral": 4, "unet": 2}
 UPSAMPLING: dict[Head, Upsampling] = {"paper": "nearest", "lateral": "bilinear", "unet": "bilinear"}
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
-"""At strides 2, 4, 8 and 16, with 64, 64, 128 and 256 channels: (B, channels, h / stride, w / stride)."""
+"""Features at strides 2, 4, 8 and 16, with 64, 64, 128 and 256 channels: (B, channels, h / stride, w / stride)."""
 
 PIXEL_SCALE = 1 / 128
 PIXEL_ZERO_POINT = 255

@@ -21,7 +21,7 @@ from wsi_segment.model.training.recipe import Recipe
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Counts = np.ndarray[Any, np.dtype[np.int64]]
-"""Of class ids 0 to C."""
+"""Pixel counts of class ids 0 to C."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ class Outlook:
     """Why jobs wait although it is their turn, by job."""
 
     def expected_end(self, job: Job) -> datetime | None:
-        """Return when a job will have ended, as far as that can be told."""
+        """Return when a job is expected to end, or None if unknown."""
         now = time.time()
         if job.status == "accepted" and self.pace is not None and job.id in self.positions and job.id not in self.away:
             return moment(now + self.pace * (1 + self.positions[job.id] / max(1, self.workers)))

@@ -23,7 +23,7 @@ from wsi_segment.service.settings import is_prefix
 
 _GRACE_SECONDS = 5
 _LONGEST_END_SECONDS = 13.0
-"""From the signal on; a service manager kills after 15 or more."""
+"""Seconds from the signal to the end; a service manager kills after 15 or more."""
 _PREFIX_HEADER = b"x-forwarded-prefix"
 _REQUEST_HEAD_BYTES = 128 * 1024
 """The longest request line and headers: two paths of 4,096 characters, each of four bytes in percent encoding, fit."""
@@ -112,7 +112,7 @@ class _Forwarded(ProxyHeadersMiddleware):
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams of events first: they would keep the server waiting. Workers stop meanwhile."""
+    """Ends the streams of events first, since they would keep the server waiting, while the workers stop."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)

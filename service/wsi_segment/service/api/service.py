@@ -189,7 +189,7 @@ class Service:
 
         Raises:
             SlideError: the slide cannot be read; the reason is fit for clients.
-            RootAwayError: its root went away meanwhile.
+            RootAwayError: its root went away in the meantime.
         """
         try:
             return self.pool.call(function, slide.location, *arguments)

@@ -25,7 +25,7 @@ COMMANDS = (
 """Commands with a name; without one, slides are segmented."""
 
 EXIT_FAILED, EXIT_INPUT = 1, 2
-_INTERRUPTED = "interrupted; what is finished is kept, the same command goes on"
+_INTERRUPTED = "interrupted; what is finished is kept, the same command continues"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _take_command(arguments: list[str]) -> str:
-    """Take the command off the arguments; ``segment`` may be left out, and a word that is no file is no slide.
+    """Take the command off the arguments; ``segment`` may be left out, and a word that is not a file is not a slide.
 
     Raises:
         InputError: the first word is neither a command nor the name of a file.

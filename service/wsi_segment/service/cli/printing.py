@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wsi_segment.inference.mask.summary import Summary
 
 LINE_SECONDS = 10.0
-"""Where there is no terminal, a line of progress is printed this often."""
+"""Seconds between lines of progress if there is no terminal."""
 
 
 class Display:

@@ -53,7 +53,7 @@ class AdoptedMasks:
         self._database, self._looks = database, looks
         self._folders = tuple(Path(folder).resolve() for folder in folders)
         self._foreign: dict[str, str] = {}
-        """Stores that are no masks of this project, by path, with the state in which they were read."""
+        """Stores that are not masks of this project, by path, with the state in which they were read."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="adopted masks", daemon=True)
 

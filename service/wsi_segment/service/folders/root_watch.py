@@ -1,6 +1,6 @@
-"""Which roots are there: a share that is not mounted, or another folder in its place, is none.
+"""Which roots can be used: not a share that is not mounted, nor another folder in its place.
 
-A root is told by what was seen before: the text of its marker file where it has one, else the folder itself (its
+A root is recognised by what was seen before: the text of its marker file where it has one, else the folder itself (its
 inode), or slides that were found in it. Jobs for a root that is away wait, as they do while the disk is full.
 """
 

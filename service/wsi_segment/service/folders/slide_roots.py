@@ -19,7 +19,7 @@ class Root:
 
     name: str
     location: Path
-    """With all symbolic links resolved."""
+    """Location with all symbolic links resolved."""
     given: str
     """As the user wrote it, made absolute."""
 

@@ -24,7 +24,7 @@ from wsi_segment.service.jobs.outbox import Message, Outbox
 
 _POLL_SECONDS = 1.0
 _ATTEMPT_SECONDS = 15.0
-"""For the whole of an attempt: a receiver that answers byte by byte holds up nobody for longer."""
+"""Seconds for a whole attempt, so that a receiver that answers byte by byte delays nobody for longer."""
 _MOST_AT_ONCE, _MOST_PER_HOOK, _MOST_ADDRESSES = 16, 2, 3
 _LONGEST_REST = 60.0
 
@@ -37,7 +37,7 @@ class _Rest:
 
     failures: int
     until: float
-    """By the monotonic clock."""
+    """Time by the monotonic clock."""
 
 
 class Deliveries:

@@ -30,7 +30,7 @@ class Hook:
     """Name of the key that it was made with: it gets what that may see, and nothing once that has ended."""
     url: str
     events: tuple[Type, ...]
-    """What it is told of."""
+    """Types of the events that it gets messages about."""
     prefix: str
     """Path before the server's addresses for whoever made it."""
     created: float

@@ -1,4 +1,4 @@
-"""A copy of a service's data that another server can go on with, made while the service runs."""
+"""Copy a service's data while it runs, so that another server can continue with the copy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def back_up(data: Path, out: Path, *, results: bool = True) -> BackedUp:
 
     Args:
         data: The service's folder.
-        out: The copy; with a copy of before, what has not changed is kept.
+        out: The copy; in an earlier copy, whatever has not changed is kept.
         results: Copy masks and uploads too, and not the database and its secrets alone.
 
     Raises:

@@ -48,7 +48,7 @@ def next_numbers(connection: Connection, name: str, count: int = 1) -> int:
 def append_events(
     connection: Connection, kind: Kind, happened: Sequence[tuple[str, str | None, dict[str, Any]]]
 ) -> None:
-    """Record that something happened to jobs, as (job, batch, data) each; web hooks are told of ends."""
+    """Record that something happened to jobs, as (job, batch, data) each; web hooks get messages about ends."""
     if not happened:
         return
     first, now = next_numbers(connection, "events", len(happened)), time.time()

@@ -36,7 +36,7 @@ class Job:
     """Name of the key that it was posted with; empty for none."""
     parameters: dict[str, Any]
     inputs: dict[str, Any] | None
-    """What slide and model were when it was accepted; None for a job of an earlier version."""
+    """State of slide and model when the job was accepted; None for a job of an earlier version."""
     windows: int | None
     status: Status
     priority: int
@@ -80,7 +80,7 @@ class NewJob:
 
     slide: str
     parameters: dict[str, Any]
-    """With outlines, if any, as GeoJSON."""
+    """Parameters, with outlines, if any, as GeoJSON."""
     priority: int = 0
     client: str = ""
     """Name of the key that it was posted with; empty for none."""

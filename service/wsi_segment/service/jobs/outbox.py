@@ -38,9 +38,9 @@ class Message:
     type: Type
     data: dict[str, Any]
     time: float
-    """When it happened."""
+    """Time of the event."""
     attempts: int
-    """With the present one."""
+    """Number of attempts, the present one included."""
 
 
 @dataclass(frozen=True, slots=True)

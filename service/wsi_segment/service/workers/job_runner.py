@@ -62,7 +62,7 @@ class JobRunner:
         """Remember what jobs need.
 
         Args:
-            queue: Gives jobs, and is told of their progress and end.
+            queue: Provides jobs, and records their progress and end.
             catalogue: Finds slides.
             models: The models that may be run.
             data: The service's folder.

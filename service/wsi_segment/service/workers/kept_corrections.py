@@ -20,7 +20,7 @@ _HEAD = 10_000
 
 
 class ChangedError(Exception):
-    """Another version was kept meanwhile."""
+    """Another version was kept in the meantime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Version:
     """One kept version."""
 
     number: int
-    """From 1."""
+    """Number of the version, from 1."""
     path: Path
     tag: str
     """Hash of its content; what ``ETag`` says."""

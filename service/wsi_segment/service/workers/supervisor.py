@@ -43,11 +43,11 @@ class _Worker:
     blameless: bool = False
     """Whether its job is not to blame for its end."""
     work: tuple[object, ...] = ()
-    """What its job had done when somebody looked last."""
+    """Progress of its job when it was last checked."""
     since: float = 0.0
-    """Since when that is so, by the monotonic clock."""
+    """Time since which that has not changed, by the monotonic clock."""
     cancelled: float | None = None
-    """When the cancel of its job was seen first."""
+    """Time at which the cancel of its job was first seen."""
 
 
 class Supervisor:
@@ -132,7 +132,7 @@ class Supervisor:
         self._end_all()
 
     def _end_all(self) -> None:
-        self._tell(b"stop\n")  # again: one may have been started while the others were told
+        self._tell(b"stop\n")  # again: one may have been started during the first round
         deadline = time.monotonic() + STOP_SECONDS
         for worker in self._workers:
             try:

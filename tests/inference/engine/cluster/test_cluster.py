@@ -429,7 +429,7 @@ def test_nobody_at_the_address_is_one_line() -> None:
 def test_what_is_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wsi_segment.inference.engine.cluster.address._GREETING_SECONDS", 1)
     silent = socket.create_server(("127.0.0.1", 0))  # a web server waits for a request, too
-    with silent, pytest.raises(InputError, match="what listens there is no Dask scheduler"):
+    with silent, pytest.raises(InputError, match="what listens there is not a Dask scheduler"):
         Cluster(f"tcp://127.0.0.1:{silent.getsockname()[1]}").__enter__()
 
 

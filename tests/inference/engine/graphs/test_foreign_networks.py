@@ -14,7 +14,7 @@ import pytest
 from synthetic import class_map, tissue_like, write_slide
 from wsi_segment.errors import ModelError
 from wsi_segment.inference.engine.graphs.import_model import Imported, import_model
-from wsi_segment.inference.engine.graphs.told import Told
+from wsi_segment.inference.engine.graphs.import_options import ImportOptions
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import Model, find_model
@@ -268,7 +268,7 @@ def imported(kind: Kind, folder: Path) -> Imported:
         "mpp": 1.0,
         "mpp_source": "made",
     }
-    return import_model(path, folder / "model", Told(**(words | normalised | kind.told)))
+    return import_model(path, folder / "model", ImportOptions(**(words | normalised | kind.told)))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -324,7 +324,7 @@ UNTOLD = {"mean": None, "std": None}
         pytest.param(
             Kind(lambda: Divides(three()), largest, "", told=UNTOLD),
             "one class for windows of all colours .* divides by 255 itself give `std` 0.00392157",
-            id="divides by 255 inside and nobody told",
+            id="divides by 255 inside and no range was stated",
         ),
         pytest.param(
             Kind(lambda: Then(three(), torch.sigmoid), largest, "", ("a", "b", "c", "background")),

@@ -26,7 +26,7 @@ from wsi_segment.model.likeness import FIELD, Profile, Vector, density_of, descr
 SQUARE = 512
 """Side of the squares, mask pixels; of each that holds tissue one field is looked at."""
 MOST_FIELDS = 256
-"""Of larger slides squares are left out, evenly."""
+"""Most fields per slide; on larger slides squares are left out, evenly."""
 _COARSEST = 1.2
 """Times the model's pixel size; a slide with larger pixels is enlarged, and holds less than the model looks for."""
 
@@ -36,10 +36,10 @@ class Field:
     """What a place of a slide looks like."""
 
     m_box: Box
-    """What was looked at."""
+    """Box that was examined."""
     features: Vector
     distance: float
-    """From the training images."""
+    """Distance from the training images."""
     unlike: bool
 
 

@@ -56,7 +56,7 @@ def knock(address: str) -> None:
             greeted = False
     if not greeted:
         raise InputError(
-            f"`scheduler` {address}: what listens there is no Dask scheduler, or it hangs; give the address that "
+            f"`scheduler` {address}: what listens there is not a Dask scheduler, or it hangs; give the address that "
             "`dask scheduler` printed"
         )
 

@@ -226,7 +226,7 @@ class Cluster:
         good = {}
         for address, facts in found.items():
             if isinstance(facts, OSError):
-                continue  # it ended meanwhile
+                continue  # it has ended since then
             if not isinstance(facts, WorkerFacts):
                 raise InputError(f"worker {address}: {_reason(facts)}; install wsi-segment on all workers")
             refuse_other_versions(f"worker {address}", facts.versions, ours)
@@ -253,7 +253,7 @@ class Cluster:
             return function(self.client)
         except WsiSegmentError:
             raise
-        except Exception:  # of any kind, where the connection broke meanwhile
+        except Exception:  # of any kind, if the connection broke during the call
             self.refuse_lost()
             raise
 

@@ -38,15 +38,15 @@ class Choice:
     """What all workers of a run compute with."""
 
     device: Device
-    """As it was asked for."""
+    """Device as it was requested."""
     settled: Settled
     """Precision and file."""
     providers: tuple[str, ...]
-    """What runs the network on the workers, each named once, in alphabetical order."""
+    """Names of what runs the network on the workers, each once, in alphabetical order."""
 
     @property
     def provider(self) -> str:
-        """As the provenance names it."""
+        """Name in the provenance."""
         return ", ".join(self.providers)
 
 

@@ -40,7 +40,7 @@ class Items:
     windows: Callable[[int], int] = lambda index: 0
     """Returns how many windows one has."""
     count: Callable[[int], None] = lambda windows: None
-    """Told how many more windows were predicted, from any thread."""
+    """Called from any thread with the number of further windows predicted."""
 
 
 class Feeder:
@@ -107,7 +107,7 @@ class Feeder:
                         del self._sent[index]
                         done(index, result)
                 self._end_hung()
-        except BaseException:  # whatever it is, workers are told
+        except BaseException:  # whatever it was, the workers must learn of it
             self._abandon(list(flying))
             raise
         finally:
@@ -147,7 +147,7 @@ class Feeder:
         return batch
 
     def _is_done(self, future: Any, result: Any, index: int, waiting: deque[int], helpers: ThreadPoolExecutor) -> bool:
-        """Return whether an item is done; one that is to be tried again goes to the front of those that wait."""
+        """Return whether an item is done; one to be tried again goes to the front of the queue."""
         from distributed import KilledWorker
 
         if future.status == "finished" and not isinstance(result, LackingModel):
@@ -164,7 +164,7 @@ class Feeder:
             if self._given_up[index] >= self._cluster.most_given_up:
                 raise RunError(
                     f"{self._called(index)}: the workers that had it died, each time; see their logs. "
-                    "What is finished is kept, the same command goes on"
+                    "What is finished is kept, the same command continues"
                 ) from error
             waiting.appendleft(index)
             return False
@@ -180,7 +180,7 @@ class Feeder:
             self._cluster.send_model(self._model, self._file, worker)
         except WsiSegmentError:
             raise
-        except Exception:  # the worker ended meanwhile
+        except Exception:  # the worker has ended since then
             log.debug("the model was not sent to %s", worker, exc_info=True)
 
     def _hear(self, event: dict[str, Any]) -> None:
@@ -208,7 +208,7 @@ class Feeder:
             if len(self._hangs[index]) >= MOST_HANGS:
                 raise RunError(
                     f"{self._called(index)}: hung on {MOST_HANGS} workers, the last was {worker}; look at the slide "
-                    "and at what it lies on. What is finished is kept, the same command goes on"
+                    "and at what it lies on. What is finished is kept, the same command continues"
                 )
             with suppress(OSError):
                 self._cluster.run_on(worker, end_process)
@@ -217,7 +217,7 @@ class Feeder:
         """Tell workers that the run has ended; one that does not hear it ends by itself, later."""
 
         def tell() -> None:
-            with suppress(Exception):  # without a scheduler nobody can be told
+            with suppress(Exception):  # without a scheduler there is no way to tell them
                 client = self._cluster.client
                 client.cancel(futures, force=True, asynchronous=False)
                 client.run(stop_run, self._token, on_error="ignore")

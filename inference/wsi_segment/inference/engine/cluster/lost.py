@@ -6,4 +6,4 @@ from wsi_segment.errors import RunError
 
 
 class ClusterLostError(RunError):
-    """The scheduler went away or cannot be reached, or all workers are gone; the same run goes on later."""
+    """The scheduler went away or cannot be reached, or all workers are gone; the same run continues later."""

@@ -10,11 +10,11 @@ class Ticket:
     """How a worker finds what it needs to compute the regions of a run."""
 
     token: str
-    """Of this very run, 8 hexadecimal digits; no two runs share one."""
+    """Name of this very run, 8 hexadecimal digits; no two runs share one."""
     place: bytes
     """Pickled: where the plan was left, see :class:`wsi_segment.inference.mask.partial.Left`."""
     sha256: str
-    """Of the plan, as it was left."""
+    """sha256 of the plan, as it was left."""
 
 
 @dataclass(frozen=True, slots=True)

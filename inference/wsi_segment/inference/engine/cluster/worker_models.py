@@ -16,7 +16,7 @@ from wsi_segment.inference.engine.networks.network import LoadedNetwork, load_ne
 from wsi_segment.model.card import Model, bundled_models, sha256_of
 
 _MOST_NETWORKS = 2
-"""That a process keeps loaded."""
+"""Number of networks that a process keeps loaded."""
 
 
 class ModelMissingError(ModelError):
@@ -29,7 +29,7 @@ class KeptNetwork:
 
     network: LoadedNetwork
     seconds: float
-    """That loading and trying it took."""
+    """Seconds that loading and trying it took."""
 
 
 _networks: dict[tuple[str, str, str, int], KeptNetwork] = {}

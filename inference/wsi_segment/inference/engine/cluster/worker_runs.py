@@ -35,7 +35,7 @@ BEAT_SECONDS = 5.0
 STALL_SECONDS = 45.0
 """A region that gets no further for so long hangs; longer where the network is slow."""
 _LOADS = 20
-"""It hangs only after so many times what loading and trying its network took, too."""
+"""It also counts as hanging only after this many times what loading and trying its network took."""
 _IDLE_SECONDS = 120.0
 """A run's slide is closed when nothing was asked of it for so long."""
 

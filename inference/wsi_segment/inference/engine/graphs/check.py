@@ -295,7 +295,7 @@ def _agreed_activation(raw: NDArray[Any], path: Path, card: ModelCard) -> Activa
             "is the class"
         )
     if measured == "softmax" and card.activation == "logits" and raw.max() > 1.001:
-        measured = "logits"  # percent, on cards of before
+        measured = "logits"  # percent, on earlier cards
     if card.activation is not None and card.activation != measured:
         raise ModelError(
             f"{path}: gives {measured} on varied windows (from {raw.min():.3g} to {raw.max():.3g}), its card says "

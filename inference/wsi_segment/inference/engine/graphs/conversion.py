@@ -13,7 +13,7 @@ from wsi_segment.model.card import Activation, InputFormat
 Layout = Literal["NCHW", "NHWC", "NHW", "NC"]
 
 _TINY = np.float32(1e-37)
-"""In place of a probability of 0, whose logarithm is not a number."""
+"""Value in place of a probability of 0, which has no logarithm."""
 _NEVER = np.float32(-200)
 """A logit beside one of 0: its probability is 0 in float32."""
 

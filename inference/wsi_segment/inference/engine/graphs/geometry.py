@@ -104,7 +104,7 @@ def _off_middle(respond: Respond, picture: NDArray[np.uint8], before: NDArray[An
     side, off = max(2, window // 32, ceil_div(stride, 2)), []
     for place in np.linspace(margin + 0.2 * cells * stride, window - margin - 0.2 * cells * stride, PLACES):
         row, changed = round(place), picture.copy()
-        column = window - row  # along the other diagonal, so that rows are told from columns
+        column = window - row  # along the other diagonal, so that rows and columns can be distinguished
         square = np.s_[:, row - side : row + side, column - side : column + side]
         changed[square] = 255 - changed[square]
         expected = (row - margin) / stride, (column - margin) / stride

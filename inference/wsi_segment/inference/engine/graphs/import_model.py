@@ -26,14 +26,14 @@ from wsi_segment.inference.engine.graphs.check import (
 )
 from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, channels_first
 from wsi_segment.inference.engine.graphs.geometry import find_geometry
-from wsi_segment.inference.engine.graphs.sizes import largest_same_window
-from wsi_segment.inference.engine.graphs.told import (
-    Told,
+from wsi_segment.inference.engine.graphs.import_options import (
+    ImportOptions,
     doubts_of,
     refuse_impossible,
     refuse_other_range,
     refuse_rest_not_first,
 )
+from wsi_segment.inference.engine.graphs.sizes import largest_same_window
 from wsi_segment.inference.engine.networks.onnx_network import load_session
 from wsi_segment.model.card import (
     CARD_FILE,
@@ -64,30 +64,30 @@ class Imported:
     card: ModelCard
     form: GraphForm
     doubts: tuple[str, ...] = ()
-    """What running it cannot show and nobody told, one line each."""
+    """What was not stated and running the graph cannot show, one line each."""
 
 
-def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False) -> Imported:
+def import_model(source: Path, out: Path, options: ImportOptions, *, overwrite: bool = False) -> Imported:
     """Find out what a graph does, and make a model folder of it.
 
     Args:
         source: The ONNX file, with its weights inside.
         out: The folder to make.
-        told: What running the graph cannot show.
-        overwrite: Replace a model that is there.
+        options: What the user states about the graph.
+        overwrite: Replace an existing model.
 
     Raises:
-        InputError: a number that was told is impossible, such as a window of 0 px.
+        InputError: a stated number is impossible, such as a window of 0 px.
         OutputError: the folder holds a model.
-        ModelError: the graph cannot be run by the engine, or contradicts what was told; the line says what it has and
-            what would be needed.
+        ModelError: the graph cannot be run by the engine, or contradicts what was stated; the message says what it has
+            and what would be needed.
     """
     refuse_existing(out / CARD_FILE, overwrite=overwrite)
-    refuse_impossible(told)
+    refuse_impossible(options)
     session = load_session(source, "cpu")
-    form, window, batch = _input_of(session, source, told)
+    form, window, batch = _input_of(session, source, options)
     outputs, batch = _tried(session, source, form=form, window=window, batch=batch)
-    output, layout, classes = _output_of(session, source, outputs, told)
+    output, layout, classes = _output_of(session, source, outputs, options)
     raw = channels_first(outputs[output], layout)
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         raise ModelError(f"{source}: output {output} holds values that are not numbers; export it in float32")
@@ -99,30 +99,30 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
     def answer(given: InputFormat) -> NDArray[Any]:
         return channels_first(run_graph(session, varied_windows(VARIED, window), given, batch)[output], layout)
 
-    refuse_other_range(answer, source, form, told)
-    stride, margin = _geometry(source, respond, window=window, layout=layout, told=told)
+    refuse_other_range(answer, source, form, options)
+    stride, margin = _geometry(source, respond, window=window, layout=layout, options=options)
     digest = sha256_of(source)
     try:
         card = ModelCard(
-            name=told.name,
-            version=told.version,
-            description=told.description,
-            mpp=told.mpp,
-            mpp_source=told.mpp_source,
+            name=options.name,
+            version=options.version,
+            description=options.description,
+            mpp=options.mpp,
+            mpp_source=options.mpp_source,
             window=window,
             output_stride=stride,
-            upsampling=told.upsampling,
+            upsampling=options.upsampling,
             classes=tuple(
                 SegmentClass(name=name, color=_PALETTE[index % len(_PALETTE)]) for index, name in enumerate(classes)
             ),
             input=form,
             output=OutputFormat(name=output, layout=layout, margin=margin),
             files={MODEL_FILE: digest},
-            license=told.license,
-            training_data=told.training_data,
-            attribution=told.attribution,
+            license=options.license,
+            training_data=options.training_data,
+            attribution=options.attribution,
             intended_use="Research only. Not a medical device: not for diagnosis, prognosis or treatment of patients.",
-            limitations=told.limitations,
+            limitations=options.limitations,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -134,10 +134,10 @@ def import_model(source: Path, out: Path, told: Told, *, overwrite: bool = False
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out / MODEL_FILE)
     write_card(card, out)
-    return Imported(out, card, found, doubts_of(raw, form, found, told=told, classes=classes))
+    return Imported(out, card, found, doubts_of(raw, form, found, options=options, classes=classes))
 
 
-def _input_of(session: Any, source: Path, told: Told) -> tuple[InputFormat, int, int | None]:
+def _input_of(session: Any, source: Path, options: ImportOptions) -> tuple[InputFormat, int, int | None]:
     """Return how pixels enter a graph, the side of its window, and its fixed batch if it has one."""
     inputs = session.get_inputs()
     if len(inputs) != 1:
@@ -147,22 +147,22 @@ def _input_of(session: Any, source: Path, told: Told) -> tuple[InputFormat, int,
     there = described(dtype or inputs[0].type, shape)
     if dtype is None or len(shape) != 4:
         raise ModelError(f"{source}: its input is {there}; four axes are needed, as {', '.join(TYPES.values())}")
-    layout = told.layout or ("NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW")
+    layout = options.layout or ("NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW")
     channels, sides = (shape[1], shape[2:]) if layout == "NCHW" else (shape[3], shape[1:3])
     if isinstance(channels, int) and channels != 3:
         raise ModelError(f"{source}: its input is {there}; three channels, red, green and blue, are needed")
     fixed = {side for side in sides if isinstance(side, int)}
-    window = told.window or next(iter(fixed), DEFAULT_SIDE)
+    window = options.window or next(iter(fixed), DEFAULT_SIDE)
     if fixed - {window}:
-        wanted = "a square window" if told.window is None else f"`window` is {window}"
+        wanted = "a square window" if options.window is None else f"`window` is {window}"
         raise ModelError(f"{source}: its input is {there}, and {wanted}; export it for square windows")
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
     form = InputFormat(
         layout=layout,
         dtype=dtype,  # type: ignore[arg-type]  # one of TYPES
-        mean=told.mean or (0.0, 0.0, 0.0),
-        std=told.std or (1.0, 1.0, 1.0),
-        colours=told.colours,
+        mean=options.mean or (0.0, 0.0, 0.0),
+        std=options.std or (1.0, 1.0, 1.0),
+        colours=options.colours,
     )
     return form, window, batch
 
@@ -182,14 +182,16 @@ def _tried(session: Any, source: Path, form: InputFormat, window: int, batch: in
             ) from error
 
 
-def _output_of(session: Any, source: Path, outputs: Outputs, told: Told) -> tuple[str, Layout, tuple[str, ...]]:
+def _output_of(
+    session: Any, source: Path, outputs: Outputs, options: ImportOptions
+) -> tuple[str, Layout, tuple[str, ...]]:
     """Return the output to use, the order of its axes, and the names of all classes."""
     names = [output.name for output in session.get_outputs()]
-    if told.output is not None and told.output not in names:
-        raise ModelError(f"{source}: has no output {told.output!r}; its outputs are {', '.join(names)}")
-    count, found = len(told.classes), {}
+    if options.output is not None and options.output not in names:
+        raise ModelError(f"{source}: has no output {options.output!r}; its outputs are {', '.join(names)}")
+    count, found = len(options.classes), {}
     for name, raw in outputs.items():
-        if told.output in (None, name) and (layout := _layout_by_channels(raw, count)) is not None:
+        if options.output in (None, name) and (layout := _layout_by_channels(raw, count)) is not None:
             found[name] = layout
     if any(layout != "NC" for layout in found.values()):
         found = {name: layout for name, layout in found.items() if layout != "NC"}  # features beside a map
@@ -202,7 +204,7 @@ def _output_of(session: Any, source: Path, outputs: Outputs, told: Told) -> tupl
             "needed, in two axes of cells or as one vector, of other than whole numbers"
         )
     name, layout = next(iter(found.items()))
-    return name, layout, told.classes if count > 1 else (f"not {told.classes[0]}", told.classes[0])
+    return name, layout, options.classes if count > 1 else (f"not {options.classes[0]}", options.classes[0])
 
 
 def _is_one_hot(raw: NDArray[Any]) -> bool:
@@ -232,19 +234,19 @@ def _layout_by_channels(raw: NDArray[Any], classes: int) -> Layout | None:
     return None
 
 
-def _geometry(source: Path, respond: Any, window: int, layout: Layout, told: Told) -> tuple[int, int]:
-    """Return output stride and margin: those that were told, else measured."""
+def _geometry(source: Path, respond: Any, window: int, layout: Layout, options: ImportOptions) -> tuple[int, int]:
+    """Return output stride and margin, as stated, else as measured."""
     cells = respond(varied_windows(1, window)).shape[2]
     if layout == "NC" or cells == 1:
-        step = told.step or window
+        step = options.step or window
         if step > window or (window - step) % 2:
             raise ModelError(f"{source}: `step` is {step}; give one of {window} px or less, less by an even number")
         return step, (window - step) // 2
-    if told.step is not None:
+    if options.step is not None:
         raise ModelError(f"{source}: gives {cells} x {cells} cells for a window; `step` is for one vector per window")
-    if told.output_stride is not None:
-        margin = told.margin if told.margin is not None else (window - cells * told.output_stride) // 2
-        return told.output_stride, margin
+    if options.output_stride is not None:
+        margin = options.margin if options.margin is not None else (window - cells * options.output_stride) // 2
+        return options.output_stride, margin
     try:
         return find_geometry(respond, window)
     except ModelError as error:

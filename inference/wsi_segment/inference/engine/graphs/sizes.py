@@ -22,9 +22,9 @@ _CENTRE = 128
 _AROUND = 192
 """Pixels around it that both are shown: more than the receptive field of the networks that are common here."""
 _LARGEST_DIFFERENCE = 0.005
-"""Of an output, in standard deviations of the outputs."""
+"""Largest difference of an output, in standard deviations of the outputs."""
 _LEAST_SHARE = 0.99
-"""Of the outputs compared must be alike; the rest is what very wide networks see beyond."""
+"""Share of the compared outputs that must agree; very wide networks see beyond the margin in the others."""
 
 Respond = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Maps windows (1, h, w, 3) to outputs (1, C, h / stride, w / stride)."""
@@ -52,7 +52,7 @@ def largest_same_window(
         try:
             if _same_within(respond, side, output_stride):
                 return side
-        except Exception:  # onnxruntime's errors have no common type of their own; this size is none for the graph
+        except Exception:  # onnxruntime's errors have no common type of their own; the graph does not take this size
             continue
     return None
 

@@ -1,4 +1,4 @@
-"""Which kind of lesion it is, told by more than a cell; where the lesion ends stays what the network gave.
+"""Decide the kind of a lesion from more than one cell; where the lesion ends stays as the network gave it.
 
 A field of one cell shows little of what tells kinds apart, so the network's kinds change within a gland where nothing
 does. P(background) stays, and the shares of the other classes are averaged by a Gaussian weighted with P(lesion)::

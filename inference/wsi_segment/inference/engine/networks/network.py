@@ -25,19 +25,19 @@ class NetworkFacts(Protocol):
 
     @property
     def provider(self) -> str:
-        """What runs it, such as ``CPUExecutionProvider``."""
+        """Name of what runs it, such as ``CPUExecutionProvider``."""
 
     @property
     def precision(self) -> Precision:
-        """In which it computes."""
+        """Precision in which it computes."""
 
     @property
     def file(self) -> str:
-        """Of the model folder."""
+        """Name of the file in the model folder."""
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the libraries that only this network needs, by name."""
+        """Versions of the libraries that only this network needs, by name."""
 
     @property
     def batch(self) -> int | None:
@@ -55,8 +55,8 @@ def load_network(
 
     Args:
         model: The folder.
-        device: Where it runs.
-        precision: In which it computes.
+        device: Device that runs it.
+        precision: Number format in which it computes.
         batch_size: Windows in each call, where all calls have one shape.
 
     Raises:

@@ -16,7 +16,7 @@ class Settled:
 
     precision: Precision
     file: str
-    """Of the model folder."""
+    """Name of the file in the model folder."""
 
 
 def settle_precision(asked: PrecisionChoice, card: ModelCard, *, gpu: bool) -> Settled:

@@ -44,7 +44,7 @@ class LocalRun:
         """Return what computes a region; safe to call from several threads.
 
         Args:
-            count: Told how many more windows were predicted.
+            count: Called with the number of further windows predicted.
         """
         prepared = self.prepared
         return RegionPredictor(

@@ -64,7 +64,7 @@ class Run(Protocol):
             writer: They are written with; it may travel to other processes.
             regions: In the order in which they are started.
             done: Called with each result as it comes, never on two threads at once.
-            count: Told how many more windows were predicted, from any thread.
+            count: Called from any thread with the number of further windows predicted.
 
         Raises:
             Cancelled: the run was stopped.
@@ -90,7 +90,7 @@ class Scheduler(Protocol):
 
         Args:
             order: What the run is made from.
-            watch: Told of progress; ends the run when its ``stop`` is set.
+            watch: Receives progress; ends the run when its ``stop`` is set.
 
         Raises:
             InputError: slide, model or options are at fault.

@@ -32,9 +32,9 @@ SIDE = 512
 MOST_CANDIDATES = 200
 """Fields of a slide that are looked at, spread evenly over its tissue."""
 _LEAST_TISSUE = 0.5
-"""Share of a field."""
+"""Least share of tissue of a field."""
 _EVERY = 8
-"""Every so many pixels along an axis count for the uncertainty: about one an output cell."""
+"""Step between the pixels along an axis that count for the uncertainty: about one per output cell."""
 _NAMESPACE = uuid.UUID("6d0cbf3c-5d7e-5c1e-9a0b-0d1f6f0a7b12")
 
 
@@ -45,7 +45,7 @@ class Candidate:
     slide: Path
     fingerprint: str
     corner: tuple[float, float]
-    """In level-0 pixels from the corner of the slide's bounds."""
+    """Corner in level-0 pixels from the corner of the slide's bounds."""
     width: float
     """Level-0 pixels."""
     height: float

@@ -1,1 +1,1 @@
-"""One file a reader; each turns one library into the Slide protocol."""
+"""One file per reader; each turns one library into the Slide protocol."""

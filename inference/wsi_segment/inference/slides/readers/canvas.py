@@ -25,12 +25,12 @@ class TilePart:
     """What a tile holds of a box, as indices of rows and columns."""
 
     row: int
-    """Of the tile in its grid."""
+    """Row of the tile in its grid."""
     column: int
     into: tuple[slice, slice]
-    """Where the part lies in the box."""
+    """Place of the part in the box."""
     cut: tuple[slice, slice]
-    """Where it lies in the tile."""
+    """Place of the part in the tile."""
 
 
 def tile_parts(inside: Box, side_x: int, side_y: int) -> Iterator[TilePart]:

@@ -24,14 +24,14 @@ _MODES = ("RGB", "RGBA", "L", "LA", "P", "PA")
 """Pillow's names of 8-bit colour, grey and palette, with and without alpha."""
 
 _LARGEST_PIXELS = 80_000_000
-"""A picture is decoded whole, which takes up to 14 bytes a pixel for a moment."""
+"""A picture is decoded whole, which takes up to 14 bytes per pixel for a moment."""
 
 
 class ImageSlide(Slide):
     """A picture of one level, decoded whole.
 
     Memory bound:
-        3 bytes a pixel, for as long as it is open.
+        3 bytes per pixel, for as long as it is open.
     """
 
     reader = "pillow"

@@ -106,7 +106,7 @@ def shows_the_same(fine: Picture, coarse: Picture) -> bool:
     """Compare patches of a picture with the same places of a finer one.
 
     Every patch must fit on its own, so that a level of which a part was never written is none; and no other place
-    nearby may fit better. Pictures of a few pixels cannot be told from others, and show nothing.
+    nearby may fit better. Pictures of a few pixels cannot be distinguished from others, and prove nothing.
 
     Memory bound:
         One patch of the finer picture, 2,048 x 2,048 px.

@@ -20,7 +20,7 @@ _LARGEST_SEGMENT = 64 << 20
 """Bytes as they are stored; a damaged file can promise any number."""
 
 _FETCHED_BYTES = 32 << 20
-"""Of segments of one directory that are kept, since the next band of pixels begins with the last ones of this band."""
+"""Bytes of fetched segments to keep per directory: the next band of pixels starts with the last ones of this band."""
 _FETCHED_AT_ONCE = 4096
 _JPEG = 7
 """TIFF's Compression."""

@@ -33,7 +33,7 @@ class Reference(Slide, Protocol):
     """The reader that pixels are compared with."""
 
     exact: tuple[bool, ...]
-    """Of each level, whether it gives pixels as they are, or interpolates between them."""
+    """Whether it gives the pixels of each level as they are; otherwise it interpolates between them."""
 
 
 class TileSlide(Slide):

@@ -1,1 +1,1 @@
-"""One file a dataset layout; each turns what lies on disk into a Dataset."""
+"""One file per dataset layout; each turns what lies on disk into a Dataset."""

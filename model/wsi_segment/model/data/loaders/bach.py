@@ -29,7 +29,7 @@ CLASSES = (
     SegmentClass(name="invasive", color=(213, 94, 0)),
 )
 MPP = 0.42
-"""Of the photos; the slides state 0.467."""
+"""µm per pixel of the photos; the slides state 0.467."""
 
 TRUTH = Path("Photos") / "microscopy_ground_truth.csv"
 

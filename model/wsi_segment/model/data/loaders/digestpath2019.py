@@ -29,7 +29,8 @@ def read_digestpath2019(folder: Path, options: Options) -> Dataset:
     """Read a DigestPath2019 folder, split by case.
 
     Options: ``size`` (default 1024) is the side that images are resized to, as in the paper; 0 leaves them as
-    they are. ``mpp`` (default 1.0) is what the network shall be used at: the images' own differ and are not stated.
+    they are. ``mpp`` (default 1.0) is the pixel size at which the network will be used: those of the
+    images differ and are not stated.
 
     Raises:
         DatasetError: a mask is missing, or belongs to no image.

@@ -26,7 +26,7 @@ CLASSES = (
     SegmentClass(name="adenocarcinoma", color=(213, 94, 0)),
     SegmentClass(name="serrated-adenoma", color=(204, 121, 167)),
 )
-"""Okabe-Ito colours, told apart with every kind of colour vision; grey for what is no lesion."""
+"""Okabe-Ito colours, which every kind of colour vision can distinguish; grey for whatever is not a lesion."""
 
 MPP = 1.13
 """The authors state 400x and no pixel size, so the glands have to tell it. Short diameters of round whole glands have

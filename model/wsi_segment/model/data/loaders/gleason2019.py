@@ -1,7 +1,7 @@
 """Gleason2019 (Nir et al., Med Image Anal 2018, doi 10.1016/j.media.2018.09.005), prostate cores.
 
-``Train Imgs/slideNNN_coreNNN.jpg`` and ``Maps{1..6}_T/slideNNN_coreNNN_classimg_nonconvex.png``, a folder a
-pathologist: 0 background, 1 benign, 3, 4, 5 Gleason grades, 6 disputed. Not every one of them marked every core.
+``Train Imgs/slideNNN_coreNNN.jpg`` and ``Maps{1..6}_T/slideNNN_coreNNN_classimg_nonconvex.png``, one folder
+per pathologist: 0 background, 1 benign, 3, 4, 5 Gleason grades, 6 disputed. Not every one of them marked every core.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def fuse_by_staple(maps: Sequence[Pixels]) -> Pixels:
         maps: Class ids (h, w) of each rater, 0 = unlabelled, which counts as a class.
 
     Memory bound:
-        13 bytes a pixel beside the maps.
+        13 bytes per pixel besides the maps.
     """
     classes = int(max(one.max(initial=0) for one in maps)) + 1
     kind = np.zeros(maps[0].shape, np.uint32)

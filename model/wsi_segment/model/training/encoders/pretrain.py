@@ -62,7 +62,7 @@ class Pretraining:
     learning_rate: float = 1e-3
     """Peak of one cycle of AdamW."""
     temperature: float = 0.2
-    """Of the loss; small ones look at the most similar views alone."""
+    """Temperature of the loss; a small one weighs the most similar views alone."""
     scale: tuple[float, float] = (0.6, 1.6)
     """Views are enlarged by a factor from this range."""
 
@@ -108,7 +108,7 @@ def pretrain(
 ) -> Path:
     """Train an encoder on the images of ``train``, whatever is known of them, and return its weights' path.
 
-    The same call again goes on, and ends with the same weights, bit for bit on a CPU.
+    The same call again continues, and ends with the same weights, bit for bit on a CPU.
 
     Args:
         dataset: Its masks and labels are not looked at.

@@ -118,7 +118,7 @@ def put_corrections(
     if_match: Annotated[str | None, Header(pattern=_TAG, description="ETag of the version that is replaced")] = None,
     if_none_match: Annotated[str | None, Header(pattern=r"^\*$", description="* for the first version")] = None,
 ) -> Response:
-    """Keep corrections as another version; earlier ones stay. A version that someone sent meanwhile is not replaced."""
+    """Keep corrections as another version; earlier ones stay. A version that someone sent since is not replaced."""
     kept = _corrections(service, job_id)
     latest = kept.latest()
     if latest is not None and if_match is None and if_none_match is None:

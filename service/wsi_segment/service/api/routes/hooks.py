@@ -1,4 +1,4 @@
-"""Web hooks: have a server of one's own told when jobs and batches end."""
+"""Web hooks: messages to the user's own server when jobs and batches end."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def post_hook(service: Here, request: Request, wanted: HookRequest) -> Response:
     if not service.settings.hook_host:
         raise ProblemError(403, "hooks-off", "this server sends no messages; see `hook_host`")
     if not present_caller().may("read"):
-        raise ProblemError(403, "missing-scope", "the key lacks the scope 'read': it could be told of nothing")
+        raise ProblemError(403, "missing-scope", "the key lacks the scope 'read': there is nothing that it may be told")
     try:
         service.hook_hosts.target(wanted.url)
     except InputError as error:

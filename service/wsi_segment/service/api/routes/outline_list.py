@@ -46,7 +46,7 @@ def list_outlines(
     _, files = service.result(job_id)
     if not has_objects(files.folder):
         service.pool.outline(files.folder, files.store)
-        service.result(job_id)  # still: a mask that was replaced meanwhile is another job
+        service.result(job_id)  # again: a mask that was replaced in the meantime is another job
     start = token_of(page_token) or 0
     rows, total = largest_objects(files.folder, None if class_id is None else set(class_id), start, page_size)
     return OutlineList(

@@ -1,4 +1,4 @@
-"""What there is of a result while its job runs; nothing of it may be kept, since it grows."""
+"""Results of running jobs; since they grow, no client may cache them."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/results", tags=["results"], respons
 ClassId = Annotated[int, Path(ge=1, le=255, description="of a class in tiles.json")]
 
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
-"""For what a job of this service made: it is never made again under the same address."""
+"""Cache-Control of results of this service's jobs, which never change under the same address."""
 _CHECKED = {"Cache-Control": "private, no-cache"}
-"""For masks out of a folder of others, who may write into them."""
+"""Cache-Control of masks in other people's folders, which may change."""
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,6})?"
 _FILE_ANSWERS = answers("application/octet-stream, application/json, text/html", 404)
 
@@ -131,7 +131,7 @@ def get_objects(
     _, files = service.result(job_id)
     if not has_objects(files.folder):
         service.pool.outline(files.folder, files.store)
-        service.result(job_id)  # still: a mask that was replaced meanwhile is another job
+        service.result(job_id)  # again: a mask that was replaced in the meantime is another job
     box = None
     if bbox is not None:
         x0, y0, x1, y1 = (float(part) for part in bbox.split(","))

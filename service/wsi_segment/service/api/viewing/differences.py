@@ -13,7 +13,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
 
 _MOST_PIXELS = 16_000_000
-"""Of the level that is compared."""
+"""Most pixels of the level that is compared."""
 _BAND = 256
 """Rows that are read at once."""
 
@@ -32,11 +32,11 @@ class Differences:
     """How two masks differ, on one level."""
 
     downsample: float
-    """Of that level, in level-0 pixels."""
+    """Level-0 pixels per pixel of that level."""
     compared_mm2: float
     """Tissue that both masks have a class for."""
     differing_mm2: float
-    """Of it, where the classes have different names."""
+    """Part of it where the classes have different names."""
     only_one_mm2: float
     """Tissue that one mask has a class for, and the other has not."""
     pairs: tuple[Pair, ...]

@@ -1,6 +1,6 @@
 """Masks of jobs that still run: what is finished of them, as tiles.
 
-A region counts once it stands in the ledger; what workers write meanwhile is never read.
+A region counts once it is in the ledger; what workers are still writing is never read.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _KEPT_FROM = 4
 class GrowingMask:
     """What is finished of one mask.
 
-    Memory bound: 1.4 KiB a finished region.
+    Memory bound: 1.4 KiB per finished region.
     """
 
     mask: Mask
     region_size: int
     finished: dict[tuple[int, int], FinishedRegion]
-    """By row and column, in the order in which they were finished."""
+    """Finished regions by row and column, in the order in which they were finished."""
     state: tuple[int, int]
     """Size and time of the records that were read."""
     _small: dict[tuple[int, int], list[NDArray[np.uint8]]] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class GrowingMasks:
         self._lock = threading.Lock()
 
     def of(self, store: Path) -> GrowingMask | None:
-        """Return what is finished of the mask that shall become a store; None where nothing is there yet."""
+        """Return what is finished of the mask that a run is writing to a store; None if nothing is there yet."""
         folder = store.with_name(f"{store.name}.partial")
         if (state := LineRecords(folder).state()) is None:
             return None
@@ -142,7 +142,7 @@ def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> Gr
     store = growing_store(folder, ledger.started.run_id)
     if (
         known is not None and known.mask.path == store and known.finished.items() <= finished.items()
-    ):  # the same run goes on
+    ):  # the same run continues
         return GrowingMask(known.mask, known.region_size, finished, state, _small=known._small)
     try:
         mask = Mask.growing(store)

@@ -16,7 +16,7 @@ from wsi_segment.inference.mask.probabilities import Probabilities
 FIELD = 256
 """Side of a field in pixels of the finest mask level; larger where only coarser levels are read."""
 _MOST_PIXELS = 4_000_000
-"""Of the level that is read."""
+"""Most pixels of the level that is read."""
 _FEWEST = 8
 """Pixels along the side of a field."""
 _LEAST_TISSUE = 0.25

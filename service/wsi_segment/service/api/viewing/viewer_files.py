@@ -34,7 +34,7 @@ class ViewerFiles:
     page: str
     """The page, with ``{{...}}`` where addresses come in."""
     content: dict[str, bytes]
-    """What the page loads, by path below :data:`PATH` and the digest."""
+    """Files that the page loads, by path below :data:`PATH` and the digest."""
     digest: str
     """Changes with any of the files, so that browsers may keep them for ever under an address."""
 

@@ -1,1 +1,1 @@
-"""One file a command: ``HELP``, ``add_arguments(parser)`` and ``run(args)``; heavy imports inside ``run``."""
+"""One file per command: ``HELP``, ``add_arguments(parser)`` and ``run(args)``; heavy imports inside ``run``."""

@@ -1,4 +1,4 @@
-"""Running the paper's experiments: many trainings, a result line each, and the figures."""
+"""Running the paper's experiments: many trainings, one result line for each, and the figures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", required=True, type=Path, metavar="JSONL", help="result lines; figures and tables beside"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command goes on")
+    parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command continues")
     parser.add_argument("--figures-only", action="store_true", help="only draw and tabulate the result lines")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

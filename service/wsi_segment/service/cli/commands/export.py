@@ -18,7 +18,7 @@ _LIMITATIONS = (
 )
 _CALIBRATION_WINDOWS = 256
 _LARGEST_RADIUS = 1000.0
-"""In µm; more is no gland."""
+"""Largest radius in µm; anything larger is not a gland."""
 _BATCH = 16
 """Windows that are run together while ranges are looked for."""
 
@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="divide logits so that confidence is right as often as it says on `val`",
     )
-    add("--applicability", action="store_true", help="state what training images look like, so that others are told")
+    add(
+        "--applicability",
+        action="store_true",
+        help="state what the training images look like, so that slides unlike them get a warning",
+    )
     add("--manifest", type=Path, metavar="DATA", help="dataset for --int8, --fp16 and --applicability")
     add("--data", action="append", default=[], metavar="FIELD=VALUE", help="option of its loader (repeatable)")
     add("--name", help="name on the card (default: that of the folder, or of the model)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.graphs.import_model import Imported
-    from wsi_segment.inference.engine.graphs.told import Told
+    from wsi_segment.inference.engine.graphs.import_options import ImportOptions
     from wsi_segment.inference.mask.summary import Summary
 
 HELP = "Write a card for an ONNX file made elsewhere, after running it on varied windows."
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.inference.engine.graphs.check import keeps_weights_elsewhere
     from wsi_segment.inference.engine.graphs.import_model import import_model
 
-    told = _told(args)
+    options = _options_of(args)
     if not args.file.is_file():
         raise ModelError(f"{args.file}: no such file; give an ONNX file")
     _refuse_other_formats(args.file)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             source = Path(folder) / args.file.name
             save_whole(args.file, source)
         try:
-            imported = import_model(source, args.out, told, overwrite=args.overwrite)
+            imported = import_model(source, args.out, options, overwrite=args.overwrite)
         except ModelError as error:  # the user knows the file by its own name
             raise ModelError(str(error).replace(str(source), str(args.file))) from error
     lines = _found(imported)
@@ -94,10 +94,10 @@ def _refuse_other_formats(file: Path) -> None:
             raise ModelError(f"{file}: not ONNX but {what}; export the network to ONNX where it was trained")
 
 
-def _told(args: argparse.Namespace) -> Told:
+def _options_of(args: argparse.Namespace) -> ImportOptions:
     """Put together what flags and a WSInfer configuration say; flags count where both do."""
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.engine.graphs.told import Told
+    from wsi_segment.inference.engine.graphs.import_options import ImportOptions
     from wsi_segment.inference.engine.graphs.wsinfer import read_wsinfer
 
     config = None if args.config is None else read_wsinfer(args.config)
@@ -107,7 +107,7 @@ def _told(args: argparse.Namespace) -> Told:
         raise InputError(f"{missing} missing; the network does not state it: give it, or a WSInfer `config`")
     mean, std = (None, None) if config is None else (config.mean, config.std)
     description = args.description or ("" if config is None else f"{config.architecture}, from the WSInfer zoo")
-    return Told(
+    return ImportOptions(
         name=args.name or _as_name(args.out.resolve().name),
         version=args.model_version,
         classes=names or (() if config is None else config.classes),

@@ -17,7 +17,7 @@ _INSTALLER = "bundle.groovy"
 _BUNDLE, _JAR = Path("wsi-segment-qupath.groovy"), Path("wsi-segment-qupath.jar")
 
 _OLDEST_JAVA = 17
-"""Of QuPath 0.5; later ones run its classes."""
+"""Java version of QuPath 0.5; later ones run its classes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,12 +72,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def user_folders(home: Path) -> list[Path]:
-    """QuPath's user folders, one a version."""
+    """QuPath's user folders, one per version."""
     return sorted(path for path in (home / "QuPath").glob("v*") if path.is_dir())
 
 
 def install_scripts(target: Path) -> None:
-    """Copy the scripts and what they load into a folder; parts that there are no longer go."""
+    """Copy the scripts and what they load into a folder; parts that no longer exist are removed."""
     import shutil
 
     source = scripts_folder()
@@ -128,9 +128,7 @@ def jar() -> bytes:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
-            raise InputError(
-                f"{compiler} failed: {said[0] if said else done.returncode}; it has to be of Java 17 or later"
-            )
+            raise InputError(f"{compiler} failed: {said[0] if said else done.returncode}; Java 17 or later is needed")
         classes = {
             one.relative_to(folder).as_posix(): one.read_bytes() for one in sorted(Path(folder).rglob("*.class"))
         }

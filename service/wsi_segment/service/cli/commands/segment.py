@@ -178,7 +178,7 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
         inputs += [one for one in (order.options.region, order.options.tissue) if isinstance(one, Path)]
         if not is_remote(order.slide) and order.slide.exists():
             inputs.append(order.slide)
-            with suppress(SlideError):  # one that is no slide fails alone, later
+            with suppress(SlideError):  # one that is not a slide fails alone, later
                 inputs += slide_files(order.slide)
     taken = {path.resolve(): "is read" for path in inputs}
     for order in orders:

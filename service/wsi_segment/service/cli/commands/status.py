@@ -9,7 +9,7 @@ from typing import Any
 from wsi_segment.service.cli.commands.submit import add_server
 
 _CANCELLED = {"running": "  ends soon", "dismissed": ""}
-"""What a line adds to the states that come of a cancel; all others had come before it."""
+"""Words after the states that a cancel leads to; a job in any other state had ended before."""
 
 HELP = "Show jobs of a service: all of them, or one job or batch."
 

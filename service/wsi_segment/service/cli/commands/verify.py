@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the masks one after another; 1 if any is damaged, or of several is no mask."""
+    """Check the masks one after another; the exit code is 1 if any is damaged, or one of several is not a mask."""
     import sys
 
     from rich.console import Console

@@ -8,5 +8,5 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the column; jobs of before have no warnings there."""
+    """Add the column; earlier jobs have no warnings there."""
     op.add_column("jobs", sa.Column("warnings", sa.JSON(), nullable=False, server_default="[]"))

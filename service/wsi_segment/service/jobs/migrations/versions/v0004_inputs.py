@@ -18,7 +18,7 @@ _PAGE = 100
 
 
 def upgrade() -> None:
-    """Add tables and columns, and move the outlines; jobs of before have no inputs, and nobody posted them."""
+    """Add tables and columns, and move the outlines; earlier jobs have no inputs and no poster."""
     op.create_table(
         "outlines",
         sa.Column("job", sa.String(length=32), nullable=False),

@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add them; a key of before belongs to whoever it is called after."""
+    """Add them; an earlier key belongs to the owner of the same name."""
     op.add_column("keys", sa.Column("owner", sa.String(length=100)))
     op.create_table(
         "sessions",

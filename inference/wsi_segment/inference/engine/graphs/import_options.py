@@ -1,4 +1,4 @@
-"""What a person says of a graph that was made elsewhere, and what of it running the graph contradicts."""
+"""What the user states about a graph that was made elsewhere, and checks of it against what the graph does."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wsi_segment.inference.engine.graphs.conversion import GraphForm
 from wsi_segment.model.card import InputFormat
 
 _ONE_CLASS = 0.005
-"""Share of cells whose class differs between windows of all colours below which a graph tells nothing apart."""
+"""Share of cells whose class differs between windows of all colours below which a graph distinguishes nothing."""
 _REST = re.compile(r"(back ?ground|bg|rest|others?|none|nothing|void|glass|empty|unlabell?ed|non?-.*|not .*)", re.I)
-"""Names of what is none of the other classes."""
+"""Names that people give to whatever belongs to no other class."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a person says of a graph; what is None is found by running it."""
+class ImportOptions:
+    """What the user states about a graph; whatever is None is found by running the graph."""
 
     name: str
     version: str
@@ -34,21 +34,21 @@ class Told:
     mpp: float
     mpp_source: str
     mean: tuple[float, float, float] | None = None
-    """Of red, green and blue, subtracted from pixels of 0 to 1; None for 0, where nobody told."""
+    """Mean of red, green and blue, subtracted from pixels of 0 to 1; None if not stated, and then 0."""
     std: tuple[float, float, float] | None = None
-    """Divides them then; None for 1, where nobody told."""
+    """Divisor of the difference; None if not stated, and then 1."""
     colours: Literal["RGB", "BGR"] | None = None
     """Order of the input's channels; None for RGB."""
     layout: Literal["NHWC", "NCHW"] | None = None
-    """Of the input, where its shape does not show it."""
+    """Order of the input's axes, where its shape does not show it."""
     window: int | None = None
-    """Pixels; for graphs that take any size."""
+    """Side of the window in pixels, for graphs that take any size."""
     output: str | None = None
     """Name of the output, where there are several."""
     output_stride: int | None = None
     margin: int | None = None
     step: int | None = None
-    """For one vector per window: side in pixels of what a window paints, in its middle; None for the whole window."""
+    """For one vector per window: side of the square in its middle that it paints, pixels; None for the whole window."""
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     description: str = ""
     license: str = "not stated"
@@ -57,19 +57,19 @@ class Told:
     limitations: str = "Not stated by its makers. Validate it on your own slides before you rely on anything it says."
 
 
-def refuse_impossible(told: Told) -> None:
+def refuse_impossible(options: ImportOptions) -> None:
     """Refuse numbers that no network has, before it is run with them."""
     for name, value, least in (
-        ("window", told.window, 1),
-        ("output_stride", told.output_stride, 1),
-        ("margin", told.margin, 0),
-        ("step", told.step, 1),
+        ("window", options.window, 1),
+        ("output_stride", options.output_stride, 1),
+        ("margin", options.margin, 0),
+        ("step", options.step, 1),
     ):
         if value is not None and value < least:
             raise InputError(f"`{name}` is {value}; give {least} or more")
-    if not (math.isfinite(told.mpp) and told.mpp > 0):
-        raise InputError(f"`mpp` is {told.mpp}; give the µm per pixel of the windows that it was trained on")
-    for name, numbers in (("mean", told.mean), ("std", told.std)):
+    if not (math.isfinite(options.mpp) and options.mpp > 0):
+        raise InputError(f"`mpp` is {options.mpp}; give the µm per pixel of the windows that it was trained on")
+    for name, numbers in (("mean", options.mean), ("std", options.std)):
         if numbers is None:
             continue
         if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
@@ -77,19 +77,19 @@ def refuse_impossible(told: Told) -> None:
 
 
 def refuse_other_range(
-    answer: Callable[[InputFormat], NDArray[Any]], source: Path, form: InputFormat, told: Told
+    answer: Callable[[InputFormat], NDArray[Any]], source: Path, form: InputFormat, options: ImportOptions
 ) -> None:
-    """Refuse a graph that tells nothing apart in pixels of 0 to 1 and much in those of 0 to 255, where nobody told.
+    """Refuse a graph that distinguishes nothing in pixels of 0 to 1 but much in 0 to 255, if no range was stated.
 
     One that divides by 255 itself sees nothing but black in pixels of 0 to 1.
 
     Args:
-        answer: What the graph gives (B, C, h, w) for varied windows in a format.
+        answer: Returns the graph's output (B, C, h, w) for varied windows in a format.
         source: Its file, for messages.
-        form: The format in which it is to be run.
-        told: What is known of it.
+        form: The format in which it will be run.
+        options: What the user states about it.
     """
-    if form.dtype == "uint8" or told.mean is not None or told.std is not None:
+    if form.dtype == "uint8" or options.mean is not None or options.std is not None:
         return
     wide = form.model_copy(update={"std": (1 / 255, 1 / 255, 1 / 255)})
     if _tells_apart(answer(form)) or not _tells_apart(answer(wide)):
@@ -118,7 +118,7 @@ def _tells_apart(raw: NDArray[Any]) -> bool:
 
 
 def refuse_rest_not_first(raw: NDArray[Any], source: Path, classes: tuple[str, ...]) -> None:
-    """Refuse names of which another than the first one sounds like what has no channel."""
+    """Refuse names if one that is not the first sounds like the class without a channel."""
     if raw.shape[1] != len(classes) - 1 or are_class_numbers(raw):
         return
     rest = [name for name in classes if _REST.fullmatch(name.strip())]
@@ -130,9 +130,9 @@ def refuse_rest_not_first(raw: NDArray[Any], source: Path, classes: tuple[str, .
 
 
 def doubts_of(
-    raw: NDArray[Any], pixels: InputFormat, form: GraphForm, told: Told, classes: tuple[str, ...]
+    raw: NDArray[Any], pixels: InputFormat, form: GraphForm, options: ImportOptions, classes: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Say what nobody told and running a graph, which gave (B, C, h, w) for varied windows, cannot show."""
+    """List what was not stated and what the output (B, C, h, w) for varied windows cannot show."""
     found = []
     if form.activation == "argmax" and raw.max() < len(classes) - 1:
         found.append(
@@ -144,10 +144,10 @@ def doubts_of(
             "all it gives is above 0 and of no fixed sum: the largest is taken for the class; where it gives losses or "
             "distances, of which the smallest is, export it with the sign turned"
         )
-    if pixels.dtype != "uint8" and told.mean is None and told.std is None:
+    if pixels.dtype != "uint8" and options.mean is None and options.std is None:
         found.append(
-            "nobody told how its pixels were normalised: they are given as 0 to 1, red first; give `mean` and `std` "
-            "where it was trained on others (0.5 for pixels of -1 to 1), and `colours` BGR where OpenCV loaded them"
+            "the normalisation of its pixels was not stated: they are given as 0 to 1, red first; give `mean` and "
+            "`std` if it was trained on others (0.5 for pixels of -1 to 1), and `colours` BGR if OpenCV loaded them"
         )
     if form.channels < len(classes) and form.activation != "argmax":
         found.append(f"it has no channel for {classes[0]}, which is where no other is likely")
