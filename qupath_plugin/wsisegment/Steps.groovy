@@ -121,7 +121,7 @@ class Steps {
         List<String> said = ["job ${tiles.job} is done"]
         def asked = parents.size()
         parents = image.present(parents)
-        if (parents.size() < asked) said << "${asked - parents.size()} of ${asked} annotations or cores were deleted meanwhile, and nothing was added for them"
+        if (parents.size() < asked) said << "${asked - parents.size()} of ${asked} annotations or cores were deleted in the meantime, and nothing was added for them"
         if (asked && !parents) return new Outcome(said: said.join('; '), job: tiles.job, tiles: tiles)
         Map areas = measured(tiles, parents)
         if (areas.isEmpty()) said << 'the image states no pixel size, areas were left out'
@@ -138,7 +138,7 @@ class Steps {
 
     /** Change the image, if anybody still sees it. */
     private void bring(Map areas, Map objects, String remedy) {
-        if (!stillOpen()) throw new Failure("the image was closed meanwhile, and nothing was added; open it again, and ${remedy}", 'closed')
+        if (!stillOpen()) throw new Failure("the image was closed in the meantime, and nothing was added; open it again, and ${remedy}", 'closed')
         results.bring(areas, objects)
     }
 

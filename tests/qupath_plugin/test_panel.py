@@ -262,7 +262,7 @@ def test_an_image_that_was_closed_meanwhile_gets_nothing_and_that_is_told(
     [drawing { node('status').text }, Dialogs.shown, hierarchy.changes, drawing { node('table').items.size() }]
     """
     said, shown, changes, rows = panel(windows, served, code)
-    assert "the image was closed meanwhile, and nothing was added; open it again, and Find brings job" in said
+    assert "the image was closed in the meantime, and nothing was added; open it again, and Find brings job" in said
     assert shown == [f"error: {said}"]
     assert (changes, rows) == ([], 0)
 

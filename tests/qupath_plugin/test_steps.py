@@ -330,8 +330,8 @@ def test_annotations_that_were_deleted_while_the_job_ran_are_told(groovy: Groovy
     [told, parents*.childObjects*.size(), hierarchy.changes]
     """
     (one, both), children, changes = steps(groovy, served, code, square=json.dumps(SQUARE))
-    assert "1 of 2 annotations or cores were deleted meanwhile" in one
-    assert both.endswith("1 of 1 annotations or cores were deleted meanwhile, and nothing was added for them")
+    assert "1 of 2 annotations or cores were deleted in the meantime" in one
+    assert both.endswith("1 of 1 annotations or cores were deleted in the meantime, and nothing was added for them")
     assert children[0] == 0 < children[1]
     assert changes == ["changed"]
 
