@@ -56,7 +56,7 @@ class Jobs {
         }
     }
 
-    /** Keep corrections beside a job's result; which version of it they are. Others' that came meanwhile are not lost. */
+    /** Keep corrections beside a job's result; return their version. Others' that came in between are not lost. */
     int correct(String id, Map<String, Object> collection) {
         String path = "/v1/jobs/${Service.encoded(id)}/corrections.geojson"
         List<Object> before = service.tagged(path)
@@ -109,9 +109,10 @@ class Jobs {
         return "${job.stage ?: 'starting'} ${Math.round(100 * share)} %"
     }
 
-    /** Jobs that have results, the newest first. */
-    List<Map> finished(int most) {
-        Map page = service.json('GET', "/v1/jobs?status=successful&page_size=${most}") as Map
+    /** Jobs that have results, the newest first: of one slide by its id, or of all. */
+    List<Map> finished(int most, String slideId = null) {
+        String of = slideId == null ? '' : "&slide=${Service.encoded(slideId)}"
+        Map page = service.json('GET', "/v1/jobs?status=successful&page_size=${most}${of}") as Map
         return page.jobs as List<Map>
     }
 

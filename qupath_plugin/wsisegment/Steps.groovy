@@ -25,6 +25,9 @@ class Steps {
         return false
     }
 
+    /** Most jobs that are looked through for results. */
+    int listed = 50
+
     /** Whether what is added to the image can still be seen, or saved. */
     Closure<Boolean> stillOpen = { -> true }
 
@@ -107,7 +110,10 @@ class Steps {
     List<Map<String, String>> finished() {
         progress.say('looking for results of this slide', -1)
         def slide = known()
-        return jobs.finished(50).findAll { Map job -> Jobs.differ(job, slide) == null ? fits(job.id as String) : !Jobs.differ(job, slide) }
+        // those of this slide by name, too: on a busy server the newest jobs are of others
+        def newest = (slide == null ? [] : jobs.finished(listed, slide.id as String)) + jobs.finished(listed)
+        return newest.unique { it.id }.sort { Map a, Map b -> b.created <=> a.created }
+            .findAll { Map job -> Jobs.differ(job, slide) == null ? fits(job.id as String) : !Jobs.differ(job, slide) }
             .collect { Map job -> [job: job.id as String, label: Jobs.label(job)] }
     }
 
@@ -189,7 +195,7 @@ class Steps {
     private boolean fits(String job) {
         try {
             return new Tiles(service, job).misfit(image.width, image.height) == null
-        } catch (Failure ignored) {  // its files were removed meanwhile
+        } catch (Failure ignored) {  // its files have been removed since
             return false
         }
     }

@@ -351,6 +351,25 @@ def test_a_result_of_another_slide_of_the_same_size_is_refused(
         steps(groovy, served, code, done=done)
 
 
+def test_results_are_found_behind_any_number_of_newer_ones_of_other_slides(
+    groovy: GroovyConsole, served: Served, done: str
+) -> None:
+    write_slide(served.folder / "slides" / "newer.tiff", tissue_like(700, 900, seed=78))
+    code = """
+    def here = image.server.uri
+    image.server.uri = new File("$folder/slides/newer.tiff").toURI()
+    console.act('segment', ["server=$url", 'model=channels'], image)
+    image.server.uri = here
+    def steps = new Steps(console.plugin, image, Settings.load(["server=$url".toString()]), new Lines({ }))
+    def all = steps.finished()*.job
+    steps.listed = 1
+    [all, steps.finished()*.job]
+    """
+    found, behind = steps(groovy, served, code, done=done)
+    assert done in found
+    assert behind == found[:1]
+
+
 def test_doubts_about_a_result_are_said(groovy: GroovyConsole, served: Served) -> None:
     write_slide(served.folder / "slides" / "glass.tiff", np.full((700, 900, 3), 243, dtype=np.uint8))
     code = """
