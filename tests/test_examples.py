@@ -7,10 +7,12 @@ import importlib
 import inspect
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import wsi_segment.inference as door
+import wsi_segment.model as training_door
 from synthetic import tissue_like, write_dataset, write_slide
 from test_house import SOURCES, module_of
 
@@ -39,6 +41,9 @@ def test_examples_do_what_they_say(module: str, inputs: Path, tmp_path: Path, mo
     assert not found.failed
 
 
-def test_every_name_of_the_front_door_has_an_example() -> None:
-    without = [name for name in door.__all__ if ">>> " not in (inspect.getdoc(getattr(door, name)) or "")]
+@pytest.mark.parametrize("package", [door, training_door], ids=["inference", "model"])
+def test_every_name_of_the_front_doors_has_an_example(package: ModuleType) -> None:
+    if package is training_door:
+        pytest.importorskip("torch", reason="training needs PyTorch")
+    without = [name for name in package.__all__ if ">>> " not in (inspect.getdoc(getattr(package, name)) or "")]
     assert not without

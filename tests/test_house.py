@@ -89,6 +89,14 @@ def test_every_layer_is_there() -> None:
     assert {name for names in LAYERS for name in names} <= modules
 
 
+def test_the_documents_list_every_layer() -> None:
+    rows = re.findall(r"^\| (`.+?`) \|", (ROOT / "docs" / "engine.md").read_text("utf-8"), re.MULTILINE)
+    listed = {name.replace("/", ".") for row in rows for name in re.findall(r"`([\w/]+)`", row)}
+    folders = {module_of(path) for path in SOURCES if path.name == "__init__.py"}
+    assert {name for names in LAYERS for name in names if name in folders and name not in PORTIONS} <= listed
+    assert set(LAYERS[0]) <= listed
+
+
 @pytest.mark.parametrize("portion", PORTIONS)
 def test_no_init_hides_the_other_portions(portion: str) -> None:
     assert not (ROOT / portion / "wsi_segment" / "__init__.py").exists()

@@ -323,7 +323,11 @@ def read_card(path: Path) -> ModelCard:
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:
-    """Write ``card.json`` into a model folder, and return its path; :func:`read_card` has an example."""
+    """Write ``card.json`` into a model folder, and return its path.
+
+    >>> write_card(find_model("colorectal-biopsy").card, Path()).name
+    'card.json'
+    """
     path = folder / CARD_FILE
     with replacing(path, text=True) as file:
         file.write(card.model_dump_json(indent=2, exclude_none=True) + "\n")

@@ -45,7 +45,7 @@ Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
-    """Every setting of a server; ``docs/service.md`` describes them for users."""
+    """Every setting of a server; ``docs/guide/serve.md`` describes them for users."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
