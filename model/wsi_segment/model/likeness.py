@@ -151,7 +151,7 @@ def profile_of(applicability: dict[str, Any] | None) -> Profile | None:
 
 
 def fit_profile(train: Sequence[Vector], val: Sequence[Vector], fitted_on: str) -> Profile:
-    """Learn what is usual from the features of training images, and how far from it images of `val` lie.
+    """Learn what is usual from the features of training images, and how far images of `val` are from it.
 
     Raises:
         ValueError: there are fewer images than features, or none of `val`.

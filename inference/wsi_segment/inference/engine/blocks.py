@@ -121,7 +121,7 @@ def _costs_before(grid: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _cost(height: int | NDArray[np.int64], width: int | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the pixels that a part of so many steps takes, margins included."""
+    """Return the pixels that a part of that many steps takes, margins included."""
     tall, wide = np.asarray(height) * BLOCK_STEP, np.asarray(width) * BLOCK_STEP
     return (tall + 2.0 * _COST_MARGIN) * (wide + 2.0 * _COST_MARGIN)
 

@@ -30,7 +30,7 @@ SHARE = 0.75
 """Share of the free memory to use if no limit is given."""
 
 FEWEST_REGIONS = 16
-"""A slide is divided into at least so many regions where it can be, so that many cores share a small slide. The
+"""A slide is divided into at least this many regions if possible, so that many cores share a small slide. The
 number of cores has no say, as long as there is memory for all of them: the same slide gives the same store then."""
 
 _BASE_BYTES = 300 << 20

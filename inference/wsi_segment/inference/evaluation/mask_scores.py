@@ -1,4 +1,4 @@
-"""How good a finished mask is where somebody has annotated the slide: how a lab validates on slides of its own."""
+"""How good a finished mask is where the slide has been annotated, so that a lab can validate on its own slides."""
 
 from __future__ import annotations
 

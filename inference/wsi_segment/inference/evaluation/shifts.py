@@ -20,7 +20,7 @@ from wsi_segment.errors import InputError
 _Pixels = NDArray[np.uint8]
 
 _GAUSSIAN_REACH = 4.0
-"""A Gaussian ends after so many sigmas."""
+"""Sigmas after which a Gaussian is cut off."""
 
 
 @dataclass(frozen=True, slots=True)

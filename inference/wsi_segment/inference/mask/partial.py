@@ -1,4 +1,4 @@
-"""The output of a run: it grows where nobody takes it for a mask, and stands under its name once it is complete."""
+"""The output of a run: it grows where nothing takes it for a mask, and gets its name once it is complete."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class RegionWriter:
 
 @functools.lru_cache(maxsize=8)
 def _sum_of_zeros(count: int) -> str:
-    """Return the sha256 of so many zeros: regions without windows have few sizes, and a slide may have very many."""
+    """Return the sha256 of that many zeros: regions without windows have few sizes, and a slide may have very many."""
     return hashlib.sha256(bytes(count)).hexdigest()
 
 

@@ -87,7 +87,7 @@ class Lease:
             self._folder.delete(["lease"])
 
     def _take_over(self) -> None:
-        """Own what exists already: one's own, which was created though the answer said otherwise, or a dead owner's."""
+        """Take over an existing object: our own, created though the answer said otherwise, or that of a dead owner."""
         for _ in range(2):
             found = self._folder.look("lease")
             if found is None:

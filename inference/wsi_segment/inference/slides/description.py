@@ -87,7 +87,7 @@ class SlideFacts:
 
 
 def describe(path: Path, image: int | None = None) -> SlideFacts:
-    """Collect what a slide file says; a slide that is refused is described as far as it can be.
+    """Collect what a slide file says; a refused slide is described as far as possible.
 
     Args:
         path: A slide file, a DICOM folder or one of its files, or an address.
@@ -170,7 +170,7 @@ def _reason(reader: str, told: str) -> str:
 
 
 def _file(path: Path) -> tuple[str, tuple[ImageFacts, ...]]:
-    """Describe what is no DICOM: its format, and its pictures."""
+    """Describe a file that is not DICOM: its format, and its pictures."""
     if path.suffix.lower() in SUFFIXES:
         return path.suffix.lower().removeprefix("."), ()
     try:

@@ -38,7 +38,7 @@ _TAGS = (
     "TotalPixelMatrixRows",
 )
 _LAST = 0x0048_0007
-"""TotalPixelMatrixRows: nothing that is asked for comes after it, and long tables of frames do."""
+"""TotalPixelMatrixRows: nothing that is needed comes after it, but long tables of frames do."""
 _HEADS = (1 << 16, 1 << 22)
 """Bytes that are read at first, and where the wanted part of a header is longer."""
 QUIET = threading.Lock()

@@ -123,7 +123,7 @@ class Dataset:
     source: ImageSource = IMAGE_FILES
     """Source that turns the files into pixels."""
     ordered: bool = False
-    """Whether the classes are grades, from the mildest on, so that it matters how far a mistake is off."""
+    """Whether the classes are grades, from the mildest on, so that the size of a mistake matters."""
     class_of: Callable[[str], int | None] | None = None
     """Class id of the name of an annotation, None for a name of no class; without it names are those of classes."""
     unannotated: int = UNLABELLED

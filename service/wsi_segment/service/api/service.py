@@ -46,7 +46,7 @@ from wsi_segment.service.workers.trusted_models import TrustedModels
 _PAGE = 200
 """Slides that are looked at in one call."""
 _ERROR_SECONDS = 10.0
-"""How long a slide counts as unreadable before another try: its files may still be on their way."""
+"""Seconds for which a slide counts as unreadable before another try: its files may still be on their way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wsi_segment.service.cli.printing import Display
 
 _MOST_AT_ONCE = 64
-"""Slides of a table that one command has in hand on a cluster; each takes a thread here, which mostly waits."""
+"""Slides of a table that one command works on at once on a cluster; each takes a thread here, which mostly waits."""
 
 
 def segment_one(

@@ -1,1 +1,1 @@
-"""The folders of a server: roots of slides, uploads, finished masks of others."""
+"""The folders of a server: roots of slides, uploads, and masks that were not made by it."""

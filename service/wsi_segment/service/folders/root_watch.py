@@ -26,7 +26,7 @@ MARKER_FILE = ".wsi-segment-root"
 """A file that an administrator may put into a root, with any one line."""
 _MARKER_BYTES = 200
 _LOOK_SECONDS = 2.0
-"""How long what was found counts."""
+"""Seconds for which a finding counts."""
 _SAMPLE = 50
 """Slides of a root that are looked for where neither marker nor inode decides."""
 

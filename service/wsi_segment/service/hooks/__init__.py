@@ -1,1 +1,1 @@
-"""Web hooks: messages to addresses of others when jobs and batches end."""
+"""Web hooks: messages to other servers when jobs and batches end."""

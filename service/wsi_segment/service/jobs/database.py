@@ -34,7 +34,7 @@ _POSTGRESQL_PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""How soon libpq gives up a server that does not answer: seconds, but the last in milliseconds."""
+"""Times after which libpq gives up a server that does not answer: seconds, but the last in milliseconds."""
 _WRITERS_LOCK = 0x77736973
 """Key of the advisory lock that PostgreSQL's writers share; any number of our own."""
 

@@ -45,5 +45,5 @@ def outlines_of(new: NewJob) -> dict[str, Any]:
 
 
 def new_id() -> str:
-    """Return an id that nobody guesses."""
+    """Return an id that cannot be guessed."""
     return secrets.token_hex(12)

@@ -23,7 +23,7 @@ from wsi_segment.service.jobs.tables import jobs
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 _DEAD_SECONDS = 5.0
-"""How long a process of this host is seen dead before its jobs are freed: its own server says why it ended."""
+"""Seconds for which a process of this host is seen dead before its jobs are freed: its own server says why it ended."""
 _LONGEST_GAP = 5.0
 """Seconds between two looks that count; while nobody could look, as without a database, nobody could renew either."""
 _FIRST_NAMESPACE = 4026531836

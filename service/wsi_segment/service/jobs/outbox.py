@@ -25,7 +25,7 @@ _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 3600.0
 _GIVEN_UP_SECONDS = 3 * 86400.0
 _KEPT_SECONDS = 30 * 86400.0
-"""How long a message that arrived or was given up can still be counted."""
+"""Seconds for which a message that arrived or was given up can still be counted."""
 _PAGE = 1000
 
 

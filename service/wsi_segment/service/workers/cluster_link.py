@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.connection import Cluster
 
 PATIENCE_SECONDS = 60.0
-"""A job goes back into the queue when the cluster has had no workers for so long."""
+"""Seconds without workers of the cluster after which a job goes back into the queue."""
 
 log = logging.getLogger(__name__)
 

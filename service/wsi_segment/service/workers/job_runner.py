@@ -38,9 +38,9 @@ from wsi_segment.service.workers.trusted_models import TrustedModels
 log = logging.getLogger(__name__)
 
 DATABASE_SECONDS = 1.0
-"""How long a worker waits between two looks for a database that is away."""
+"""Seconds between two checks for a database that is away."""
 FULL_DISK_SECONDS = 30.0
-"""How long a worker starts nothing after a disk was full."""
+"""Seconds for which a worker starts nothing after a full disk."""
 
 
 class JobRunner:

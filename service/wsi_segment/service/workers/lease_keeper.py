@@ -19,10 +19,10 @@ from wsi_segment.service.jobs.queue import LostJobError, Queue
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
-"""How often a running job checks whether it was cancelled."""
+"""Seconds between two checks of a running job for its cancellation."""
 PROGRESS_SECONDS = 1.0
 _AWAY_SECONDS = 1.0
-"""How long it waits for a database that is away."""
+"""Seconds between two tries while the database is away."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ _SECRET_FILE = "slides.secret"
 _NAMING_KEYS = ("FILE_", "INDEXFILE", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE", "MACROIMAGE")
 """Prefixes of the keys by which MIRAX, then Hamamatsu, name files."""
 _PAGE_SECONDS = 20.0
-"""How long a look at a page of slides may take."""
+"""Seconds that listing a page of slides may take."""
 _LARGEST_KEY_FILE = 1 << 20
 """Bytes; OpenSlide does not read larger ones either."""
 

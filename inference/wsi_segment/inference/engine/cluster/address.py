@@ -37,7 +37,7 @@ def tls_of(scheduler: str | None, ca: Path | None, cert: Path | None, key: Path 
 
 
 def knock(address: str) -> None:
-    """See whether a Dask server listens, which greets whoever connects; Dask's client would wait for ever.
+    """Check that a Dask server listens, which greets every client; Dask's own client would wait for ever.
 
     Raises:
         InputError: something else listens there; with ``tls`` that is for the handshake to find out.

@@ -26,9 +26,9 @@ from wsi_segment.model.card import Model
 
 _CONNECT_SECONDS = 10
 _SLOTS_SECONDS = 5.0
-"""How often the workers are counted."""
+"""Seconds between two counts of the workers."""
 _FACTS_SECONDS = 60.0
-"""How long what was found out of the workers holds; one that comes later sees by itself whether it can take part."""
+"""Seconds for which facts of the workers are kept; one that joins later checks itself whether it can take part."""
 _WAIT_SECONDS = 0.5
 _LOGGERS = ("distributed", "distributed.client", "distributed.core", "tornado", "tornado.application", "asyncio")
 _CLIENT_SETTINGS = {
@@ -37,7 +37,7 @@ _CLIENT_SETTINGS = {
     "distributed.client.scheduler-info-interval": "60s",
 }
 DEATHS = 8
-"""A region is given up when so many workers died while they had it."""
+"""A region is given up once this many workers have died while computing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Cluster:
         self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._levels: dict[str, int] = {}
         self.most_given_up = 2
-        """How often Dask gives a region up until it is not tried again."""
+        """Number of times that Dask may give up a region before it is not tried again."""
 
     def __enter__(self) -> Cluster:
         """Connect.
@@ -235,7 +235,7 @@ class Cluster:
         return good
 
     def forget(self) -> None:
-        """Forget what was found out of the workers, so that it is found out again."""
+        """Forget the facts of the workers, so that they are asked again."""
         self._facts.clear()
 
     def send_model(self, model: Model, file: str, worker: str) -> None:

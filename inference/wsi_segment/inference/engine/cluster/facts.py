@@ -22,7 +22,7 @@ PROVIDERS: dict[Device, str] = {
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What bears on how a process computes."""
+    """The facts that decide how a process computes."""
 
     versions: Mapping[str, str]
     cuda: bool

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_HANGS = 3
-"""A region is given up when it has hung so often."""
+"""A region is given up once it has hung this many times."""
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """What a feeder knows of the items that it feeds."""
+    """What a feeder knows about the items that it feeds."""
 
     name: str
     """First part of their keys; says what one is."""
@@ -214,7 +214,7 @@ class Feeder:
                 self._cluster.run_on(worker, end_process)
 
     def _abandon(self, futures: list[Any]) -> None:
-        """Tell workers that the run has ended; one that does not hear it ends by itself, later."""
+        """Tell workers that the run has ended; a worker that misses it drops the run later by itself."""
 
         def tell() -> None:
             with suppress(Exception):  # without a scheduler there is no way to tell them

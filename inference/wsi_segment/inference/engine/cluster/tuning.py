@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from distributed import Scheduler
 
 _SLOWER = {"tick": 1.0, "monitor": 5.0, "memory_monitor": 1.0, "stealing": 1.0}
-"""Seconds between two calls of what servers do again and again; by default 20, 500 and 100 ms, and 1 s."""
+"""Seconds between two runs of the servers' periodic work; by default 20, 500 and 100 ms, and 1 s."""
 _STOPPED = ("profile", "profile-cycle")
 TTL_SECONDS = 20.0
-"""A worker that is not heard of for so long is given up; by default 5 minutes."""
+"""A worker that has been silent for this long is given up; by default 5 minutes."""
 _TTL_LOOK_SECONDS = 5.0
 PACKAGES = (
     "wsi-segment", "dask", "distributed", "numpy", "zarr", "tifffile", "imagecodecs", "pillow", "rasterio",
@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 def turn_down(server: Any) -> None:
-    """Have a scheduler, worker or nanny of Dask do seldom, or not at all, what nobody needs here."""
+    """Make a scheduler, worker or nanny of Dask do rarely, or not at all, what is not needed here."""
     for name, callback in server.periodic_callbacks.items():
         if name in _STOPPED:
             callback.stop()

@@ -31,13 +31,13 @@ from wsi_segment.inference.slides.slide import Slide
 
 TOPIC = "wsi-segment"
 BEAT_SECONDS = 5.0
-"""How often a worker tells how far its regions are."""
+"""Seconds between two reports of how far a worker's regions are."""
 STALL_SECONDS = 45.0
-"""A region that gets no further for so long hangs; longer where the network is slow."""
+"""Seconds without progress after which a region counts as hanging; more if the network is slow."""
 _LOADS = 20
 """It also counts as hanging only after this many times what loading and trying its network took."""
 _IDLE_SECONDS = 120.0
-"""A run's slide is closed when nothing was asked of it for so long."""
+"""Seconds without a request after which a run's slide is closed."""
 
 
 @dataclass(frozen=True, slots=True)

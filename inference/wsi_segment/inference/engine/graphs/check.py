@@ -22,7 +22,7 @@ TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)"
 _SUM_TOLERANCE = {np.dtype(np.float16): 1e-2}
 """Distance from 1 of the sum of a softmax; 2e-3 for other types."""
 _EXTERNAL = b"\n\x08location\x12"
-"""How a tensor of an ONNX file begins to name the file that holds its data (key of an external_data entry)."""
+"""Start of the external_data entry in which a tensor of an ONNX file names the file that holds its data."""
 
 Outputs = dict[str, NDArray[Any]]
 
@@ -97,7 +97,7 @@ def keeps_weights_elsewhere(path: Path) -> bool:
 
 
 def padded(windows: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Repeat the last window until there are ``size``."""
+    """Repeat the last window until there are ``size`` of them."""
     if len(windows) == size:
         return windows
     return np.concatenate([windows, np.repeat(windows[-1:], size - len(windows), axis=0)])

@@ -19,8 +19,8 @@ Respond = Callable[[NDArray[np.uint8]], NDArray[Any]]
 PLACES = 9
 """How many places of a window are changed, along its diagonal."""
 _MOVED = (32, 64)
-"""Pixels, about, by which a picture is moved: layers inside a network may have larger strides than its output. Beside
-these a quarter of the window, for small ones."""
+"""Approximate pixels by which a picture is moved: layers inside a network may have larger strides than its output. For
+small windows a quarter of the window is tried too."""
 _NEAR = 1.5
 """Cells by which the output may move further, or less far, than a stride would move it, for that to be looked into."""
 _DRIFT = 0.3

@@ -20,7 +20,7 @@ from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.model.card import ModelCard
 
 HALO_RADII = 2
-"""The Gaussian ends after so many of its radii."""
+"""Radii after which the Gaussian is cut off."""
 _LEAST_CLASSES = 3
 """With fewer there is one kind of lesion, and nothing to average."""
 

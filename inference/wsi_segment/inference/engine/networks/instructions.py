@@ -19,8 +19,8 @@ _ARM_DOT_PRODUCTS_ON_WINDOWS = 43
 def multiplies_bytes() -> bool | None:
     """Return whether the processor multiplies bytes and adds up in 32 bits (VNNI, dotprod); None for unknown.
 
-    Linux lists it in ``/proc/cpuinfo``; Apple's own processors all have it (ARMv8.4 and later); Windows tells of ARM.
-    Neither Windows nor macOS tells of x86 without running code of its own for it.
+    Linux lists it in ``/proc/cpuinfo``; Apple's own processors all have it (ARMv8.4 and later); Windows reports them on
+    ARM. On x86, neither Windows nor macOS reports them without native code.
     """
     if sys.platform == "linux":
         try:

@@ -22,7 +22,7 @@ _COMPARED = 4
 """Patches of most contrast that are compared, beside those that hold much in one picture and little in the other."""
 
 _FAR_APART = 40.0
-"""Difference in grey levels that no two levels have in any patch or part of one, be they sharpened or compressed."""
+"""Difference in grey levels that two levels never reach in a patch or part of one, even if sharpened or compressed."""
 _OTHER_HUE = 14.0
 """The same of colours less their grey, where there are any: red for blue, or YCbCr taken for RGB."""
 _COLOURED, _SAME_HUE = 0.02, 0.8

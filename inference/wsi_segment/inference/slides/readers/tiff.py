@@ -164,7 +164,7 @@ def _name_of(page: Any) -> str:
 
 
 def _planes_of(page: Any) -> tuple[tuple[str, int], ...]:
-    """Find out from ImageJ's or tifffile's description that more planes follow the one that a directory points to."""
+    """Read from ImageJ's or tifffile's description whether more planes follow the one that a directory points to."""
     planes = 1
     if page.is_imagej and (stated := re.search(r"^images=(\d+)", page.description, re.MULTILINE)):
         planes = int(stated[1])

@@ -1,1 +1,1 @@
-"""Where an encoder's weights come from: files of others, or images without labels."""
+"""Where an encoder's weights come from: existing checkpoints, or images without labels."""

@@ -34,7 +34,7 @@ class Answer:
         self._send, self._head_only = send, head_only
         self.status, self.started = 500, False
         self.readable_from = ""
-        """Origin of a page of others that may read the answer; ``*`` for any, empty for none."""
+        """Origin of a foreign page that may read the answer; ``*`` for any, empty for none."""
         self._plain: Message | None = None
         self.enough = anyio.CancelScope()
 

@@ -1,4 +1,4 @@
-"""Addresses that open a slide or a result without a key until they expire, for ``<img>`` and viewers of others.
+"""Addresses that open a slide or a result without a key until they expire, for ``<img>`` and foreign viewers.
 
 The signature stands in the path, ``/signed/TOKEN/v1/...``: what a viewer finds relative to the address (tiles beside a
 DZI, chunks of a Zarr store) is opened by it too.

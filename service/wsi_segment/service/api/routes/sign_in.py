@@ -113,7 +113,7 @@ def sign_out(service: Here, request: Request) -> Response:
 
 @router.post("/links", response_model=SignedOut, responses=documented(404))
 def sign_links(service: Here, wanted: LinkRequest) -> SignedOut:
-    """Sign addresses of a slide or a result for an ``<img>`` or a viewer of others, which can send no key.
+    """Sign addresses of a slide or a result for an ``<img>`` or another viewer that cannot send a key.
 
     They read and change nothing, expire, and end with the key that they were made with. Whatever lies beside them
     (tiles of a DZI, chunks of a store) is opened too.

@@ -35,7 +35,7 @@ DeepZoomLevel = Annotated[
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 _UploadSuffix = Literal[".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg"]
 _LIST_SECONDS = 0.25
-"""How long a page of slides looks into those that are not known yet; the others follow behind it."""
+"""Seconds that a page of slides spends on those not known yet; the others follow in the background."""
 _NOT_YET = {"error": "not opened yet; ask for this slide alone, or for the list again in a moment"}
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 
