@@ -64,9 +64,9 @@ class Settings(BaseSettings):
     scheduler: str | None = Field(
         None, description="address of a Dask scheduler whose workers compute, such as tcp://host:8786"
     )
-    tls_ca: Path | None = Field(None, description="certificate that those of a tls:// cluster are signed with, PEM")
+    tls_ca: Path | None = Field(None, description="certificate of the authority of a tls:// cluster, PEM")
     tls_cert: Path | None = Field(None, description="this server's certificate for the cluster, PEM")
-    tls_key: Path | None = Field(None, description="its key, PEM")
+    tls_key: Path | None = Field(None, description="key of that certificate, PEM")
     device: Literal["auto", "cpu", "cuda", "openvino"] = Field("auto", description="where networks run")
     allowed_host: Texts = Field(
         (), description="host name that clients may use, in addition to this machine's; repeatable"

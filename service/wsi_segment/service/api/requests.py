@@ -127,9 +127,9 @@ class Choices(_In):
     """How a slide is segmented; a field that is left out has the default of model or engine."""
 
     model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
-    image: (
-        Annotated[int, Field(ge=0, le=10_000, description="which image of the file; null for the slide"), Whole] | None
-    ) = None
+    image: Annotated[int, Field(ge=0, le=10_000, description="image of the file; null for the slide"), Whole] | None = (
+        None
+    )
     mpp: (
         Annotated[
             float,
@@ -154,7 +154,7 @@ class Choices(_In):
     precision: (
         Annotated[
             Literal["auto", "fp32", "bf16", "fp16", "int8"],
-            Field(description="in which the network computes; auto is what is fast on the server"),
+            Field(description="number format of the network; auto is what is fast on the server"),
         ]
         | None
     ) = None
@@ -166,7 +166,7 @@ class Choices(_In):
         | None
     ) = None
     region: Areas | None = None
-    apply_icc: Annotated[bool, Field(description="bring colours from the slide's ICC profile to sRGB first")] = False
+    apply_icc: Annotated[bool, Field(description="convert colours from the slide's ICC profile to sRGB first")] = False
     probabilities: Annotated[bool, Field(description="keep the probability of each class too")] = False
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     strict: Annotated[bool, Field(description="fail rather than end with warnings")] = False

@@ -16,9 +16,11 @@ def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
     """Add the address of a scheduler, and the certificates of one that encrypts."""
     add = parser.add_argument
     add("--scheduler", metavar="ADDRESS", help="compute on a Dask cluster, such as tcp://host:8786 or tls://host:8786")
-    add("--tls-ca", type=Path, metavar="PEM", help="certificate that those of a tls:// cluster are signed with")
-    add("--tls-cert", type=Path, metavar="PEM", help="this machine's certificate for it")
-    add("--tls-key", type=Path, metavar="PEM", help="its key (without the three: as Dask is configured)")
+    add("--tls-ca", type=Path, metavar="PEM", help="certificate of the authority of a tls:// cluster")
+    add("--tls-cert", type=Path, metavar="PEM", help="this machine's certificate for that cluster")
+    add(
+        "--tls-key", type=Path, metavar="PEM", help="key of that certificate (without the three: as Dask is configured)"
+    )
 
 
 @contextmanager

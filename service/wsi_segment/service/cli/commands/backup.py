@@ -11,9 +11,15 @@ HELP = "Copy the data of the HTTP service, which may be running, for a restore e
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment backup``."""
     add = parser.add_argument
-    add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: %(default)s)")
-    add("--out", type=Path, required=True, metavar="FOLDER", help="the copy; what has not changed since is kept")
-    add("--database-only", action="store_true", help="jobs, keys and secrets, without masks and uploads")
+    add(
+        "--data",
+        type=Path,
+        default=Path("wsi-data"),
+        metavar="FOLDER",
+        help="the service's data folder (default: %(default)s)",
+    )
+    add("--out", type=Path, required=True, metavar="FOLDER", help="the copy; unchanged files in it are kept")
+    add("--database-only", action="store_true", help="copy jobs, keys and secrets, without masks and uploads")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,8 +15,14 @@ HELP = "Check this installation: versions, network providers, codecs, disk, data
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment doctor``."""
     add = parser.add_argument
-    add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: %(default)s)")
-    add("--database", metavar="URL", help="of the service, where it uses PostgreSQL")
+    add(
+        "--data",
+        type=Path,
+        default=Path("wsi-data"),
+        metavar="FOLDER",
+        help="the service's data folder (default: %(default)s)",
+    )
+    add("--database", metavar="URL", help="the service's database, if it uses PostgreSQL")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="of a model: manifest CSV, its folder, or a folder of a known layout; of a mask: GeoJSON or XML",
     )
-    parser.add_argument("--grades", action="store_true", help="a mask's classes are grades: add the BACH score")
+    parser.add_argument("--grades", action="store_true", help="the mask's classes are grades: add the BACH score")
     parser.add_argument(
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
@@ -42,10 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw 12 images with truth and prediction")
     parser.add_argument(
-        "--shifts", action="store_true", help="also with images that are paler, blurred, compressed, darker, resized"
+        "--shifts",
+        action="store_true",
+        help="measure again on images that are paler, blurred, compressed, darker, resized",
     )
     parser.add_argument(
-        "--shift", action="append", default=[], metavar="NAME=AMOUNT", help="one such change, in place of all of them"
+        "--shift",
+        action="append",
+        default=[],
+        metavar="NAME=AMOUNT",
+        help="measure one such change instead of all (repeatable)",
     )
     parser.add_argument("--curves", type=Path, metavar="PNG", help="draw the scores against the shifts")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card")

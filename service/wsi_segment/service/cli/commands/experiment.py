@@ -29,9 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
-    parser.add_argument("--runs", required=True, type=Path, metavar="DIR", help="training runs, resumable")
     parser.add_argument(
-        "--results", required=True, type=Path, metavar="JSONL", help="result lines; figures and tables beside"
+        "--runs", required=True, type=Path, metavar="DIR", help="folder of the training runs, which can be resumed"
+    )
+    parser.add_argument(
+        "--results",
+        required=True,
+        type=Path,
+        metavar="JSONL",
+        help="file of result lines; figures and tables are put beside it",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="end after N runs; the same command continues")
     parser.add_argument("--figures-only", action="store_true", help="only draw and tabulate the result lines")

@@ -26,14 +26,14 @@ _BATCH = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment export``."""
     add = parser.add_argument
-    add("source", metavar="RUN|MODEL", help="folder that wsi-segment train made; or a model, to be copied")
+    add("source", metavar="RUN|MODEL", help="folder that wsi-segment train made; or a model to copy")
     add("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
     add("--int8", action="store_true", help="add a file in int8, calibrated on `train`, checked on `val`; for CPUs")
     add("--fp16", action="store_true", help="add a file in fp16, checked on `val`; for GPUs")
     add(
         "--calibrate",
         action="store_true",
-        help="divide logits so that confidence is right as often as it says on `val`",
+        help="divide logits so that, on `val`, the model is right as often as its probabilities say",
     )
     add(
         "--applicability",
@@ -43,11 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--manifest", type=Path, metavar="DATA", help="dataset for --int8, --fp16 and --applicability")
     add("--data", action="append", default=[], metavar="FIELD=VALUE", help="option of its loader (repeatable)")
     add("--name", help="name on the card (default: that of the folder, or of the model)")
-    add("--version", dest="model_version", help="on the card (default: 0.1.0, or that of the model)")
+    add("--version", dest="model_version", help="version on the card (default: 0.1.0, or that of the model)")
     add("--description", help="a line for the card")
-    add("--limitations", help="what the model must not be trusted with")
+    add("--limitations", help="what the model must not be used for")
     add("--smoothing-um", type=float, metavar="UM", help="radius within which kinds of lesion are averaged; 0 for none")
-    add("--overwrite", action="store_true", help="replace a model that exists")
+    add("--overwrite", action="store_true", help="replace an existing model")
     add("--quiet", action="store_true", help="print nothing but errors")
 
 

@@ -18,17 +18,17 @@ HELP = "Fetch the mask of a job, or all of a batch, from a service; or what peop
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment fetch``."""
     add = parser.add_argument
-    add("id", metavar="ID", help="of a job or batch")
-    add("--out", type=Path, metavar="PATH", help="the store to make, such as mask.zarr; of a batch, a folder")
-    add("--geojson", type=Path, metavar="FILE", help="the outlines too")
-    add("--preview", type=Path, metavar="PNG", help="the mask over the slide too")
+    add("id", metavar="ID", help="id of a job or batch")
+    add("--out", type=Path, metavar="PATH", help="the store to make, such as mask.zarr; a folder for a batch")
+    add("--geojson", type=Path, metavar="FILE", help="fetch the outlines too")
+    add("--preview", type=Path, metavar="PNG", help="fetch a picture of the mask over the slide too")
     add(
         "--corrections",
         type=Path,
         metavar="DIR",
-        help="lay the corrections of the result out as wsi-segment train reads them: NAME.geojson and classes.json",
+        help="write the corrections of the result as wsi-segment train reads them: NAME.geojson and classes.json",
     )
-    add("--slides", type=Path, metavar="FOLDER", help="where the slide lies, to be linked beside its corrections")
+    add("--slides", type=Path, metavar="FOLDER", help="folder of the slide, which is linked beside its corrections")
     add_server(parser)
 
 

@@ -20,28 +20,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE.onnx", help="the network")
     add("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
-    add("--classes", nargs="+", metavar="NAME", help="in the order of its channels, apart by blanks or commas")
+    add(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="its classes in the order of its channels, separated by blanks or commas",
+    )
     add("--mpp", type=float, metavar="UM", help="µm per pixel of the windows that it was trained on")
     add("--config", type=Path, metavar="JSON", help="WSInfer's config.json: classes, pixel size, window, normalisation")
-    add("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="subtracted from pixels of 0 to 1 (default: 0)")
-    add("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="divides them then (default: 1)")
+    add(
+        "--mean",
+        type=float,
+        nargs=3,
+        metavar=("R", "G", "B"),
+        help="mean to subtract from pixels of 0 to 1 (default: 0)",
+    )
+    add("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="what to divide them by then (default: 1)")
     add("--colours", choices=("RGB", "BGR"), help="order of its input's channels (default: RGB)")
-    add("--layout", choices=("NCHW", "NHWC"), help="of its input, where the shape does not show it")
-    add("--window", type=int, metavar="PX", help="side of its window, where it takes any (default: 256)")
+    add("--layout", choices=("NCHW", "NHWC"), help="order of its input axes, if the shape does not show it")
+    add("--window", type=int, metavar="PX", help="side of its window, if it takes any (default: 256)")
     add("--output", metavar="NAME", help="which of several outputs holds the classes")
     add("--output-stride", type=int, metavar="PX", help="pixels per cell of its output (default: measured)")
-    add("--margin", type=int, metavar="PX", help="border of a window without output (default: measured)")
-    add("--step", type=int, metavar="PX", help="side that one vector per window paints (default: the window)")
-    add("--upsampling", choices=("nearest", "bilinear"), default="nearest", help="of the output (default: nearest)")
+    add("--margin", type=int, metavar="PX", help="border of a window without output, pixels (default: measured)")
+    add(
+        "--step",
+        type=int,
+        metavar="PX",
+        help="side of the square that one vector per window paints (default: the window)",
+    )
+    add(
+        "--upsampling",
+        choices=("nearest", "bilinear"),
+        default="nearest",
+        help="how its output is enlarged (default: nearest)",
+    )
     add("--name", help="name on the card (default: that of the folder)")
     add("--version", dest="model_version", default="1", help="default: 1")
     add("--description", default="", help="a line for the card")
-    add("--license", default="not stated", help="of the weights")
+    add("--license", default="not stated", help="licence of the weights")
     add("--training-data", default="not stated", help="what it was trained on")
-    add("--slide", metavar="SLIDE", help="segment this slide and draw what came out")
-    add("--slide-mpp", type=float, metavar="UM", help="µm per pixel of that slide, where it states none")
+    add("--slide", metavar="SLIDE", help="segment this slide and draw the result")
+    add("--slide-mpp", type=float, metavar="UM", help="µm per pixel of that slide, if it states none")
     add("--preview", type=Path, metavar="PNG", help="the picture of --slide (default: preview.png in the folder)")
-    add("--overwrite", action="store_true", help="replace a model that exists")
+    add("--overwrite", action="store_true", help="replace an existing model")
     add("--quiet", action="store_true", help="print nothing but errors")
 
 

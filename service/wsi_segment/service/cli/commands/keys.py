@@ -18,12 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment keys``; ``actions`` lists who changed what, with NAME of one owner."""
     add = parser.add_argument
     add("action", choices=("create", "list", "revoke", "actions"))
-    add("name", nargs="?", metavar="NAME", help="whose key it is")
-    add("--scope", action="append", choices=_SCOPES, help="repeat (default: read and write)")
-    add("--owner", metavar="WHO", help="whose jobs are its own for read-own and write-own (default: NAME)")
-    add("--days", type=float, metavar="N", help="until it expires (default: never)")
-    add("--data", type=Path, default=Path("wsi-data"), metavar="FOLDER", help="of the service (default: %(default)s)")
-    add("--database", metavar="URL", help="of the service, where it uses PostgreSQL")
+    add("name", nargs="?", metavar="NAME", help="name of the key")
+    add("--scope", action="append", choices=_SCOPES, help="what it opens (repeatable; default: read and write)")
+    add("--owner", metavar="WHO", help="owner, whose jobs read-own and write-own mean (default: NAME)")
+    add("--days", type=float, metavar="N", help="days until it expires (default: never)")
+    add(
+        "--data",
+        type=Path,
+        default=Path("wsi-data"),
+        metavar="FOLDER",
+        help="the service's data folder (default: %(default)s)",
+    )
+    add("--database", metavar="URL", help="the service's database, if it uses PostgreSQL")
 
 
 def run(args: argparse.Namespace) -> int:

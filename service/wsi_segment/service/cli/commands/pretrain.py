@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("manifest", type=Path, metavar="MANIFEST", help="dataset, as train takes it; its images of train are used")
     add("--data", action="append", default=[], metavar="FIELD=VALUE", help="option of its loader (repeatable)")
-    add("--out", required=True, type=Path, metavar="RUN", help="run folder; the same one continues")
+    add("--out", required=True, type=Path, metavar="RUN", help="run folder; an existing run continues")
     add("--steps", type=int, default=2000, help="default: %(default)s")
     add("--batch", type=int, default=64, metavar="N", help="images per step, two views of each (default: %(default)s)")
     add("--learning-rate", type=float, default=1e-3, metavar="RATE", help="peak of one cycle (default: %(default)g)")

@@ -34,23 +34,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the store to make, if it ends in .zarr and there is one slide; else a folder for STEM.zarr; or s3://…",
     )
     add("--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)")
-    add("--image", type=_image, metavar="N", help="which image of the file, as info numbers them (default: the slide)")
-    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none or a wrong one")
+    add("--image", type=_image, metavar="N", help="image of the file, as info numbers them (default: the slide)")
+    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, if it states none or a wrong one")
     add(
         "--window",
         type=int,
         metavar="PX",
         help="side of a block, 512 or 1024, or of the model's windows (default: the largest that the model allows)",
     )
-    add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour; means windows (then 0.25)")
+    add(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help="share of a window that its neighbour covers too; selects windows (default then: 0.25)",
+    )
     add(
         "--tissue",
         default="otsu",
         metavar="HOW",
-        help="otsu, none (everything), or a GeoJSON file (default: %(default)s)",
+        help="how tissue is found: otsu, none (everything), or a GeoJSON file (default: %(default)s)",
     )
     add("--region", type=Path, metavar="GEOJSON", help="analyse only what lies inside these outlines")
-    add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
+    add("--apply-icc", action="store_true", help="convert colours from the slide's ICC profile to sRGB first")
     add(
         "--device",
         choices=("auto", "cpu", "cuda", "openvino"),
@@ -61,20 +66,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
         default="auto",
-        help="in which the network computes (default: %(default)s, what is fast here)",
+        help="number format of the network (default: %(default)s, what is fast here)",
     )
     add("--batch-size", type=int, default=16, metavar="N", help="windows per call (default: %(default)s)")
     add("--workers", type=_positive, metavar="N", help="threads (default: one per core)")
-    add("--memory-limit", type=_bytes, metavar="SIZE", help="for the whole process, such as 2G or 800M")
+    add("--memory-limit", type=_bytes, metavar="SIZE", help="memory for the whole process, such as 2G or 800M")
     add(
         "--ome-zarr",
         choices=("0.5", "0.4"),
         default="0.5",
-        help="0.4 for QuPath and OMERO (default: %(default)s)",
+        help="version of OME-Zarr; 0.4 for QuPath and OMERO (default: %(default)s)",
     )
     add("--probabilities", action="store_true", help="keep the probability of each class too")
     add("--strict", action="store_true", help="refuse a slide rather than end with warnings about its result")
-    add("--overwrite", action="store_true", help="replace a mask that exists")
+    add("--overwrite", action="store_true", help="replace an existing mask")
     add("--preview", metavar="PNG", help="also draw the mask over the slide (one slide)")
     add("--geojson", metavar="FILE", help="also write outlines for QuPath, packed if .gz (one slide)")
     add(

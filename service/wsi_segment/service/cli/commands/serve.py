@@ -11,7 +11,9 @@ HELP = "Serve batch jobs, slides and masks over HTTP."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each field of the settings."""
     add = parser.add_argument
-    add("--config", type=Path, metavar="TOML", help="file with the same settings; flags and environment go before it")
+    add(
+        "--config", type=Path, metavar="TOML", help="file with the same settings; flags and environment take precedence"
+    )
     from wsi_segment.extras import needs_extra
 
     with needs_extra("service", "the service"):

@@ -17,8 +17,8 @@ HELP = "Show jobs of a service: all of them, or one job or batch."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment status``."""
     add = parser.add_argument
-    add("id", nargs="?", metavar="ID", help="of a job or batch (default: the newest jobs)")
-    add("--limit", type=int, default=20, metavar="N", help="jobs to list (default: %(default)s)")
+    add("id", nargs="?", metavar="ID", help="id of a job or batch (default: the newest jobs)")
+    add("--limit", type=int, default=20, metavar="N", help="number of jobs to list (default: %(default)s)")
     add("--cancel", action="store_true", help="cancel that job or batch")
     add("--retry", action="store_true", help="try that job or batch again")
     add("--json", action="store_true", help="print JSON")

@@ -46,25 +46,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="id, or path as the server sees it (ROOT/below.svs);\n"
         "a pattern ('ROOT/**/*.svs') or folder (ROOT/below/) becomes a batch",
     )
-    add("--manifest", type=Path, metavar="CSV", help="a batch: column slide; optional: as the flags are called")
-    add("--model", metavar="NAME", help="of the server (default: its default)")
-    add("--image", type=int, metavar="N", help="which image of the file (default: the slide)")
-    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, where it states none")
+    add(
+        "--manifest",
+        type=Path,
+        metavar="CSV",
+        help="post a batch: column slide, and optionally columns named like the flags",
+    )
+    add("--model", metavar="NAME", help="model of the server (default: the server's)")
+    add("--image", type=int, metavar="N", help="image of the file (default: the slide)")
+    add("--mpp", type=float, metavar="UM", help="µm per pixel of the slide, if it states none")
     add("--window", type=int, metavar="PX", help="side of a block, 512 or 1024, or of the model's windows")
-    add("--overlap", type=float, metavar="SHARE", help="of a window with its neighbour; means windows")
-    add("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="in which the network computes")
-    add("--tissue", metavar="HOW", help="otsu, none (everything), or a GeoJSON file")
+    add(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help="share of a window that its neighbour covers too; selects windows",
+    )
+    add("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="number format of the network")
+    add("--tissue", metavar="HOW", help="how tissue is found: otsu, none (everything), or a GeoJSON file")
     add("--region", type=Path, metavar="GEOJSON", help="segment only inside these outlines")
-    add("--apply-icc", action="store_true", help="bring colours from the slide's ICC profile to sRGB first")
-    add("--ome-zarr", choices=("0.5", "0.4"), help="0.4 for QuPath, Bio-Formats and OMERO")
+    add("--apply-icc", action="store_true", help="convert colours from the slide's ICC profile to sRGB first")
+    add("--ome-zarr", choices=("0.5", "0.4"), help="version of OME-Zarr; 0.4 for QuPath, Bio-Formats and OMERO")
     add("--probabilities", action="store_true", help="keep the probability of each class too")
-    add("--strict", action="store_true", help="have the job fail rather than end with warnings")
-    add("--priority", type=int, metavar="N", help="-10 to 10; larger ones come first (default: 0)")
-    add("--width", type=int, metavar="PX", help="of the slide as you see it; another one is refused")
-    add("--height", type=int, metavar="PX", help="the same")
-    add("--wait", action="store_true", help="until all have ended")
-    add("--watch", action="store_true", help="post each slide of the pattern or folder that comes, until Ctrl-C")
-    add("--every", type=float, default=30.0, metavar="SECONDS", help="between two looks (default: %(default)s)")
+    add("--strict", action="store_true", help="let the job fail rather than end with warnings")
+    add("--priority", type=int, metavar="N", help="-10 to 10; jobs with a larger one come first (default: 0)")
+    add("--width", type=int, metavar="PX", help="width of the slide as you see it; another width is refused")
+    add("--height", type=int, metavar="PX", help="height of the slide as you see it; another height is refused")
+    add("--wait", action="store_true", help="wait until all have ended")
+    add("--watch", action="store_true", help="post each new slide of the pattern or folder, until Ctrl-C")
+    add("--every", type=float, default=30.0, metavar="SECONDS", help="seconds between two looks (default: %(default)s)")
     add("--json", action="store_true", help="print the jobs or the batch as JSON, at their end with --wait")
     add_server(parser)
 

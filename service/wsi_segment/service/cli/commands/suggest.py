@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``wsi-segment suggest``."""
     add = parser.add_argument
     add("slides", nargs="+", metavar="SLIDE", help="slide file, folder of DICOM files, or https:// or s3:// address")
-    add("--out", required=True, type=Path, metavar="PATH", help="GeoJSON file; of several slides a folder of them")
+    add("--out", required=True, type=Path, metavar="PATH", help="GeoJSON file; for several slides, a folder")
     add("--model", metavar="MODEL", help="name of a bundled model, or model folder (default: colorectal-biopsy)")
-    add("--count", type=int, default=20, metavar="N", help="fields in all (default: %(default)s)")
+    add("--count", type=int, default=20, metavar="N", help="number of fields in all (default: %(default)s)")
     add("--mpp", type=float, metavar="UM", help="as in segmentation")
     add("--tissue", default="otsu", metavar="HOW", help="as in segmentation (default: %(default)s)")
     add("--region", type=Path, metavar="GEOJSON", help="suggest only what lies inside these outlines")

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; the same one continues")
+    parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; an existing run continues")
     parser.add_argument("--recipe", default="modern", help="modern, paper or paper-0.1 (default: %(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe (repeatable)"

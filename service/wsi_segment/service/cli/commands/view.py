@@ -28,7 +28,9 @@ _LOOK_SECONDS = 0.1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``view``."""
     parser.add_argument("mask", type=Path, metavar="MASK", help="finished mask (.zarr)")
-    parser.add_argument("--slide", type=Path, metavar="SLIDE", help="its slide; without it, the one in the summary")
+    parser.add_argument(
+        "--slide", type=Path, metavar="SLIDE", help="slide of the mask (default: the one in the summary)"
+    )
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port on this machine (default: a free one)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
