@@ -204,6 +204,23 @@ def test_a_broad_catch_has_its_reason_beside_it(path: Path) -> None:
                 assert comments & {node.lineno - 1, node.lineno, node.lineno + 1}, f"{path}, line {node.lineno}"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if path.relative_to(ROOT).parts[0] != "service"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_the_library_names_fields_and_no_flags(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    pieces = {id(part) for node in joined for part in node.values}
+    plain = [
+        one for one in nodes if isinstance(one, ast.Constant) and isinstance(one.value, str) and id(one) not in pieces
+    ]
+    texts = [*(ast.unparse(node) for node in joined), *(str(node.value) for node in plain)]
+    for text in texts:  # whole commands, as a remedy, have flags
+        assert not re.search(r"(^|[\s'\"`(])--[a-z]", text) or "wsi-segment " in text, text
+
+
 def test_help_costs_little() -> None:
     """At most 0.15 s of CPU; the best of some, since other processes slow a machine down, and none makes it fast."""
     resource = pytest.importorskip("resource", reason="Windows counts CPU time in another way")

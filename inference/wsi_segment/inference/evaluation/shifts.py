@@ -145,7 +145,7 @@ def standard_shifts() -> list[Shift]:
 
 
 def parse_shift(text: str) -> Shift:
-    """Read a shift as it is given on the command line.
+    """Read a shift of the form NAME=AMOUNT.
 
     >>> parse_shift("blur=1.5")
     Shift(name='blur', amount=1.5)
@@ -157,5 +157,5 @@ def parse_shift(text: str) -> Shift:
     try:
         value = float(amount)
     except ValueError:
-        raise InputError(f"--shift {text}: give NAME=AMOUNT, such as density=0.4 or blur=1.5") from None
+        raise InputError(f"`shift {text}`: give NAME=AMOUNT, such as density=0.4 or blur=1.5") from None
     return Shift(name, value)
