@@ -20,20 +20,18 @@ from wsi_segment.model.first_problem import first_problem
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
 RUN_FILE = "run.json"
-"""A training run has it, of which no model was made yet."""
+"""File of a training run, which is not a model yet."""
 WINDOW: Literal[128] = 128
 """Side of the square patch that this project trains networks on, in pixels at the model's mpp."""
 LARGEST_WINDOW = 4096
 """Side of the largest window that a card may ask for; one takes gigabytes inside a network."""
 _BILINEAR_STRIDES = (1, 2, 4, 8, 16, 32)
 """Interpolation ends at multiples of 512 mask pixels, which must be whole output cells."""
-
 _BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT_MODEL = "colorectal-biopsy"
 
-Colour = tuple[
-    Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
-]
+_Byte = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[_Byte, _Byte, _Byte]
 
 
 class _Strict(BaseModel):
@@ -302,9 +300,8 @@ def find_model(name_or_folder: str | Path) -> Model:
 def read_card(path: Path) -> ModelCard:
     """Read and validate a card.
 
-    >>> card = read_card(find_model("colorectal-biopsy").folder / "card.json")
-    >>> write_card(card, Path()).name
-    'card.json'
+    >>> read_card(find_model("colorectal-biopsy").folder / "card.json").window
+    128
 
     Raises:
         ModelError: the file is not JSON, or a field is wrong or unknown (the first one is named).
@@ -323,12 +320,11 @@ def read_card(path: Path) -> ModelCard:
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:
-    """Write ``card.json`` into a model folder, and return its path.
+    """Write ``card.json`` into a model folder, and return its path: ``Path("card.json")`` for the working folder.
 
-    >>> write_card(find_model("colorectal-biopsy").card, Path()).name
-    'card.json'
+    >>> write_card(find_model("colorectal-biopsy").card, Path()).exists()
+    True
     """
-    path = folder / CARD_FILE
-    with replacing(path, text=True) as file:
+    with replacing(folder / CARD_FILE, text=True) as file:
         file.write(card.model_dump_json(indent=2, exclude_none=True) + "\n")
-    return path
+    return folder / CARD_FILE
