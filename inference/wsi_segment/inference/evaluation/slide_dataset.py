@@ -67,7 +67,7 @@ def read_training_data(path: Path, options: Options) -> Dataset:
     """
     pairs = list(_annotated_slides(path)) if path.is_dir() and not (path / "manifest.csv").exists() else []
     dataset = _of_slides(path, pairs, options) if pairs else read_dataset(path, options)
-    if not any(item.mask is not None and item.mask.name.endswith(ANNOTATION_SUFFIXES) for item in dataset.items):
+    if not dataset.outlined:
         return dataset
     source = _SlideTiles(dataset)
     items = tuple(source.items())

@@ -131,6 +131,16 @@ class Dataset:
     left_out: tuple[str, ...] = ()
     """Contents of its files that are not used, such as lines among outlines; one line per file."""
 
+    @property
+    def outlined(self) -> bool:
+        """Return whether masks of some items come from annotations."""
+        return any(item.mask is not None and item.mask.name.endswith(ANNOTATION_SUFFIXES) for item in self.items)
+
+    @property
+    def partly_labelled(self) -> bool:
+        """Return whether some masks come from annotations, and what these leave out has no class."""
+        return self.outlined and self.unannotated == UNLABELLED
+
     def split(self, name: Split) -> tuple[Item, ...]:
         """Return the items of one split."""
         return tuple(item for item in self.items if item.split == name)

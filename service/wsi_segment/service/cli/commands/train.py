@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from wsi_segment.model.data.dataset import Dataset
 
 HELP = "Train a network on images with pixel masks and image-level labels."
+
+_EVERY_PIXEL = "every outlined pixel is learnt from; with --set classification_patches=tiles, whole tiles alone are"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +53,13 @@ def run(args: argparse.Namespace) -> int:
     changes = parse_changes("--set", args.set)
     if args.steps is not None:
         changes["steps"] = args.steps
-    recipe = make_recipe(args.recipe, changes)
+    recipe = asked = make_recipe(args.recipe, changes)
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: seeds start at 0")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
+    partial = args.recipe == "modern" and dataset.partly_labelled and not recipe.mosaic
+    if partial and "classification_patches" not in changes:  # nearly all its tiles hold unlabelled pixels, or one class
+        recipe = make_recipe(args.recipe, changes | {"classification_patches": "images"})
     with needs_extra("train", "training"):
         from wsi_segment.model.training.curves import draw_curves
         from wsi_segment.model.training.device import training_device
@@ -64,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     device = training_device(args.device)
     weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
     console = Console(stderr=True, quiet=args.quiet)
-    for line in (*dataset.left_out, _counts(dataset)):
+    for line in (*dataset.left_out, _counts(dataset), *([_EVERY_PIXEL] if recipe != asked else [])):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     told = time.monotonic()
     with make_bar(console) as bar:
@@ -73,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
         def show(progress: TrainingProgress) -> None:
             nonlocal told
             best = "" if progress.val_macro_f1 is None else f", val macro F1 {progress.val_macro_f1:.3f}"
-            losses = f"loss {progress.segmentation_loss:.3f} + {progress.classification_loss:.3f}{best}"
+            kinds = (progress.segmentation_loss, progress.classification_loss)
+            parts = [f"{loss:.3f}" for loss in kinds if not math.isnan(loss)]  # NaN: no patches of that kind
+            losses = f"loss {' + '.join(parts)}{best}"
             bar.update(task, completed=progress.step, total=progress.steps, description=losses)
             due = progress.step % recipe.validate_every == 0 or time.monotonic() - told >= LINE_SECONDS
             if not console.is_terminal and due:  # a line for the log
