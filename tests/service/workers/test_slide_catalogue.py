@@ -53,6 +53,26 @@ def test_paths_that_leave_the_roots_are_unknown_like_those_that_are_not_there(
     assert str(refused.value) == "the path is not a slide under the server's roots; check the path map, and `root`"
 
 
+def test_a_slide_whose_root_comes_back_while_it_is_looked_for_is_known(tmp_path: Path) -> None:
+    root, away = tmp_path / "slides", tmp_path / "away"
+    root.mkdir()
+    write_slide(root / "a.tiff", tissue_like(300, 300))
+    database = Database(tmp_path / "data")
+    database.migrate()
+
+    def comes_back(name: str) -> None:
+        if away.exists():
+            away.rename(root)
+
+    catalogue = Catalogue(database, parse_roots([f"slides={root}"]), b"k" * 32, refuse_away=comes_back)
+    slide = catalogue.by_path("slides/a.tiff")
+    catalogue.remember([slide])
+    for look in (lambda: catalogue.by_path("slides/a.tiff"), lambda: catalogue.by_id(slide.id)):
+        root.rename(away)
+        assert look() == slide
+    database.close()
+
+
 def test_links_may_stay_under_a_root_and_may_not_leave_it(catalogue: Catalogue, tmp_path: Path) -> None:
     slides = tmp_path / "slides"
     (slides / "inside.tiff").symlink_to(slides / "inner" / "a.tiff")

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -106,11 +107,9 @@ class Catalogue:
         if row is None or root is None:
             raise UnknownSlideError(unknown)
         try:
-            found: FoundSlide = self._look(root, self._checked, root, row.path)
+            return self._found(root, row.path)
         except UnknownSlideError as error:  # which names the file, and tells missing from forbidden
-            self._refuse_away(root.name)
             raise UnknownSlideError(unknown) from error
-        return found
 
     def by_path(self, text: str) -> FoundSlide:
         """Return the slide at a path or address as the server sees it, or at ``ROOT/path/below``.
@@ -121,13 +120,18 @@ class Catalogue:
         for root in self.roots:
             for prefix in (f"{root.given.rstrip('/')}/", f"{root.location}/", f"{root.name}/"):
                 if text.startswith(prefix):
-                    try:
-                        found: FoundSlide = self._look(root, self._checked, root, text.removeprefix(prefix))
-                    except UnknownSlideError:
-                        self._refuse_away(root.name)
-                        continue
-                    return found
+                    with suppress(UnknownSlideError):
+                        return self._found(root, text.removeprefix(prefix))
         raise UnknownSlideError("the path is not a slide under the server's roots; check the path map, and `root`")
+
+    def _found(self, root: Root, path: str) -> FoundSlide:
+        """Look at a slide; one that is missing is looked for again, as its root may have come back meanwhile."""
+        try:
+            found: FoundSlide = self._look(root, self._checked, root, path)
+        except UnknownSlideError:
+            self._refuse_away(root.name)
+            found = self._look(root, self._checked, root, path)
+        return found
 
     def below(self, root: Root, prefix: str = "") -> Iterator[FoundSlide]:
         """Iterate over the slides of a root whose paths below it start with ``prefix``, in the order of the paths."""
