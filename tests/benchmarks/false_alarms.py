@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsi_segment.inference.evaluation.shifts import Shift
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
@@ -34,7 +35,7 @@ def main() -> None:
         if item.split == "train":
             continue
         pixels = dataset.read_image(item)
-        copies = {item.split: pixels}
+        copies: dict[str, NDArray[np.uint8]] = {item.split: pixels}
         if item.split == "val":
             truth = np.ones(pixels.shape[:2], np.uint8)
             copies |= {f"val, {shift.name} {shift.amount:g}": shift.apply(truth, pixels)[1] for shift in SHIFTS}
