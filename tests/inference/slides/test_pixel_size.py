@@ -10,9 +10,10 @@ import pytest
 import tifffile
 
 from synthetic import tissue_like
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers.pixel_size import decide, from_aperio, from_power, microns
-from wsi_segment.inference.slides.slide import PixelSize, Slide
+from wsi_segment.inference.slides.slide import PixelSize, Slide, pixel_size_of
 
 PIXELS = tissue_like(300, 400)
 TILED = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate"}
@@ -108,7 +109,16 @@ def test_planar_colours_keep_the_size_of_the_xml_and_the_pixels(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("unit", "per_unit"),
-    [("micron", 2), ("um", 2), ("\\u00B5m", 2), ("nm", 0.002), ("mm", 2000), ("cm", 20_000), ("inch", 50_800)],
+    [
+        ("micron", 2),
+        ("um", 2),
+        ("\\u00B5m", 2),
+        ("\\u00b5m", 2),
+        ("nm", 0.002),
+        ("mm", 2000),
+        ("cm", 20_000),
+        ("inch", 50_800),
+    ],
 )
 def test_imagej_keeps_the_unit_in_its_description(tmp_path: Path, unit: str, per_unit: float) -> None:
     metadata = {"unit": unit, "axes": "YXS"}
@@ -132,6 +142,42 @@ def test_a_decimal_comma_is_read_as_openslide_reads_it() -> None:
     assert from_aperio("Hamamatsu |MPP = 0.25") == []
 
 
+@pytest.mark.parametrize("tiles", [{"tile": (240, 240), "compression": "jpeg"}, {"rowsperstrip": 64}])
+@pytest.mark.parametrize(
+    ("sizes", "used"),
+    [
+        ("46920x33014 [0,100 400x300] (240x240)", True),
+        ("800x600 [0,0 800x600] (240x240)", False),  # a program has halved the picture and kept the text
+        ("800x600 [0,0 800x600] (240x240) -> 400x300", False),
+        ("800x600 [50,50 400x300] (240x240) JPEG/RGB Q=70;Aperio Image Library v9\r\n900x700 [0,0 800x600]", True),
+        ("800x900 [0,0 800x900] (240x240)", True),  # was cut out
+        ("420x315 [0,0 412x309] (240x240)", True),
+        ("100x75 [0,0 100x75] (240x240)", False),
+        ("", True),
+    ],
+)
+def test_an_aperio_description_of_a_picture_of_another_size_states_nothing(
+    tmp_path: Path, tiles: dict[str, Any], sizes: str, used: bool
+) -> None:
+    description = f"Aperio Image Library v11.2.1\r\n{sizes} JPEG/RGB Q=70|AppMag = 20|MPP = 0.5"
+    slide = opened(tmp_path / "s.svs", description=description, metadata=None, **tiles)
+    if used:
+        assert slide.pixel_size is not None
+        assert (slide.pixel_size.mpp, slide.doubts) == (0.5, ())
+        return
+    assert slide.pixel_size is None
+    assert [doubt.code for doubt in slide.doubts] == ["pixel-size-differs"]
+    with pytest.raises(SlideError, match=r"it is stated of a picture of .* px, and this one has 400 x 300; give it"):
+        pixel_size_of(slide, tmp_path / "s.svs", None)
+    assert pixel_size_of(slide, tmp_path / "s.svs", 1.0).mpp == 1.0
+
+
+def test_tags_count_where_an_aperio_description_is_about_another_size(tmp_path: Path) -> None:
+    description = "Aperio Image Library v11.2.1\r\n800x600 [0,0 800x600] (240x240)|MPP = 0.5"
+    slide = opened(tmp_path / "s.tif", description=description, metadata=None, rowsperstrip=64, **per_cm(1.0))
+    assert slide.pixel_size == PixelSize(pytest.approx(1.0), pytest.approx(1.0), "TIFF resolution")
+
+
 def test_an_objective_power_is_doubted_only_where_it_is_another_one() -> None:
     power = from_power("40")
     assert power is not None
@@ -141,6 +187,15 @@ def test_an_objective_power_is_doubted_only_where_it_is_another_one() -> None:
     assert size is not None
     assert "objective power (approximate): 0.25 µm" in size.source
     assert "where that is right give it as `mpp`" in doubts[0].message
+
+
+@pytest.mark.parametrize(("mpp", "doubts"), [(0.05, 1), (0.075, 1), (0.115, 0), (0.25, 0), (0.01, 0)])
+def test_a_size_that_may_be_a_tenth_of_the_true_one_is_doubted(tmp_path: Path, mpp: float, doubts: int) -> None:
+    slide = opened(tmp_path / "s.tif", metadata=None, **TILED, **per_cm(mpp))
+    assert slide.pixel_size is not None
+    assert slide.pixel_size.mpp == pytest.approx(mpp)
+    assert [doubt.code for doubt in slide.doubts] == ["pixel-size-differs"] * doubts
+    assert all(f"where that is {10 * mpp:.4g} give it as `mpp`" in doubt.message for doubt in slide.doubts)
 
 
 def test_no_statement_is_no_size() -> None:

@@ -127,7 +127,9 @@ def pixel_size_of(slide: Slide, path: Path, mpp: float | None, *, name: str = "`
     """
     size = slide.pixel_size if mpp is None else PixelSize(mpp, mpp, "given by the user")
     if size is None:
-        raise SlideError(f"{path}: the slide does not state its pixel size; give it (µm per pixel) as {name}")
+        reason = next((one.message for one in slide.doubts if one.code == "pixel-size-differs"), None)
+        stated = f"the slide does not state its pixel size{f': {reason}' if reason else ''}"
+        raise SlideError(f"{path}: {stated}; give it (µm per pixel) as {name}")
     if not is_plausible(size):
         low, high = MPP_RANGE
         raise SlideError(

@@ -24,14 +24,24 @@ MICRONS = {
 _RESOLUTION_UNITS = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
 """µm per TIFF ResolutionUnit: inch and centimetre of TIFF 6.0, millimetre and micrometre as tifffile writes them."""
 
+_FINEST = 0.08
+"""µm per pixel below which no scanner's objective reaches, whereas a tenth of the usual 0.5 does."""
 _SAID, _DOUBTED = 0.02, 0.10
 """From what relative difference on two statements are both named, and doubted."""
 _POWER_DOUBTED = 0.4
 """The same for an objective power, which fits a pixel size only roughly: 20x scanners have 0.45 to 0.55 µm."""
 
+_REGION = re.compile(r"\[-?\d+,-?\d+ (\d+)x(\d+)\]")
+"""What was scanned of the glass, in an Aperio description."""
+_RESIZED, _PROPORTIONS = 0.05, 0.01
+"""From what relative difference on a picture was resized, and up to which one it kept its proportions."""
+
 OME_SIZE = "OME-XML PhysicalSize"
 """Source where both sides are stated."""
 POWER = "10 / objective power (approximate)"
+APERIO, OPENSLIDE = "aperio.MPP", "openslide.mpp-x/y"
+_DESCRIBED = (APERIO, OPENSLIDE, POWER)
+"""Sources that come from the description, where it is Aperio's."""
 
 
 def number(text: object) -> float | None:
@@ -55,7 +65,9 @@ def microns(value: object, unit: str) -> float | None:
     >>> microns("500", "nm"), microns("0.5", "\u03bcm"), microns("1", "pixel")
     (0.5, 0.5, None)
     """
-    plain = unit.strip().replace("\\u00B5", "µ").replace("\u03bc", "µ").replace("\u212b", "\u00c5")
+    plain = (
+        unit.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("\u03bc", "µ").replace("\u212b", "\u00c5")
+    )
     scale = MICRONS.get(plain.lower() if len(plain) > 2 else plain)  # Mm and Pm are not mm and pm
     length = number(value)
     return None if scale is None or length is None else length * scale
@@ -88,8 +100,40 @@ def from_aperio(description: str) -> list[PixelSize]:
         return []
     fields = dict(re.findall(r"\|\s*(\w+)\s*=\s*([^|]*)", description))
     mpp = number(fields.get("MPP"))
-    stated = None if mpp is None else PixelSize(mpp, mpp, "aperio.MPP")
+    stated = None if mpp is None else PixelSize(mpp, mpp, APERIO)
     return [size for size in (stated, from_power(fields.get("AppMag"))) if size is not None]
+
+
+def of_these_pixels(
+    statements: Sequence[PixelSize], description: str, width: int, height: int
+) -> tuple[list[PixelSize], tuple[Doubt, ...]]:
+    """Leave out what an Aperio description states of a picture that is larger or smaller than the one it stands in.
+
+    Programs that reduce a slide like to keep its description, whose first brackets name the pixels that it is about:
+    ``46920x33014 [0,100 46000x32914] (240x240)``. A picture of other proportions was cut out, which changes no pixel.
+
+    Args:
+        statements: In the order in which they count.
+        description: Of the picture; not of Aperio, or without brackets, it leaves nothing out.
+        width: Of the picture, as ``height``.
+        height: See ``width``.
+
+    Returns:
+        The statements that remain, and a doubt where one does not.
+    """
+    stated = _REGION.search(description.partition(";")[0]) if description.startswith("Aperio") else None
+    own = [one for one in statements if one.source not in _DESCRIBED]
+    if stated is None or len(own) == len(statements):
+        return list(statements), ()
+    across, down = int(stated[1]) / width, int(stated[2]) / height
+    if abs(across - 1) <= _RESIZED or abs(across / down - 1) > _PROPORTIONS:
+        return list(statements), ()
+    said = next(one for one in statements if one.source in _DESCRIBED)
+    message = (
+        f"{said.mpp:.4g} µm per pixel ({said.source}) is not used: it is stated of a picture of {stated[1]} x "
+        f"{stated[2]} px, and this one has {width} x {height}"
+    )
+    return own, (Doubt("pixel-size-differs", message),)
 
 
 def from_tags(page: Any, description: str) -> PixelSize | None:
@@ -115,11 +159,20 @@ def decide(statements: Sequence[PixelSize]) -> tuple[PixelSize | None, tuple[Dou
 
     Returns:
         The first one, whose source names others of both axes that differ by more than 2 %; and a doubt for each that
-        differs by more than 10 %. Implausible ones after the first (a 72-dpi tag) state nothing.
+        differs by more than 10 %, or is finer than scanners give. Implausible ones after the first (a 72-dpi tag)
+        state nothing.
     """
     if not statements:
         return None, ()
     first, differing, doubts = statements[0], [], []
+    if is_plausible(first) and first.mpp < _FINEST:
+        doubts.append(
+            Doubt(
+                "pixel-size-differs",
+                f"{first.mpp:.4g} µm per pixel (from {first.source}) is finer than what slide scanners give, and some "
+                f"programs write a tenth of the true size; where that is {10 * first.mpp:.4g} give it as `mpp`",
+            )
+        )
     for other in statements[1:]:
         apart = max(abs(other.x / first.x - 1), abs(other.y / first.y - 1))
         is_rough = other.source == POWER

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
-from wsi_segment.inference.slides.readers.pixel_size import decide
+from wsi_segment.inference.slides.readers.pixel_size import decide, of_these_pixels
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
 
@@ -72,14 +72,17 @@ class TileSlide(Slide):
             doubts: What is known of the choice already.
         """
         first = image.readers[0]
-        pixel_size, about_size = decide(image.picture.stated_sizes)
+        stated, left_out = of_these_pixels(
+            image.picture.stated_sizes, first.page.description or "", first.width, first.height
+        )
+        pixel_size, about_size = decide(stated)
         slide = cls(
             image.readers,
             levels=tuple(_level(first, reader) for reader in image.readers),
             bounds=first.whole,
             pixel_size=pixel_size,
             icc_profile=first.page.tags.valueof("InterColorProfile"),
-            doubts=doubts + about_size,
+            doubts=doubts + left_out + about_size,
             close=candidate.release,
         )
         candidate.take()
