@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image, ImageFile
 
 from synthetic import MPP, halved, tissue_like, write_pages
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.slides.description import describe
 from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers.icc import ColourManaged
 
 PIXELS = tissue_like(700, 900)
 JPEG = {"compression": "jpeg", "compressionargs": {"level": 90}}
@@ -50,6 +52,30 @@ def test_a_jpeg_tile_without_a_mark_of_its_end_is_read(tmp_path: Path) -> None:
     slide = open_slide(path)
     np.testing.assert_array_equal(slide.read(0, slide.bounds), expected)
     slide.close()
+
+
+def test_a_picture_that_is_cut_off_is_refused_whatever_a_program_has_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as scripts that train networks like to
+    for name in ("whole.png", "whole.jpg"):
+        Image.fromarray(PIXELS).save(tmp_path / name)
+        open_slide(tmp_path / name).close()
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / f"cut-{name}").write_bytes(content[: len(content) // 2])
+        with pytest.raises(SlideError, match="truncated"):
+            open_slide(tmp_path / f"cut-{name}")
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_a_damaged_icc_profile_matters_to_those_alone_who_apply_it(tmp_path: Path) -> None:
+    for name, more in (("s.tif", {}), ("s.svs", {"description": "Aperio Image Library v10|AppMag = 20|MPP = 0.5"})):
+        path, options = tmp_path / name, {"tile": (256, 256), "photometric": "rgb", "metadata": None, **more}
+        tifffile.imwrite(path, PIXELS, iccprofile=b"\0" * 200, **options)
+        with open_slide(path) as slide:
+            np.testing.assert_array_equal(slide.read(0, slide.bounds), PIXELS)
+            with pytest.raises(SlideError, match="ICC profile cannot be applied"):
+                ColourManaged(slide)
 
 
 def test_a_file_that_ends_within_a_tile_is_cut_off(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import openslide
 
 from wsi_segment.errors import SlideError
-from wsi_segment.files import printable
+from wsi_segment.files import is_there, printable
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.candidate import GENERIC, Candidate, SlideImage
 from wsi_segment.inference.slides.dicom import dicom_files, is_dicom
@@ -18,7 +18,7 @@ from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers.image import SUFFIXES
-from wsi_segment.inference.slides.readers.pixel_size import from_power, number
+from wsi_segment.inference.slides.readers.pixel_size import OPENSLIDE, from_power, number
 from wsi_segment.inference.slides.readers.refuse import goes_in_a_circle
 from wsi_segment.inference.slides.readers.tiff import TiffImage
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide, pixel_size_of
@@ -98,7 +98,7 @@ def describe(path: Path, image: int | None = None) -> SlideFacts:
     """
     name, refused = printable(str(path)), None
     local = not is_remote(path)
-    if local and not path.exists():
+    if local and not is_there(path):
         raise SlideError(f"{name}: no such file")
     try:
         files = slide_files(path)
@@ -237,7 +237,7 @@ def _with_openslide(file: Path, images: list[ImageFacts]) -> list[ImageFacts]:
     sizes = []
     x, y = (number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
     if x is not None and y is not None:
-        sizes.append(PixelSize(x, y, "openslide.mpp-x/y"))
+        sizes.append(PixelSize(x, y, OPENSLIDE))
     if (power := from_power(properties.get("openslide.objective-power"))) is not None:
         sizes.append(power)
     main = next((one for one in images if (one.width, one.height) == whole), None)

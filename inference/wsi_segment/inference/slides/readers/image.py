@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
@@ -25,6 +28,10 @@ _MODES = ("RGB", "RGBA", "L", "LA", "P", "PA")
 
 _LARGEST_PIXELS = 80_000_000
 """A picture is decoded whole, which takes up to 14 bytes per pixel for a moment."""
+
+_lock = threading.Lock()
+_decoding = 0
+_set_before = False
 
 
 class ImageSlide(Slide):
@@ -56,7 +63,7 @@ class ImageSlide(Slide):
             SlideError: it is not an 8-bit grey or colour picture, or too large to be held, or moves.
         """
         try:
-            with open_bytes(path) as file, Image.open(file, formats=_FORMATS) as image:
+            with _whole_files(), open_bytes(path) as file, Image.open(file, formats=_FORMATS) as image:
                 bits = _stored_bits(file, image)
                 if bits != 8 or image.mode not in _MODES:
                     kind = f"of mode {image.mode}" if bits == 8 else f"{bits}-bit"
@@ -79,6 +86,27 @@ class ImageSlide(Slide):
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
+
+
+@contextmanager
+def _whole_files() -> Iterator[None]:
+    """Have Pillow refuse files that are cut off, whatever a program has set for other work.
+
+    ``LOAD_TRUNCATED_IMAGES``, which scripts that train networks like to set, makes black of what is missing. It belongs
+    to the process: the first of the threads inside sets it, the last one to leave restores what was there.
+    """
+    global _decoding, _set_before
+    with _lock:
+        if not _decoding:
+            _set_before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        _decoding += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _decoding -= 1
+            if not _decoding:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _set_before
 
 
 def _stored_bits(file: BinaryIO, image: Image.Image) -> int:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import openslide
 from numpy.typing import NDArray
+from PIL import ImageCms
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
-from wsi_segment.inference.slides.readers.pixel_size import decide, from_power, number
+from wsi_segment.inference.slides.readers.pixel_size import OPENSLIDE, decide, from_power, number, of_these_pixels
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
 
 _BLOCK = 256
@@ -59,17 +60,24 @@ class OpenSlideReader(Slide):
             x0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_WIDTH, width - x0)),
             y0 + int(properties.get(openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height - y0)),
         )
-        profile = self._slide.color_profile
-        self.icc_profile: bytes | None = None if profile is None else profile.tobytes()
+        try:
+            profile = self._slide.color_profile
+            self.icc_profile: bytes | None = None if profile is None else profile.tobytes()
+        except (ImageCms.PyCMSError, OSError):  # damaged, which matters only to those who apply it
+            self.icc_profile = b""
         x, y = (
             number(properties.get(openslide.PROPERTY_NAME_MPP_X)),
             number(properties.get(openslide.PROPERTY_NAME_MPP_Y)),
         )
-        stated = [] if x is None or y is None else [PixelSize(x, y, "openslide.mpp-x/y")]
+        stated = [] if x is None or y is None else [PixelSize(x, y, OPENSLIDE)]
         if stated:  # alone it is not enough: many writers give the size of the glass
             stated += _volume_of(properties, width, height)
         power = from_power(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
-        self.pixel_size, self.doubts = decide(stated if power is None else [*stated, power])
+        stated, left_out = of_these_pixels(
+            stated if power is None else [*stated, power], properties.get("openslide.comment", ""), width, height
+        )
+        self.pixel_size, doubts = decide(stated)
+        self.doubts = left_out + doubts
 
     def keep(self, levels: list[int]) -> None:
         """Forget all levels but some."""
