@@ -67,9 +67,9 @@ class InputFormat(_Strict):
     """Order of the channels, None for RGB; OpenCV loads blue first."""
 
     @model_validator(mode="after")
-    def _std_is_positive(self) -> InputFormat:
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive, not {self.std}")
+    def _are_of_pixels_from_0_to_1(self) -> InputFormat:
+        if min(self.std) <= 0 or max(self.mean) > 1:
+            raise ValueError(f"std must be positive, not {self.std}; mean of pixels from 0 to 1, not {self.mean}")
         return self
 
 

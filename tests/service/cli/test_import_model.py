@@ -182,6 +182,9 @@ def test_what_onnxruntime_says_of_a_newer_file_is_shown_to_its_end(
         (["--mpp", "1", "--margin", "-1"], "--margin is -1; give 0 or more"),
         (["--mpp", "1", "--std", "0", "1", "1"], "--std is (0.0, 1.0, 1.0); give three positive numbers"),
         (["--mpp", "1", "--mean", "nan", "0", "0"], "--mean is (nan, 0.0, 0.0); give three numbers"),
+        (["--mpp", "1", "--mean", "0.5", "0.5", "0.5", "--std", "58", "57", "57"], "one is for pixels of 0 to 1"),
+        (["--mpp", "1", "--mean", "123", "116", "103", "--std", "0.2", "0.2", "0.2"], "give both for 0 to 1"),
+        (["--mpp", "1", "--classes", "a", "b\nc"], "--classes has 'b\\nc', of which not all can be printed"),
     ],
 )
 def test_impossible_numbers_are_refused_and_no_model_is_made(
@@ -191,6 +194,37 @@ def test_impossible_numbers_are_refused_and_no_model_is_made(
     assert main([str(word) for word in words]) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "mean", "std"),
+    [
+        (["--mean", "123.675", "116.28", "103.53", "--std", "58.395", "57.12", "57.375"],
+         (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        (["--mean", "123.675", "116.28", "103.53"], (0.485, 0.456, 0.406), (1 / 255,) * 3),
+        (["--std", "255", "255", "255"], (0, 0, 0), (1, 1, 1)),
+        (["--mean", "0.485", "0.456", "0.406", "--std", "0.229", "0.224", "0.225"],
+         (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ],
+)  # fmt: skip
+def test_normalisation_for_pixels_of_0_to_255_is_taken_as_such_and_said(
+    flags: list[str],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["import-model", write_graph(tmp_path / "f.onnx"), "--classes", "a,b", "--mpp", 1, "--out", tmp_path / "m"]
+    assert main([str(word) for word in [*words, *flags]]) == 0
+    card = find_model(tmp_path / "m").card
+    assert (card.input.mean, card.input.std) == (pytest.approx(mean), pytest.approx(std))
+    assert ("divided by 255" in capsys.readouterr().out) == ("0.485" not in flags)
+
+
+def test_a_pixel_size_that_could_be_a_power_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["import-model", write_graph(tmp_path / "f.onnx"), "--classes", "a,b", "--mpp", 20, "--out", tmp_path / "m"]
+    assert main([str(word) for word in words]) == 0
+    assert "is it the power of an objective?" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

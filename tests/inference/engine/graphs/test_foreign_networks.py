@@ -288,6 +288,7 @@ def test_a_foreign_network_gives_the_mask_of_pytorch(name: str, tmp_path: Path) 
 
 
 UNTOLD = {"mean": None, "std": None}
+TOLD = {"mean": MEAN, "std": STD}
 
 
 @pytest.mark.parametrize(
@@ -354,5 +355,12 @@ def test_what_nobody_told_of_a_foreign_network_is_asked(tmp_path: Path) -> None:
         Kind(lambda: Then(three(), lambda y: nn.functional.softplus(y) + 1), largest, ""), tmp_path / "losses"
     )
     assert "all it gives is above 0" in losses.doubts[0]
+    (tmp_path / "bytes").mkdir()
+    unused = imported(Kind(KINDS["uint8"].exported, largest, "", dtype=torch.uint8, told=TOLD), tmp_path / "bytes")
+    assert unused.doubts[0].startswith("`mean` and `std` are not used")
+    (tmp_path / "twice").mkdir()
+    far: dict[str, Any] = {"mean": (-1000.0,) * 3, "std": (1.0,) * 3}
+    twice = imported(Kind(three, largest, "", told=far), tmp_path / "twice")
+    assert "does it normalise pixels itself?" in twice.doubts[0]
     (tmp_path / "told").mkdir()
     assert imported(Kind(three, largest, ""), tmp_path / "told").doubts == ()

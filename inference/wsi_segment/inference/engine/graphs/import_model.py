@@ -29,9 +29,11 @@ from wsi_segment.inference.engine.graphs.geometry import find_geometry
 from wsi_segment.inference.engine.graphs.import_options import (
     ImportOptions,
     doubts_of,
+    doubts_of_range,
     refuse_impossible,
     refuse_other_range,
     refuse_rest_not_first,
+    to_unit_range,
 )
 from wsi_segment.inference.engine.graphs.sizes import largest_same_window
 from wsi_segment.inference.engine.networks.onnx_network import load_session
@@ -84,6 +86,7 @@ def import_model(source: Path, out: Path, options: ImportOptions, *, overwrite: 
     """
     refuse_existing(out / CARD_FILE, overwrite=overwrite)
     refuse_impossible(options)
+    options, scaled = to_unit_range(options)
     session = load_session(source, "cpu")
     form, window, batch = _input_of(session, source, options)
     outputs, batch = _tried(session, source, form=form, window=window, batch=batch)
@@ -100,6 +103,7 @@ def import_model(source: Path, out: Path, options: ImportOptions, *, overwrite: 
         return channels_first(run_graph(session, varied_windows(VARIED, window), given, batch)[output], layout)
 
     refuse_other_range(answer, source, form, options)
+    doubts = (*scaled, *doubts_of_range(answer, form, options))
     stride, margin = _geometry(source, respond, window=window, layout=layout, options=options)
     digest = sha256_of(source)
     try:
@@ -134,7 +138,7 @@ def import_model(source: Path, out: Path, options: ImportOptions, *, overwrite: 
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out / MODEL_FILE)
     write_card(card, out)
-    return Imported(out, card, found, doubts_of(raw, form, found, options=options, classes=classes))
+    return Imported(out, card, found, doubts + doubts_of(raw, form, found, options=options, classes=classes))
 
 
 def _input_of(session: Any, source: Path, options: ImportOptions) -> tuple[InputFormat, int, int | None]:

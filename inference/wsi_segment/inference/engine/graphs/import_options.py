@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from wsi_segment.model.card import InputFormat
 
 _ONE_CLASS = 0.005
 """Share of cells whose class differs between windows of all colours below which a graph distinguishes nothing."""
+_COARSE = 4.0
+"""µm per pixel from which on a number may be meant as the power of an objective."""
 _REST = re.compile(r"(back ?ground|bg|rest|others?|none|nothing|void|glass|empty|unlabell?ed|non?-.*|not .*)", re.I)
 """Names that people give to whatever belongs to no other class."""
 
@@ -74,6 +76,30 @@ def refuse_impossible(options: ImportOptions) -> None:
             continue
         if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
             raise InputError(f"`{name}` is {numbers}; give three {'positive ' if name == 'std' else ''}numbers")
+    if unprintable := next((name for name in options.classes if not name.isprintable()), None):
+        raise InputError(f"`classes` has {unprintable!r}, of which not all can be printed; give another name")
+
+
+def to_unit_range(options: ImportOptions) -> tuple[ImportOptions, tuple[str, ...]]:
+    """Return options whose ``mean`` and ``std`` are for pixels of 0 to 1, and a line where they were for 0 to 255.
+
+    No mean of pixels from 0 to 1, and no deviation of them, is above 1.
+
+    Raises:
+        InputError: one is for pixels of 0 to 1, the other one for 0 to 255.
+    """
+    mean, std = options.mean or (0.0, 0.0, 0.0), options.std or (1.0, 1.0, 1.0)
+    if max(*mean, *std) <= 1:
+        return options, ()
+    if 0 < max(mean) <= 1 or min(std) < 1:
+        raise InputError(
+            f"`mean` is {mean}, `std` {std}: one is for pixels of 0 to 1, the other for 0 to 255; give both for 0 to 1"
+        )
+    red, green, blue = ((mean[channel] / 255, std[channel] / 255) for channel in range(3))
+    scaled = replace(options, mean=(red[0], green[0], blue[0]), std=(red[1], green[1], blue[1]))
+    return scaled, (
+        f"`mean` {mean} and `std` {std} are above 1, so they were taken as for pixels of 0 to 255, and divided by 255",
+    )
 
 
 def refuse_other_range(
@@ -98,6 +124,29 @@ def refuse_other_range(
         f"{source}: gives one class for windows of all colours when pixels are given as 0 to 1, and several when as 0 "
         "to 255; where it divides by 255 itself give `std` 0.00392157 0.00392157 0.00392157, else the `mean` and `std` "
         "that it was trained with, which are 0 0 0 and 1 1 1 for pixels of 0 to 1"
+    )
+
+
+def doubts_of_range(
+    answer: Callable[[InputFormat], NDArray[Any]], form: InputFormat, options: ImportOptions
+) -> tuple[str, ...]:
+    """Say where the stated normalisation hides everything from a graph, or is not used.
+
+    Args:
+        answer: See :func:`refuse_other_range`, as ``form`` and ``options``.
+        form: The format in which it is to be run.
+        options: What the user states about it.
+    """
+    plain = form.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+    if form == plain:
+        return ()
+    if form.dtype == "uint8":
+        return ("`mean` and `std` are not used: it takes pixels as they are, and is to normalise them itself",)
+    if _tells_apart(answer(form)) or not _tells_apart(answer(plain)):
+        return ()
+    return (
+        "gives one class for windows of all colours with this `mean` and `std`, and several without: does it normalise "
+        "pixels itself?",
     )
 
 
@@ -143,6 +192,10 @@ def doubts_of(
         found.append(
             "all it gives is above 0 and of no fixed sum: the largest is taken for the class; where it gives losses or "
             "distances, of which the smallest is, export it with the sign turned"
+        )
+    if options.mpp >= _COARSE:
+        found.append(
+            f"{options.mpp:g} µm per pixel is coarse: is it the power of an objective? At 20x pixels have about 0.5 µm"
         )
     if pixels.dtype != "uint8" and options.mean is None and options.std is None:
         found.append(
