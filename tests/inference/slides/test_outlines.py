@@ -251,6 +251,16 @@ def test_what_is_left_out_is_counted() -> None:
     assert parse_outlines(feature()).describe_left_out(SLIDE) == ""
 
 
+def test_outlines_that_reach_far_beyond_the_slide_are_said_with_both_extents() -> None:
+    x0, y0, x1, y1 = SLIDE
+    box = ring_of((x0, y0), (x1 * 1.05, y0), (x1 * 1.05, y1), (x0, y1))
+    assert parse_outlines(box).describe_left_out(SLIDE) == ""
+    box = ring_of((x0, y0), (x1 * 4, y0), (x1 * 4, y1), (x0, y1))
+    said = parse_outlines(box).describe_left_out(SLIDE)
+    assert said.startswith("75 % of the area of the outlines, which reach beyond the slide: they span x 0 to 1600")
+    assert said.endswith("the slide x 0 to 400 and y 0 to 300")
+
+
 def test_a_region_of_a_job_is_one_multipolygon() -> None:
     gathered = gather_polygons(
         {"features": [feature(), feature(LINE), {"type": "MultiPolygon", "coordinates": [[RING]]}]}

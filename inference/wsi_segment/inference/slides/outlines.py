@@ -36,6 +36,9 @@ from wsi_segment.inference.slides.geojson_features import (
 _FARTHEST = 1e9
 """Level-0 pixels; geometries of larger numbers cannot be computed with."""
 
+_BEYOND = 0.1
+"""Share of an area that lies off the slide from which on more than an unsteady hand is behind it."""
+
 FLAT = ("flat outline", "flat outlines")
 """An outline whose points lie on a line."""
 
@@ -81,6 +84,13 @@ class Outlines:
         areas = np.array([outline.geometry for outline in self.areas], object)
         return int(np.count_nonzero(~shapely.intersects(box, areas) | shapely.touches(box, areas)))
 
+    def share_beyond(self, extent: Extent) -> float:
+        """Return which share of the area of all outlines lies beyond a box, outlines that lie beside it left out."""
+        areas = np.array([outline.geometry for outline in self.areas], object)
+        within = shapely.area(shapely.clip_by_rect(areas, *extent))
+        whole = float(shapely.area(areas)[within > 0].sum())
+        return 1 - float(within.sum()) / whole if whole else 0.0
+
     def refuse_beside(self, extent: Extent, path: Path, what: str = "the slide") -> None:
         """Refuse outlines of which none lies on a slide or mask.
 
@@ -117,6 +127,11 @@ class Outlines:
         if extent is not None and self.areas and (beside := self.count_beside(extent)):
             lies = "lies" if beside == 1 else "lie"
             said.append(f"{beside} of {len(self.areas)} outlines, which {lies} beside the slide")
+        if extent is not None and self.areas and (beyond := self.share_beyond(extent)) > _BEYOND:
+            said.append(
+                f"{100 * beyond:.3g} % of the area of the outlines, which reach beyond the slide: they span "
+                f"{_span(self.extent)}, the slide {_span(extent)}"
+            )
         return "; ".join(said)
 
 
