@@ -60,8 +60,10 @@ def replacing(path: Path, *, text: bool = False, shared: bool = False, private: 
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
+        OutputError: a device or a pipe has this name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_special(path)
     temporary = temporary_for(path)
     if shared:
         temporary = temporary.with_stem(f"{temporary.stem}-{secrets.token_hex(4)}")
@@ -81,6 +83,17 @@ def replacing(path: Path, *, text: bool = False, shared: bool = False, private: 
     sync_folder(path.parent)
 
 
+def refuse_special(path: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a socket, which would be gone for everybody.
+
+    Raises:
+        OutputError: ``path`` is one, such as ``/dev/null`` or what a shell makes of ``>(gzip)``.
+    """
+    is_stream = path.is_symlink() and path.readlink().is_relative_to("/proc")  # /dev/stdout, even if it is a file
+    if is_stream or (path.exists() and not (path.is_file() or path.is_dir())):
+        raise OutputError(f"{path}: is a device or a pipe, which a file cannot replace; give the name of a file")
+
+
 def temporary_for(path: Path) -> Path:
     """Return the name, in the same folder, of a file that will be called ``path``.
 
@@ -88,6 +101,14 @@ def temporary_for(path: Path) -> Path:
     has left.
     """
     return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is a file or folder of this name; a name that no file system can hold is of none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
 
 
 def refuse_existing(path: Path, *, overwrite: bool, exists: bool | None = None) -> None:

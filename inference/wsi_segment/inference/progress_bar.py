@@ -34,6 +34,8 @@ STAGES = {
 """Words for each stage."""
 DONE, STOPPED = "done", "stopped"
 _REDRAW_SECONDS = 0.2
+_NARROWEST, _USUAL = 40, 80
+"""Columns below which a table cannot be read, and those that are taken in their place."""
 
 
 class _Speed(ProgressColumn):
@@ -134,6 +136,14 @@ class NotebookReport:
         return f"<label><progress{share}></progress> {escape(repr(self))}</label>"
 
 
+def make_console(**choices: Any) -> Console:
+    """Make a console that prints whatever width is claimed: at 0 columns, as some containers say, nothing appears."""
+    console = Console(**choices)
+    if console.width < _NARROWEST:
+        console.width = _USUAL
+    return console
+
+
 @contextmanager
 def shown(name: str) -> Iterator[Report]:
     """Yield a report that draws how far one slide is: in a notebook, on a terminal, and nowhere else.
@@ -141,7 +151,7 @@ def shown(name: str) -> Iterator[Report]:
     Args:
         name: Of the slide, as people read it.
     """
-    console = Console(stderr=True, markup=False)
+    console = make_console(stderr=True, markup=False)
     if console.is_jupyter:
         with closed_in_the_end(NotebookReport(name)) as report:
             yield report

@@ -10,6 +10,7 @@ from typing import Any
 
 from wsi_segment.csv_table import Row, parse_number, read_table
 from wsi_segment.errors import InputError
+from wsi_segment.files import is_there
 from wsi_segment.inference.slides.location import slide_location
 
 TRUE = frozenset({"true", "yes", "1", "wahr", "vrai", "verdadero", "vero", "waar", "prawda"})
@@ -114,7 +115,7 @@ def read_manifest(path: Path, exists: Callable[[str], bool] | None = None) -> Ma
         raise InputError(f"{path}: no such manifest; it is a CSV with the columns {','.join(COLUMNS)}")
     try:
         manifest = parse_manifest(
-            path.read_bytes(), exists or (lambda slide: "://" not in slide and (path.parent / slide).exists())
+            path.read_bytes(), exists or (lambda slide: "://" not in slide and is_there(path.parent / slide))
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

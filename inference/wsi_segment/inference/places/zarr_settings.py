@@ -15,6 +15,8 @@ from typing import Any
 
 import zarr
 
+from wsi_segment.errors import RunError
+
 _OWN_TO_THE_MACHINE = ("async", "threading")
 """How much is done at once, and how long is waited: this changes no content, and is left to the user."""
 
@@ -36,8 +38,15 @@ def shipped_settings() -> Iterator[None]:
     ...         inside = zarr.config.get("array.write_empty_chunks")
     ...     inside, zarr.config.get("array.write_empty_chunks")
     (False, True)
+
+    Raises:
+        RunError: Python leaves assertions out, in which zarr 3.1 does some of its work.
     """
     global _active
+    if not __debug__:
+        raise RunError(
+            "Python runs with -O (PYTHONOPTIMIZE), under which zarr cannot read its own groups; start it without"
+        )
     with _lock:
         if not _active:
             shipped: dict[str, Any] = {}

@@ -45,6 +45,8 @@ def slide_location(place: str | Path) -> Path:
         raise InputError(f"{place}: reading over the network needs {how_to_install('remote')} ({error})") from error
     except ValueError as error:
         raise InputError(f"{place}: addresses that start with {scheme}:// cannot be read ({error})") from error
+    except OSError as error:  # of protocols that connect at once, such as FTP
+        raise InputError(f"{place}: cannot be reached: {error.strerror or error}") from error
     return cast("Path", location)
 
 

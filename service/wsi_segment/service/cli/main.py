@@ -15,8 +15,9 @@ from types import ModuleType
 from typing import NoReturn
 
 from wsi_segment.errors import InputError
+from wsi_segment.files import is_there
 from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED, interruptible
-from wsi_segment.service.cli.streams import nobody_reads, print_anything
+from wsi_segment.service.cli.streams import lost_output, print_anything
 
 COMMANDS = (
     "models", "info", "verify", "train", "evaluate", "export", "import-model", "experiment", "suggest", "pretrain",
@@ -57,11 +58,11 @@ def _run(arguments: list[str]) -> int:
             code = int(command.run(args))
         sys.stdout.flush()
     except Exception as error:  # the boundary: every error leaves as one line and an exit code
-        if isinstance(error, BrokenPipeError) and nobody_reads():
-            return EXIT_FAILED
         if args.debug:
             raise
         return _say(with_flags(_one_line(error), parser), getattr(error, "exit_code", EXIT_FAILED))
+    if (lost := lost_output()) is not None:
+        return _say(f"standard output cannot be written: {lost.strerror}; what was computed is kept", EXIT_FAILED)
     return code
 
 
@@ -74,7 +75,7 @@ def _take_command(arguments: list[str]) -> str:
     first = arguments[0] if arguments else ""
     if first in COMMANDS:
         return arguments.pop(0)
-    if re.fullmatch(r"[a-z][a-z-]*", first) and not Path(first).exists():
+    if re.fullmatch(r"[a-z][a-z-]*", first) and not is_there(Path(first)):
         if first != "segment":
             raise InputError(f"{first!r} is neither a command nor a file here; see wsi-segment --help")
         del arguments[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import InputError
+from wsi_segment.files import is_there
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.slides.location import is_remote, output_location, slide_location
 from wsi_segment.service.slide_manifest import locate, read_manifest
@@ -86,7 +87,7 @@ def _rows(path: Path, options: SegmentOptions, model: str | None) -> list[tuple[
         if "region" in changes:
             changes["region"] = folder / changes["region"]
         slide = locate(row.slide, folder)
-        if manifest.hint and not row.slide.isascii() and not is_remote(slide) and not slide.exists():
+        if manifest.hint and not row.slide.isascii() and not is_remote(slide) and not is_there(slide):
             problems.append(f"line {row.line}, column slide: {row.slide!r} is not there")
         try:
             found.append((slide, own_model, replace(options, **changes)))

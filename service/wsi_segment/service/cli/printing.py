@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from wsi_segment.inference.progress import Progress, Report, silent
-from wsi_segment.inference.progress_bar import STAGES, BarReport, closed_in_the_end, make_bar, shared_bar
+from wsi_segment.inference.progress_bar import STAGES, BarReport, closed_in_the_end, make_bar, make_console, shared_bar
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from wsi_segment.inference.mask.summary import Summary
 
 LINE_SECONDS = 10.0
@@ -32,8 +33,8 @@ class Display:
             spell: Writes a message of the library as this command's users know its fields.
         """
         self._quiet, self._spell = quiet, spell
-        self._out = Console(highlight=False, markup=False)
-        self._progress = Console(stderr=True, markup=False)
+        self._out = make_console(highlight=False, markup=False)
+        self._progress = make_console(stderr=True, markup=False)
 
     @contextmanager
     def running(self, name: str) -> Iterator[Report]:
@@ -109,7 +110,7 @@ class Following:
     """A job or batch of a service, followed as a bar on a terminal, else as one line per change; a context manager."""
 
     def __init__(self, name: str) -> None:
-        self._console = Console(stderr=True, markup=False)
+        self._console = make_console(stderr=True, markup=False)
         self._bar = make_bar(self._console)
         self._task = self._bar.add_task(f"{name}: waiting", total=None, unit="")
         self._name = name

@@ -1,34 +1,88 @@
-"""Standard output and error as they are: of any encoding, and closed when a reader such as ``head`` had enough."""
+"""Standard output and error as they are: of any encoding, closed from the start, or without a reader any more."""
 
 from __future__ import annotations
 
 import codecs
 import os
 import sys
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PLAIN = {"µ": "u", "²": "2", "×": "x", "…": "...", "–": "-", "—": "-", "•": "*"}
 
 
-def print_anything() -> None:
-    """Have this process print text that its standard streams cannot encode, with other characters in place of some.
+class _Unfailing:
+    """A stream that drops what cannot be written, so that the work goes on.
 
-    A stream has the code page of the country where it is piped on Windows, and file names may not be text at all.
+    Its reader, such as ``head``, may have had enough, which is no error; or the disk behind it is full.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+        """Why something was lost that somebody would have read."""
+
+    def write(self, text: str) -> int:
+        """Write text, or drop it."""
+        return self._try(lambda: self._stream.write(text), len(text))
+
+    def flush(self) -> None:
+        """Write what is held back, or drop it."""
+        self._try(self._stream.flush, None)
+
+    def _try(self, write: Callable[[], Any], dropped: int | None) -> Any:
+        try:
+            return write()
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.failure = error
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())  # what is held back, and all that comes, goes there
+            os.close(null)
+            return dropped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def print_anything() -> None:
+    """Have this process print to whatever its standard streams are.
+
+    A stream may have been closed: the first file that is opened would get its number, and whatever a library prints
+    would be written into it. It may have the code page of the country where it is piped on Windows, and file names
+    may not be text at all. Its reader may end before this process does.
     """
     codecs.register_error("wsi_segment.plain", _plain)
-    for stream in (sys.stdout, sys.stderr):
+    _open_closed()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         reconfigure = getattr(stream, "reconfigure", None)  # a program may have put something else there
         if reconfigure is not None:
             reconfigure(errors="wsi_segment.plain")
+        if stream is not None and stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, cast("TextIO", _Unfailing(stream)))
 
 
-def nobody_reads() -> bool:
-    """Return whether the reader of standard output, such as ``head``, had enough and ended, which is not an error."""
-    try:
-        print(flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        return True
-    return False
+def lost_output() -> OSError | None:
+    """Return why standard output could not be written, and None where it was, or where nobody read it."""
+    return sys.stdout.failure if isinstance(sys.stdout, _Unfailing) else None
+
+
+def _open_closed() -> None:
+    """Open the null device in the place of standard streams that are closed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -155,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_target(flag: str, path: Path | None) -> None:
     """Refuse a file that cannot be written before the slide is segmented, not after."""
     from wsi_segment.errors import InputError
-    from wsi_segment.files import refuse_long_names, temporary_for
+    from wsi_segment.files import refuse_long_names, refuse_special, temporary_for
     from wsi_segment.inference.slides.location import is_remote
 
     if path is None or is_remote(path):  # a store that can be written to takes these too
@@ -163,6 +163,7 @@ def _check_target(flag: str, path: Path | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_long_names([path])
+        refuse_special(path)
         probe = temporary_for(path)
         probe.touch()
         probe.unlink()
@@ -175,30 +176,48 @@ def _check_target(flag: str, path: Path | None) -> None:
 def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     """Refuse an output in the place of something that is read, or of another output."""
     from wsi_segment.errors import InputError, SlideError
+    from wsi_segment.files import is_there
     from wsi_segment.inference.slides.location import is_remote
     from wsi_segment.inference.slides.slide_files import slide_files
 
     inputs = [args.manifest] if args.manifest is not None else []
     for order in orders:
         inputs += [one for one in (order.options.region, order.options.tissue) if isinstance(one, Path)]
-        if not is_remote(order.slide) and order.slide.exists():
+        if not is_remote(order.slide) and is_there(order.slide):
             inputs.append(order.slide)
             with suppress(SlideError):  # one that is not a slide fails alone, later
                 inputs += slide_files(order.slide)
-    taken = {path.resolve(): "is read" for path in inputs}
+    taken = {_resolved(path): "is read" for path in inputs}
     for order in orders:
         for path in (order.out, order.out.with_name(order.out.name + ".partial")):
-            if path.resolve() in taken:
-                raise InputError(f"--out {order.out}: {taken[path.resolve()]} by this run; choose another name")
-            taken[path.resolve()] = "is the mask"
+            there = _resolved(path)
+            if there in taken:
+                raise InputError(f"--out {order.out}: {taken[there]} by this run; choose another name")
+            taken[there] = "is the mask"
     for flag in ("preview", "geojson"):
         path = getattr(args, flag)
         if path is None:
             continue
-        for there in (path.resolve(), *path.resolve().parents):
-            if there in taken and (there == path.resolve() or taken[there] == "is the mask"):
+        own = _resolved(path)
+        for there in (own, *own.parents):
+            if there in taken and (there == own or taken[there] == "is the mask"):
                 raise InputError(f"--{flag} {path}: {taken[there]} of this run; choose another name")
-        taken[path.resolve()] = "is written"
+        taken[own] = "is written"
+
+
+def _resolved(path: Path) -> Path:
+    """Return where a path leads to.
+
+    Raises:
+        InputError: its links go round in a circle, or it is relative to a folder that is gone.
+    """
+    from wsi_segment.errors import InputError
+
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # the latter from pathlib before Python 3.13
+        reason = "the working folder is gone" if isinstance(error, FileNotFoundError) else "its links form a circle"
+        raise InputError(f"{path}: leads nowhere, {reason}; choose another") from error
 
 
 def _print_json(summaries: list[Summary], single: bool) -> None:
