@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,10 +70,10 @@ def test_a_picture_that_is_cut_off_is_refused_whatever_a_program_has_set(
 
 
 def test_a_damaged_icc_profile_matters_to_those_alone_who_apply_it(tmp_path: Path) -> None:
-    for name, more in (("s.tif", {}), ("s.svs", {"description": "Aperio Image Library v10|AppMag = 20|MPP = 0.5"})):
-        path, options = tmp_path / name, {"tile": (256, 256), "photometric": "rgb", "metadata": None, **more}
-        tifffile.imwrite(path, PIXELS, iccprofile=b"\0" * 200, **options)
-        with open_slide(path) as slide:
+    for name, description in (("s.tif", None), ("s.svs", "Aperio Image Library v10|AppMag = 20|MPP = 0.5")):
+        form: dict[str, Any] = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "description": description}
+        tifffile.imwrite(tmp_path / name, PIXELS, iccprofile=b"\0" * 200, **form)
+        with open_slide(tmp_path / name) as slide:
             np.testing.assert_array_equal(slide.read(0, slide.bounds), PIXELS)
             with pytest.raises(SlideError, match="ICC profile cannot be applied"):
                 ColourManaged(slide)

@@ -339,7 +339,8 @@ def test_places_that_lead_nowhere_are_said_in_one_line(
     for name in ("x" * 300, "x" * 300 + ".svs"):
         assert "xxx" in fails_with_one_line(capsys, [name, "--out", tmp_path / "m.zarr", "--model", model])
         assert "xxx" in fails_with_one_line(capsys, ["info", name])
-    monkeypatch.chdir(tmp_path.joinpath("gone").mkdir() or tmp_path / "gone")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     line = fails_with_one_line(capsys, [slide, "--out", "m.zarr", "--model", model])
     assert "the working folder is gone" in line

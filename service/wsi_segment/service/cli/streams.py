@@ -26,22 +26,22 @@ class _Unfailing:
 
     def write(self, text: str) -> int:
         """Write text, or drop it."""
-        return self._try(lambda: self._stream.write(text), len(text))
+        self._try(lambda: self._stream.write(text))
+        return len(text)
 
     def flush(self) -> None:
         """Write what is held back, or drop it."""
-        self._try(self._stream.flush, None)
+        self._try(self._stream.flush)
 
-    def _try(self, write: Callable[[], Any], dropped: int | None) -> Any:
+    def _try(self, write: Callable[[], object]) -> None:
         try:
-            return write()
+            write()
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 self.failure = error
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())  # what is held back, and all that comes, goes there
             os.close(null)
-            return dropped
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
