@@ -31,6 +31,7 @@ from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.mask.summary import Summary
 from wsi_segment.inference.mask.verify import verify
+from wsi_segment.inference.places import bucket_shards
 from wsi_segment.inference.places import lease as leases
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
 from wsi_segment.inference.slides.location import slide_location
@@ -65,7 +66,8 @@ def bucket() -> Iterator[Bucket]:
 
 
 @pytest.fixture(autouse=True)
-def undisturbed(bucket: Bucket) -> Iterator[None]:
+def undisturbed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(bucket_shards, "TRUSTED_SECONDS", 0.1)
     yield
     bucket.fault = lambda number, method, path: None
     bucket.requests.clear()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,21 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.plan import places
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.region import Region
+from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
+from wsi_segment.inference.places import bucket_shards, bucket_site
 from wsi_segment.inference.slides.location import slide_location
 
 OLD = SegmentOptions(region_size=512, overlap=0.5, tissue="none", workers=1)
-NEW = SegmentOptions(region_size=512, overlap=0.0, tissue="none", workers=1, overwrite=True)
+NEW: dict[str, dict[str, Any]] = {
+    "other windows": {},
+    "empty where the old one was not": {"tissue": "part.geojson"},
+    "other regions": {"region_size": 1024},
+}
+"""By how a new run differs."""
+LATE = [Region(*place, 1) for place in places(1500, 1000, 512)]
+"""Regions of the old run."""
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +49,14 @@ def bucket() -> Iterator[Bucket]:
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def out(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "folder":
-        return tmp_path / "m.zarr"
-    return slide_location(f"s3://{request.getfixturevalue('bucket').name}/m.zarr")
+        yield tmp_path / "m.zarr"
+        return
+    found: Bucket = request.getfixturevalue("bucket")
+    yield slide_location(f"s3://{found.name}/m.zarr")
+    for name in found.names():
+        found.client.delete_object(Bucket=found.name, Key=name)
 
 
 class Ending(ChannelNetwork):
@@ -69,11 +84,19 @@ def files(out: Any, request: pytest.FixtureRequest) -> dict[str, bytes]:
     return found.objects("m.zarr/")
 
 
-def test_what_an_old_run_still_writes_is_not_in_a_new_run(
-    slide: Path, out: Any, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    segment(slide, make_model(), tmp_path / "undisturbed.zarr", NEW, network=ChannelNetwork())
-    undisturbed = files_of(tmp_path / "undisturbed.zarr")
+def new_options(slide: Path, differing: dict[str, Any]) -> SegmentOptions:
+    """Of the run that takes the place of the old one; of its tissue only the upper left corner may be left."""
+    part = slide.with_name("part.geojson")
+    corner = [[0, 0], [200, 0], [200, 200], [0, 200], [0, 0]]
+    part.write_text(json.dumps({"type": "Polygon", "coordinates": [corner]}))
+    usual: dict[str, Any] = {"region_size": 512, "overlap": 0.0, "tissue": "none", "workers": 1, "overwrite": True}
+    given = usual | differing
+    return SegmentOptions(**given | ({"tissue": part} if given["tissue"] != "none" else {}))
+
+
+@pytest.fixture
+def straggler(slide: Path, out: Any, monkeypatch: pytest.MonkeyPatch) -> RegionWriter:
+    """What another process of a run that broke off still writes with."""
     travelled: list[bytes] = []
     begin = Output.begin
 
@@ -82,25 +105,92 @@ def test_what_an_old_run_still_writes_is_not_in_a_new_run(
         travelled.append(pickle.dumps(writer))
         return writer
 
-    monkeypatch.setattr(Output, "begin", noted)
-    with pytest.raises(RunError, match="broken"):
-        segment(slide, make_model(), out, OLD, network=Ending(30, break_off))
-    straggler: RegionWriter = pickle.loads(travelled[0])
-    late = [Region(*place, 1) for place in places(1500, 1000, 512)]
-    written = 0
+    with monkeypatch.context() as noting:
+        noting.setattr(Output, "begin", noted)
+        with pytest.raises(RunError, match="broken"):
+            segment(slide, make_model(), out, OLD, network=Ending(30, break_off))
+    writer: RegionWriter = pickle.loads(travelled[0])
+    return writer
 
-    def write() -> None:
-        nonlocal written
-        for region in late:
-            with suppress(OSError):
-                straggler.write(region, np.full((region.m_box.height, region.m_box.width), 2, np.uint8), 3)
-            written += 1
 
-    summary = segment(slide, make_model(), out, NEW, network=Ending(20, write))
-    assert written == len(late) == summary.regions
+def write_late(straggler: RegionWriter, regions: Sequence[Region] = LATE) -> list[FinishedRegion]:
+    """Write regions of the old run; return those that were taken."""
+    written = []
+    for region in regions:
+        ids = np.full((region.m_box.height, region.m_box.width), 2, np.uint8)
+        with suppress(OSError):
+            written.append(straggler.write(region, ids, 3))
+    return written
+
+
+@pytest.mark.parametrize("differing", NEW.values(), ids=NEW.keys())
+def test_what_an_old_run_still_writes_is_not_in_a_new_run(
+    slide: Path,
+    out: Any,
+    straggler: RegionWriter,
+    differing: dict[str, Any],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bucket_shards, "TRUSTED_SECONDS", 0.1)
+    monkeypatch.setattr(bucket_shards, "_SETTLE_SECONDS", 0.1)
+    options = new_options(slide, differing)
+    segment(slide, make_model(), tmp_path / "undisturbed.zarr", options, network=ChannelNetwork())
+    undisturbed = files_of(tmp_path / "undisturbed.zarr")
+    taken: list[list[FinishedRegion]] = []
+    network = Ending(0, lambda: taken.append(write_late(straggler)))
+    summary = segment(slide, make_model(), out, options, network=network)
+    assert taken == [[]]
     assert summary.regions_kept == 0
     assert files(out, request) == undisturbed
-    write()
+    assert write_late(straggler) == []
     assert files(out, request) == undisturbed
     if isinstance(out, Path):
         assert not out.with_name("m.zarr.partial").exists()
+    else:
+        assert not request.getfixturevalue("bucket").names("m.zarr.partial/")
+
+
+def test_what_an_old_run_writes_while_a_new_one_takes_its_place_is_not_in_it(
+    slide: Path,
+    out: Any,
+    straggler: RegionWriter,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The old run's process has seen shortly before that it is under way; then the new one waits for it."""
+    if isinstance(out, Path):
+        pytest.skip("in a folder the store's own name tells of the run")
+    options = new_options(slide, NEW["empty where the old one was not"])
+    segment(slide, make_model(), tmp_path / "undisturbed.zarr", options, network=ChannelNetwork())
+    monkeypatch.setattr(bucket_shards, "TRUSTED_SECONDS", 60.0)
+    assert len(write_late(straggler, LATE[:1])) == 1
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        assert len(write_late(straggler)) == len(LATE)
+
+    monkeypatch.setattr(bucket_site, "sleep", wait)
+    segment(slide, make_model(), out, options, network=ChannelNetwork())
+    assert waited == [60.0]
+    assert files(out, request) == files_of(tmp_path / "undisturbed.zarr")
+
+
+def test_an_old_store_is_removed_while_processes_of_its_run_write(
+    slide: Path, straggler: RegionWriter, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(out, Path):
+        pytest.skip("a bucket has no folders that could not be empty")
+    options, remove, taken = new_options(slide, {}), os.rmdir, list[FinishedRegion]()
+
+    def writing(path: Any, **more: Any) -> None:
+        taken.extend(write_late(straggler))
+        remove(path, **more)
+
+    monkeypatch.setattr(os, "rmdir", writing)
+    segment(slide, make_model(), out, options, network=ChannelNetwork())
+    assert not taken
+    assert not out.with_name("m.zarr.partial").exists()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from time import sleep
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError, at_once
+from wsi_segment.inference.places import bucket_shards
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, at_once
+from wsi_segment.inference.places.bucket_shards import RUN, ShardFolder
 from wsi_segment.inference.places.lease import Lease
 from wsi_segment.inference.places.ledger_records import run_name, sealed, unsealed
 
 _ROOTS = ("zarr.json", ".zgroup", ".zattrs")
-_RUN, _REPLACING, _LEASE = "run", "replacing", "lease"
+_REPLACING, _LEASE = "replacing", "lease"
 _LONGEST_NAME = 1024
-_TRIES = 4
 
 
 class ObjectRecords:
@@ -36,7 +36,7 @@ class ObjectRecords:
 
     def started(self) -> bytes | None:
         """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
-        found = self._folder.get(_RUN)
+        found = self._folder.get(RUN)
         body = None if found is None else unsealed(found)
         if body is not None:
             self._run = run_name(body)
@@ -45,7 +45,7 @@ class ObjectRecords:
     def start(self, body: bytes) -> None:
         """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
         self._run = run_name(body)
-        self._folder.put({_RUN: sealed(body)})
+        self._folder.put({RUN: sealed(body)})
 
     def finished(self) -> Iterator[bytes]:
         """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
@@ -61,45 +61,6 @@ class ObjectRecords:
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardFolder(ObjectFolder):
-    """Where the shards of one run are put; those of another run are replaced by the run that goes on, and by no other.
-
-    Names of shards do not tell of the run, as they are final. So each is put where there is none, and whoever finds one
-    looks whether its own run is still the one that was started.
-    """
-
-    beside: ObjectFolder
-    run: str
-
-    def put(self, contents: Mapping[str, bytes]) -> None:
-        """See :class:`wsi_segment.inference.places.folder.Folder`.
-
-        Raises:
-            OSError: another run has been started, too.
-        """
-        at_once(self._put_one, list(contents.items()))
-
-    def _put_one(self, item: tuple[str, bytes]) -> None:
-        key, content = item
-        with suppress(TakenError):
-            self.create(key, content)
-            return
-        for _ in range(_TRIES):
-            found, started = self.look(key), self.beside.get(_RUN)
-            if found is not None and found[0] == content:  # one's own, or of an earlier try
-                return
-            if started is None or (body := unsealed(started)) is None or run_name(body) != self.run:
-                raise OSError(errno.ESTALE, "another run has been started in its place")
-            with suppress(TakenError):
-                if found is None:
-                    self.create(key, content)
-                else:
-                    self.replace(key, content, found[1])
-                return
-        raise OSError(errno.ESTALE, "another process keeps writing there")
 
 
 class BucketSite:
@@ -122,7 +83,7 @@ class BucketSite:
     @property
     def store(self) -> ShardFolder:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        return ShardFolder(self._final.address, self._beside, self._run)
+        return ShardFolder(self._final.address, self._beside, self._run, self._lease.is_certain)
 
     def tidy(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
@@ -150,7 +111,7 @@ class BucketSite:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         if not self._final.holds_any():
             return False
-        return self._has_root() or all(self._beside.get(mark) is None for mark in (_RUN, _REPLACING))
+        return self._has_root() or all(self._beside.get(mark) is None for mark in (RUN, _REPLACING))
 
     def read(self, key: str) -> bytes | None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
@@ -178,9 +139,15 @@ class BucketSite:
 
     def clear(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
+        unfinished = any(self._beside.get(mark) is not None for mark in (RUN, _REPLACING))
         old = self._final.find()
-        if old:
+        if old or unfinished:
             self._beside.put({_REPLACING: b""})  # so that what is left is known, if this is cut off
+            self._beside.delete([RUN])
+        if unfinished:  # its processes may put shards still, until they look whether it is under way
+            sleep(bucket_shards.TRUSTED_SECONDS)
+            old = self._final.find()
+        if old:
             self._final.delete(_ROOTS)
             self._final.delete(old)
         self._clear_beside()
@@ -204,6 +171,6 @@ class BucketSite:
 
     def _clear_beside(self) -> None:
         """Remove all that lies beside but the lease, and what tells that it may go at the end."""
-        keys = [key for key in self._beside.find() if key not in (_LEASE, _RUN, _REPLACING)]
+        keys = [key for key in self._beside.find() if key not in (_LEASE, RUN, _REPLACING)]
         self._beside.delete(keys)
-        self._beside.delete([_RUN, _REPLACING])
+        self._beside.delete([RUN, _REPLACING])

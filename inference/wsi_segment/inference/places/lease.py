@@ -75,6 +75,10 @@ class Lease:
         if self._lost is not None:
             raise OutputError(f"{self._name}: {self._lost} has taken over; this run ends, nothing that it did is lost")
 
+    def is_certain(self) -> bool:
+        """Return whether nobody else can be the owner, as far as is known without asking."""
+        return self._beating is not None and self._lost is None and time.monotonic() - self._seen <= EXPIRY - BEAT
+
     def release(self) -> None:
         """Let others be the owner."""
         if self._beating is None:

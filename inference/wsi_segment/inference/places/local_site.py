@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from wsi_segment.files import refuse_long_names, sync_folder
 from wsi_segment.inference.places.folder import LocalFolder
 from wsi_segment.inference.places.ledger_records import LineRecords
 
-_STORE, _LOCK, _REPLACED = "store", "lock", "replaced"
+_STORE, _LOCK, _REPLACED, _REMOVED = "store", "lock", "replaced", "removed"
 
 
 class LocalSite:
@@ -92,11 +93,11 @@ class LocalSite:
 
     def clear(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        for left in self.partial.iterdir():
+        for left in list(self.partial.iterdir()):
             if left.name == _REPLACED and not self.final.exists():
                 left.rename(self.final)  # an overwriting run was cut off between its two renames
-            elif left.is_dir():
-                shutil.rmtree(left)
+            elif left.is_dir():  # processes of its run may still write: under another name they find it gone
+                shutil.rmtree(left.rename(self.partial / f"{_REMOVED}-{secrets.token_hex(8)}"))
             elif left.name != _LOCK:
                 left.unlink()
         self.store.path.mkdir()
@@ -114,6 +115,7 @@ class LocalSite:
         if self.final.exists():
             self.final.rename(self.partial / _REPLACED)
         self.store.path.rename(self.final)
+        LocalFolder(self.final).remove_torn()  # of processes that write still, and find the store gone
         sync_folder(self.final.parent)
         self.release()
         shutil.rmtree(self.partial, ignore_errors=True)
