@@ -76,6 +76,16 @@ def write_half(path: Path, side: int) -> Path:
     return write_slide(path, pixels, mpp=find_model(DEFAULT_MODEL).card.mpp, levels=4, compression="jpeg")
 
 
+def write_glass(path: Path, side: int) -> Path:
+    """A JPEG slide without tissue: its regions need all that a worker opens, and nothing is predicted."""
+    import numpy as np
+
+    from synthetic import write_slide
+
+    pixels = np.full((side, side, 3), 245, np.uint8)
+    return write_slide(path, pixels, mpp=find_model(DEFAULT_MODEL).card.mpp, levels=4, compression="jpeg")
+
+
 def cost(folder: Path, sides: list[int], repeats: int, notes: Path | None) -> None:
     """Print CPU seconds of both ways, and the ratio of their slopes."""
     slides = [write_half(folder / f"{side}.tiff", side) for side in sides]
@@ -87,10 +97,10 @@ def cost(folder: Path, sides: list[int], repeats: int, notes: Path | None) -> No
             time.sleep(0.2)
         started = [used([pid]) for pid in pids]
         print(f"CPU s to start: scheduler {started[0]:.2f}, workers {started[1]:.2f} and {started[2]:.2f}")
-        small = write_half(folder / "small.tiff", 1024)
-        run(small, folder / "warm.zarr", live.address)
+        glass = write_glass(folder / "glass.tiff", 4096)
+        run(glass, folder / "warm.zarr", live.address)
         ready = [used([pid]) for pid in pids[1:]]
-        print(f"CPU s of a worker until it has done its share of a slide of 1,024 px: {ready[0]:.2f}, {ready[1]:.2f}")
+        print(f"CPU s of a worker until it is set up (16 regions without tissue): {ready[0]:.2f}, {ready[1]:.2f}")
         found: dict[tuple[int, str], list[float]] = {}
         for side, way, cpu in json.loads(notes.read_text()) if notes is not None and notes.exists() else ():
             found.setdefault((side, way), []).append(cpu)
@@ -140,6 +150,7 @@ def empty(folder: Path, count: int) -> None:
     from wsi_segment.inference.mask.partial import Output
     from wsi_segment.inference.mask.store import MaskLayout
     from wsi_segment.inference.progress import Watch
+    from wsi_segment.inference.slides.candidate import Known
 
     slide, model = folder / "s.tiff", find_model(DEFAULT_MODEL)
     options = SegmentOptions(region_size=512, overlap=0.0)
@@ -165,7 +176,7 @@ def empty(folder: Path, count: int) -> None:
             layout = MaskLayout(prepared.metadata(model, options), 512, provenance)
             writer = output.begin(RunIdentity.of(provenance), layout)
             feeder = Feeder(cluster, token, watch, model=model, file=choice.settled.file)
-            cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=Settlement(prepared, {}))
+            cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=Settlement(prepared, Known()))
             assert live.scheduler is not None
             before = used([live.scheduler.pid]), time.process_time(), time.perf_counter()
             done = 0

@@ -7,6 +7,7 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,38 @@ from wsi_segment.inference.places.bucket_folder import ObjectFolder
 _BLOCK = 1 << 17
 _KEPT = 32
 """Blocks that are kept."""
+_MOST_NOTED = 1 << 20
+"""Bytes of parts that are noted for others."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Parts of an object that were read, so that whoever reads the same ones elsewhere need not fetch them.
+
+    Of more than 1 MiB none are noted.
+    """
+
+    size: int = 0
+    """Of the object in bytes; 0 where that is not known."""
+    noted: dict[int, bytes] = field(default_factory=dict, repr=False)
+    """By where they start."""
+    counted: int = 0
+    """Bytes of all that were noted."""
+
+    def find(self, start: int, length: int) -> bytes | None:
+        """Return a part; None where it was not noted."""
+        found = self.noted.get(start, b"")
+        return found[:length] if len(found) >= length else None
+
+    def note(self, start: int, content: bytes) -> None:
+        """Note a part, while there are few bytes of them."""
+        more = len(content) - len(self.noted.get(start, b""))
+        if more <= 0 or self.counted > _MOST_NOTED:
+            return
+        self.noted[start] = content
+        self.counted += more
+        if self.counted > _MOST_NOTED:
+            self.noted.clear()
 
 
 def object_of(path: Path) -> tuple[ObjectFolder, str]:
@@ -25,8 +58,12 @@ def object_of(path: Path) -> tuple[ObjectFolder, str]:
 class ObjectFile(io.RawIOBase):
     """An object, opened for reading."""
 
-    def __init__(self, path: Path) -> None:
-        """Fetch the first block, and learn the size with it.
+    def __init__(self, path: Path, parts: Parts | None = None) -> None:
+        """Fetch the first block, and learn the size with it, unless it is known.
+
+        Args:
+            path: Where it is.
+            parts: Of this very object, which are not fetched; those that are read are added.
 
         Raises:
             OSError: there is no such object, or it cannot be read.
@@ -36,10 +73,16 @@ class ObjectFile(io.RawIOBase):
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._folder, self._key = object_of(path)
+        self._parts = parts
+        if parts is not None and parts.size:
+            self._size = parts.size
+            return
         found = self._folder.look(self._key, _BLOCK)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
         self._blocks[0], self._size = found[0], int(found[1]["size"])
+        if parts is not None:
+            parts.size = self._size
 
     def ranges(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Return parts, see :meth:`ObjectFolder.ranges`."""
@@ -75,17 +118,25 @@ class ObjectFile(io.RawIOBase):
         start, self._at = self._at, max(self._at, end)
         if end <= start:
             return b""
-        if end - start >= _BLOCK // 2:
-            return self.ranges([start], [end - start])[0]
-        parts = []
-        for number in range(start // _BLOCK, (end - 1) // _BLOCK + 1):
-            block, from_ = self._block(number), number * _BLOCK
-            parts.append(block[max(0, start - from_) : end - from_])
-        return b"".join(parts)
+        if self._parts is not None and (known := self._parts.find(start, end - start)) is not None:
+            return known
+        content = self._read(start, end)
+        if self._parts is not None:
+            self._parts.note(start, content)
+        return content
 
     def readall(self) -> bytes:
         """Return all that follows."""
         return self.read(-1)
+
+    def _read(self, start: int, end: int) -> bytes:
+        if end - start >= _BLOCK // 2:
+            return self.ranges([start], [end - start])[0]
+        pieces = []
+        for number in range(start // _BLOCK, (end - 1) // _BLOCK + 1):
+            block, from_ = self._block(number), number * _BLOCK
+            pieces.append(block[max(0, start - from_) : end - from_])
+        return b"".join(pieces)
 
     def _block(self, number: int) -> bytes:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ import openslide
 import tifffile
 
 from wsi_segment.errors import SlideError
+from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.slides.location import is_remote, network_reason, open_bytes
 from wsi_segment.inference.slides.readers.levels import shows_the_same
 from wsi_segment.inference.slides.readers.refuse import problem_of
@@ -35,8 +36,15 @@ _NOT_COMPRESSED = 1
 _FLAGS = {"is_svs": "aperio", "is_scn": "leica", "is_bif": "ventana", "is_ndpi": "hamamatsu", "is_philips": "philips"}
 """tifffile's names for what OpenSlide's vendors write, for files that OpenSlide cannot reach."""
 
-Compared = dict[tuple[int, int], bool]
-"""Whether two directories of a TIFF show the same, by where they lie in the file; the finer one is the first."""
+
+@dataclass(slots=True)
+class Known:
+    """What opening a file found out; where it is opened again, in whichever process, it need not be read again."""
+
+    alike: dict[tuple[int, int], bool] = field(default_factory=dict)
+    """Whether two directories of a TIFF show the same, by where they lie in the file; the finer one is the first."""
+    parts: Parts = field(default_factory=Parts)
+    """What was read of an object in a bucket to parse it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +66,27 @@ class Candidate:
     The parsed TIFF belongs to the candidate until a reader takes it over: :meth:`close` closes what nobody took.
     """
 
-    def __init__(
-        self, path: Path, file: Path, tiff: tifffile.TiffFile | None, content: Any, compared: Compared
-    ) -> None:
+    def __init__(self, path: Path, file: Path, tiff: tifffile.TiffFile | None, content: Any, known: Known) -> None:
         """Use :meth:`look`."""
         self.path, self.file, self.tiff = path, file, tiff
-        self._content, self._compared = content, compared
+        self._content, self._known = content, known
         self._taken = False
         self.lock = threading.Lock()
 
     @classmethod
-    def look(cls, path: Path, compared: Compared | None = None) -> Self:
+    def look(cls, path: Path, known: Known | None = None) -> Self:
         """Look at a slide file, or at the first file of a DICOM folder.
 
         Args:
             path: Where it is.
-            compared: What is known of its directories; what is found out is added.
+            known: What is known of it; what is found out is added.
 
         Raises:
             SlideError: there is nothing to look at.
         """
         file = path if is_remote(path) else _existing(path)
-        content = _reach(path) if is_remote(path) else None
+        known = Known() if known is None else known
+        content = _reach(path, known.parts) if is_remote(path) else None
         flags = {}
         if (
             content is None
@@ -91,7 +98,7 @@ class Candidate:
             tiff = open_tiff(file if content is None else content, **flags)
         except Exception:  # not a TIFF, or one that is damaged in some way
             tiff = None
-        return cls(path, file, tiff, content=content, compared={} if compared is None else compared)
+        return cls(path, file, tiff, content=content, known=known)
 
     @cached_property
     def vendor(self) -> str | None:
@@ -174,9 +181,10 @@ class Candidate:
 
     def _shows_the_same(self, fine: PageReader, coarse: PageReader) -> bool:
         places = int(fine.page.offset), int(coarse.page.offset)
-        if places not in self._compared:
-            self._compared[places] = shows_the_same(fine, coarse)
-        return self._compared[places]
+        alike = self._known.alike
+        if places not in alike:
+            alike[places] = shows_the_same(fine, coarse)
+        return alike[places]
 
     @staticmethod
     def _may_hold(pictures: tuple[TiffImage, ...], index: int, other: int) -> bool:
@@ -238,10 +246,10 @@ def _why_not(error: Exception) -> str:
     return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
 
 
-def _reach(address: Path) -> Any:
+def _reach(address: Path, parts: Parts) -> Any:
     """Open an address, or say in words of our own why it cannot be read; every protocol has errors of its own."""
     try:
-        file = open_bytes(address)
+        file = open_bytes(address, parts)
         file.read(1)
         file.seek(0)
     except Exception as error:  # file systems of fsspec raise errors of their own libraries

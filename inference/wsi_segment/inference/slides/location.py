@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
 from wsi_segment.inference.places.bucket_folder import is_bucket
-from wsi_segment.inference.places.object_file import ObjectFile, object_of
+from wsi_segment.inference.places.object_file import ObjectFile, Parts, object_of
 
 _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""
@@ -92,8 +92,12 @@ def ignores_ranges(file: Any) -> bool:
         return False
 
 
-def open_bytes(path: Path) -> BufferedReader:
+def open_bytes(path: Path, parts: Parts | None = None) -> BufferedReader:
     """Return the file of a location; one over the network is fetched by blocks as it is read.
+
+    Args:
+        path: Where it is.
+        parts: Of an object in a bucket, see :class:`~wsi_segment.inference.places.object_file.ObjectFile`.
 
     Raises:
         OSError: it cannot be opened.
@@ -103,7 +107,7 @@ def open_bytes(path: Path) -> BufferedReader:
     if is_bucket(path):
         with needs_extra("remote", f"reading {path}"):
             pass
-        return cast("BufferedReader", ObjectFile(path))
+        return cast("BufferedReader", ObjectFile(path, parts))
     remote: Any = path
     return cast("BufferedReader", remote.open("rb", block_size=_BLOCK, cache_type="blockcache"))
 

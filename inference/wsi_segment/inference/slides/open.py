@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.slides.candidate import GENERIC, Candidate, Compared, SlideImage
+from wsi_segment.inference.slides.candidate import GENERIC, Candidate, Known, SlideImage
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import WITHOUT_RANGES, ignores_ranges, is_remote, slide_location
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
@@ -32,7 +32,7 @@ _SMALL = 0.01
 """A picture of less than this share of the slide's pixels is no second slide: a label, an icon."""
 
 
-def open_slide(path: str | Path, image: int | None = None, compared: Compared | None = None) -> Slide:
+def open_slide(path: str | Path, image: int | None = None, known: Known | None = None) -> Slide:
     """Open a slide file, a DICOM folder or one of its files.
 
     A vendor's format is OpenSlide's alone: what it recognises and refuses is refused. Of a TIFF of no vendor the
@@ -46,13 +46,13 @@ def open_slide(path: str | Path, image: int | None = None, compared: Compared | 
     Args:
         path: See :func:`~wsi_segment.inference.slides.location.slide_location`; remotely, TIFF kinds and pictures.
         image: Which image of the file is meant, counted from 0; None for the slide.
-        compared: What opening this very file found out before, by reading pixels; what is found out is added.
+        known: What opening this very file found out before; what is found out is added.
 
     Raises:
         SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
     """
     location = slide_location(path)
-    candidate = Candidate.look(location, compared)
+    candidate = Candidate.look(location, known)
     try:
         slide = _open(candidate, image)
     finally:

@@ -38,7 +38,7 @@ class ClusterRun:
 
     def __init__(self, feeder: Feeder, token: str, order: Order, choice: Choice, settlement: Settlement) -> None:
         self._feeder, self._token, self._order, self._choice = feeder, token, order, choice
-        self.prepared, self._compared = settlement.prepared, settlement.compared
+        self.prepared, self._known = settlement.prepared, settlement.known
         self._slide: Slide | None = None
 
     @property
@@ -65,7 +65,7 @@ class ClusterRun:
         if not regions:
             return
         ticket = self._leave(
-            output, "plan", Bundle(self._order, self._choice, self.prepared, compared=self._compared, writer=writer)
+            output, "plan", Bundle(self._order, self._choice, self.prepared, known=self._known, writer=writer)
         )
         planned = self.prepared.plan.regions
         columns = planned[-1].column + 1

@@ -13,7 +13,7 @@ from wsi_segment.inference.engine.networks.network import LoadedNetwork
 from wsi_segment.inference.engine.prepare import Prepared, prepare
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.progress import Watch
-from wsi_segment.inference.slides.candidate import Compared
+from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.model.card import Precision
 
 _ANY_MEMORY = 1 << 62
@@ -36,7 +36,7 @@ class Settlement:
     """What one worker settles for all."""
 
     prepared: Prepared
-    compared: Compared
+    known: Known
     """See :func:`wsi_segment.inference.slides.open.open_slide`."""
 
 
@@ -50,7 +50,7 @@ def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingMode
     """
     with RUNS.lock_of(token):
         try:
-            opened = RUNS.open(token, order, choice, compared={})
+            opened = RUNS.open(token, order, choice, known=Known())
         except ModelMissingError:
             return lacking()
     network: LoadedNetwork = opened.network  # type: ignore[assignment]  # of the model, as `open` loads it
@@ -67,4 +67,4 @@ def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingMode
         watch=Watch(stop=opened.stop),
         started=order.started,
     )
-    return Settlement(prepared, opened.compared)
+    return Settlement(prepared, opened.known)

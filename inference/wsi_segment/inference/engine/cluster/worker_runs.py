@@ -25,7 +25,7 @@ from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.progress import Watch
-from wsi_segment.inference.slides.candidate import Compared
+from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide
 
@@ -47,8 +47,8 @@ class Bundle:
     order: Order
     choice: Choice
     prepared: Prepared
-    compared: Compared
-    """What opening the slide found out by reading pixels, which the other workers need not fetch."""
+    known: Known
+    """What opening the slide found out, which the other workers need not fetch."""
     writer: RegionWriter
 
 
@@ -76,7 +76,7 @@ class OpenedRun:
     slide: Slide
     seen: Slide
     network: Network
-    compared: Compared
+    known: Known
     limit: float
     stop: threading.Event
     used: float = field(default_factory=time.monotonic)
@@ -106,15 +106,15 @@ class WorkerRuns:
         with self._lock:
             return self._stops.setdefault(token, threading.Event())
 
-    def open(self, token: str, order: Order, choice: Choice, compared: Compared) -> OpenedRun:
+    def open(self, token: str, order: Order, choice: Choice, known: Known) -> OpenedRun:
         """Open a slide and load its network; see :func:`network_for` and :func:`open_slide`."""
         self._start()
         return_freed_memory()
         kept = network_for(order.model, choice, order.options.batch_size)
-        slide = open_slide(order.path, order.options.image, compared)
+        slide = open_slide(order.path, order.options.image, known)
         limit = max(STALL_SECONDS, _LOADS * kept.seconds)
         seen = as_seen(slide, apply_icc=order.options.apply_icc)
-        opened = OpenedRun(slide, seen, kept.network, compared=compared, limit=limit, stop=self.stop_of(token))
+        opened = OpenedRun(slide, seen, kept.network, known=known, limit=limit, stop=self.stop_of(token))
         with self._lock:
             self._runs[token] = opened
         return opened
@@ -134,7 +134,7 @@ class WorkerRuns:
                 facts = facts_of_this_process(bundle.choice.device)
                 refuse_other_versions(f"worker {self.address}", facts.versions, prepared.provenance["versions"])
                 self._refuse_memory(prepared)
-                opened = opened or self.open(ticket.token, order, bundle.choice, compared=bundle.compared)
+                opened = opened or self.open(ticket.token, order, bundle.choice, known=bundle.known)
                 watch = Watch(stop=opened.stop)
                 opened.local = LocalRun(
                     prepared,
