@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -25,10 +26,11 @@ from cryptography.x509.oid import NameOID
 from buckets import emulated
 from live_cluster import LiveCluster, free_port, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
-from wsi_segment.errors import Cancelled, InputError, RunError
+from wsi_segment.errors import Cancelled, InputError, OutputError, RunError
 from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.provenance import versions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
 from wsi_segment.model.card import Model, find_model
@@ -373,11 +375,31 @@ def test_workers_with_other_versions_are_refused(live: LiveCluster, made: Path, 
     other = """
 from wsi_segment.inference.engine import provenance
 versions = provenance.original = getattr(provenance, "original", provenance.versions)
-provenance.versions = lambda: versions() | {"numpy": "1.0"}
+provenance.versions = lambda: versions() | {"NAME": "1.0"}
 """
-    live.add_worker(live.watched(more=other))
-    with Cluster(live.address) as cluster, pytest.raises(InputError, match=r"worker tcp://.* has numpy 1\.0"):
-        segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+    for name in ("zarr", "onnxruntime"):
+        live.add_worker(live.watched(more=other.replace("NAME", name), name=f"other_{name}"))
+        ours = re.escape(versions()[name])
+        line = rf"worker tcp://\S+ has {name} 1\.0, this run has {ours}; install one version everywhere"
+        with Cluster(live.address) as cluster, pytest.raises(InputError, match=line):
+            segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+        live.kill_workers()
+
+
+def test_one_writer_at_a_time_while_a_cluster_writes(
+    live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        live.add_worker(live.watched(pause=PAUSE))
+    run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+    run.until(run.done)
+    other = SegmentOptions(region_size=512, overlap=0.5, overwrite=True)
+    with Cluster(live.address) as cluster:
+        for scheduler in (cluster, None):
+            with pytest.raises(OutputError, match="another run is writing it"):
+                segment(made / "s.tiff", model, tmp_path / "m.zarr", other, scheduler=scheduler)
+    run.end()
+    assert files_of(tmp_path / "m.zarr") == local
 
 
 def write_certificate(folder: Path) -> Tls:
