@@ -227,13 +227,16 @@ class Panel {
         Map card = models.find { Map one -> one.name == model.value } ?: models.find()
         about.text = card == null ? '' : [
             "${card.name} ${card.version}: ${card.description ?: ''}",
-            "Research use only. ${card.intended_use ?: ''}",
+            researchOnly(card.intended_use as String ?: ''),
             card.limitations ? "Limitations: ${card.limitations}" : null,
             "Works at ${card.mpp} µm per pixel; classes: ${(card.classes as List<Map>).collect { Map one -> one.name }.join(', ')}",
             card.attribution ? "Cite: ${card.attribution}" : null,
             card.license ? "Licence: ${card.license}" : null,
         ].findAll().join('\n')
     }
+
+    /** What a model is for; cards mostly say themselves that it is research alone. */
+    private static String researchOnly(String use) { use ==~ /(?is)research (use )?only\b.*/ ? use : "Research use only. ${use}".toString() }
 
     /** Look at the open image: what is selected, and whether it states its pixel size. */
     private void look() {

@@ -81,6 +81,7 @@ def test_a_run_from_the_panel_shows_overlay_areas_and_annotations_and_can_be_rem
     wait { Workbench.@panel.@models.size() == 2 }
     type(model: 'channels', objects: 'annotations')
     def card = drawing { node('about').text }
+    assert Panel.researchOnly('Research only. For tests.') == 'Research only. For tests.'
     press('run')
     idle()
     def viewer = gui.allViewers[0]
