@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -34,6 +34,8 @@ options = SegmentOptions(region_size=512, overlap=0.25)
 segment(sys.argv[1], out=sys.argv[2], model=sys.argv[3], options=options, quiet=True, scheduler=sys.argv[4])
 """
 WORKERS, PAUSE = 3, 0.02
+_IDLE_SECONDS = 30.0
+"""Something is killed only once something was predicted since the last kill, or after so long."""
 
 
 class Chaos:
@@ -48,7 +50,7 @@ class Chaos:
     def make(self, until: float) -> bool:
         """Have one mask made, whatever is killed meanwhile; return False if time is up before."""
         command = self._start_command()
-        due = time.monotonic() + self.rng.uniform(3.0, 6.0)
+        due, noted = time.monotonic() + self.rng.uniform(0.5, 2.5), self._noted()
         try:
             while (ended := command.poll()) != 0:
                 if time.monotonic() > until:
@@ -56,14 +58,20 @@ class Chaos:
                 if ended is not None:  # with the scheduler; whoever started it starts it again
                     self.killed["command ended with its scheduler"] += 1
                     command = self._start_command()
-                if time.monotonic() > due:
+                if time.monotonic() > due and (self._noted() > noted or time.monotonic() > due + _IDLE_SECONDS):
                     command = self._kill(command)
-                    due = time.monotonic() + self.rng.uniform(0.5, 2.5)
+                    due, noted = time.monotonic() + self.rng.uniform(0.5, 2.5), self._noted()
                 time.sleep(0.02)
         finally:
             kill_tree(command)
         self.masks += 1
         return True
+
+    def _noted(self) -> int:
+        """Bytes of what workers noted; more where something was predicted since."""
+        with suppress(FileNotFoundError):
+            return (self.live.folder / "noted").stat().st_size
+        return 0
 
     def _kill(self, command: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         kind = self.rng.choices(("worker", "command", "scheduler"), weights=(86, 12, 2))[0]
