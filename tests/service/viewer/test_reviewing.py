@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 import shapely
+from PIL import Image
 
 from browser import Watched, browsing
 from live_server import Served, write_slides
@@ -19,6 +23,7 @@ from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.keys import Keys
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from playwright.sync_api import Browser, Page
 
 CLOSE = "at=700,900,1"
@@ -191,6 +196,55 @@ def test_of_two_tabs_that_save_the_second_is_told_of_the_first(browser: Browser,
         assert httpx.get(at).json() == first, "theirs is still among the versions"
         one.clean()
         two.clean("412", "Precondition")
+
+
+def test_of_many_outlines_a_change_paints_its_own_surroundings(
+    browser: Browser, gallery: Served, other_result: str
+) -> None:
+    """With more than a hundred on the screen they are painted in pieces, and not again when one of them changes."""
+    square = [(0, 0), (16, 0), (16, 16), (0, 16), (0, 0)]  # smaller than those of the mask that a click may hit
+    corners = [(x, y) for y in range(40, 1340, 40) for x in range(40, 1740, 40)]
+    features = [
+        {
+            "type": "Feature",
+            "id": f"{x}-{y}",
+            "geometry": {"type": "Polygon", "coordinates": [np.add([x, y], square).tolist()]},
+            "properties": {"classification": {"name": "red"}, "metadata": {"review": "accepted"}},
+        }
+        for x, y in corners
+    ]
+    at = f"{gallery.url}/v1/jobs/{other_result}/corrections.geojson"
+    body = {"type": "FeatureCollection", "features": features}
+    httpx.put(at, json=body, headers={"If-None-Match": "*"}).raise_for_status()
+    with browsing(browser, gallery.url) as watched:
+        page = watched.open(f"view/{other_result}?at=888,688,2", "view")
+        watched.drawn()
+        page.keyboard.press("e")
+        page.wait_for_selector(f"[data-review='counts']:has-text('{len(features):,} kept, 0 deleted')")
+        page.wait_for_selector("[data-review='counts']:not(:has-text('screen 0'))")
+        before = outlines_of(watched)
+        page.mouse.click(*middle(page))
+        page.wait_for_selector("[data-review='selected']:has-text('red'):has-text('accepted')")
+        np.testing.assert_array_equal(outlines_of(watched), before, "a selection is painted apart")
+        page.keyboard.press("x")
+        page.wait_for_selector(f"[data-review='counts']:has-text('{len(features) - 1:,} kept, 1 deleted')")
+        changed = np.argwhere((outlines_of(watched) != before).any(axis=2))
+        assert len(changed) > 0
+        centre = np.array(before.shape[:2]) / 2
+        assert np.abs(changed - centre).max() < 16 / 2 / 2 + 6, "half of 16 level-0 pixels at 2 a pixel, and a line"
+        page.keyboard.press("z")
+        page.wait_for_selector(f"[data-review='counts']:has-text('{len(features):,} kept, 0 deleted')")
+        restored = outlines_of(watched).astype(int)
+        assert np.abs(restored - before).max() <= 1, "the same but for rounding"
+        watched.clean()
+
+
+def outlines_of(watched: Watched) -> NDArray[np.uint8]:
+    """Return the canvas of the outlines that are not selected, when all are painted (height, width, RGBA)."""
+    canvas = watched.page.wait_for_selector(".review-layer[data-complete='true']", state="attached")
+    watched.frames()
+    content = watched.run("(canvas) => canvas.toDataURL().split(',')[1]", canvas)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
 def test_a_session_that_ends_in_the_middle_loses_no_review(browser: Browser, tmp_path: Path) -> None:

@@ -38,13 +38,15 @@ export async function loadCorrections(job, version) {
  * @param {string} job
  * @param {Decisions} decisions
  * @param {string|null} tag of the version that is replaced; null where there is none
- * @returns {Promise<string>} the new tag
+ * @returns {Promise<{tag: string, version: Version|null}>}
  */
 export async function saveCorrections(job, decisions, tag) {
   /** @type {Record<string, string>} */
   const headers = tag === null ? { "If-None-Match": "*" } : { "If-Match": tag };
   const answer = await send("PUT", pathOf(job), { body: collectionOf(decisions), headers });
-  return answer.headers.get("ETag") ?? "";
+  const { version } = await answer.json();
+  const versions = await listVersions(job).catch(() => []); // it is saved, whoever is said to have done so
+  return { tag: answer.headers.get("ETag") ?? "", version: versions.find((one) => one.version === version) ?? null };
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What a reviewer has decided about outlines. Every decision is a new value, so that undo goes back to an earlier one.
+ * What a reviewer has decided about outlines. A decision is a change that can be taken back; nothing else is copied, as a slide may have very many outlines.
  * @module
  */
 
@@ -13,9 +13,12 @@
 
 /**
  * @typedef {object} Decisions
- * @property {ReadonlyMap<string, Feature>} kept outlines that count: accepted, relabelled or drawn, by id
- * @property {ReadonlySet<string>} rejected ids of outlines of the mask that were deleted
+ * @property {Map<string, Feature>} kept outlines that count: accepted, relabelled or drawn, by id
+ * @property {Set<string>} rejected ids of outlines of the mask that were deleted
  */
+
+/** @typedef {{kept: Feature|null, rejected: boolean}} Opinion of one outline */
+/** @typedef {{id: string, before: Opinion, after: Opinion}} Change */
 
 /** @typedef {{id: number, name: string, color: number[]}} ClassChoice */
 /** @typedef {"accepted"|"relabelled"|"drawn"} Review */
@@ -34,9 +37,22 @@ export function classNameOf(name) {
 }
 
 /**
+ * Write an opinion of an outline into decisions.
+ * @param {Decisions} decisions
+ * @param {string} id
+ * @param {Opinion} opinion
+ */
+export function setOpinion({ kept, rejected }, id, opinion) {
+  if (opinion.kept) kept.set(id, opinion.kept);
+  else kept.delete(id);
+  if (opinion.rejected) rejected.add(id);
+  else rejected.delete(id);
+}
+
+/**
  * @param {Decisions} now
  * @param {Feature} feature
- * @returns {Decisions}
+ * @returns {Change}
  */
 export function accept(now, feature) {
   const review = reviewOf(feature) ?? "accepted";
@@ -47,7 +63,7 @@ export function accept(now, feature) {
  * @param {Decisions} now
  * @param {Feature} feature
  * @param {ClassChoice} choice
- * @returns {Decisions}
+ * @returns {Change}
  */
 export function relabel(now, feature, choice) {
   const name = classNameOf(choice.name);
@@ -60,13 +76,11 @@ export function relabel(now, feature, choice) {
  * Delete an outline; one of the mask is remembered as deleted.
  * @param {Decisions} now
  * @param {Feature} feature
- * @returns {Decisions}
+ * @returns {Change}
  */
 export function reject(now, feature) {
-  const kept = new Map(now.kept);
-  kept.delete(feature.id);
-  if (reviewOf(feature) === "drawn") return { ...now, kept };
-  return { kept, rejected: new Set(now.rejected).add(feature.id) };
+  const before = opinionOf(now, feature.id);
+  return { id: feature.id, before, after: { kept: null, rejected: before.rejected || reviewOf(feature) !== "drawn" } };
 }
 
 /**
@@ -74,7 +88,7 @@ export function reject(now, feature) {
  * @param {Decisions} now
  * @param {number[][]} ring closed
  * @param {ClassChoice} choice
- * @returns {{decisions: Decisions, id: string}}
+ * @returns {Change}
  */
 export function draw(now, ring, choice) {
   const name = classNameOf(choice.name);
@@ -85,7 +99,7 @@ export function draw(now, ring, choice) {
     geometry: { type: "Polygon", coordinates: [ring] },
     properties: { objectType: "annotation", name, isLocked: true, classification: { name, color: [...choice.color] } },
   };
-  return { decisions: keep(now, withReview(feature, "drawn")), id: feature.id };
+  return keep(now, withReview(feature, "drawn"));
 }
 
 /**
@@ -110,12 +124,19 @@ export function newId() {
 /**
  * @param {Decisions} now
  * @param {Feature} feature
- * @returns {Decisions}
+ * @returns {Change}
  */
 function keep(now, feature) {
-  const rejected = new Set(now.rejected);
-  rejected.delete(feature.id);
-  return { kept: new Map(now.kept).set(feature.id, feature), rejected };
+  return { id: feature.id, before: opinionOf(now, feature.id), after: { kept: feature, rejected: false } };
+}
+
+/**
+ * @param {Decisions} now
+ * @param {string} id
+ * @returns {Opinion}
+ */
+function opinionOf(now, id) {
+  return { kept: now.kept.get(id) ?? null, rejected: now.rejected.has(id) };
 }
 
 /**

@@ -3,22 +3,32 @@
  * @module
  */
 
-import { noDecisions } from "./edits.js";
+import { noDecisions, setOpinion } from "./edits.js";
 
 /** @typedef {import("./edits.js").Decisions} Decisions */
+/** @typedef {import("./edits.js").Change} Change */
+
+/**
+ * @typedef {object} Step from one state of the decisions to the next; every state has a number of its own
+ * @property {Change|null} change of one outline; null where all decisions were replaced
+ * @property {{state: number, decisions: Decisions}} before
+ * @property {{state: number, decisions: Decisions}} after
+ */
 
 const MOST_STEPS = 500;
 
 export class History extends EventTarget {
-  /** Tells of `changed`. */
+  /** Tells of `changed` (detail: the id of the outline, empty where it is none, null where it may be any). */
   constructor() {
     super();
-    /** @type {Decisions[]} */
+    /** @type {Step[]} */
     this.past = [];
-    /** @type {Decisions[]} */
+    /** @type {Step[]} */
     this.future = [];
     this.now = noDecisions();
-    this.saved = this.now;
+    this.state = 0;
+    this.saved = 0;
+    this.states = 0;
     /** What `ETag` says of the version that was loaded or saved last; null where there is none. @type {string|null} */
     this.tag = null;
     /** Who saved that version, and when. @type {{version: number, author: string, saved: string}|null} */
@@ -28,50 +38,92 @@ export class History extends EventTarget {
 
   /** Whether something is not saved yet. */
   get dirty() {
-    return this.now !== this.saved;
+    return this.state !== this.saved;
   }
 
-  /** @param {Decisions} next */
-  change(next) {
-    this.past.push(this.now);
+  /** @param {Change} change */
+  change(change) {
+    setOpinion(this.now, change.id, change.after);
+    this.step(change, this.now);
+  }
+
+  /**
+   * Put other decisions in the place of all, with a way back.
+   * @param {Decisions} decisions
+   */
+  replace(decisions) {
+    this.step(null, decisions);
+  }
+
+  /**
+   * @param {Change|null} change
+   * @param {Decisions} decisions
+   */
+  step(change, decisions) {
+    this.states += 1;
+    const step = { change, before: { state: this.state, decisions: this.now }, after: { state: this.states, decisions } };
+    this.past.push(step);
     if (this.past.length > MOST_STEPS) this.past.shift();
     this.future = [];
-    this.now = next;
-    this.tell();
+    this.arrive(step.after, change);
   }
 
   undo() {
-    const before = this.past.pop();
-    if (!before) return;
-    this.future.push(this.now);
-    this.now = before;
-    this.tell();
+    const step = this.past.pop();
+    if (!step) return;
+    this.future.push(step);
+    if (step.change) setOpinion(this.now, step.change.id, step.change.before);
+    this.arrive(step.before, step.change);
   }
 
   redo() {
-    const after = this.future.pop();
-    if (!after) return;
-    this.past.push(this.now);
-    this.now = after;
-    this.tell();
+    const step = this.future.pop();
+    if (!step) return;
+    this.past.push(step);
+    if (step.change) setOpinion(this.now, step.change.id, step.change.after);
+    this.arrive(step.after, step.change);
+  }
+
+  /**
+   * @param {{state: number, decisions: Decisions}} place
+   * @param {Change|null} change
+   */
+  arrive({ state, decisions }, change) {
+    this.state = state;
+    this.now = decisions;
+    this.tell(change ? change.id : null);
+  }
+
+  /**
+   * Begin with what the server has; there is no way back to what was decided before.
+   * @param {Decisions} decisions
+   */
+  begin(decisions) {
+    this.past = [];
+    this.future = [];
+    this.states += 1;
+    this.state = this.states;
+    this.now = decisions;
+    this.tell(null);
   }
 
   /**
    * Note what the server has.
-   * @param {Decisions} decisions that the server has now
+   * @param {number} state of the decisions that the server has now
    * @param {string|null} tag
    * @param {{version: number, author: string, saved: string}|null} version
    */
-  settle(decisions, tag, version) {
-    this.saved = decisions;
+  settle(state, tag, version) {
+    this.saved = state;
     this.tag = tag;
     this.version = version;
     this.loaded = true;
-    this.tell();
+    this.tell("");
   }
 
-  tell() {
-    this.dispatchEvent(new Event("changed"));
+  /** @param {string|null} id */
+  tell(id) {
+    this.dispatchEvent(new CustomEvent("changed", { detail: id }));
   }
 }
 

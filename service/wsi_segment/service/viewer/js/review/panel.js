@@ -53,8 +53,7 @@ export function reviewPanel(session, disposal, does) {
     redoing.disabled = history.future.length === 0;
     saving.disabled = !history.dirty;
     const { kept, rejected } = history.now;
-    const open = session.items().filter((item) => item.status === "open").length;
-    counts.textContent = `${count(kept.size)} kept, ${count(rejected.size)} deleted; on the screen ${count(open)} not reviewed`;
+    counts.textContent = `${count(kept.size)} kept, ${count(rejected.size)} deleted; on the screen ${count(session.open)} not reviewed`;
     const { version } = history;
     const by = version?.author ? ` by ${version.author}` : "";
     saved.textContent = version ? `Version ${version.version} saved${by}, ${moment(version.saved)}${history.dirty ? "; changed since" : ""}` : history.dirty ? "Not saved yet" : "Nobody has reviewed this mask yet";

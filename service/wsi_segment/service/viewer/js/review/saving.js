@@ -21,16 +21,14 @@ import { collectionOf, loadCorrections, saveCorrections } from "./corrections.js
  * @param {string|null} [tag] of the version that is replaced, if not the one that was loaded
  */
 export async function save(job, name, history, tag = history.tag) {
-  const decisions = history.now;
+  const { now: decisions, state } = history;
   if (decisions.kept.size === 0 && decisions.rejected.size === 0) {
     notice("There is nothing to save yet: accept, delete or draw an outline.");
     return;
   }
   try {
     const made = await saveCorrections(job, decisions, tag);
-    history.settle(decisions, made, history.version);
-    const loaded = await loadCorrections(job);
-    if (loaded?.tag === made) history.settle(decisions, made, loaded.version);
+    history.settle(state, made.tag, made.version ?? history.version);
     notice("The review is saved.");
   } catch (error) {
     if (error instanceof ApiError && (error.status === 412 || error.status === 428)) await changedMeanwhile(job, name, history);
@@ -47,7 +45,7 @@ export async function loadLatest(job, history) {
   if (history.loaded && history.dirty) return;
   const found = await loadCorrections(job);
   if (found) take(history, found);
-  else history.settle(history.now, null, null);
+  else history.settle(history.state, null, null);
 }
 
 /**
@@ -58,7 +56,7 @@ export async function loadLatest(job, history) {
  */
 export async function restore(job, history, version) {
   const found = await loadCorrections(job, version);
-  if (found) history.change(found.decisions);
+  if (found) history.replace(found.decisions);
 }
 
 /**
@@ -78,10 +76,8 @@ export function download(name, history) {
  * @param {Loaded} found
  */
 function take(history, found) {
-  history.past = [];
-  history.future = [];
-  history.now = found.decisions;
-  history.settle(found.decisions, found.tag, found.version);
+  history.begin(found.decisions);
+  history.settle(history.state, found.tag, found.version);
 }
 
 /**

@@ -5,6 +5,7 @@
 
 import { debounced, listen } from "../lib/disposal.js";
 import { send } from "../server/api.js";
+import { BoxIndex } from "./box-index.js";
 import { accept, classNameOf, draw, reject, relabel } from "./edits.js";
 import { historyOf } from "./history.js";
 import { OutlineLayer } from "./outline-layer.js";
@@ -18,6 +19,8 @@ import { createSketch } from "./sketch.js";
 /** Outlines that are shown at once; where the screen has more, the user is asked to come closer. */
 const MOST = 1500;
 const QUIET_MILLISECONDS = 200;
+/** Outlines that are painted one by one when they come or change. */
+const MOST_PATCHES = 30;
 
 export class ReviewSession extends EventTarget {
   /**
@@ -32,23 +35,26 @@ export class ReviewSession extends EventTarget {
     this.history = historyOf(this.job);
     /** Outlines of the mask on the screen, by id. @type {Map<string, Feature>} */
     this.found = new Map();
-    /** All outlines of certain decisions. @type {{now: import("./edits.js").Decisions, found: Map<string, Feature>, items: Item[]}|null} */
-    this.listed = null;
+    /** Those, and all that are kept on the whole slide. @type {BoxIndex<Item>} */
+    this.items = new BoxIndex();
     /** How many there are where they are too many to show. */
     this.tooMany = 0;
     /** @type {string|null} */
     this.selected = null;
     /** @type {ClassChoice} of outlines that are drawn */
     this.choice = this.choices()[0] ?? { id: 1, name: "1", color: [255, 255, 255] };
-    this.layer = new OutlineLayer(pane.stage, (name) => this.colorOf(name));
+    /** Colours of a palette by name. @type {{palette: string, of: Map<string, number[]>}|null} */
+    this.colors = null;
+    this.layer = new OutlineLayer(pane.stage, (name) => this.colorOf(name), this.items);
+    for (const id of this.history.now.kept.keys()) this.place(id);
     this.sketch = createSketch(pane.stage, (ring) => this.drawn(ring));
     disposal.add(() => this.layer.close());
     disposal.add(() => this.sketch.dispose());
     const later = debounced(QUIET_MILLISECONDS, () => void this.load());
     disposal.add(later.cancel);
     listen(disposal, pane.stage, "moved", later);
-    listen(disposal, this.history, "changed", () => this.update());
-    disposal.add(pane.state.subscribe(() => this.layer.draw()));
+    listen(disposal, this.history, "changed", (event) => this.follow(event.detail));
+    disposal.add(pane.state.subscribe((now, before) => { if (now.palette !== before.palette) this.layer.repaint(); }));
     const click = (/** @type {any} */ event) => {
       if (event.quick) this.select(this.layer.at(pane.stage.toSlide(event.position)));
     };
@@ -64,7 +70,9 @@ export class ReviewSession extends EventTarget {
 
   /** @param {string} name */
   colorOf(name) {
-    return this.choices().find((entry) => classNameOf(entry.name) === name)?.color ?? [255, 255, 255];
+    const { palette } = this.pane.state.get();
+    if (this.colors?.palette !== palette) this.colors = { palette, of: new Map(this.choices().map((entry) => [classNameOf(entry.name), entry.color])) };
+    return this.colors.of.get(name) ?? [255, 255, 255];
   }
 
   /** Fetch the outlines of the mask that the screen meets. */
@@ -80,43 +88,74 @@ export class ReviewSession extends EventTarget {
       this.tooMany = total > MOST ? total : 0;
       if (this.tooMany) await answer.body?.cancel();
       const features = this.tooMany ? [] : /** @type {{features: Feature[]}} */ (await answer.json()).features;
+      const before = [...this.found.keys()];
       this.found = new Map(features.map((one) => [one.id, one]));
-      this.loaded = true;
-      this.update();
+      const changed = [...new Set([...before, ...this.found.keys()])].flatMap((id) => this.place(id));
+      this.show(changed.length > MOST_PATCHES ? undefined : changed);
     } catch (error) {
       if (!signal.aborted) this.say(error instanceof Error ? error.message : String(error));
     }
   }
 
-  /** @returns {Item[]} all outlines, those that are kept on the whole slide */
-  items() {
-    const { now } = this.history;
-    if (this.listed?.now === now && this.listed.found === this.found) return this.listed.items;
-    const { kept, rejected } = now;
-    /** @type {Item[]} */
-    const items = [...this.found.values()].filter((one) => !kept.has(one.id))
-      .map((feature) => ({ feature, status: rejected.has(feature.id) ? "rejected" : "open" }));
-    for (const feature of kept.values()) items.push({ feature, status: "kept" });
-    this.listed = { now, found: this.found, items };
-    return items;
+  /**
+   * Follow the decisions.
+   * @param {string|null} id of the outline that was decided about; empty where it is none, null where it may be any
+   */
+  follow(id) {
+    if (id === null) {
+      for (const one of [...this.items.entries.keys(), ...this.found.keys(), ...this.history.now.kept.keys()]) this.place(one);
+      this.show();
+    } else if (id) {
+      this.show(this.place(id));
+    } else this.dispatchEvent(new Event("changed"));
   }
 
-  update() {
-    const items = this.items();
-    if (!items.some((one) => one.feature.id === this.selected)) this.selected = null;
-    this.layer.show(items, this.selected);
+  /**
+   * Bring an outline up to what is decided about it.
+   * @param {string} id
+   * @returns {Item[]} how it was and how it is now, if that is not the same
+   */
+  place(id) {
+    const { kept, rejected } = this.history.now;
+    const feature = kept.get(id) ?? this.found.get(id);
+    const status = kept.has(id) ? "kept" : rejected.has(id) ? "rejected" : "open";
+    const before = this.items.get(id);
+    if (before ? before.feature === feature && before.status === status : !feature) return [];
+    if (!feature) this.items.delete(id);
+    else {
+      const { box, area } = shapeOf(feature);
+      this.items.set(id, box, { feature, status, area });
+    }
+    return [before, this.items.get(id)].filter((item) => item !== null);
+  }
+
+  /** How many outlines on the screen are not reviewed. */
+  get open() {
+    const { kept, rejected } = this.history.now;
+    let open = 0;
+    for (const id of this.found.keys()) if (!kept.has(id) && !rejected.has(id)) open += 1;
+    return open;
+  }
+
+  /**
+   * Show what has changed.
+   * @param {Item[]} [changed] without it, all is painted again
+   */
+  show(changed) {
+    if (this.selected !== null && !this.items.get(this.selected)) this.selected = null;
+    this.layer.show(this.selected, changed);
     this.dispatchEvent(new Event("changed"));
   }
 
   /** @returns {Item|null} */
   current() {
-    return this.items().find((one) => one.feature.id === this.selected) ?? null;
+    return this.selected === null ? null : this.items.get(this.selected);
   }
 
   /** @param {string|null} id */
   select(id) {
     this.selected = id;
-    this.update();
+    this.show([]);
   }
 
   /**
@@ -125,20 +164,20 @@ export class ReviewSession extends EventTarget {
    */
   next(step) {
     const place = this.pane.stage.place();
-    const here = this.items().map((item) => ({ item, shape: shapeOf(item.feature) }))
-      .filter(({ shape: { box: [x0, y0, x1, y1] } }) => x1 > place.x0 && y1 > place.y0 && x0 < place.x0 + place.width && y0 < place.y0 + place.height)
-      .sort((a, b) => b.shape.area - a.shape.area);
-    const at = here.findIndex(({ item }) => item.feature.id === this.selected);
+    const seen = this.items.within([place.x0, place.y0, place.x0 + place.width, place.y0 + place.height]);
+    const here = seen.filter((item) => item.status === "open" || item.feature.id === this.selected)
+      .sort((a, b) => b.area - a.area);
+    const at = here.findIndex((item) => item.feature.id === this.selected);
     for (let i = 1; i <= here.length; i += 1) {
       const one = here[(((at < 0 && step < 0 ? 0 : at) + step * i) % here.length + here.length) % here.length];
-      if (one?.item.status === "open") {
-        this.select(one.item.feature.id);
+      if (one?.status === "open") {
+        this.select(one.feature.id);
         return;
       }
     }
     this.select(null);
     if (this.tooMany) this.say("Come closer: there are too many outlines on the screen.");
-    else this.say(here.length > 0 ? "All outlines on the screen are reviewed." : "There is no outline on the screen.");
+    else this.say(seen.length > 0 ? "All outlines on the screen are reviewed." : "There is no outline on the screen.");
   }
 
   /** Accept the selected outline, and go on to the next. */
@@ -169,7 +208,7 @@ export class ReviewSession extends EventTarget {
     else {
       this.choice = choice;
       this.say(`New outlines are ${choice.name}.`);
-      this.update();
+      this.dispatchEvent(new Event("changed"));
     }
   }
 
@@ -180,9 +219,9 @@ export class ReviewSession extends EventTarget {
       this.say("The line encloses nothing; draw it again.");
       return;
     }
-    const { decisions, id } = draw(this.history.now, ring, this.choice);
-    this.selected = id;
-    this.history.change(decisions);
+    const change = draw(this.history.now, ring, this.choice);
+    this.selected = change.id;
+    this.history.change(change);
     this.say(`Drawn as ${this.choice.name}; a digit gives it another class.`);
   }
 
