@@ -4,8 +4,8 @@
 
 PART is one of ``pages`` (first view, and a walk over more than 200 tiles: both pages from one server take turns in one
 browser, each time with an empty cache, and draw by the same drawer), ``toggle`` (repaint after a class is switched),
-``memory`` (of the tab's processes over 2,000 tiles) and ``tiles`` (how long tiles take while jobs saturate the cores).
-Prints JSON. A folder that is given keeps the slide and its mask for the next part.
+``memory`` (of the tab's processes over 4,000 tiles, of the page that ``--page`` names) and ``tiles`` (how long tiles
+take while jobs saturate the cores). Prints JSON. A folder that is given keeps the slide and its mask for the next part.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SIDE = 8192
 STEPS = 20
 """Moves of a walk; each brings tiles that were not seen before."""
-TILES = 2000
+TILES = 4000
 """Tiles after which memory is to be what it was."""
 RATE = 20
 """Tiles a second beside jobs."""
@@ -49,7 +49,7 @@ _PLAIN_CODE = """
 const stage = document.getElementById("stage");
 Object.assign(stage.style, {position: "absolute", inset: "0"});
 const viewer = window.viewer = OpenSeadragon({element: stage, tileSources: "%s", animationTime: 0, blendTime: 0,
-  showNavigationControl: false, showNavigator: true, maxZoomPixelRatio: 16, drawer: "%s"});
+  showNavigationControl: false, showNavigator: true, maxZoomPixelRatio: 16, drawer: "%s", maxTilesPerFrame: %d});
 viewer.addHandler("open", () => {
   const image = viewer.world.getItemAt(0);
   const note = () => { document.documentElement.dataset.drawn = String(image.getFullyLoaded()); };
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("part", choices=("pages", "toggle", "memory", "tiles"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=SIDE)
+    parser.add_argument("--page", choices=("viewer", "plain"), default="viewer")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,7 +106,7 @@ def main() -> None:
                 elif args.part == "toggle":
                     found = toggling(browser, server, job)
                 elif args.part == "memory":
-                    found = memory(browser, server, job, args.side)
+                    found = memory(browser, server, None if args.page == "plain" else job, slide, args.side)
                 else:
                     found = beside_jobs(server, slide, args.side)
     print(json.dumps({args.part: found, "side": args.side, "flags": FLAGS}, indent=1))
@@ -188,7 +189,7 @@ def cpu_seconds() -> float:
 
 def drawer_of(watched: Watched) -> str:
     """Return what the viewer draws with in this browser: it is asked, so that the plain page does the same."""
-    base = str(watched.page.get_attribute("script[type='module']", "src"))
+    base = str(watched.page.get_attribute("script[src$='main.js']", "src"))
     chosen = watched.run(
         "async (url) => (await import(url)).drawers()[0]", base.replace("js/main.js", "js/view/drawers.js")
     )
@@ -204,10 +205,13 @@ def toggling(browser: Browser, server: Served, job: str) -> dict[str, float]:
     """Return how long it takes until a class that is switched is drawn, over the whole window, in milliseconds."""
     with browsing(browser, server.url, 1280, 800) as watched:
         open_ours(watched, job)
+        watched.wait("view")
+        watched.page.wait_for_timeout(3000)  # the other pages are fetched meanwhile
         devtools = watched.page.context.new_cdp_session(watched.page)
         devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
         before = main_thread(devtools)
         times = [float(watched.run(_TOGGLE)) for _ in range(40)]
+        print(json.dumps([round(time) for time in times]), file=sys.stderr)
         cpu = 1000 * (main_thread(devtools) - before) / len(times)
     seen = {"median, ms": statistics.median(times), "worst, ms": max(times), "CPU of the page's thread, ms": cpu}
     return {name: round(value, 1) for name, value in seen.items()} | {"times": len(times)}
@@ -237,7 +241,9 @@ def timed(action: Any) -> float:
 
 
 @contextmanager
-def plain_page(browser: Browser, server: Served, slide: str, drawer: str) -> Iterator[Watched]:
+def plain_page(
+    browser: Browser, server: Served, slide: str, drawer: str, *, tiles_per_frame: int = 1
+) -> Iterator[Watched]:
     """Return a page that is OpenSeadragon and nothing else, at the server's own address."""
     osd = f"{PATH}/{viewer_files().digest}/vendor/openseadragon/openseadragon.min.js"
 
@@ -245,7 +251,10 @@ def plain_page(browser: Browser, server: Served, slide: str, drawer: str) -> Ite
         route.fulfill(body=_PLAIN.replace("{osd}", osd), content_type="text/html")
 
     def code(route: Route) -> None:
-        route.fulfill(body=_PLAIN_CODE % (f"/v1/slides/{slide}/slide.dzi", drawer), content_type="text/javascript")
+        route.fulfill(
+            body=_PLAIN_CODE % (f"/v1/slides/{slide}/slide.dzi", drawer, tiles_per_frame),
+            content_type="text/javascript",
+        )
 
     with browsing(browser, server.url) as watched:
         watched.page.route(f"{server.url}/plain", page)
@@ -273,18 +282,26 @@ def walk_over(watched: Watched, go: str) -> None:
         watched.run(go, [x, y, 1.0, SIDE])
 
 
-def memory(browser: Browser, server: Served, job: str, side: int) -> dict[str, Any]:
-    """Return the memory of the tab's processes, in MiB, each time that another 250 tiles were fetched."""
+def memory(browser: Browser, server: Served, job: str | None, slide: str, side: int) -> dict[str, Any]:
+    """Return the memory of the tab's processes, in MiB, each time that another 500 tiles were fetched.
+
+    Without a job it is that of the plain page, which is told to ask for as many tiles with each frame as the viewer.
+    """
     seen: list[tuple[int, float, float]] = []
-    with browsing(browser, server.url) as watched:
-        open_ours(watched, job)
+    page = browsing(browser, server.url) if job else plain_page(browser, server, slide, "canvas", tiles_per_frame=8)
+    with page as watched:
+        if job:
+            open_ours(watched, job)
+            watched.wait("view")
+        else:
+            open_plain(watched)
         devtools = watched.page.context.new_cdp_session(watched.page)
         whole = browser.new_browser_cdp_session()
         places = [(x, y) for y in range(400, side - 300, 700) for x in range(500, side - 400, 900)]
-        for x, y in places * 4:
-            watched.run(_GO_OURS, [x, y, 1.0])
-            fetched = tiles_of(watched, "/tiles/")
-            if fetched >= 250 * (len(seen) + 1):
+        for x, y in places * 8:
+            watched.run(_GO_OURS if job else _GO_PLAIN, [x, y, 1.0, side])
+            fetched = tiles_of(watched, "/tiles/") + tiles_of(watched, "/slide_files/")
+            if fetched >= 500 * (len(seen) + 1):
                 devtools.send("HeapProfiler.collectGarbage")
                 used = devtools.send("Runtime.getHeapUsage")
                 heap = used["usedSize"] + used.get("backingStorageSize", 0)

@@ -16,6 +16,7 @@ from browser import Watched
 from live_server import Served
 from mask_pixels import class_colors, class_ids, differ_at_borders_alone, painted
 from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.service.api.viewing.viewer_files import PATH, viewer_files
 
 PLACES = [(300, 500), (900, 700), (1333, 411)]
 """Level-0 pixels of the middle of a view."""
@@ -42,6 +43,25 @@ def view(watched: Watched, job: str, query: str = "") -> None:
 def place_of(watched: Watched) -> list[float]:
     """Return the place that the address holds: x, y and scale."""
     return [float(part) for part in watched.page.url.partition("at=")[2].partition("&")[0].split(",") if part]
+
+
+def test_the_first_view_waits_for_its_own_modules_alone(watched: Watched, result: str) -> None:
+    watched.open(f"view/{result}", "view")
+    files = viewer_files()
+    base = f"{watched.url}{PATH}/{files.digest}/"
+
+    def modules() -> list[str]:
+        return [url.removeprefix(base) for url in watched.requests if url.startswith(f"{base}js/")]
+
+    asked = modules()
+    first = asked[: asked.index("js/view/features.js")]
+    assert sorted(first) == sorted(files.needed + files.of_pages["view"]), "all that is imported is named in the page"
+    for path in ("session", f"jobs/{result}", f"jobs/{result}/results/tiles.json"):
+        assert watched.requests.count(f"{watched.url}/v1/{path}") == 1
+    wanted = {name for name in files.content if name.startswith("js/")} - {"js/server/types.js"}  # has types alone
+    watched.until(lambda: set(modules()) == wanted)
+    assert len(modules()) == len(set(modules()))
+    watched.clean()
 
 
 def test_the_overlay_is_the_mask_by_the_models_colours(watched: Watched, result: str, result_store: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.problems import ProblemError
 from wsi_segment.service.api.viewing.viewer_files import CSP, PATH, viewer_files
@@ -19,7 +20,7 @@ async def home(request: Request) -> Response:
     """Return the viewer to a browser, and to any other client where to start."""
     headers = {"Vary": "Accept", "Cache-Control": "no-cache"}
     if "text/html" in request.headers.get("accept", ""):
-        page = viewer_files().page_under(href(""))
+        page = viewer_files().page_under(href(""), entered=bool(present_caller().scopes))
         return HTMLResponse(page, headers={**headers, "Content-Security-Policy": CSP})
     content = {
         "service": "wsi-segment",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -23,8 +26,10 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 _PAGE = "index.html"
-_FIRST = ("main.js", "app", "server", "lib", "view", "review", "compare")
-"""Folders of modules in the order in which they are needed; others follow."""
+_EARLY, _MAIN, _PAGES = "js/app/early.js", "js/main.js", "js/app/pages.js"
+"""Modules: what starts first, what starts every page, and what knows the modules of the pages by their names."""
+_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?\bfrom "(\.[^"]+)";', re.MULTILINE)
+_PAGE_MODULE = re.compile(r'^ +(\w+): .*\bimport\("(\.[^"]+)"\)', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +42,30 @@ class ViewerFiles:
     """Files that the page loads, by path below :data:`PATH` and the digest."""
     digest: str
     """Changes with any of the files, so that browsers may keep them for ever under an address."""
+    needed: list[str]
+    """Modules that every page needs."""
+    of_pages: dict[str, list[str]]
+    """Modules that one page needs besides, by its name in the address."""
 
     def media_type(self, name: str) -> str:
         """Return the media type of a file."""
         return _TYPES[name[name.rindex(".") :]]
 
-    def page_under(self, prefix: str) -> str:
+    def page_under(self, prefix: str, entered: bool = False) -> str:
         """Return the page for a server whose addresses stand below a prefix.
 
-        All modules are named in its head, so that a browser fetches them at once and not as it finds their imports:
-        first what every page needs, then what a result needs.
+        Whether whoever asks may look (no key is needed, or a session is open) stands in it, so that it can ask for a
+        result at once; what may be done is still decided with each request.
+
+        The modules that every page needs are named in its head, so that a browser fetches them at once and not as it
+        finds their imports. Those of a single page are in a template of its name, from which ``js/app/early.js`` takes
+        them: a server does not see the part of an address after ``#``.
         """
         base = f"{prefix}{PATH}/{self.digest}"
-        modules = sorted((name for name in self.content if name.startswith("js/")), key=_turn)
-        preload = "\n".join(f'<link rel="modulepreload" href="{escape(f"{base}/{name}")}">' for name in modules)
+        templates = [
+            f'<template data-page="{page}">\n{_preload(base, names)}\n</template>'
+            for page, names in self.of_pages.items()
+        ]
         styles = "\n".join(
             f'<link rel="stylesheet" href="{escape(f"{base}/{name}")}">'
             for name in sorted(self.content)
@@ -58,9 +73,11 @@ class ViewerFiles:
         )
         values = {
             "prefix": escape(prefix),
+            "entered": "true" if entered else "false",
             "base": escape(base),
             "version": escape(version("wsi-segment")),
-            "preload": preload,
+            "preload": _preload(base, self.needed),
+            "pages": "\n".join(templates),
             "styles": styles,
         }
         page = self.page
@@ -69,10 +86,23 @@ class ViewerFiles:
         return page
 
 
-def _turn(name: str) -> tuple[int, str]:
-    """Return when a module is to be fetched."""
-    folder = name.split("/")[1]
-    return (_FIRST.index(folder) if folder in _FIRST else len(_FIRST), name)
+def imported(content: Mapping[str, bytes], module: str) -> list[str]:
+    """Return a module and all that it imports, and what those do, without what is imported when it is asked for."""
+    found = [module]
+    for name in found:  # grows meanwhile
+        for path in _IMPORT.findall(content[name].decode()):
+            target = _beside(name, path)
+            if target not in found:
+                found.append(target)
+    return found
+
+
+def _beside(module: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(module), path))
+
+
+def _preload(base: str, names: Iterable[str]) -> str:
+    return "\n".join(f'<link rel="modulepreload" href="{escape(f"{base}/{name}")}">' for name in names)
 
 
 @cache
@@ -84,7 +114,12 @@ def viewer_files() -> ViewerFiles:
     digest = hashlib.sha256(page)
     for name, held in content.items():
         digest.update(f"{name} {len(held)} ".encode() + held)
-    return ViewerFiles(page.decode(), content, digest.hexdigest()[:16])
+    needed = list(dict.fromkeys(imported(content, _EARLY) + imported(content, _MAIN)))
+    of_pages = {
+        name: [one for one in imported(content, _beside(_PAGES, path)) if one not in needed]
+        for name, path in _PAGE_MODULE.findall(content[_PAGES].decode())
+    }
+    return ViewerFiles(page.decode(), content, digest.hexdigest()[:16], needed=needed, of_pages=of_pages)
 
 
 def _walk(folder: Traversable, above: str) -> list[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ import { enter, main, markPage, mountFrame, watchSession } from "./app/frame.js"
 import { closeDialogs } from "./app/dialog.js";
 import { watchKeys } from "./app/keys.js";
 import { mountNotices, showError } from "./app/notices.js";
-import { pageOf } from "./app/pages.js";
+import { UnfetchedError, fetchOtherPages, pageOf } from "./app/pages.js";
 import { setReady } from "./app/ready.js";
 import { currentRoute, go } from "./app/router.js";
 import { fill, h } from "./lib/dom.js";
@@ -19,6 +19,7 @@ import { watchConnection } from "./server/connection.js";
 /** @type {Page|null} */
 let shown = null;
 let turn = 0;
+let unfetched = false;
 
 async function show() {
   const route = currentRoute();
@@ -37,12 +38,14 @@ async function show() {
   fill(main);
   main.className = `page-${route.name}`;
   try {
-    const page = await pageOf(route.name)(main, route);
+    const open = await pageOf(route.name);
+    const page = await open(main, route);
     if (mine !== turn) {
       page.dispose();
       return;
     }
     shown = page;
+    fetchOtherPages();
     const heading = main.querySelector("h1")?.textContent;
     document.title = heading ? `${heading} · wsi-segment` : "wsi-segment";
     if (mine > 1 && (document.activeElement === document.body || document.activeElement === null)) main.focus({ preventScroll: true });
@@ -56,6 +59,7 @@ async function show() {
 function failed(error) {
   if (error instanceof Error && "status" in error && error.status === 401) return; // the sign-in page is shown
   const text = error instanceof Error ? error.message : String(error);
+  unfetched = error instanceof UnfetchedError;
   fill(
     main,
     h("section", { class: "card problem-page", attributes: { role: "alert" } },
@@ -81,7 +85,10 @@ async function start() {
     closeDialogs();
   });
   server.addEventListener("signed-in", () => void entered());
-  server.addEventListener("back", () => { if (shown === null) void entered(); });
+  server.addEventListener("back", () => {
+    if (unfetched) window.location.reload();
+    else if (shown === null) void entered();
+  });
   await entered();
 }
 

@@ -4,7 +4,8 @@
  */
 
 import { button, fill, h } from "../lib/dom.js";
-import { readSession, server, signIn, signOut } from "../server/api.js";
+import { server, signIn, signOut } from "../server/api.js";
+import { firstSession, mayEnter } from "./early.js";
 import { showKeys } from "./keys.js";
 import { notice, showError } from "./notices.js";
 import { hrefOf } from "./router.js";
@@ -70,9 +71,9 @@ export function markPage(name) {
  * @returns {Promise<boolean>} whether pages can be shown
  */
 export async function enter() {
-  session = await readSession();
+  session = await firstSession();
   fill(who, session.key_needed && session.signed_in ? signedIn(session) : null);
-  if (!session.key_needed || session.signed_in) return true;
+  if (mayEnter(session)) return true;
   showSignIn();
   return false;
 }

@@ -45,6 +45,13 @@ export function legend({ pane, disposal, addPanel }) {
     if (focused) /** @type {HTMLElement|null} */ (body.querySelector(`[data-class="${focused}"]`))?.focus();
     write(table, classes);
   };
+  const mark = () => {
+    for (const toggle of /** @type {NodeListOf<HTMLElement>} */ (body.querySelectorAll("[data-class]"))) {
+      const on = !state.get().hidden.has(Number(toggle.dataset["class"]));
+      toggle.setAttribute("aria-pressed", String(on));
+      toggle.closest("tr")?.classList.toggle("off", !on);
+    }
+  };
   /**
    * @param {TileTable} table
    * @param {import("../server/types.js").MaskClass[]} classes
@@ -67,7 +74,8 @@ export function legend({ pane, disposal, addPanel }) {
     total.textContent = parts.join(" · ");
   };
   disposal.add(state.subscribe((now, before) => {
-    if (now.hidden !== before.hidden || now.palette !== before.palette) draw();
+    if (now.palette !== before.palette) draw();
+    else if (now.hidden !== before.hidden) mark();
   }));
   listen(disposal, pane.element, "result-replaced", draw);
   watchVisible(pane, disposal, (counts) => {

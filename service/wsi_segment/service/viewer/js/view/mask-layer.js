@@ -8,6 +8,7 @@
  */
 
 import { edgesOf, paintFilled, paintOutlines } from "./paint.js";
+import { samePlace } from "./stage.js";
 import { TileCache } from "./tile-cache.js";
 
 /** @typedef {import("../server/types.js").TileTable} TileTable */
@@ -47,7 +48,9 @@ export class MaskLayer extends EventTarget {
     this.canvas.className = "mask-layer";
     stage.addLayer(this.canvas);
     this.cache = this.makeCache(path);
-    this.endDrawing = stage.onDraw(() => this.draw());
+    /** What the canvas shows; null where something else is to be drawn. @type {import("./stage.js").Place|null} */
+    this.shown = null;
+    this.endDrawing = stage.onDraw(() => this.follow());
     this.schedule();
   }
 
@@ -89,11 +92,17 @@ export class MaskLayer extends EventTarget {
 
   /** Draw with the next frame, though the slide stands still. */
   schedule() {
+    this.shown = null;
     if (this.frame) return;
     this.frame = window.requestAnimationFrame(() => {
       this.frame = 0;
-      this.draw();
+      this.follow();
     });
+  }
+
+  /** Draw, unless the canvas shows the place and all that is known of it: each tile of the slide is a frame of the viewer. */
+  follow() {
+    if (!this.shown || !samePlace(this.shown, this.stage.place())) this.draw();
   }
 
   /** @param {Tile} tile */
@@ -174,6 +183,7 @@ export class MaskLayer extends EventTarget {
     }
     const context = this.canvas.getContext("2d");
     if (!context || width === 0 || height === 0) return;
+    this.shown = place;
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = false;
     const needed = this.style.visible || this.style.needed;
@@ -236,6 +246,7 @@ export class MaskLayer extends EventTarget {
         : paintFilled(tile, this.style.table);
       tile.painted = this.version;
     }
+    this.cache.use(tile);
     return tile.picture;
   }
 

@@ -3,17 +3,17 @@
  * @module
  */
 
+import { firstResult } from "../app/early.js";
 import { bindKeys } from "../app/keys.js";
 import { setReady } from "../app/ready.js";
 import { notice } from "../app/notices.js";
+import { fetchedPart } from "../app/pages.js";
 import { go, hrefOf, replaceQuery } from "../app/router.js";
 import { createDisposal, debounced } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
-import { FEATURES } from "./features.js";
 import { viewKeys } from "./keys.js";
 import { createPane } from "./pane.js";
-import { readResult } from "./result.js";
 import { createViewState, parseView, writeView } from "./view-state.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
@@ -32,6 +32,8 @@ import { createViewState, parseView, writeView } from "./view-state.js";
 
 /** @typedef {(view: View) => void|Promise<void>} Feature */
 
+const LOOK_MILLISECONDS = 800;
+
 /** @type {import("../app/router.js").OpenPage} */
 export async function openViewPage(main, route) {
   const id = route.parts[0] ?? "";
@@ -40,7 +42,7 @@ export async function openViewPage(main, route) {
   const paneElement = h("section", { class: "pane", attributes: { "aria-label": "Slide and mask" }, data: { drawn: "false" } });
   const side = h("aside", { class: "side", attributes: { "aria-label": "Legend and tools" } });
   fill(main, h("p", { class: "loading", text: "Loading the result …" }));
-  const result = await readResult(id);
+  const result = await firstResult(id);
   fill(main, h("div", { class: "view" }, paneElement, side));
   const pane = await createPane(paneElement, result, state, { name: `Slide ${result.job.slide_name ?? ""} with its mask` });
   disposal.add(pane.dispose);
@@ -64,12 +66,14 @@ export async function openViewPage(main, route) {
     },
   };
   disposal.add(bindKeys(viewKeys(view)));
-  for (const feature of FEATURES) await feature(view);
   disposal.add(watchResult(view));
-
   const remember = debounced(200, () => replaceQuery(writeView(state.get())));
   disposal.add(state.subscribe(() => remember()));
   disposal.add(remember.cancel);
+  await firstLook(paneElement);
+  const { FEATURES } = await fetchedPart(() => import("./features.js"));
+  if (!paneElement.isConnected) return { dispose: disposal.dispose }; // another page is shown by now
+  for (const feature of FEATURES) await feature(view);
   setReady("view");
   return {
     dispose: disposal.dispose,
@@ -82,6 +86,24 @@ export async function openViewPage(main, route) {
       return true;
     },
   };
+}
+
+/**
+ * Wait until slide and mask are drawn, so that what stands around them holds up no tile; not for long where tiles are slow.
+ * @param {HTMLElement} pane
+ */
+function firstLook(pane) {
+  return new Promise((done) => {
+    const watch = new MutationObserver(() => { if (pane.dataset["drawn"] === "true") end(); });
+    const timer = window.setTimeout(() => end(), LOOK_MILLISECONDS);
+    const end = () => {
+      watch.disconnect();
+      window.clearTimeout(timer);
+      done(undefined);
+    };
+    watch.observe(pane, { attributeFilter: ["data-drawn"] });
+    if (pane.dataset["drawn"] === "true") end();
+  });
 }
 
 /**

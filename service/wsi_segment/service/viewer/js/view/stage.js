@@ -18,6 +18,15 @@ import { drawers } from "./drawers.js";
  * @property {number} scale level-0 pixels per CSS pixel
  */
 
+/**
+ * Return whether the screen shows the same.
+ * @param {Place} a
+ * @param {Place} b
+ */
+export function samePlace(a, b) {
+  return a.x0 === b.x0 && a.y0 === b.y0 && a.scale === b.scale && a.width === b.width && a.height === b.height;
+}
+
 const TILE = 256;
 const CLOSEST = 16;
 /** CSS pixels that a level-0 pixel may be wide. */

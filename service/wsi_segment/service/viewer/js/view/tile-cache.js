@@ -1,7 +1,8 @@
 /**
  * Tiles of numbers (class ids, or a probability) of one source: fetched when they are wanted, the last used kept.
  *
- * Memory bound: `MOST_KEPT` tiles of 64 KiB of numbers and as many pictures of 256 KiB, more only while a screen needs more.
+ * Memory bound: `MOST_KEPT` tiles of 64 KiB of numbers and `MOST_PICTURES` pictures of 256 KiB, more only while a screen
+ * needs more. Browsers give the memory of a canvas back when they please; one without a size has none.
  * @module
  */
 
@@ -24,7 +25,9 @@ import { decodeGreyPng } from "./grey-png.js";
  */
 
 const MOST_KEPT = 384;
-const AT_ONCE = 4;
+const MOST_PICTURES = 96;
+/** A screen of tiles: a page that is busy with the slide hears late that one is there, and would ask late for the next. */
+const AT_ONCE = 16;
 const RETRY_MILLISECONDS = 2000;
 
 /** @param {number} z @param {number} x @param {number} y */
@@ -42,6 +45,9 @@ export class TileCache extends EventTarget {
     this.path = path;
     /** @type {Map<string, Tile|null>} null where the server has no such tile */
     this.tiles = new Map();
+    /** Tiles that have a picture, the last used last. @type {Set<Tile>} */
+    this.pictures = new Set();
+    this.mostPictures = MOST_PICTURES;
     /** @type {{key: string, z: number, x: number, y: number}[]} */
     this.queue = [];
     /** @type {Set<string>} */
@@ -88,6 +94,7 @@ export class TileCache extends EventTarget {
       if ((known === undefined || known?.stale) && !this.loading.has(key)) this.queue.push({ key, ...one });
     }
     this.most = Math.max(MOST_KEPT, 2 * wanted.length);
+    this.mostPictures = Math.max(MOST_PICTURES, 2 * wanted.length);
     this.pump();
   }
 
@@ -113,6 +120,7 @@ export class TileCache extends EventTarget {
     this.closed = true;
     this.queue = [];
     this.tiles.clear();
+    for (const tile of this.pictures) this.release(tile);
     server.removeEventListener("back", this.onBack);
   }
 
@@ -148,12 +156,39 @@ export class TileCache extends EventTarget {
    * @param {Tile|null} tile
    */
   put(key, tile) {
-    this.tiles.delete(key);
+    this.remove(key);
     this.tiles.set(key, tile);
     for (const oldest of this.tiles.keys()) {
       if (this.tiles.size <= (this.most ?? MOST_KEPT)) break;
-      this.tiles.delete(oldest);
+      this.remove(oldest);
     }
+  }
+
+  /** @param {string} key */
+  remove(key) {
+    const tile = this.tiles.get(key);
+    if (tile) this.release(tile);
+    this.tiles.delete(key);
+  }
+
+  /**
+   * Note that the picture of a tile is used; pictures that were not for long are given up.
+   * @param {Tile} tile
+   */
+  use(tile) {
+    this.pictures.delete(tile);
+    this.pictures.add(tile);
+    for (const oldest of this.pictures) {
+      if (this.pictures.size <= this.mostPictures) break;
+      this.release(oldest);
+    }
+  }
+
+  /** @param {Tile} tile */
+  release(tile) {
+    this.pictures.delete(tile);
+    if (tile.picture) tile.picture.width = 0;
+    tile.picture = null;
   }
 
   /**

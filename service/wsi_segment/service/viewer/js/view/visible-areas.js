@@ -54,4 +54,5 @@ export function watchVisible(pane, disposal, listener) {
   const later = debounced(QUIET_MILLISECONDS, () => listener(countVisible(pane)));
   disposal.add(later.cancel);
   listen(disposal, pane.layer, "drawn", later);
+  later(); // all may be drawn by now
 }

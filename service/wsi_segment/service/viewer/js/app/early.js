@@ -1,0 +1,57 @@
+/**
+ * Runs first, while the rest of the page is still on its way: fetches the modules of the page that the address names,
+ * and asks the server for what that page shows.
+ * @module
+ */
+
+import { readSession } from "../server/api.js";
+import { readResult } from "../view/result.js";
+import { currentRoute } from "./router.js";
+
+/** @typedef {import("../server/types.js").Session} Session */
+/** @typedef {import("../view/result.js").Result} Result */
+
+const route = currentRoute();
+/** @type {HTMLTemplateElement|null} */
+const modules = document.querySelector(`template[data-page="${CSS.escape(route.name || "slides")}"]`);
+if (modules) document.head.append(modules.content.cloneNode(true));
+
+/** @type {Promise<Session>|null} */
+let session = readSession();
+/** @type {Promise<Result|null>|null} */
+let result = route.name === "view" ? entered().then((may) => (may ? readResult(route.parts[0] ?? "") : null)) : null;
+for (const begun of [session, result]) begun?.catch(() => undefined); // asked again by whoever needs it
+
+/** Return whether pages can be shown, which the page itself may say. */
+async function entered() {
+  return document.documentElement.dataset["entered"] === "true" || (session !== null && mayEnter(await session));
+}
+
+/**
+ * Return whether pages can be shown to somebody.
+ * @param {Session} who
+ */
+export function mayEnter(who) {
+  return !who.key_needed || who.signed_in;
+}
+
+/**
+ * Return who this browser is to the server: as it was asked for first, the first time, and asked anew from then on.
+ * @returns {Promise<Session>}
+ */
+export async function firstSession() {
+  const begun = session;
+  session = null;
+  return begun ? begun.catch(() => readSession()) : readSession();
+}
+
+/**
+ * Return what a viewer must know of a job's mask: as it was asked for first, the first time, and asked anew from then on.
+ * @param {string} id of the job
+ * @returns {Promise<Result>}
+ */
+export async function firstResult(id) {
+  const begun = id === route.parts[0] ? result : null;
+  result = null;
+  return (await begun?.catch(() => null)) ?? readResult(id);
+}
