@@ -29,7 +29,7 @@ from live_server import Served
 
 CORNERS = 40
 CHANGES = 10
-PAINTED = ".review-layer:not([data-complete='false'])"
+PAINTED = ".review-layer[data-complete='true']"
 _PRESS = """async (key) => {
   const before = performance.now();
   (document.activeElement ?? document.body).dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
@@ -79,7 +79,7 @@ def main() -> None:
 
 def send_corrections(server: Served, job: str, count: int, side: int) -> float:
     """Send that many accepted outlines, in rows over the whole slide; return the seconds it takes."""
-    across = math.ceil(math.sqrt(count))
+    across = math.ceil(math.sqrt(count)) | 1  # an outline lies in the middle, where a click selects it
     step = side / across
     places = [((index % across + 0.5) * step, (index // across + 0.5) * step) for index in range(count)]
     features = [outline(index, x, y, 0.45 * step) for index, (x, y) in enumerate(places)]
@@ -122,6 +122,7 @@ def review(watched: Watched, job: str, side: int) -> dict[str, Any]:
             "all painted after a change, ms": middle_and_worst([one[1] for one in changes]),
         }
         moved = watched.run(_MOVE, "ArrowRight")
+        print(json.dumps(found), file=sys.stderr, flush=True)
         found[name] |= {"longest of ten moves, ms": round(moved[0]), "painted after moving, ms": round(moved[1])}
     before = time.perf_counter()
     page.keyboard.press("s")

@@ -151,6 +151,7 @@ def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int
         before = cpu_seconds()
         with browsing(browser, server.url) as watched:
             first["viewer"].append(timed(lambda: open_ours(watched, job)))
+            watched.wait("view")  # an address that changes before would open the page again
             drawer = drawer_of(watched)
             walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS)))
             tiles["viewer, of the slide"] = tiles_of(watched, "/slides/")
