@@ -142,6 +142,8 @@ def emulated() -> Iterator[Bucket]:
     host, port = server.get_host_and_port()
     bucket = Bucket("slides-and-masks", f"http://{host}:{port}", 0)
     bucket.client.create_bucket(Bucket=bucket.name)
+    for name in bucket.names():  # the emulator keeps what an earlier one of the same process held
+        bucket.client.delete_object(Bucket=bucket.name, Key=name)
     proxy = _Proxy(("127.0.0.1", 0), _handler(bucket, (host, port)))
     bucket.port = proxy.server_port
     thread = threading.Thread(target=proxy.serve_forever)

@@ -70,14 +70,18 @@ class LocalSite:
 
     def acquire(self, run: str) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        self._run = run
-        self.partial.mkdir(exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise OutputError(
-                f"{self.final}: another run is writing it; wait for it, or choose another `out`"
-            ) from None
+        self._run, acquired = run, False
+        while not acquired:
+            self.partial.mkdir(exist_ok=True)
+            try:
+                self._lock.acquire()
+                acquired = True
+            except FileNotFoundError:  # another run has just ended, and removed the folder
+                continue
+            except Timeout:
+                raise OutputError(
+                    f"{self.final}: another run is writing it; wait for it, or choose another `out`"
+                ) from None
 
     def check(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""

@@ -390,7 +390,7 @@ def test_one_writer_at_a_time_while_a_cluster_writes(
     live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
 ) -> None:
     for _ in range(2):
-        live.add_worker(live.watched(pause=PAUSE))
+        live.add_worker(live.watched(pause=10 * PAUSE))  # so that it does not end before the others begin
     run = InTheBackground(live, made, model, tmp_path / "m.zarr")
     run.until(run.done)
     other = SegmentOptions(region_size=512, overlap=0.5, overwrite=True)
