@@ -70,12 +70,11 @@ class LocalSite:
 
     def acquire(self, run: str) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        self._run, acquired = run, False
-        while not acquired:
+        self._run = run
+        while not self._lock.is_locked:
             self.partial.mkdir(exist_ok=True)
             try:
                 self._lock.acquire()
-                acquired = True
             except FileNotFoundError:  # another run has just ended, and removed the folder
                 continue
             except Timeout:
