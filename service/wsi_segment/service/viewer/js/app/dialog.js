@@ -37,9 +37,12 @@ export function showDialog(title, content, options = {}) {
   return dialog;
 }
 
-/** Close what is open, when its page is left. */
+/** Close what is open, when its page is left; gone at once, as the event that removes a closed dialog comes later. */
 export function closeDialogs() {
-  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.close();
+    dialog.remove();
+  }
 }
 
 /**
