@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,7 +114,9 @@ def test_a_watched_folder_is_followed_until_ctrl_c(stocked: Path, tmp_path: Path
             finally:
                 watching.kill()
         assert watching.returncode == 130
-        assert left == ""
-        assert f"{job} goes on at the server" in error
+        posted = [job, *left.split()]  # the second may have been posted before the signal came
+        named = re.search(r"interrupted; (\w+) goes on at the server", error)
+        assert named is not None, error
         with served.client() as client:
-            assert client.job(job)["slide_name"] in ("d.tiff", "e.tiff")
+            for one in {*posted, named[1]}:
+                assert client.job(one)["slide_name"] in ("d.tiff", "e.tiff")
