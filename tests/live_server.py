@@ -96,15 +96,14 @@ class Served:
     def wait_for(self, path: str) -> None:
         """Wait until a path answers with success."""
         deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            assert self.process is not None
-            assert self.process.poll() is None, self.log
-            try:
-                if httpx.get(self.url + path, timeout=5).is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
+        with httpx.Client(base_url=self.url, timeout=5) as client:  # one for all looks: each reads all certificates
+            while time.monotonic() < deadline:
+                assert self.process is not None
+                assert self.process.poll() is None, self.log
+                with suppress(httpx.TransportError):
+                    if client.get(path).is_success:
+                        return
+                time.sleep(0.05)
         raise AssertionError(f"{path} did not answer: {self.log}")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
