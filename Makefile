@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 TORCH  ?= torch==2.13.0
-JOBS   ?= 2
+JOBS   ?= 3
 
 .PHONY: demo test tools check docs clean
 
@@ -23,7 +23,7 @@ demo: $(BIN)/wsi-segment
 	@echo "look at demo/preview.png; the mask is demo/mask.zarr"
 
 test: $(BIN)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 tools:
 	.ci/tools

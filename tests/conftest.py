@@ -15,6 +15,28 @@ from synthetic import SHARED, SLIDES
 settings.register_profile("house", deadline=None, max_examples=25)
 settings.load_profile("house")
 
+LONG_FILES = (
+    "service/viewer/test_working.py",
+    "inference/engine/cluster/test_cluster.py",
+    "qupath_plugin/test_steps.py",
+    "service/workers/test_kill.py",
+    "service/test_faults.py",
+    "service/api/test_openapi.py",
+    "inference/places/test_buckets.py",
+    "service/workers/test_chaos.py",
+    "qupath_plugin/test_service.py",
+    "service/cli/test_experiment.py",
+    "service/api/test_scale.py",
+)
+"""Files that take minutes, the longest first: they begin first, so that none of them runs alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG_FILES)}
+    assert all(path.is_file() for path in ranks), "LONG_FILES names a file that is gone"
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """End with how many tests were skipped, and the one command that brings most of them."""
