@@ -29,7 +29,7 @@ from wsi_segment.service.jobs.job_table import Job, Jobs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX signal")
 
-KILLS = int(os.environ.get("WSI_SEGMENT_KILLS", "25"))
+KILLS = int(os.environ.get("WSI_SEGMENT_KILLS", "10"))
 WORKERS, SLIDES, WAITING = 2, 3, 6
 OVERLAP = 0.75
 PATIENCE_SECONDS = 300
