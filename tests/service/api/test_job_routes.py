@@ -171,6 +171,6 @@ def test_a_running_job_ends_soon_after_it_is_cancelled(http: httpx.Client, serve
             http.delete(f"/v1/jobs/{job['id']}")
             started = time.monotonic()
             assert client.wait(job["id"])["status"] == "dismissed"
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 30  # the whole job takes minutes
     finally:
         (served.folder / "slides" / "large.tiff").unlink()

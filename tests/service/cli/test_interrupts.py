@@ -59,7 +59,7 @@ def test_a_second_signal_ends_at_once_with_130_as_the_first(
     code, said, seconds = signalled(stopping, ending, {"running": first, phase: second})
     assert code == 130
     assert said == "wsi-segment: interrupted; what is finished is kept, the same command continues"
-    assert seconds < 5
+    assert seconds < 20  # the phase alone is 30
 
 
 def test_what_comes_within_a_moment_of_the_first_is_the_same_signal() -> None:
