@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -35,16 +36,16 @@ class LocalSite:
 
     def tidy(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        if not self.final.exists() or not self.partial.is_dir() or any(self.partial.glob(f"{_STORE}*")):
+        if not self._is_left():
             return
         try:
-            with self._lock:
-                for left in self.partial.iterdir():
-                    if left.is_dir():
-                        shutil.rmtree(left)
-            shutil.rmtree(self.partial)
+            self._lock.acquire()
         except (Timeout, OSError):
             return
+        if self._is_left():  # still: a run may have begun since then, and been cut off
+            self._remove()
+        else:
+            self.release()
 
     def probe(self, beside: Iterable[Path]) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
@@ -78,6 +79,8 @@ class LocalSite:
             except FileNotFoundError:  # another run has just ended, and removed the folder
                 continue
             except Timeout:
+                if not (self.partial / _LOCK).exists():  # or the lock, which this one had found there
+                    continue
                 raise OutputError(
                     f"{self.final}: another run is writing it; wait for it, or choose another `out`"
                 ) from None
@@ -120,8 +123,26 @@ class LocalSite:
         self.store.path.rename(self.final)
         LocalFolder(self.final).remove_torn()  # of processes that write still, and find the store gone
         sync_folder(self.final.parent)
+        self._remove()
+
+    def _is_left(self) -> bool:
+        """Return whether there is only what a run leaves that is cut off after its store is complete."""
+        return self.final.exists() and self.partial.is_dir() and not any(self.partial.glob(f"{_STORE}*"))
+
+    def _remove(self) -> None:
+        """Remove what lies beside, and release the lock, without which nothing is touched: a run may begin then."""
+        self.records.close()
+        for left in self.partial.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            elif left.name != _LOCK:
+                with suppress(OSError):
+                    left.unlink()
+        with suppress(OSError):  # Windows removes it when it is released
+            (self.partial / _LOCK).unlink()
         self.release()
-        shutil.rmtree(self.partial, ignore_errors=True)
+        with suppress(OSError):  # not empty: another run has begun
+            self.partial.rmdir()
 
 
 def growing_store(partial: Path, run: str) -> Path:

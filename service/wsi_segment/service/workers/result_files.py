@@ -57,6 +57,8 @@ class ResultFiles:
             try:
                 with FileLock(self._partial / "lock", timeout=seconds):
                     pass
+            except FileNotFoundError:  # it has ended since then, and its folder with it
+                return
             except Timeout as error:
                 raise RunError("another worker has not let go of the job's files") from error
 
