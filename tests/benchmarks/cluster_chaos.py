@@ -1,8 +1,9 @@
 """Runs on a cluster while its processes are killed at random; each mask is compared with that of one machine.
 
 The slide lies in a bucket of an emulator and the masks go there (``--where bucket``), or both lie in a folder. Victims
-are worker processes, now and then the command itself, which is started again, and seldom the scheduler. ``--notes``
-adds up kills over several calls, each of which ends by itself after ``--seconds``.
+are worker processes in the middle of a region, now and then the command itself, which is started again, and seldom the
+scheduler. ``--notes`` adds up kills over several calls, each of which kills for ``--seconds``, and then lets the mask
+that is under way be finished.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from buckets import emulated
 from live_cluster import LiveCluster, kill_tree
@@ -33,9 +36,20 @@ from wsi_segment.inference import SegmentOptions, segment
 options = SegmentOptions(region_size=512, overlap=0.25)
 segment(sys.argv[1], out=sys.argv[2], model=sys.argv[3], options=options, quiet=True, scheduler=sys.argv[4])
 """
-WORKERS, PAUSE = 3, 0.02
+WORKERS, PAUSE = 3, 0.15
+"""Workers wait after each batch, so that there is time to kill them without keeping the processor busy."""
+FORKED = """
+from distributed.utils import get_mp_context
+
+get_mp_context().set_forkserver_preload(["distributed", "wsi_segment.inference.engine.cluster.settling", "onnxruntime"])
+"""
+"""Preloaded by nannies: a worker that is started again is forked from a process that has loaded the engine already."""
+_BETWEEN = 0.4, 1.6
+"""Seconds from one kill to the next, at least; all are alike likely."""
 _IDLE_SECONDS = 30.0
 """Something is killed only once something was predicted since the last kill, or after so long."""
+_END_SECONDS = 120.0
+"""Seconds that a mask may take once nothing is killed any more."""
 
 
 class Chaos:
@@ -45,27 +59,29 @@ class Chaos:
         self.live, self.rng, self.killed, self.masks = live, rng, Counter[str](), 0
         self._slide, self._out, self._model = slide, out, model
         self._preloaded = live.watched(pause=PAUSE)
+        forked = live.folder / "forked.py"
+        forked.write_text(FORKED)
+        os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "forkserver"
+        os.environ["DASK_DISTRIBUTED__NANNY__PRELOAD"] = json.dumps([str(forked)])
         self._start_workers()
 
-    def make(self, until: float) -> bool:
-        """Have one mask made, whatever is killed meanwhile; return False if time is up before."""
+    def make(self, until: float) -> None:
+        """Have one mask made, whatever is killed meanwhile, up to some time."""
         command = self._start_command()
-        due, noted = time.monotonic() + self.rng.uniform(0.5, 2.5), self._noted()
+        due, noted = time.monotonic() + self.rng.uniform(*_BETWEEN), self._noted()
         try:
             while (ended := command.poll()) != 0:
-                if time.monotonic() > until:
-                    return False
+                assert time.monotonic() < until + _END_SECONDS, "the mask is not finished"
                 if ended is not None:  # with the scheduler; whoever started it starts it again
                     self.killed["command ended with its scheduler"] += 1
                     command = self._start_command()
-                if time.monotonic() > due and (self._noted() > noted or time.monotonic() > due + _IDLE_SECONDS):
+                if until > time.monotonic() > due and (self._noted() > noted or time.monotonic() > due + _IDLE_SECONDS):
                     command = self._kill(command)
-                    due, noted = time.monotonic() + self.rng.uniform(0.5, 2.5), self._noted()
+                    due, noted = time.monotonic() + self.rng.uniform(*_BETWEEN), self._noted()
                 time.sleep(0.02)
         finally:
             kill_tree(command)
         self.masks += 1
-        return True
 
     def _noted(self) -> int:
         """Bytes of what workers noted; more where something was predicted since."""
@@ -73,12 +89,22 @@ class Chaos:
             return (self.live.folder / "noted").stat().st_size
         return 0
 
+    def _predicting(self) -> list[psutil.Process]:
+        """The worker processes that live and have predicted something."""
+        found = []
+        for pid in sorted({int(str(note[3])) for note in self.live.notes()}):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
     def _kill(self, command: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         kind = self.rng.choices(("worker", "command", "scheduler"), weights=(86, 12, 2))[0]
         if kind == "worker":
-            computing = self.live.computing()
-            if computing:
-                self.rng.choice(computing).kill()
+            predicting = self._predicting()
+            if predicting:
+                self.rng.choice(predicting).kill()
                 self.killed[kind] += 1
         elif kind == "command":
             command.kill()
@@ -148,7 +174,8 @@ def main() -> None:
         live = stack.enter_context(LiveCluster(folder / "cluster"))
         chaos = Chaos(live, random.Random(args.seed), source, out, model=model)
         until = time.monotonic() + args.seconds
-        while time.monotonic() < until and chaos.make(until):
+        while time.monotonic() < until:
+            chaos.make(until)
             assert found() == local, "the mask differs"
             remove()
         done = Counter(chaos.killed) + Counter({"masks, all identical": chaos.masks})
