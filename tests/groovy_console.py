@@ -25,7 +25,7 @@ JAVAFX = tuple(Path(f"/usr/share/java/javafx-{part}.jar") for part in ("base", "
 JTS = Path("/usr/share/java/jts-core.jar")
 """Debian's ``libjts-java``: the geometry that QuPath uses."""
 _GSON = Path("/usr/share/java/gson.jar")
-_JAVA = ("java", "-XX:TieredStopAtLevel=1")  # no second compiler: these processes end soon
+_JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # no second compiler: these processes end soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ def compile_groovy(groovy: Groovy, sources: list[Path], out: Path, *class_path: 
 class GroovyConsole:
     """A Java process that knows the plugin's classes, and stand-ins for QuPath's; a context that ends it."""
 
-    def __init__(self, groovy: Groovy, stubs: Path, settings: Path, display: str | None = None) -> None:
+    def __init__(self, groovy: Groovy, compiled: Path, settings: Path, display: str | None = None) -> None:
         """Start the process.
 
         Args:
             groovy: Its version.
-            stubs: Folder with the compiled stand-ins.
+            compiled: Folder with the compiled stand-ins, ``stubs``, and the compiled ``plugin``.
             settings: The plugin's saved settings, instead of the user's.
             display: Where windows appear; None for a process without any.
         """
@@ -104,9 +104,9 @@ class GroovyConsole:
         for name in ("WSI_SEGMENT_SERVER", "WSI_SEGMENT_KEY"):
             environment.pop(name, None)
         drawing = ["-Djava.awt.headless=true", "-Dprism.order=sw", "-Djava.library.path=/usr/lib/x86_64-linux-gnu/jni"]
-        command = [*_JAVA, *drawing, "-cp", _class_path(groovy, stubs), "groovy.ui.GroovyMain"]
+        command = [*_JAVA, *drawing, "-cp", _class_path(groovy, compiled / "stubs"), "groovy.ui.GroovyMain"]
         self._process = subprocess.Popen(
-            [*command, "-c", "UTF-8", str(TESTS / "console.groovy"), str(PLUGIN)],
+            [*command, "-c", "UTF-8", str(TESTS / "console.groovy"), str(PLUGIN), str(compiled / "plugin")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

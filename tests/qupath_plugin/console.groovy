@@ -2,8 +2,8 @@
  * Evaluates pieces of Groovy for tests, one a line of standard input as JSON text, each answered by a line of JSON.
  *
  * Pieces know: `console.run(script, arguments, data)`, which runs a script of the plugin as QuPath would and gives
- * what it printed; `console.act(action, arguments, data)`, the same without the script, on classes that are compiled
- * once; `console.image(width, height, mpp, path)`; `console.draw()`, which starts JavaFX; and `kept`, a map that
+ * what it printed; `console.act(action, arguments, data)`, the same without the script, on classes that were compiled
+ * before; `console.image(width, height, mpp, path)`; `console.draw()`, which starts JavaFX; and `kept`, a map that
  * outlives a piece.
  */
 
@@ -62,7 +62,7 @@ class Console {
 
 def plugin = new File(args[0])
 def parts = new GroovyClassLoader(this.class.classLoader)
-parts.addClasspath(plugin.path)
+parts.addClasspath(args[1])
 def console = new Console(plugin: plugin, loader: this.class.classLoader, parts: parts)
 def kept = [:]
 def out = System.out

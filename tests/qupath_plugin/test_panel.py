@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from groovy_console import GroovyConsole
+from groovy_console import PLUGIN, GroovyConsole
 from live_server import Served, write_slides
 from synthetic import class_map
+from wsi_segment.service.cli.commands.qupath import jar
 
 BEGIN = """
 import javafx.application.Platform
@@ -62,6 +65,18 @@ END = """
     Workbench.@panel = null
     QuPathGUI.instance = null
 }"""
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server on which jobs wait."""
+    with Served(write_slides(tmp_path_factory.mktemp("idle")), "--workers", 0) as running:
+        yield running
+
+
+def statuses(idle: Served) -> list[str]:
+    """Of all jobs, the newest first."""
+    return [one["status"] for one in httpx.get(f"{idle.url}/v1/jobs").json()["jobs"]]
 
 
 def panel(windows: GroovyConsole, served: Served, code: str, **more: object) -> Any:
@@ -137,59 +152,62 @@ def test_a_run_from_the_panel_shows_overlay_areas_and_annotations_and_can_be_rem
     assert "Edit > Undo" in removed[2]
 
 
-def test_cancel_dismisses_the_job_and_failures_are_notifications(windows: GroovyConsole, tmp_path: Path) -> None:
-    folder = write_slides(tmp_path)
-    with Served(folder, "--workers", 0) as idle:
-        code = """
-        open()
-        type(address: url)
-        press('run')
-        wait { drawing { node('status').text } == 'waiting for a worker' }
-        assert drawing { node('run').disable && !node('cancel').disable }
-        press('cancel')
-        idle()
-        def cancelled = drawing { node('status').text }
-        console.act('overlay', ["server=$url", 'job=000000000000000000000000'], image)
-        wait { !Dialogs.shown.isEmpty() }
-        [cancelled, Dialogs.shown[0], hierarchy.changes, image.historyWorkflow.steps.size()]
-        """
-        cancelled, unknown, changes, history = panel(windows, idle, code)
-        statuses = [one["status"] for one in httpx.get(f"{idle.url}/v1/jobs").json()["jobs"]]
+def test_cancel_dismisses_the_job_and_failures_are_notifications(windows: GroovyConsole, idle: Served) -> None:
+    before = len(statuses(idle))
+    code = """
+    open()
+    type(address: url)
+    press('run')
+    wait { drawing { node('status').text } == 'waiting for a worker' }
+    assert drawing { node('run').disable && !node('cancel').disable }
+    press('cancel')
+    idle()
+    def cancelled = drawing { node('status').text }
+    console.act('overlay', ["server=$url", 'job=000000000000000000000000'], image)
+    wait { !Dialogs.shown.isEmpty() }
+    [cancelled, Dialogs.shown[0], hierarchy.changes, image.historyWorkflow.steps.size()]
+    """
+    cancelled, unknown, changes, history = panel(windows, idle, code)
     assert cancelled.startswith("cancelled (job")
-    assert statuses == ["dismissed"]
+    after = statuses(idle)
+    assert after[: len(after) - before] == ["dismissed"]
     assert unknown.startswith("error: ")
     assert (changes, history) == ([], 0)
 
 
-def test_closing_asks_what_becomes_of_a_running_job(windows: GroovyConsole, tmp_path: Path) -> None:
-    folder = write_slides(tmp_path)
-    with Served(folder, "--workers", 0) as idle:
-        code = """
-        open()
-        type(address: url)
-        press('run')
-        wait { drawing { node('status').text } == 'waiting for a worker' }
-        def close = { Stage stage, String answer ->
-            Platform.runLater { Event.fireEvent(stage, new WindowEvent(stage, WindowEvent.WINDOW_CLOSE_REQUEST)) }
-            def shown = { -> javafx.stage.Window.windows.findAll { it instanceof Stage && it.showing } }
-            def asked = { -> drawing { shown()*.scene*.root.find { it instanceof DialogPane } } }
-            wait { asked() != null }
-            drawing { def pane = asked(); pane.lookupButton(pane.buttonTypes.find { it.text == answer }).fire() }
-            wait { asked() == null }
-            return drawing { stage.showing }
-        }
-        def seen = [close(Workbench.@panel.stage, 'Keep the window'), close(Workbench.@panel.stage, 'Cancel the job')]
-        wait { Workbench.@panel.@working == null }
-        drawing { Workbench.@panel.show(); gui.stage.show() }
-        wait { drawing { !node('run').disable } }
-        press('run')
-        wait { drawing { node('status').text } == 'waiting for a worker' }
-        seen << close(gui.stage, 'Do not quit')
-        seen << close(gui.stage, 'Cancel the job')
-        seen << (new Jobs(new Service(url, '', 1)).service.json('GET', '/v1/jobs').jobs*.status)
-        """
-        seen = panel(windows, idle, code)
-    assert seen == [True, False, True, False, ["dismissed", "dismissed"]]
+def test_closing_asks_what_becomes_of_a_running_job(windows: GroovyConsole, idle: Served) -> None:
+    before = len(statuses(idle))
+    code = """
+    open()
+    type(address: url)
+    press('run')
+    wait { drawing { node('status').text } == 'waiting for a worker' }
+    def close = { Stage stage, String answer, boolean stays ->
+        Platform.runLater { Event.fireEvent(stage, new WindowEvent(stage, WindowEvent.WINDOW_CLOSE_REQUEST)) }
+        def shown = { -> javafx.stage.Window.windows.findAll { it instanceof Stage && it.showing } }
+        def asked = { -> drawing { shown()*.scene*.root.find { it instanceof DialogPane } } }
+        wait { asked() != null }
+        drawing { def pane = asked(); pane.lookupButton(pane.buttonTypes.find { it.text == answer }).fire() }
+        wait { asked() == null }
+        wait { drawing { stage.showing } == stays }
+        return drawing { stage.showing }
+    }
+    def seen = [close(Workbench.@panel.stage, 'Keep the window', true)]
+    seen << close(Workbench.@panel.stage, 'Cancel the job', false)
+    wait { Workbench.@panel.@working == null }
+    drawing { Workbench.@panel.show(); gui.stage.show() }
+    wait { drawing { !node('run').disable } }
+    press('run')
+    wait { drawing { node('status').text } == 'waiting for a worker' }
+    seen << close(gui.stage, 'Do not quit', true)
+    seen << close(gui.stage, 'Cancel the job', false)
+    wait { Workbench.@panel?.@working == null }
+    seen
+    """
+    seen = panel(windows, idle, code)
+    assert seen == [True, False, True, False]
+    after = statuses(idle)
+    assert after[: len(after) - before] == ["dismissed", "dismissed"]
 
 
 def test_a_missing_pixel_size_is_asked_for_and_selections_are_counted(windows: GroovyConsole, served: Served) -> None:
@@ -374,3 +392,39 @@ def test_an_error_that_nobody_foresaw_is_shown_and_the_panel_goes_on(windows: Gr
     shown, said = panel(windows, served, code)
     assert shown == ["broken: java.lang.IllegalStateException: odd one out"]
     assert said == "this should not have happened: java.lang.IllegalStateException: odd one out"
+
+
+def test_an_extension_carries_the_scripts_and_adds_their_menu(
+    windows: GroovyConsole, tmp_path: Path, extension: bytes
+) -> None:
+    (tmp_path / "one.jar").write_bytes(extension)
+    assert jar() == extension
+    old = tmp_path / "scripts" / "wsi_segment" / "wsisegment" / "Old.groovy"
+    old.parent.mkdir(parents=True)
+    old.write_text("class Old {}")
+    old.parents[1].joinpath("mine.groovy").write_text("// the user's own")
+    code = """
+    console.draw()
+    qupath.lib.gui.UserDirectoryManager.scripts = java.nio.file.Path.of(folder, 'scripts')
+    def gui = new qupath.lib.gui.QuPathGUI()
+    qupath.fx.utils.FXUtils.callOnApplicationThread { gui.stage = new javafx.stage.Stage() }
+    qupath.lib.gui.QuPathGUI.instance = gui
+    def loader = new URLClassLoader([new File(folder, 'one.jar').toURI().toURL()] as URL[], console.loader)
+    def extensions = ServiceLoader.load(qupath.lib.gui.extensions.QuPathExtension, loader).toList()
+    try {
+        qupath.fx.utils.FXUtils.callOnApplicationThread { extensions*.installExtension(gui) }
+        for (int i = 0; i < 600 && gui.commands.size() < 3; i++) sleep(100)
+        def versions = extensions*.class*.package*.implementationVersion
+        [extensions*.name, versions, gui.commands.keySet()]
+    } finally {
+        qupath.lib.gui.QuPathGUI.instance = null
+    }
+    """
+    names, (version,), commands = windows(code, folder=tmp_path)
+    home = old.parents[1]
+    assert names == ["WSI Segment"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", version)  # as QuPath reads versions
+    assert "Extensions>WSI Segment>Segment..." in commands
+    assert not old.exists()
+    assert (home / "mine.groovy").exists()
+    assert (home / "wsisegment" / "Panel.groovy").read_bytes() == (PLUGIN / "wsisegment" / "Panel.groovy").read_bytes()

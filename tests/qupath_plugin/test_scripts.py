@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from groovy_console import JARS, PLUGIN, Groovy, GroovyConsole, PluginError, compile_groovy
-from wsi_segment.service.cli.commands.qupath import bundle, jar
+from groovy_console import PLUGIN, Groovy, GroovyConsole, PluginError, compile_groovy
+from wsi_segment.service.cli.commands.qupath import bundle
 
 SCRIPTS = sorted(PLUGIN.glob("*.groovy"))
 PARTS = sorted((PLUGIN / "wsisegment").glob("*.groovy"))
@@ -22,13 +20,12 @@ JAVAFX_ALONE = {"Form", "Panel", "Parameters", "ShownResults"}
 """What draws the panel: it must also open where there is no QuPath."""
 
 
-def test_every_script_and_part_compiles(compiler: Groovy, stubs: Path, tmp_path: Path) -> None:
+def test_every_script_and_part_compiles(compiled: Path) -> None:
     assert {path.stem for path in SCRIPTS} == {
         "wsi_segment", "import_overlay", "import_annotations", "send_corrections", "remove_results", "install_menu",
     }  # fmt: skip
-    compile_groovy(compiler, [*SCRIPTS, *PARTS], tmp_path, stubs)
-    for part in SCRIPTS + [path for path in PARTS if path.stem not in ("start", "bundle")]:
-        assert list(tmp_path.rglob(f"{part.stem}.class")), part
+    for part in SCRIPTS + PARTS:
+        assert list((compiled / "plugin").rglob(f"{part.stem}.class")), part
 
 
 def test_the_compiler_notices_a_class_that_does_not_exist(compiler: Groovy, stubs: Path, tmp_path: Path) -> None:
@@ -94,51 +91,6 @@ def test_one_file_carries_the_rest_and_installs_it(groovy: GroovyConsole, tmp_pa
     assert installed == {
         path.relative_to(PLUGIN): path.read_bytes() for path in PLUGIN.rglob("*.groovy") if path.name != "bundle.groovy"
     }
-
-
-@pytest.fixture
-def extension() -> bytes:
-    """The extension as a jar."""
-    if shutil.which("javac") is None:
-        assert JARS not in os.environ, "no javac"
-        pytest.skip("no javac; install a JDK")
-    return jar()
-
-
-def test_an_extension_carries_the_scripts_and_adds_their_menu(
-    windows: GroovyConsole, tmp_path: Path, extension: bytes
-) -> None:
-    (tmp_path / "one.jar").write_bytes(extension)
-    assert jar() == extension
-    old = tmp_path / "scripts" / "wsi_segment" / "wsisegment" / "Old.groovy"
-    old.parent.mkdir(parents=True)
-    old.write_text("class Old {}")
-    old.parents[1].joinpath("mine.groovy").write_text("// the user's own")
-    code = """
-    console.draw()
-    qupath.lib.gui.UserDirectoryManager.scripts = java.nio.file.Path.of(folder, 'scripts')
-    def gui = new qupath.lib.gui.QuPathGUI()
-    qupath.fx.utils.FXUtils.callOnApplicationThread { gui.stage = new javafx.stage.Stage() }
-    qupath.lib.gui.QuPathGUI.instance = gui
-    def loader = new URLClassLoader([new File(folder, 'one.jar').toURI().toURL()] as URL[], console.loader)
-    def extensions = ServiceLoader.load(qupath.lib.gui.extensions.QuPathExtension, loader).toList()
-    try {
-        qupath.fx.utils.FXUtils.callOnApplicationThread { extensions*.installExtension(gui) }
-        for (int i = 0; i < 600 && gui.commands.size() < 3; i++) sleep(100)
-        def versions = extensions*.class*.package*.implementationVersion
-        [extensions*.name, versions, gui.commands.keySet()]
-    } finally {
-        qupath.lib.gui.QuPathGUI.instance = null
-    }
-    """
-    names, (version,), commands = windows(code, folder=tmp_path)
-    home = old.parents[1]
-    assert names == ["WSI Segment"]
-    assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", version)  # as QuPath reads versions
-    assert "Extensions>WSI Segment>Segment..." in commands
-    assert not old.exists()
-    assert (home / "mine.groovy").exists()
-    assert (home / "wsisegment" / "Panel.groovy").read_bytes() == (PLUGIN / "wsisegment" / "Panel.groovy").read_bytes()
 
 
 def test_the_extension_is_compiled_for_the_java_of_the_oldest_qupath(extension: bytes) -> None:

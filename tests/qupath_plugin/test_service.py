@@ -95,7 +95,7 @@ def test_an_upload_becomes_a_slide_of_the_server(groovy: GroovyConsole, served: 
 
 
 def test_cancel_dismisses_the_job_on_the_server(groovy: GroovyConsole, tmp_path: Path) -> None:
-    folder = write_slides(tmp_path, height=3000, width=4000)
+    folder = write_slides(tmp_path)
     code = """
     def slide = jobs.findSlide('slides/s0.tiff', new PathMap(''))
     kept.job = jobs.submit([slide: slide.id, model: 'channels']).id

@@ -34,13 +34,17 @@ def varied_windows(count: int, side: int) -> NDArray[np.uint8]:
         picture = np.zeros((side, side, 3), np.float32)
         for cells, weight in ((2, 1.0), (7, 0.8), (31, 0.6), (side, 0.3)):
             coarse = random.random((cells, cells, 3), np.float32)
-            rows = np.minimum(np.arange(side) * cells // side, cells - 1)
-            picture += weight * coarse[np.ix_(rows, rows)]
+            coarse *= weight
+            times = np.bincount(np.arange(side) * cells // side, minlength=cells)
+            picture += coarse if cells == side else coarse.repeat(times, 0).repeat(times, 1)
         low, high = picture.min(), picture.max()
-        picture = (picture - low) / (high - low)
-        if index % 2:
-            picture[side // 2 :] = picture[side // 2 :] * 0.04 + 0.94  # glass
-        windows.append(np.rint(picture * 255).astype(np.uint8))
+        picture -= low
+        picture /= high - low
+        if index % 2:  # glass
+            picture[side // 2 :] *= 0.04
+            picture[side // 2 :] += 0.94
+        picture *= 255
+        windows.append(np.rint(picture, out=picture).astype(np.uint8))
     return np.stack(windows)
 
 
