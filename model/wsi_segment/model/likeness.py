@@ -21,6 +21,8 @@ FEATURES = ("density", "contrast", "red", "blue", "tint", "sharpness", "detail",
 
 FALSE_ALARMS = 0.02
 """Share of the images of `val` whose distance exceeds the threshold."""
+_DENSITY_OF = -np.log10((np.arange(256, dtype=np.float64) + 1) / 256)
+"""Optical density of each value of a channel."""
 _LEAST_TISSUE = 0.1
 _FAINTEST = 0.06
 """Mean optical density of a pixel that counts as tissue."""
@@ -45,22 +47,21 @@ def describe(pixels: NDArray[np.uint8]) -> Vector | None:
     Args:
         pixels: RGB (h, w, 3) at the model's mpp, at least 32 pixels on each side.
     """
-    density = -np.log10((pixels.astype(np.float64) + 1) / 256)
-    grey = density.mean(axis=2)
+    red, green, blue = (np.take(_DENSITY_OF, pixels[..., channel]) for channel in range(3))
+    grey = (red + green + blue) / 3
     tissue = grey > _FAINTEST
     if min(grey.shape) < 32 or tissue.mean() < _LEAST_TISSUE:
         return None
-    stained, mean = density[tissue], grey[tissue].mean()
-    channels = stained.mean(axis=0) / (3 * mean)
-    tint = ((stained[:, 0] - stained[:, 2]) / (3 * mean)).std()
+    stained, red, blue = grey[tissue], red[tissue], blue[tissue]
+    mean = stained.mean()
     fine, middle, coarse, coarsest = _band_energies(grey, 4)
     return np.array(
         [
             np.log10(mean),
-            grey[tissue].std() / mean,
-            channels[0],
-            channels[2],
-            tint,
+            stained.std() / mean,
+            red.mean() / (3 * mean),
+            blue.mean() / (3 * mean),
+            ((red - blue) / (3 * mean)).std(),
             np.log10(fine / middle),
             np.log10(middle / coarse),
             np.log10(coarse / coarsest),
@@ -72,10 +73,11 @@ def _band_energies(grey: Vector, bands: int) -> list[float]:
     """Return the mean square of what each halving of a picture (h, w) leaves out, never 0."""
     energies = []
     for _ in range(bands):
-        height, width = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
-        cells = grey[:height, :width].reshape(height // 2, 2, width // 2, 2)
-        half = cells.mean(axis=(1, 3))
-        energies.append(float(((cells - half[:, None, :, None]) ** 2).mean()) + 1e-9)
+        whole = grey[: grey.shape[0] // 2 * 2, : grey.shape[1] // 2 * 2]
+        # four strided sums: numpy is several times slower along axes of two
+        half = ((whole[::2, ::2] + whole[::2, 1::2]) + (whole[1::2, ::2] + whole[1::2, 1::2])) / 4
+        detail = whole - half.repeat(2, axis=0).repeat(2, axis=1)
+        energies.append(float((detail * detail).mean()) + 1e-9)
         grey = half
     return energies
 
