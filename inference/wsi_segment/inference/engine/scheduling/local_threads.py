@@ -23,6 +23,7 @@ from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.icc import ColourManaged
 from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
+from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.model.card import ModelCard
 
@@ -109,8 +110,10 @@ class LocalThreads:
 
 
 def as_seen(slide: Slide, *, apply_icc: bool) -> Slide:
-    """Return a slide with the levels and colours that the network is shown."""
+    """Return a slide with the levels and colours that the network is shown; it keeps the tiles that it decoded last."""
     scaled = with_scaled_levels(slide)
+    if isinstance(slide, TileSlide):
+        slide.keep_tiles()
     return ColourManaged(scaled) if apply_icc else scaled
 
 
@@ -134,6 +137,7 @@ def run_tasks(
         return
     from dask.base import compute  # loaded once pixels are there to be computed, not to look at a slide
     from dask.delayed import delayed
+    from dask.threaded import get
 
     lock = threading.Lock()
 
@@ -147,7 +151,8 @@ def run_tasks(
     calls = [start(region, dask_key_name=f"region-{count - index:08d}") for index, region in enumerate(regions)]
     with ThreadPoolExecutor(workers, thread_name_prefix="region") as pool:
         try:
-            compute(*calls, scheduler="threads", pool=pool, num_workers=workers, optimize_graph=False)  # type: ignore[no-untyped-call]
+            # by its name Dask would load dask.distributed first, to look for a cluster
+            compute(*calls, scheduler=get, pool=pool, num_workers=workers, optimize_graph=False)  # type: ignore[no-untyped-call]
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
