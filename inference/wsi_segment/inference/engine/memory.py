@@ -42,8 +42,11 @@ _BAND_SOURCE_PIXELS = 4 << 20
 _SOURCE_BYTES = 8
 """RGBA and RGB of a level pixel, and a strip that is being interpolated."""
 
-_M_MMAP_THRESHOLD = -3
-"""Constant of glibc's malloc.h."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Constants of glibc's malloc.h."""
+_KEPT_FREE = 16 << 20
+"""Bytes at the end of a heap that glibc keeps when they are freed; each page that it gives back must be zeroed and
+mapped again for the next array."""
 
 _CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
@@ -76,7 +79,10 @@ def return_freed_memory() -> None:
     """
     gc.collect()
     try:
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        glibc = ctypes.CDLL(None)
+        glibc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        glibc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+        glibc.malloc_trim(0)
     except (AttributeError, OSError, TypeError):
         return
 
