@@ -8,8 +8,6 @@ picture would otherwise be averaged from level 0 by four or more, and only on sl
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +20,7 @@ from PIL import Image
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.readers.canvas import WHITE, read_on_white, tile_parts
+from wsi_segment.inference.slides.readers.kept_tiles import CACHE_BYTES, KeptTiles
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
@@ -30,9 +29,6 @@ SCALES = (4, 8)
 """Both are also scales of libjpeg. At 2 hardly any time is won."""
 LEAST_PIXELS = 1 << 24
 """A finest level of fewer is decoded whole within a fraction of a second, and gives averages of all its pixels."""
-CACHE_BYTES = 64 << 20
-"""Decoded tiles that are kept."""
-
 _BYTES = 3
 _JPEG, _RGB, _YCBCR = 7, 2, 6
 """TIFF's Compression and PhotometricInterpretation."""
@@ -119,9 +115,7 @@ class ScaledTiles:
         self._columns = ceil_div(reader.width, self._side_x)
         finer = self._side_x * self._side_y * _BYTES // SCALES[0] ** 2
         self._holds_all = reader.segments * finer <= CACHE_BYTES
-        self._kept: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
+        self._kept = KeptTiles(CACHE_BYTES)
 
     @classmethod
     def of(cls, reader: PageReader) -> ScaledTiles | None:
@@ -150,9 +144,8 @@ class ScaledTiles:
         parts = list(tile_parts(inside, side_x, side_y))
         if self._reader.is_fetched:
             indices = [part.row * self._columns + part.column for part in parts]
-            with self._lock:
-                known = {index for index, kept in self._kept if kept == scale or self._holds_all}
-            self._reader.fetch(index for index in indices if index not in known)
+            kept_at = SCALES[0] if self._holds_all else scale
+            self._reader.fetch(index for index in indices if (index, kept_at) not in self._kept)
         for part in parts:
             pixels[part.into] = self._tile(part.row * self._columns + part.column, scale)[part.cut]
         return pixels
@@ -161,17 +154,9 @@ class ScaledTiles:
         if scale != SCALES[0] and self._holds_all:
             return np.asarray(Image.fromarray(self._tile(index, SCALES[0])).reduce(scale // SCALES[0]))
         key = index, scale
-        with self._lock:
-            if (known := self._kept.get(key)) is not None:
-                self._kept.move_to_end(key)
-                return known
-        tile = self._decode(index, scale)
-        with self._lock:
-            if key not in self._kept:
-                self._bytes += tile.nbytes
-            self._kept[key] = tile
-            while self._bytes > CACHE_BYTES:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        if (tile := self._kept.get(key)) is None:
+            tile = self._decode(index, scale)
+            self._kept.put(key, tile)
         return tile
 
     def _decode(self, index: int, scale: int) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from wsi_segment.errors import RunError, SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.location import is_remote, ranges_of
 from wsi_segment.inference.slides.readers.canvas import WHITE, tile_parts
+from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
 
 _LARGEST_SEGMENT = 64 << 20
 """Bytes as they are stored; a damaged file can promise any number."""
@@ -59,6 +60,7 @@ class PageReader:
         self._positioned = hasattr(os, "pread") and not is_remote(path)
         self._ranges = ranges_of(path)
         self._fetched: dict[int, bytes] = {}
+        self._kept: KeptTiles | None = None
         page.init_decode()  # which is not safe to happen in several threads at once
 
     @property
@@ -83,6 +85,10 @@ class PageReader:
     def segments(self) -> int:
         """Number of tiles or strips of one plane."""
         return self._per_plane
+
+    def keep(self, tiles: KeptTiles) -> None:
+        """Keep decoded segments from now on, among those of the slide's other directories."""
+        self._kept = tiles
 
     def fullest(self, count: int) -> list[int]:
         """Return the segments (of the first plane) that hold most bytes; they come last."""
@@ -123,11 +129,19 @@ class PageReader:
         self.fetch_boxes([inside])
         for part in parts:
             for plane in range(self._planes):
-                decoded = self.decoded(part.row * self._columns + part.column + plane * self._per_plane)
+                decoded = self._kept_or_decoded(part.row * self._columns + part.column + plane * self._per_plane)
                 if decoded is not None:
                     samples = slice(None) if self._planes == 1 else slice(plane, plane + 1)
                     pixels[(*part.into, samples)] = decoded[part.cut]
         return pixels if self._samples == 3 else self._on_white(pixels)
+
+    def _kept_or_decoded(self, index: int) -> NDArray[np.uint8] | None:
+        if self._kept is None:
+            return self.decoded(index)
+        key = self.page.offset, index
+        if (tile := self._kept.get(key)) is None and (tile := self.decoded(index)) is not None:
+            self._kept.put(key, tile)
+        return tile
 
     def _on_white(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Lay RGBA on white."""
@@ -159,6 +173,7 @@ class PageReader:
                 if (index := one + plane * self._per_plane) < len(counts)
                 and 0 < counts[index] <= _LARGEST_SEGMENT
                 and offsets[index] not in self._fetched
+                and not (self._kept is not None and (self.page.offset, index) in self._kept)
             )
         for start in range(0, len(missing), _FETCHED_AT_ONCE):
             some = missing[start : start + _FETCHED_AT_ONCE]

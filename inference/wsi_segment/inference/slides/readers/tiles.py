@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
+from wsi_segment.inference.slides.readers.kept_tiles import CACHE_BYTES, KeptTiles
 from wsi_segment.inference.slides.readers.pixel_size import decide, of_these_pixels
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
@@ -40,7 +41,7 @@ class TileSlide(Slide):
     """A TIFF whose tiles or strips are decoded directly.
 
     Memory bound:
-        What is asked for, and one segment per thread.
+        What is asked for, one segment per thread, and ``CACHE_BYTES`` after :meth:`keep_tiles`.
     """
 
     reader = "tifffile"
@@ -123,6 +124,12 @@ class TileSlide(Slide):
     def fetch(self, level: int, l_boxes: Sequence[Box]) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
         self.readers[level].fetch_boxes(l_boxes)
+
+    def keep_tiles(self) -> None:
+        """Keep the last decoded tiles from now on, since the boxes that will be read share them."""
+        tiles = KeptTiles(CACHE_BYTES)
+        for reader in self.readers:
+            reader.keep(tiles)
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
