@@ -26,13 +26,31 @@ def service = new Service(url, key, patience)
 def jobs = new Jobs(service)
 def said = []
 def stop = false
-def progress = [say: { String message, double share -> said << message }, isStopRequested: { -> stop }] as Progress
+def note = { String message -> said << message; if (notes) new File(notes) << message + '\\n' }
+def progress = [say: { String message, double share -> note(message) }, isStopRequested: { -> stop }] as Progress
 """
-"""Begins a piece; ``said`` are the messages of progress, ``stop = true`` presses Cancel."""
+"""Begins a piece; ``said`` are the messages of progress, lines of the file ``notes`` too; ``stop = true`` presses
+Cancel."""
 
 
-def call(groovy: GroovyConsole, url: str, code: str, key: str = "", patience: float = 20.0, **values: object) -> Any:
-    return groovy(SERVICE + code, url=url, key=key, patience=patience, **values)
+def call(
+    groovy: GroovyConsole,
+    url: str,
+    code: str,
+    key: str = "",
+    patience: float = 20.0,
+    notes: object = "",
+    **values: object,
+) -> Any:
+    return groovy(SERVICE + code, url=url, key=key, patience=patience, notes=notes, **values)
+
+
+def wait_for(notes: Path, text: str) -> None:
+    """Wait until progress has said something."""
+    deadline = time.monotonic() + 60
+    while not (notes.exists() and text in notes.read_text()):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.05)
 
 
 def test_a_slide_is_found_posted_and_followed(groovy: GroovyConsole, served: Served) -> None:
@@ -172,18 +190,19 @@ def test_keys_are_sent_and_their_faults_told(
 
 
 def test_a_job_is_followed_over_a_restart_of_the_server(groovy: GroovyConsole, tmp_path: Path) -> None:
-    folder = write_slides(tmp_path)
+    folder, notes = write_slides(tmp_path), tmp_path / "notes"
     results: list[Any] = []
     with Served(folder, "--workers", 0) as server, server.client() as client:
         job = client.submit("slides/s0.tiff", model="channels")["id"]
         code = "def ended = jobs.await(job, progress); [ended.status, said.unique()]"
         following = threading.Thread(
-            target=lambda: results.append(call(groovy, server.url, code, job=job, patience=60)), daemon=True
+            target=lambda: results.append(call(groovy, server.url, code, job=job, patience=60, notes=notes)),
+            daemon=True,
         )
         following.start()
-        time.sleep(3)
+        wait_for(notes, "waiting for a worker")
         server.stop()
-        time.sleep(1)
+        wait_for(notes, "was lost")
         restarted = Served(folder, "--workers", 1, "--port", server.port)
         restarted.port = server.port
         with restarted:
@@ -199,9 +218,17 @@ def test_a_connection_that_stays_lost_ends_with_the_jobs_id(groovy: GroovyConsol
     folder = write_slides(tmp_path)
     with Served(folder, "--workers", 0) as waiting, waiting.client() as client:
         job = client.submit("slides/s0.tiff", model="channels")["id"]
-        threading.Timer(1.5, waiting.stop).start()
+        notes = tmp_path / "notes"
+
+        def stop_once_followed() -> None:
+            wait_for(notes, "waiting for a worker")
+            waiting.stop()
+
+        stopping = threading.Thread(target=stop_once_followed)
+        stopping.start()
         with pytest.raises(PluginError, match=rf"the connection was lost .* \(job {job}\)") as error:
-            call(groovy, waiting.url, "jobs.await(job, progress)", job=job, patience=2)
+            call(groovy, waiting.url, "jobs.await(job, progress)", job=job, patience=2, notes=notes)
+        stopping.join()
     assert error.value.kind == "connection-lost"
 
 

@@ -27,6 +27,7 @@ from buckets import emulated
 from live_cluster import LiveCluster, free_port, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, OutputError, RunError
+from wsi_segment.inference.engine.cluster import worker_runs
 from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -238,14 +239,16 @@ def test_what_a_stopped_worker_of_an_old_run_writes_is_not_in_the_new_one(
 def test_a_task_that_hangs_is_noticed_within_a_minute(
     live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
 ) -> None:
-    watched = live.watched(hang=True)
+    assert worker_runs.STALL_SECONDS + 2 * worker_runs.BEAT_SECONDS < 60
+    sooner = "from wsi_segment.inference.engine.cluster import worker_runs\nworker_runs.STALL_SECONDS = 15.0"
+    watched = live.watched(hang=True, more=sooner)
     for _ in range(3):
         live.add_worker(watched)
     run = InTheBackground(live, made, model, tmp_path / "m.zarr")
     run.until((live.folder / "hung").exists)
     started = time.monotonic()
     run.end()
-    assert time.monotonic() - started < 60 + 15
+    assert 15 < time.monotonic() - started < 60 + 15
     assert files_of(tmp_path / "m.zarr") == local
 
 
@@ -346,12 +349,17 @@ def test_a_run_that_is_stopped_ends_soon_on_all_workers(
     stopped = time.monotonic()
     run.stop.set()
     with pytest.raises(Cancelled):
-        run.end(10)
-    assert time.monotonic() - stopped < 5
-    time.sleep(1)
-    noted = live.windows()
-    time.sleep(2)
-    assert live.windows() == noted
+        run.end(30)
+    assert time.monotonic() - stopped < 20  # telling the workers takes 5 at most
+    seen: list[int] = []
+
+    def still() -> bool:
+        seen.append(live.windows())
+        time.sleep(0.5)
+        return len(seen) > 4 and len(set(seen[-5:])) == 1
+
+    until(still, 30)
+    assert seen[-1] < most_windows(made, local)[0]
 
 
 def test_a_model_that_workers_lack_is_sent_to_them(
@@ -467,4 +475,5 @@ def test_tests_end_what_they_started(tmp_path: Path) -> None:
         started.append(live.scheduler.pid)
         time.sleep(1)
         started += [one.pid for one in psutil.Process(started[0]).children(recursive=True)]
-    assert not [pid for pid in started if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    left = [one for one in psutil.process_iter(["pid", "status"]) if one.info["pid"] in started]
+    assert not [one for one in left if one.info["status"] != "zombie"]
