@@ -75,6 +75,23 @@ def test_a_key_becomes_a_session_and_is_forgotten(browser: Browser, below_a_pref
         watched.clean("401", "status of 401")
 
 
+def test_the_page_says_whether_it_can_ask_at_once(below_a_prefix: tuple[Served, str], served: Served) -> None:
+    """A page that has to ask first who it is shows its result later by an answer of the server."""
+
+    def says(client: httpx.Client, address: str) -> str:
+        page = client.get(address, headers={"Accept": "text/html"}).text
+        return page.split('data-entered="')[1].split('"')[0]
+
+    server, key = below_a_prefix
+    with httpx.Client() as client:
+        assert says(client, served.url) == "true", "no key is needed"
+        assert says(client, f"{server.url}/wsi/") == "false"
+        client.post(f"{server.url}/wsi/v1/session", json={"key": key}).raise_for_status()
+        assert says(client, f"{server.url}/wsi/") == "true", "a session is open"
+        client.cookies.clear()
+        assert says(client, f"{server.url}/wsi/") == "false"
+
+
 def test_a_session_that_ends_is_said(browser: Browser, below_a_prefix: tuple[Served, str]) -> None:
     server, key = below_a_prefix
     with browsing(browser, f"{server.url}/wsi") as watched:

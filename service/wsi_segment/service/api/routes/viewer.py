@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
 
-from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.problems import ProblemError
+from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.api.viewing.viewer_files import CSP, PATH, viewer_files
 
 router = APIRouter(include_in_schema=False)
@@ -16,11 +17,11 @@ _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @router.get("/")
-async def home(request: Request) -> Response:
+def home(service: Here, request: Request) -> Response:
     """Return the viewer to a browser, and to any other client where to start."""
-    headers = {"Vary": "Accept", "Cache-Control": "no-cache"}
+    headers = {"Vary": "Accept, Cookie", "Cache-Control": "no-cache"}
     if "text/html" in request.headers.get("accept", ""):
-        page = viewer_files().page_under(href(""), entered=bool(present_caller().scopes))
+        page = viewer_files().page_under(href(""), entered=_may_enter(service, request))
         return HTMLResponse(page, headers={**headers, "Content-Security-Policy": CSP})
     content = {
         "service": "wsi-segment",
@@ -38,3 +39,14 @@ async def viewer_file(digest: str, name: str) -> Response:
     if digest != found.digest or name not in found.content:
         raise ProblemError(404, "not-found", "nothing is here; reload the page")
     return Response(found.content[name], headers=_FOR_EVER, media_type=found.media_type(name))
+
+
+def _may_enter(service: Service, request: Request) -> bool:
+    """Return whether a browser can look without signing in first; the page is answered to everybody."""
+    try:
+        if service.settings.door is None and not service.keys.any_made():
+            return True
+        cookie = service.sessions.cookie_of(request.headers.get("cookie", ""))
+        return cookie is not None and service.sessions.key_of(cookie) is not None
+    except SQLAlchemyError:  # the page says by itself that the server is away
+        return False

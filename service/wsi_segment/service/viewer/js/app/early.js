@@ -5,6 +5,7 @@
  */
 
 import { readSession } from "../server/api.js";
+import { onTheProcessor } from "../view/drawers.js";
 import { readResult } from "../view/result.js";
 import { currentRoute } from "./router.js";
 
@@ -21,6 +22,8 @@ let session = readSession();
 /** @type {Promise<Result|null>|null} */
 let result = route.name === "view" ? entered().then((may) => (may ? readResult(route.parts[0] ?? "") : null)) : null;
 for (const begun of [session, result]) begun?.catch(() => undefined); // asked again by whoever needs it
+
+if (route.name === "view") onTheProcessor(); // while nothing else can be done yet
 
 /** Return whether pages can be shown, which the page itself may say. */
 async function entered() {

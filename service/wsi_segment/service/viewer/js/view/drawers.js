@@ -1,23 +1,36 @@
 /**
- * Chooses how OpenSeadragon draws: on the graphics card, or where there is none by the browser's own 2D canvas.
+ * Chooses how slide and mask are drawn: on the graphics card, or where there is none by the browser's own 2D canvas.
  *
  * Without a card a browser computes WebGL on the processor, which takes several times as long as its 2D canvas: remote
- * desktops and virtual machines are such.
+ * desktops and virtual machines are such. A 2D canvas is meant for the card too, unless it is said to be read often.
  * @module
  */
 
 const ON_THE_PROCESSOR = /swiftshader|llvmpipe|software|basic render/i;
 
-/** @type {("auto"|"canvas")[]|null} */
-let chosen = null;
+/** @type {boolean|null} */
+let known = null;
 
-/** Return what OpenSeadragon is to draw with. */
+/** Return what OpenSeadragon is to draw with. @returns {("auto"|"canvas")[]} */
 export function drawers() {
-  chosen ??= onTheProcessor() ? ["canvas"] : ["auto"];
-  return chosen;
+  return onTheProcessor() ? ["canvas"] : ["auto"];
 }
 
-function onTheProcessor() {
+/**
+ * Return how to ask for a 2D canvas that is drawn anew with each frame, or often.
+ * @returns {CanvasRenderingContext2DSettings}
+ */
+export function canvasSettings() {
+  return { willReadFrequently: onTheProcessor() };
+}
+
+/** Return whether the processor draws, as no graphics card is there; the first call takes some milliseconds. */
+export function onTheProcessor() {
+  known ??= look();
+  return known;
+}
+
+function look() {
   const gl = document.createElement("canvas").getContext("webgl");
   if (!gl) return true;
   const info = gl.getExtension("WEBGL_debug_renderer_info");

@@ -33,10 +33,21 @@ export async function decodeGreyPng(content) {
     }
     at += size + 12;
   }
-  const stream = new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate"));
-  const lines = new Uint8Array(await new Response(stream).arrayBuffer());
+  const lines = await inflated(parts);
   if (lines.length !== height * (width + 1)) throw new Error("a mask tile is cut off");
   return { width, height, values: unfilter(lines, width, height) };
+}
+
+/**
+ * Inflate a zlib stream.
+ * @param {Uint8Array<ArrayBuffer>[]} parts of it
+ */
+async function inflated(parts) {
+  const { readable, writable } = new DecompressionStream("deflate");
+  const writer = writable.getWriter();
+  for (const part of parts) writer.write(part).catch(() => undefined); // the reader fails too, and says why
+  writer.close().catch(() => undefined);
+  return new Uint8Array(await new Response(readable).arrayBuffer());
 }
 
 /**

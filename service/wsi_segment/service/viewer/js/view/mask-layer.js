@@ -7,6 +7,7 @@
  * @module
  */
 
+import { canvasSettings } from "./drawers.js";
 import { edgesOf, paintFilled, paintOutlines } from "./paint.js";
 import { samePlace } from "./stage.js";
 import { TileCache } from "./tile-cache.js";
@@ -28,6 +29,9 @@ const WIDE_PIXEL = 3;
 /** Pixels of the screen from which on a mask pixel is wide enough for lines between pixels instead of rows of them. */
 const LINE_WIDTH = 2;
 
+const TOGETHER_MILLISECONDS = 60;
+/** Tiles that come within this time are drawn in one frame; the last of a view is drawn at once. */
+
 export class MaskLayer extends EventTarget {
   /**
    * Tells of `drawn` (after each frame), `complete` (all tiles of the view are there) and `gone`.
@@ -44,6 +48,7 @@ export class MaskLayer extends EventTarget {
     this.version = 0;
     this.complete = false;
     this.frame = 0;
+    this.soon = 0;
     this.canvas = document.createElement("canvas");
     this.canvas.className = "mask-layer";
     stage.addLayer(this.canvas);
@@ -51,6 +56,7 @@ export class MaskLayer extends EventTarget {
     /** What the canvas shows; null where something else is to be drawn. @type {import("./stage.js").Place|null} */
     this.shown = null;
     this.endDrawing = stage.onDraw(() => this.follow());
+    this.ask();
     this.schedule();
   }
 
@@ -84,6 +90,7 @@ export class MaskLayer extends EventTarget {
   }
 
   close() {
+    window.clearTimeout(this.soon);
     this.endDrawing();
     this.cache.close();
     this.canvas.remove();
@@ -114,7 +121,18 @@ export class MaskLayer extends EventTarget {
         beside.edges = null;
       }
     }
-    this.schedule();
+    this.soon ||= window.setTimeout(() => { this.soon = 0; this.schedule(); }, TOGETHER_MILLISECONDS);
+  }
+
+  /**
+   * Ask for the tiles of the view.
+   * @returns {{z: number, x: number, y: number}[]} all of them
+   */
+  ask() {
+    if (!this.style.visible && !this.style.needed) return [];
+    const tiles = this.visibleTiles();
+    this.cache.want(tiles);
+    return tiles;
   }
 
   /**
@@ -181,14 +199,12 @@ export class MaskLayer extends EventTarget {
       this.canvas.width = width;
       this.canvas.height = height;
     }
-    const context = this.canvas.getContext("2d");
+    const context = this.canvas.getContext("2d", canvasSettings());
     if (!context || width === 0 || height === 0) return;
     this.shown = place;
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = false;
-    const needed = this.style.visible || this.style.needed;
-    const tiles = needed ? this.visibleTiles() : [];
-    if (needed) this.cache.want(tiles);
+    const tiles = this.ask();
     context.globalAlpha = this.style.opacity;
     let missing = 0;
     for (const { z, x, y } of tiles) {

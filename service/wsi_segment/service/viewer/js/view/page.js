@@ -9,7 +9,7 @@ import { setReady } from "../app/ready.js";
 import { notice } from "../app/notices.js";
 import { fetchedPart } from "../app/pages.js";
 import { go, hrefOf, replaceQuery } from "../app/router.js";
-import { createDisposal, debounced } from "../lib/disposal.js";
+import { createDisposal, debounced, listen } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { viewKeys } from "./keys.js";
@@ -32,7 +32,9 @@ import { createViewState, parseView, writeView } from "./view-state.js";
 
 /** @typedef {(view: View) => void|Promise<void>} Feature */
 
-const LOOK_MILLISECONDS = 800;
+const PATIENCE_MILLISECONDS = 800;
+/** Without another tile for so long, tiles are slow, and tools need not wait for them. */
+const MOST_PATIENCE_MILLISECONDS = 3000;
 
 /** @type {import("../app/router.js").OpenPage} */
 export async function openViewPage(main, route) {
@@ -70,7 +72,7 @@ export async function openViewPage(main, route) {
   const remember = debounced(200, () => replaceQuery(writeView(state.get())));
   disposal.add(state.subscribe(() => remember()));
   disposal.add(remember.cancel);
-  await firstLook(paneElement);
+  await firstLook(pane);
   const { FEATURES } = await fetchedPart(() => import("./features.js"));
   if (!paneElement.isConnected) return { dispose: disposal.dispose }; // another page is shown by now
   for (const feature of FEATURES) await feature(view);
@@ -89,20 +91,26 @@ export async function openViewPage(main, route) {
 }
 
 /**
- * Wait until slide and mask are drawn, so that what stands around them holds up no tile; not for long where tiles are slow.
- * @param {HTMLElement} pane
+ * Wait until slide and mask are drawn, so that what stands around them holds up no tile; not where tiles are slow.
+ * @param {Pane} pane
  */
-function firstLook(pane) {
+function firstLook({ element, stage, layer }) {
   return new Promise((done) => {
-    const watch = new MutationObserver(() => { if (pane.dataset["drawn"] === "true") end(); });
-    const timer = window.setTimeout(() => end(), LOOK_MILLISECONDS);
+    const disposal = createDisposal();
     const end = () => {
-      watch.disconnect();
-      window.clearTimeout(timer);
+      disposal.dispose();
       done(undefined);
     };
-    watch.observe(pane, { attributeFilter: ["data-drawn"] });
-    if (pane.dataset["drawn"] === "true") end();
+    const slow = debounced(PATIENCE_MILLISECONDS, end);
+    const look = () => {
+      if (element.dataset["drawn"] === "true") end();
+      else slow();
+    };
+    const last = window.setTimeout(end, MOST_PATIENCE_MILLISECONDS);
+    disposal.add(slow.cancel);
+    disposal.add(() => window.clearTimeout(last));
+    for (const [target, name] of /** @type {[EventTarget, string][]} */ ([[stage, "tile"], [stage, "slide-complete"], [layer, "drawn"]])) listen(disposal, target, name, look);
+    look();
   });
 }
 

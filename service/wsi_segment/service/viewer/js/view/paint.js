@@ -3,6 +3,8 @@
  * @module
  */
 
+import { canvasSettings } from "./drawers.js";
+
 /** @typedef {import("./tile-cache.js").Tile} Tile */
 
 /**
@@ -129,6 +131,6 @@ function put(tile, image) {
     canvas.width = tile.width;
     canvas.height = tile.height;
   }
-  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  canvas.getContext("2d", canvasSettings())?.putImageData(image, 0, 0);
   return canvas;
 }

@@ -38,9 +38,8 @@ export async function createPane(parent, result, state, options = {}) {
   const disposal = createDisposal();
   let shown = result;
   const size = { width: result.table.slide_width, height: result.table.slide_height };
-  const stage = new Stage(parent, size, result.slide, options);
+  const stage = new Stage(parent, size, result.slide, { ...options, at: state.get().at });
   disposal.add(() => stage.close());
-  await stage.opened;
   const classes = () => coloured(shown.table.classes, state.get().palette);
   const forget = () => { // a link may name a probability that this mask does not keep
     const { probability } = state.get();
@@ -59,8 +58,7 @@ export async function createPane(parent, result, state, options = {}) {
     return { table, opacity, outline, visible: now.visible };
   }
 
-  const at = state.get().at;
-  if (at) stage.show(at[0], at[1], at[2], true);
+  await stage.opened; // the tiles of the mask are on their way meanwhile
   const note = () => {
     const place = stage.place();
     state.set({ at: [place.x0 + place.width / 2, place.y0 + place.height / 2, place.scale] });

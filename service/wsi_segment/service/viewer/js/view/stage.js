@@ -65,12 +65,14 @@ function standInForInlineStyle() {
 
 export class Stage extends EventTarget {
   /**
-   * Tells of `moved` when the view has come to rest, and of `slide-complete` when all of its tiles are there.
+   * Tells of `moved` when the view has come to rest, of `tile` for each that comes, and of `slide-complete` when all that
+   * the view needs are there.
    * @param {HTMLElement} parent
    * @param {{width: number, height: number}} size of the slide in level-0 pixels
    * @param {Slide|null} slide
-   * @param {{navigator?: boolean, name?: string, keepScale?: boolean}} [options] `name`: for screen readers; `keepScale`:
-   *   when its place on the page changes its size, rather than what is seen
+   * @param {{navigator?: boolean, name?: string, keepScale?: boolean, at?: [number, number, number]|null}} [options]
+   *   `name`: for screen readers; `keepScale`: when its place on the page changes its size, rather than what is seen;
+   *   `at`: what {@link show} is to show first, rather than the whole slide
    */
   constructor(parent, size, slide, options = {}) {
     super();
@@ -108,12 +110,15 @@ export class Stage extends EventTarget {
     this.viewer.canvas.setAttribute("role", "application");
     this.viewer.addHandler("animation-finish", () => this.dispatchEvent(new Event("moved")));
     this.viewer.addHandler("resize", () => this.dispatchEvent(new Event("moved")));
+    this.at = options.at ?? null;
+    this.open = false;
     this.opened = new Promise((resolve) => this.viewer.addOnceHandler("open", () => resolve(undefined)));
-    void this.opened.then(() => this.watchTiles());
+    void this.opened.then(() => this.begin());
     this.onBack = () => this.reload();
     server.addEventListener("back", this.onBack);
     /** Tiles of the slide that could not be fetched since the last reload. */
     this.failed = 0;
+    this.viewer.addHandler("tile-loaded", () => this.dispatchEvent(new Event("tile")));
     this.viewer.addHandler("tile-load-failed", () => { this.failed += 1; });
   }
 
@@ -125,6 +130,12 @@ export class Stage extends EventTarget {
   /** Whether all tiles of the slide that the view needs are there. */
   get complete() {
     return Boolean(this.viewer.world.getItemAt(0)?.getFullyLoaded());
+  }
+
+  begin() {
+    this.open = true;
+    if (this.at) this.show(...this.at, true);
+    this.watchTiles();
   }
 
   watchTiles() {
@@ -162,11 +173,20 @@ export class Stage extends EventTarget {
   }
 
   /**
-   * Return what the screen shows now, in the middle of an animation too.
+   * Return what the screen shows now, in the middle of an animation too; and before the slide is open, what it will show.
    * @returns {Place}
    */
   place() {
-    return this.placeOf(this.viewer.viewport.getBounds(true));
+    return this.open ? this.placeOf(this.viewer.viewport.getBounds(true)) : this.firstPlace();
+  }
+
+  /** @returns {Place} */
+  firstPlace() {
+    const across = this.element.clientWidth || 1;
+    const down = this.element.clientHeight || 1;
+    const whole = [this.size.width / 2, this.size.height / 2, Math.max(this.size.width / across, this.size.height / down)];
+    const [x = 0, y = 0, scale = 1] = this.at ?? whole;
+    return { x0: x - (scale * across) / 2, y0: y - (scale * down) / 2, width: scale * across, height: scale * down, scale };
   }
 
   /**
