@@ -168,10 +168,10 @@ def test_metadata_appears_from_the_leaves_to_the_root(
                 raise Cut
             whole(self, {key: content})
 
-    monkeypatch.setattr(ObjectFolder, "put", some)
-    with pytest.raises(Cut):
-        make(slide, bucket, f"leaves-{kept}")
-    monkeypatch.undo()
+    with monkeypatch.context() as cutting:
+        cutting.setattr(ObjectFolder, "put", some)
+        with pytest.raises(Cut):
+            make(slide, bucket, f"leaves-{kept}")
     assert len([key for key in folder.find() if key.endswith("zarr.json")]) == kept
     for group in ("", "labels", "labels/segmentation"):
         if folder.get(f"{group}/zarr.json".strip("/")) is not None:  # then all below it is there
@@ -229,10 +229,10 @@ def test_overwriting_that_was_cut_off_goes_on_without_being_told_twice(
             raise OSError("cut off")
         delete(self, listed)
 
-    monkeypatch.setattr(ObjectFolder, "delete", some)
-    with pytest.raises(RunError, match="cut off"):
-        make(slide, bucket, "cut", overwrite=True)
-    monkeypatch.undo()
+    with monkeypatch.context() as cutting:
+        cutting.setattr(ObjectFolder, "delete", some)
+        with pytest.raises(RunError, match="cut off"):
+            make(slide, bucket, "cut", overwrite=True)
     with pytest.raises(OutputError, match="not a mask"):
         Mask.open(str(out_of(bucket, "cut")))
     make(slide, bucket, "cut")
