@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Free the collector of all that was imported so far: every run of the engine calls it, at 0.3 s each otherwise."""
+    """Free the collector of all that was imported so far: every run of the engine calls it."""
     gc.collect()
     gc.freeze()
 

@@ -34,7 +34,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_slide(folder / "slides" / "small.tiff", tissue_like(1400, 1800), levels=3)
     part = tissue_like(1400, 1400)[188:1212, 188:1212]
     write_slide(folder / "slides" / "large.tiff", np.tile(part, (4, 4, 1)), compression="jpeg", levels=4)
-    write_model(folder / "models" / "channels", idle_side=19)  # a job that one can watch
+    write_model(folder / "models" / "channels", idle_side=23)  # a job that one can watch
     write_swapped_model(folder / "models" / "swapped")
     with Served(folder, "--workers", 1) as running:
         yield running
