@@ -1,14 +1,12 @@
-"""Annotations of a slide: outlines with a class, from QuPath's GeoJSON or ImageScope's XML.
+"""Annotations of a slide: outlines with a class, from QuPath's GeoJSON, ImageScope's or HALO's XML.
 
 Coordinates are level-0 pixels from the corner of the slide's bounds, as QuPath counts them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import shapely
@@ -17,13 +15,13 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from wsi_segment.errors import DatasetError, InputError
+from wsi_segment.inference.evaluation.xml_outlines import XML_SUFFIXES, read_xml_outlines
 from wsi_segment.inference.grid.box import Box
-from wsi_segment.inference.slides.geojson_features import Kind
-from wsi_segment.inference.slides.outlines import FLAT, Extent, Outline, Outlines, read_outlines, valid_area
+from wsi_segment.inference.slides.outlines import Extent, Outline, Outlines, read_outlines
 
 
 def read_annotations(path: Path, extent: Extent | None = None, what: str = "the slide") -> Outlines:
-    """Read the outlines of a file, in its order: ImageScope's XML by its suffix, all else as GeoJSON.
+    """Read the outlines of a file, in its order: XML of ImageScope or HALO by its suffix, all else as GeoJSON.
 
     Args:
         path: The file.
@@ -31,42 +29,15 @@ def read_annotations(path: Path, extent: Extent | None = None, what: str = "the 
         what: Name of the slide or mask, for the message.
 
     Raises:
-        DatasetError: the file is missing, neither GeoJSON nor ImageScope XML, or all its outlines lie beside the slide.
+        DatasetError: the file is missing, neither GeoJSON nor such XML, or all its outlines lie beside the slide.
     """
     try:
-        outlines = _from_xml(path) if path.suffix.lower() == ".xml" else read_outlines(path)
+        outlines = read_xml_outlines(path) if path.suffix.lower() in XML_SUFFIXES else read_outlines(path)
         if extent is not None:
             outlines.refuse_beside(extent, path, what)
     except InputError as error:
         raise DatasetError(str(error)) from error
     return outlines
-
-
-def _from_xml(path: Path) -> Outlines:
-    try:
-        return _from_imagescope(path)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, ElementTree.ParseError, shapely.GEOSException) as error:
-        raise DatasetError(f"{path}: not ImageScope XML ({' '.join(str(error).split()):.120})") from error
-
-
-def _from_imagescope(path: Path) -> Outlines:
-    root = ElementTree.parse(path).getroot()
-    if root.tag != "Annotations":
-        raise ValueError(f"its root is {root.tag!r}")
-    areas, left_out = [], Counter[Kind]()
-    for layer in root.iter("Annotation"):
-        for region in layer.iter("Region"):
-            points = [(float(vertex.attrib["X"]), float(vertex.attrib["Y"])) for vertex in region.iter("Vertex")]
-            area = valid_area([shapely.Polygon(points)]) if len(points) >= 3 else None
-            if area is None:
-                left_out[FLAT] += 1
-                continue
-            labels = [entry.get("Value") or entry.get("Text") or "" for entry in region.iter("Attribute")]
-            name = next((label for label in labels if label), region.get("Text") or layer.get("Name") or "")
-            areas.append(Outline(name, None, area))
-    return Outlines(tuple(areas), left_out)
 
 
 def class_ids(id_of: Callable[[str], int | None], path: Path, unknown: str) -> Callable[[Outline], int | None]:
