@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsi_segment.errors import ModelError
 from wsi_segment.inference.engine.stitch import BLOCK, RegionStitcher, class_of, softmax, window_weight
 from wsi_segment.inference.grid.box import Box
 
@@ -20,6 +21,19 @@ def test_weights_of_half_overlapping_windows_sum_to_one() -> None:
 def test_softmax_sums_to_one_and_survives_large_logits() -> None:
     probabilities = softmax(np.array([[[[1000.0]], [[0.0]], [[-1000.0]]]], np.float32))
     np.testing.assert_allclose(probabilities[0, :, 0, 0], [1, 0, 0])
+
+
+@pytest.mark.parametrize("logits", [[np.nan, 0], [np.inf, 0], [-np.inf, -np.inf]])
+def test_what_is_no_number_is_refused_and_becomes_no_class(logits: list[float]) -> None:
+    several = np.zeros((2, 2, 3, 3), np.float32)
+    several[1, :, 2, 1] = logits
+    with pytest.raises(ModelError, match=r"values that are not numbers \(NaN\)"):
+        softmax(several)
+
+
+def test_a_class_that_is_impossible_has_no_probability() -> None:
+    probabilities = softmax(np.array([[[[-np.inf]], [[0.0]]]], np.float32))
+    np.testing.assert_array_equal(probabilities[0, :, 0, 0], [0, 1])
 
 
 def test_without_overlap_a_window_is_its_own_crop() -> None:

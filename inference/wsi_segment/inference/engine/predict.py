@@ -71,6 +71,7 @@ class RegionPredictor:
         Raises:
             Cancelled: the run was stopped.
             SlideError: pixels cannot be read.
+            ModelError: the network gives values that are not numbers, or numbers of unknown classes.
         """
         card, lattice = self.card, self.lattice
         weight = window_weight(card.cells) if lattice.stride < lattice.core else None

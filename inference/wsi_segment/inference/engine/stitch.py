@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_segment.errors import ModelError
 from wsi_segment.inference.grid.box import Box, ceil_div
 
 Upsampling = Literal["nearest", "bilinear"]
@@ -33,10 +34,20 @@ def softmax(logits: NDArray[np.float32], out: NDArray[np.float32] | None = None)
     Args:
         logits: As the network gave them.
         out: Array of that shape to use, so that no memory is mapped for each batch; may be ``logits``.
+
+    Raises:
+        ModelError: some are not numbers or infinite, of which the first class would come out without a word.
     """
-    shifted: NDArray[np.float32] = np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
+    with np.errstate(invalid="ignore"):
+        shifted: NDArray[np.float32] = np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
     np.exp(shifted, out=shifted)
-    shifted /= shifted.sum(axis=1, keepdims=True)
+    total = shifted.sum(axis=1, keepdims=True)
+    if not np.isfinite(total).all():
+        raise ModelError(
+            "the network gives values that are not numbers (NaN), as where it divides by the spread of a window of one "
+            "colour, or float16 overflows; export it so that it gives numbers for every window, in float32"
+        )
+    shifted /= total
     return shifted
 
 

@@ -164,6 +164,15 @@ def test_what_a_graph_did_to_its_logits_is_undone() -> None:
     np.testing.assert_array_equal(probabilities_of(zero_and_one, "sigmoid", 1, 2)[0, :, 0].argmax(axis=0), [0, 1])
 
 
+@pytest.mark.parametrize("number", [3, 255, -1])
+def test_a_class_number_that_only_the_slide_brings_out_is_refused(number: int) -> None:
+    form = GraphForm(input="x", batch=None, output="y", layout="NHW", channels=1, activation="argmax")
+    raw = np.zeros((1, 4, 4), np.int64)
+    raw[0, 1, 2] = number
+    with pytest.raises(ModelError, match=f"gives class number {number}, its card lists 3 classes, counted from 0"):
+        as_logits(raw, form, 3)
+
+
 def test_the_order_of_axes_is_told_by_the_shape() -> None:
     assert layout_of((4, 3, 16, 16), "f", 16, {1, 2, 3}) == "NCHW"
     assert layout_of((4, 16, 16, 3), "f", 16, {1, 2, 3}) == "NHWC"

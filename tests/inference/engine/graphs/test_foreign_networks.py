@@ -14,7 +14,7 @@ import pytest
 from synthetic import class_map, tissue_like, write_slide
 from wsi_segment.errors import ModelError
 from wsi_segment.inference.engine.graphs.import_model import Imported, import_model
-from wsi_segment.inference.engine.graphs.import_options import ImportOptions
+from wsi_segment.inference.engine.graphs.import_options import ImportOptions, class_names_in, doubts_of_names
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import Model, find_model
@@ -62,6 +62,18 @@ class Then(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return self.after(self.network(x))
+
+
+class Standardises(nn.Module):
+    """A network that divides by the spread of its window, which is 0 where that has one colour."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        x = x - x.mean(dim=(2, 3), keepdim=True)
+        return self.network(x / (x * x).mean(dim=(2, 3), keepdim=True).sqrt())
 
 
 class ChannelsLast(nn.Module):
@@ -335,6 +347,16 @@ TOLD = {"mean": MEAN, "std": STD}
         pytest.param(
             Kind(one, above, "", ("gland", "rest")), "that sounds like rest: name it first", id="one channel, rest last"
         ),
+        pytest.param(
+            Kind(lambda: Then(one(), lambda y: 100 * torch.sigmoid(y)), above, "", ("rest", "gland")),
+            "its one channel is never below 0 .* export it as probabilities of 0 to 1",
+            id="one channel of percent",
+        ),
+        pytest.param(
+            Kind(lambda: Then(one(), lambda y: 255 * torch.sigmoid(y)), above, "", ("rest", "gland")),
+            "as percent or 0 to 255 are",
+            id="one channel of 0 to 255",
+        ),
     ],
 )
 def test_a_foreign_network_that_would_give_a_wrong_mask_is_refused(kind: Kind, message: str, tmp_path: Path) -> None:
@@ -362,5 +384,26 @@ def test_what_nobody_told_of_a_foreign_network_is_asked(tmp_path: Path) -> None:
     far: dict[str, Any] = {"mean": (-1000.0,) * 3, "std": (1.0,) * 3}
     twice = imported(Kind(three, largest, "", told=far), tmp_path / "twice")
     assert "does it normalise pixels itself?" in twice.doubts[0]
+    (tmp_path / "positive").mkdir()
+    positive = imported(
+        Kind(lambda: Then(one(), lambda y: nn.functional.softplus(y) + 1), above, "", ("rest", "gland")),
+        tmp_path / "positive",
+    )
+    assert "never below 0 on varied windows" in positive.doubts[0]
+    assert "taken for a logit: gland is wherever it is above 0" in positive.doubts[0]
+    (tmp_path / "spread").mkdir()
+    plain = imported(Kind(lambda: Standardises(three()), largest, ""), tmp_path / "spread")
+    assert "values that are not numbers for windows of one colour" in plain.doubts[0]
     (tmp_path / "told").mkdir()
     assert imported(Kind(three, largest, ""), tmp_path / "told").doubts == ()
+
+
+def test_metadata_that_name_other_classes_are_said() -> None:
+    metadata = {"names": "{0: 'Tumour', 1: 'stroma', 2: 'rest'}", "task": "segment"}
+    assert doubts_of_names(metadata, ("tumour", "stroma", "rest")) == ()
+    (doubt,) = doubts_of_names(metadata, ("rest", "tumour", "stroma"))
+    assert "name its classes Tumour, stroma, rest, and `classes` rest, tumour, stroma" in doubt
+    assert doubts_of_names(metadata, ("a", "b")) == ()
+    assert doubts_of_names({"classes": '["a", "b"]'}, ("b", "a")) != ()
+    assert doubts_of_names({"names": "not a list", "labels": "[1, 2]"}, ("b", "a")) == ()
+    assert class_names_in({"names": str({number: f"c{number}" for number in reversed(range(12))})})[10] == "c10"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_segment.errors import ModelError
 from wsi_segment.model.card import Activation, InputFormat
 
 Layout = Literal["NCHW", "NHWC", "NHW", "NC"]
@@ -72,10 +73,19 @@ def as_logits(raw: NDArray[Any], form: GraphForm, classes: int) -> NDArray[np.fl
 
     Returns:
         (B, classes, h, w) logits. Of sigmoids of as many channels as classes, probabilities are those in proportion.
+
+    Raises:
+        ModelError: the graph gives the number of a class that the card does not list.
     """
     values = channels_first(raw, form.layout)
     if form.activation == "argmax":
         chosen = values[:, 0][:, None] == np.arange(classes).reshape(1, -1, 1, 1)
+        if not (known := chosen.any(axis=1)).all():
+            other = values[:, 0][~known][0]
+            raise ModelError(
+                f"the network gives class number {other}, its card lists {classes} classes, counted from 0; import it "
+                "again with the names of all"
+            )
         return np.where(chosen, np.float32(0), _NEVER)
     logits: NDArray[np.float32] = values.astype(np.float32, copy=False)
     if form.activation in ("softmax", "sigmoid"):

@@ -29,10 +29,12 @@ from wsi_segment.inference.engine.graphs.geometry import find_geometry
 from wsi_segment.inference.engine.graphs.import_options import (
     ImportOptions,
     doubts_of,
+    doubts_of_names,
     doubts_of_range,
     refuse_impossible,
     refuse_other_range,
     refuse_rest_not_first,
+    refuse_scaled,
     to_unit_range,
 )
 from wsi_segment.inference.engine.graphs.sizes import largest_same_window
@@ -133,12 +135,25 @@ def import_model(source: Path, out: Path, options: ImportOptions, *, overwrite: 
         field = ".".join(str(part) for part in first["loc"]) or "its card"
         raise ModelError(f"{source}: {field}: {first['msg']}") from error
     found = find_form(session, source, card)
+    refuse_scaled(raw, source, found)
+    doubts += doubts_of_names(session.get_modelmeta().custom_metadata_map, classes)
+    doubts += _doubts_of_one_colour(session, form, window=window, batch=batch, output=output)
     checked = largest_same_window(respond, stride, margin=margin, batch=batch)
     card = card.model_copy(update={"activation": found.activation, "checked_window": checked})
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out / MODEL_FILE)
     write_card(card, out)
     return Imported(out, card, found, doubts + doubts_of(raw, form, found, options=options, classes=classes))
+
+
+def _doubts_of_one_colour(
+    session: Any, form: InputFormat, *, window: int, batch: int | None, output: str
+) -> tuple[str, ...]:
+    """Say that a graph gives no numbers for a window of one colour, as where a slide was not scanned."""
+    plain = np.repeat(np.array([255, 0], np.uint8), window * window * 3).reshape(2, window, window, 3)
+    if np.isfinite(run_graph(session, plain, form, batch)[output]).all():
+        return ()
+    return ("gives values that are not numbers for windows of one colour; a run that meets one is refused",)
 
 
 def _input_of(session: Any, source: Path, options: ImportOptions) -> tuple[InputFormat, int, int | None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,8 @@ from wsi_segment.model.card import InputFormat
 
 _ONE_CLASS = 0.005
 """Share of cells whose class differs between windows of all colours below which a graph distinguishes nothing."""
+_SCALED = 20.0
+"""Value that logits without negative ones do not reach on varied windows, and percent do."""
 _COARSE = 4.0
 """µm per pixel from which on a number may be meant as the power of an objective."""
 _REST = re.compile(r"(back ?ground|bg|rest|others?|none|nothing|void|glass|empty|unlabell?ed|non?-.*|not .*)", re.I)
@@ -178,6 +181,60 @@ def refuse_rest_not_first(raw: NDArray[Any], source: Path, classes: tuple[str, .
         )
 
 
+def refuse_scaled(raw: NDArray[Any], source: Path, form: GraphForm) -> None:
+    """Refuse one channel of percent or of 0 to 255, which is above the threshold of a logit wherever it is not 0.
+
+    Raises:
+        ModelError: no value of ``raw`` (B, 1, h, w) for varied windows is negative, and some are far above 1.
+    """
+    if _is_never_negative(raw, form) and raw.max() > _SCALED:
+        raise ModelError(
+            f"{source}: its one channel is never below 0 (from {raw.min():.3g} to {raw.max():.3g}), as percent or 0 to "
+            "255 are; export it as probabilities of 0 to 1, or as logits"
+        )
+
+
+def _is_never_negative(raw: NDArray[Any], form: GraphForm) -> bool:
+    """Return whether one channel that is taken for a logit has no negative values; a mask of two values may."""
+    return bool(
+        form.channels == 1
+        and form.activation == "logits"
+        and raw.min() >= 0
+        and (raw > 0).any()
+        and len(np.unique(raw[:1])) > 2
+    )
+
+
+def class_names_in(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of classes that the metadata of an ONNX file hold, in their order; empty where they hold none.
+
+    Ultralytics writes ``names`` as a Python dictionary, others a list in Python or JSON.
+
+    >>> class_names_in({"names": "{0: 'tumour', 1: 'stroma'}"})
+    ('tumour', 'stroma')
+    """
+    for key in ("names", "classes", "class_names", "labels"):
+        try:
+            found = ast.literal_eval(metadata.get(key, ""))
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            found = [name for _, name in sorted(found.items(), key=lambda entry: str(entry[0]).zfill(9))]
+        if isinstance(found, list | tuple) and all(isinstance(name, str) for name in found):
+            return tuple(found)
+    return ()
+
+
+def doubts_of_names(metadata: Mapping[str, str], classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Say where the file names as many classes as the user, and others or in another order."""
+    held = class_names_in(metadata)
+    if len(held) != len(classes) or [name.strip().casefold() for name in held] == [
+        name.strip().casefold() for name in classes
+    ]:
+        return ()
+    return (f"its metadata name its classes {', '.join(held)}, and `classes` {', '.join(classes)}: which are right?",)
+
+
 def doubts_of(
     raw: NDArray[Any], pixels: InputFormat, form: GraphForm, options: ImportOptions, classes: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -192,6 +249,11 @@ def doubts_of(
         found.append(
             "all it gives is above 0 and of no fixed sum: the largest is taken for the class; where it gives losses or "
             "distances, of which the smallest is, export it with the sign turned"
+        )
+    if _is_never_negative(raw, form):
+        found.append(
+            f"its one channel is never below 0 on varied windows (from {raw.min():.3g} to {raw.max():.3g}), and it is "
+            f"taken for a logit: {classes[-1]} is wherever it is above 0"
         )
     if options.mpp >= _COARSE:
         found.append(
