@@ -324,3 +324,15 @@ def test_outlines_in_fractions_of_the_slide_are_refused(tmp_path: Path) -> None:
     outlines = parse_outlines({"type": "Polygon", "coordinates": [[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.1]]]})
     with pytest.raises(InputError, match="no more than a pixel; give them in level-0 pixels"):
         outlines.refuse_beside((0, 0, 500, 400), tmp_path / "o.geojson")
+
+
+def test_a_ring_beside_the_first_one_is_refused_and_not_lost() -> None:
+    beside = [[400, 100], [500, 100], [500, 200], [400, 200], [400, 100]]
+    with pytest.raises(InputError, match=r"outline 2 .*a ring after the first one lies beside it.* MultiPolygon"):
+        parse_outlines([POLYGON, {"type": "Polygon", "coordinates": [RING, beside]}])
+    assert area_of(parse_outlines({"type": "MultiPolygon", "coordinates": [[RING], [beside]]})) == AREA + 100 * 100
+
+
+def test_a_hole_that_strays_over_the_edge_is_still_a_hole() -> None:
+    across = [[290, 120], [310, 120], [310, 140], [290, 140], [290, 120]]
+    assert area_of(parse_outlines({"type": "Polygon", "coordinates": [RING, across]})) == AREA - 10 * 20

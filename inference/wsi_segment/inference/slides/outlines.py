@@ -214,9 +214,18 @@ def valid_area(polygons: Sequence[shapely.Polygon]) -> shapely.Polygon | shapely
     geometry: shapely.Geometry = polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
     if not shapely.is_valid(geometry):
         shells = [_ring_area(polygon.exterior) for polygon in polygons]
-        holes = [shapely.union_all([_ring_area(ring) for ring in polygon.interiors]) for polygon in polygons]
+        rings = [[_ring_area(ring) for ring in polygon.interiors] for polygon in polygons]
+        if any(_lie_beside(shell, inner) for shell, inner in zip(shells, rings, strict=True)):
+            raise ValueError("a ring after the first one lies beside it and is no hole: write both as a MultiPolygon")
+        holes = [shapely.union_all(inner) for inner in rings]
         geometry = shapely.union_all(shapely.difference(shells, holes))
     return geometry if isinstance(geometry, shapely.Polygon | shapely.MultiPolygon) and geometry.area > 0 else None
+
+
+def _lie_beside(shell: shapely.Geometry, inner: Sequence[shapely.Geometry]) -> bool:
+    """Return whether some of what should be holes in a shell shares no area with it."""
+    areas = np.array(inner, object)
+    return bool(((shapely.area(areas) > 0) & (shapely.area(shapely.intersection(areas, shell)) == 0)).any())
 
 
 def _ring_area(ring: shapely.LinearRing) -> shapely.Geometry:
