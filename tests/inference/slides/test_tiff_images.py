@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from synthetic import MPP, Pages, halved, tissue_like, write_pages
 from wsi_segment.errors import SlideError
+from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.candidate import Candidate
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide
@@ -227,3 +229,50 @@ def test_an_ome_tiff_that_leaves_its_image_to_another_file_is_refused(tmp_path: 
     tifffile.tiffcomment(path, xml.encode())
     with pytest.raises(SlideError, match=r"lies in, other.ome.tif; convert"):
         open_slide(path)
+
+
+APERIO = "Aperio Image Library v11\n1020x760 [0,0 1020x760] (256x256)|AppMag = 20|MPP = 0.5"
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([SLIDE, SLIDE[::-1], HALF, HALF[::-1]], id="planes of each size together"),
+        pytest.param([SLIDE, HALF, SLIDE[::-1], HALF[::-1]], id="one plane after the other"),
+    ],
+)
+def test_focal_planes_of_an_aperio_slide_are_not_chosen_between(tmp_path: Path, pages: list[NDArray[Any]]) -> None:
+    path = write_pages(tmp_path / "s.svs", [(page, {"description": APERIO}) for page in pages])
+    with pytest.raises(SlideError, match=r"several images of the same size .*; choose one as `image`"):
+        open_slide(path)
+    slide = open_slide(path, 1)
+    assert sizes(slide) == [(1020, 1.0), (510, 2.0)]
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), SLIDE[::-1])
+    slide.close()
+
+
+@pytest.mark.parametrize("alpha", [0, 1])
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_picture_that_its_alpha_hides_is_refused(tmp_path: Path, alpha: int, planes: int) -> None:
+    pixels = np.dstack([SLIDE, np.full(SLIDE.shape[:2], alpha, np.uint8)])
+    options: dict[str, Any] = {"extrasamples": ["unassalpha"]}
+    if planes == 2:
+        pixels, options = np.moveaxis(pixels, -1, 0), {**options, "planarconfig": "separate"}
+    path = write_pages(tmp_path / "s.tif", [(pixels, {**MPP, **options})])
+    with pytest.raises(SlideError, match=r"alpha channel hides all of it .* write it without alpha"):
+        open_slide(path)
+
+
+def test_a_hidden_png_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.dstack([SLIDE, np.zeros(SLIDE.shape[:2], np.uint8)])).save(tmp_path / "s.png")
+    with pytest.raises(SlideError, match=r"s.png: .*alpha channel hides all of it"):
+        open_slide(tmp_path / "s.png")
+
+
+def test_a_small_opaque_part_is_enough(tmp_path: Path) -> None:
+    alpha = np.zeros(SLIDE.shape[:2], np.uint8)
+    alpha[300:420, 500:640] = 255
+    path = write_pages(tmp_path / "s.tif", [(np.dstack([SLIDE, alpha]), {**MPP, "extrasamples": ["unassalpha"]})])
+    slide = open_slide(path)
+    np.testing.assert_array_equal(slide.read(0, Box(500, 300, 640, 420)), SLIDE[300:420, 500:640])
+    slide.close()

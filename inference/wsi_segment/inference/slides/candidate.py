@@ -119,27 +119,31 @@ class Candidate:
 
     @cached_property
     def only_direct(self) -> bool:
-        """Whether an Aperio file is whole and OpenSlide refuses it: tifffile reads it, as it does over the network.
+        """Whether an Aperio file is one that OpenSlide refuses or mistakes: tifffile reads it, as over the network.
 
         OpenSlide 4.0.1 takes every tiled picture of such a file for a level, from the largest to the smallest, labels
         after the levels too. Files in another order are kept from it: it refuses most of them, but some have ended
-        the whole process. Nor does it read tiles without compression whose size is no multiple of 1,024 bytes.
+        the whole process. Of several of one size, as focal planes are, it makes as many levels. Nor does it read tiles
+        without compression whose size is no multiple of 1,024 bytes.
         """
         if self.tiff is None or self.vendor != "aperio":
             return False
         return self._is_misordered(alike=False) or _is_rounded_up(self.tiff.pages.first)
 
     def _is_misordered(self, *, alike: bool) -> bool:
-        """Return whether a tiled picture of an Aperio file follows a smaller one.
+        """Return whether a tiled picture of an Aperio file follows a smaller one or one as large.
 
         Args:
-            alike: Count only those that have the proportions of the first one and no name of a label or macro.
+            alike: Count only those that follow a smaller one, with the proportions of the first one and no name of a
+                label or macro.
         """
         if self.tiff is None or self.vendor != "aperio":
             return False
         tiled = [page for page in (one.aspage() for one in self.tiff.pages) if page.is_tiled]
+        if not alike:
+            return any(after.imagewidth >= before.imagewidth for before, after in pairwise(tiled))
         return any(
-            after.imagewidth > before.imagewidth and (not alike or _could_be_meant_as_level(tiled[0], after))
+            after.imagewidth > before.imagewidth and _could_be_meant_as_level(tiled[0], after)
             for before, after in pairwise(tiled)
         )
 

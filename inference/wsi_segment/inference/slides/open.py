@@ -8,6 +8,7 @@ from wsi_segment.errors import SlideError
 from wsi_segment.inference.slides.candidate import GENERIC, Candidate, Known, SlideImage
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import WITHOUT_RANGES, ignores_ranges, is_remote, slide_location
+from wsi_segment.inference.slides.readers.canvas import HIDDEN_BY_ALPHA
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
 from wsi_segment.inference.slides.readers.levels import LEAST_SIDE, shows_the_same, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
@@ -148,6 +149,8 @@ def _open_tiff(candidate: Candidate, image: int | None) -> Slide:
     if candidate.vendor == "aperio" and any(reader.left_out for reader in chosen.readers):
         remedy = "copy it first" if is_remote(candidate.path) else "which refuses this file; write it again in order"
         raise SlideError(f"{candidate.path}: leaves out tiles, which only OpenSlide fills as Aperio does; {remedy}")
+    if chosen.readers[0].is_hidden:
+        raise SlideError(f"{candidate.path}: {HIDDEN_BY_ALPHA}")
     slide = TileSlide.of_image(chosen, candidate, doubts)
     if candidate.vendor == GENERIC and not is_remote(candidate.path) and _is_other_in_openslide(slide, candidate):
         slide.close()

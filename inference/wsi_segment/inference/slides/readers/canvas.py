@@ -12,6 +12,9 @@ from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.slide import Level
 
 WHITE = 255
+HIDDEN = 1
+"""Largest alpha of a picture that shows nothing, as programs write it that do not use alpha, or mean 1 by opaque."""
+HIDDEN_BY_ALPHA = "its alpha channel hides all of it (none above 1 of 255); write it without alpha"
 
 
 def read_on_white(l_box: Box, level: Level, read: Callable[[Box], NDArray[np.uint8]]) -> NDArray[np.uint8]:

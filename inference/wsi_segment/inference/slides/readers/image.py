@@ -16,7 +16,7 @@ from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import open_bytes
-from wsi_segment.inference.slides.readers.canvas import on_white, read_on_white
+from wsi_segment.inference.slides.readers.canvas import HIDDEN, HIDDEN_BY_ALPHA, on_white, read_on_white
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -73,8 +73,11 @@ class ImageSlide(Slide):
                 if (frames := getattr(image, "n_frames", 1)) > 1:
                     raise SlideError(f"holds {frames} pictures of an animation; save the one that is meant")
                 profile = image.info.get("icc_profile")
-                upright = ImageOps.exif_transpose(image.convert("RGBA"))
-                return cls(on_white(*_whole(upright.width, upright.height), np.asarray(upright)), None, profile)
+                upright = np.asarray(ImageOps.exif_transpose(image.convert("RGBA")))
+                if upright[..., 3].max() <= HIDDEN:
+                    raise SlideError(HIDDEN_BY_ALPHA)
+                height, width = upright.shape[:2]
+                return cls(on_white(*_whole(width, height), upright), None, profile)
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
             raise SlideError(f"Pillow: {error}") from error
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wsi_segment.errors import RunError, SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.location import is_remote, ranges_of
-from wsi_segment.inference.slides.readers.canvas import WHITE, tile_parts
+from wsi_segment.inference.slides.readers.canvas import HIDDEN, WHITE, tile_parts
 from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
 
 _LARGEST_SEGMENT = 64 << 20
@@ -28,6 +28,8 @@ _JPEG = 7
 _ENDED, _TAIL = b"\xff\xd9", 64
 """Mark of JPEG's end, and the last bytes in which it stands; some writers fill up after it."""
 
+_LOOKED_AT = 9
+"""Segments spread over a picture in which something opaque is looked for."""
 _ASSOCIATED_ALPHA = 1
 """TIFF's ExtraSamples: colours are already multiplied by alpha."""
 _ROUNDED = 24
@@ -75,6 +77,21 @@ class PageReader:
             not np.asarray(self.page.databytecounts).all()
             or len(self.page.databytecounts) < self._per_plane * self._planes
         )
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether alpha hides the segments that hold most and some that are spread over the picture.
+
+        Raises:
+            SlideError: one of them cannot be decoded.
+            RunError: it could not be fetched over the network.
+        """
+        if self._samples == 3:
+            return False
+        plane = 3 if self._planes > 1 else 0
+        spread = {int(index) for index in np.linspace(0, self._per_plane - 1, _LOOKED_AT)}
+        found = (self.decoded(index + plane * self._per_plane) for index in (*self.fullest(3), *sorted(spread)))
+        return all(one is None or int(one[..., -1].max()) <= HIDDEN for one in found)
 
     @property
     def is_fetched(self) -> bool:
