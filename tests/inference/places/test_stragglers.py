@@ -24,6 +24,9 @@ from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.places import bucket_shards, bucket_site
+from wsi_segment.inference.places.bucket_folder import ObjectFolder
+from wsi_segment.inference.places.bucket_shards import ShardFolder
+from wsi_segment.inference.places.ledger_records import run_name, sealed
 from wsi_segment.inference.slides.location import slide_location
 
 OLD = SegmentOptions(region_size=512, overlap=0.5, tissue="none", workers=1)
@@ -178,6 +181,32 @@ def test_what_an_old_run_writes_while_a_new_one_takes_its_place_is_not_in_it(
     segment(slide, make_model(), out, options, network=ChannelNetwork())
     assert waited == [60.0]
     assert files(out, request) == files_of(tmp_path / "undisturbed.zarr")
+
+
+def test_a_shard_that_an_old_run_takes_back_is_not_one_that_the_new_run_relies_on(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both put the same bytes, the new run between the old one's put and its look at which run is under way."""
+    monkeypatch.setattr(bucket_shards, "_SETTLE_SECONDS", 0.0)
+    place, shard = f"s3://{bucket.name}/same.zarr", {"c/0/0": b"shard"}
+    beside = ObjectFolder(f"{place}.partial")
+    beside.put({bucket_shards.RUN: sealed(b'{"run": "new"}')})
+    old, new = (ShardFolder(place, beside, run_name(b'{"run": "%s"}' % name)) for name in (b"old", b"new"))
+    look, put = ShardFolder._is_under_way, list[str]()
+
+    def between(self: ShardFolder) -> bool:
+        if self.run == old.run and not put:
+            put.append("new")
+            new.put(shard)
+        return look(self)
+
+    monkeypatch.setattr(ShardFolder, "_is_under_way", between)
+    with pytest.raises(OSError, match="another run has been started"):
+        old.put(shard)
+    assert put
+    assert bucket.objects("same.zarr/") == shard
+    bucket.client.delete_object(Bucket=bucket.name, Key="same.zarr/c/0/0")
+    bucket.client.delete_object(Bucket=bucket.name, Key="same.zarr.partial/run")
 
 
 def test_an_old_store_is_removed_while_processes_of_its_run_write(

@@ -25,6 +25,8 @@ _CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid li
 _TIMEOUT = timedelta(seconds=60)
 """Timeout of a whole request, body included."""
 _RETRY_FOR = timedelta(minutes=3)
+_WRITER = "writer"
+"""Name of what is kept beside an object; Azure takes no hyphens in it."""
 _CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeader")
 
 T = TypeVar("T")
@@ -96,7 +98,7 @@ class ObjectFolder:
         return None if found is None else found[0]
 
     def look(self, key: str, count: int | None = None) -> tuple[bytes, Mapping[str, Any]] | None:
-        """Return what an object holds, or its first bytes, and its ``e_tag``, ``last_modified`` and ``size``.
+        """Return what an object holds, or its first bytes; ``e_tag``, ``last_modified``, ``size`` and ``writer`` of it.
 
         Raises:
             OSError: it cannot be read.
@@ -106,7 +108,7 @@ class ObjectFolder:
         def look() -> tuple[bytes, Mapping[str, Any]]:
             options: Any = None if count is None else {"range": (0, count)}
             found = obstore.get(self.client, self.name(key), options=options)
-            return bytes(found.bytes()), dict(found.meta)
+            return bytes(found.bytes()), dict(found.meta) | {"writer": found.attributes.get(_WRITER)}
 
         try:
             return self.ask(look)
@@ -129,22 +131,27 @@ class ObjectFolder:
 
         return self.ask(fetch)
 
-    def create(self, key: str, content: bytes) -> Mapping[str, Any]:
+    def create(self, key: str, content: bytes, writer: str = "") -> Mapping[str, Any]:
         """Put an object where there is none; return what names this state of it.
+
+        Args:
+            key: Of the object.
+            content: What it holds.
+            writer: Kept beside it, so that who put it can be told even where another one puts the same.
 
         Raises:
             TakenError: there is one.
         """
-        return self._conditional(key, content, "create")
+        return self._conditional(key, content, "create", writer)
 
-    def replace(self, key: str, content: bytes, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    def replace(self, key: str, content: bytes, state: Mapping[str, Any], writer: str = "") -> Mapping[str, Any]:
         """Put an object in place of a known state of it; return what names the new one.
 
         Raises:
             TakenError: it has another state, or is gone.
         """
         known = {name: state[name] for name in ("e_tag", "version") if state.get(name) is not None}
-        return self._conditional(key, content, known)
+        return self._conditional(key, content, known, writer)
 
     def find(self, prefix: str = "") -> list[str]:
         """See :class:`wsi_segment.inference.places.folder.Folder`."""
@@ -179,12 +186,13 @@ class ObjectFolder:
         bucket, _, prefix = rest.partition("/")
         return f"{scheme}://{bucket}", prefix.strip("/")
 
-    def _conditional(self, key: str, content: bytes, mode: Any) -> Mapping[str, Any]:
+    def _conditional(self, key: str, content: bytes, mode: Any, writer: str) -> Mapping[str, Any]:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         def put() -> Mapping[str, Any]:
-            return dict(obstore.put(self.client, self.name(key), content, mode=mode, use_multipart=False))
+            name, kept = self.name(key), {_WRITER: writer} if writer else None
+            return dict(obstore.put(self.client, name, content, mode=mode, attributes=kept, use_multipart=False))
 
         try:
             return self.ask(put, AlreadyExistsError, PreconditionError)

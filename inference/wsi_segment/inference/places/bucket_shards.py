@@ -68,17 +68,17 @@ class ShardFolder(ObjectFolder):
     def _put_one(self, key: str, content: bytes, created: list[str]) -> None:
         for attempt in range(_TRIES):
             with suppress(TakenError):
-                self.create(key, content)
+                self.create(key, content, writer=self.run)
                 created.append(key)
                 return
             found = self.look(key)
-            if found is not None and found[0] == content:  # one's own, or of an earlier try
-                return
+            if found is not None and found[0] == content and self._may_be_own(found[1], also_nameless=attempt > 0):
+                return  # of an earlier try; another run's would be taken back
             if not self._is_under_way():
                 raise _replaced()
             if found is not None:
                 with suppress(TakenError):
-                    self.replace(key, content, found[1])
+                    self.replace(key, content, found[1], writer=self.run)
                 time.sleep(_SETTLE_SECONDS * (attempt + 1))  # until who put the other one has taken it back
         raise OSError(errno.EBUSY, "another process keeps writing there")
 
@@ -101,8 +101,12 @@ class ShardFolder(ObjectFolder):
     def _take_back(self, contents: Mapping[str, bytes]) -> None:
         for key, content in contents.items():
             found = self.look(key)
-            if found is not None and found[0] == content:
+            if found is not None and found[0] == content and self._may_be_own(found[1], also_nameless=True):
                 self.delete([key])
+
+    def _may_be_own(self, state: Mapping[str, Any], *, also_nameless: bool) -> bool:
+        """Return whether this run put an object; a store may not keep who did."""
+        return state["writer"] == self.run or (also_nameless and state["writer"] is None)
 
 
 def _replaced() -> OSError:
