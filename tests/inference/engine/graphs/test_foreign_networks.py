@@ -72,8 +72,8 @@ class Standardises(nn.Module):
         self.network = network
 
     def forward(self, x: Any) -> Any:
-        x = x - x.mean(dim=(2, 3), keepdim=True)
-        return self.network(x / (x * x).mean(dim=(2, 3), keepdim=True).sqrt())
+        x = x - x.amin(dim=(2, 3), keepdim=True)
+        return self.network(x / x.amax(dim=(2, 3), keepdim=True))
 
 
 class ChannelsLast(nn.Module):
