@@ -22,7 +22,7 @@ LARGEST_PIXELS = 400_000_000
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-ANNOTATION_SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz", ".xml")
+ANNOTATION_SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz", ".xml", ".annotations")
 """Suffixes of files that hold annotations of a slide, not class ids of pixels."""
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
