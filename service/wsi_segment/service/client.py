@@ -266,6 +266,11 @@ class Client:
             try:
                 answer = self._http.request(method, path, **more)
             except httpx.ConnectError as error:
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    raise RunError(
+                        f"{self._url}: its certificate is of no authority that is known here ({error}); for a private "
+                        "one, give the authority's certificate as `ca` or WSI_SEGMENT_CA"
+                    ) from error
                 if attempt + 1 == _TRIES:
                     raise RunError(
                         f"{self._url}: no server answers ({error}); is wsi-segment serve running?"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,10 @@ from live_server import Served, write_slides
 from synthetic import files_of
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.jobs.database import Database
+from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.keys import Keys
+from wsi_segment.service.jobs.leases import owner_name
+from wsi_segment.service.jobs.queue import Queue
 
 
 def test_a_backup_of_a_running_server_is_restored_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +51,21 @@ def test_a_backup_of_a_running_server_is_restored_elsewhere(tmp_path: Path, caps
         again = client.submit("slides/s1.tiff", model="channels")["id"]
         assert client.wait(again)["status"] == "successful"
         assert httpx.get(f"{restored.url}/v1/jobs").status_code == 401
+
+
+def test_a_job_that_runs_waits_in_the_copy_though_its_worker_lives(tmp_path: Path) -> None:
+    database = Database(tmp_path / "data")
+    database.migrate()
+    Jobs(database).accept([NewJob("0" * 24, {}, 0)], None)
+    running = Queue(database, owner_name(os.getpid(), sys.executable)).claim()
+    assert running is not None
+    assert main(["backup", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "copy")]) == 0
+    copy = Database(tmp_path / "copy")
+    assert Jobs(copy).listed(None, 9)[0].status == "accepted"
+    assert Queue(copy, "elsewhere/1/x").claim() is not None
+    assert Jobs(database).listed(None, 9)[0].status == "running"
+    for one in (database, copy):
+        one.close()
 
 
 def test_what_is_no_service_is_not_backed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import create_engine, text, true
+
 from wsi_segment.errors import InputError
 from wsi_segment.service.jobs.database import SQLITE_FILE
+from wsi_segment.service.jobs.queue import free
+from wsi_segment.service.jobs.tables import VERSION
 
 _SECRET_FILE = "slides.secret"
 _FOLDERS = ("results", "uploads")
@@ -32,9 +36,9 @@ class BackedUp:
 def back_up(data: Path, out: Path, *, results: bool = True) -> BackedUp:
     """Copy the data folder of a service, which may be running, into another folder.
 
-    The database comes first, by SQLite's own online backup: one moment of it, whole. Masks are never changed once they
-    are there, so that those of the jobs that had ended at that moment are whole too. Nobody but the owner can read
-    the copy.
+    The database comes first, by SQLite's own online backup: one moment of it, whole; jobs that ran wait in it.
+    Masks are never changed once they are there, so that those of the jobs that had ended at that moment are whole too.
+    Nobody but the owner can read the copy.
 
     Args:
         data: The service's folder.
@@ -80,9 +84,22 @@ def _copy_database(source: Path, target: Path) -> None:
         database.backup(copy)
         if (found := copy.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
             raise InputError(f"`data` {source}: the database is damaged: {found}")
+    _free_running(partial)
     for left in ("-wal", "-shm"):  # of a database that stood there before
         target.with_name(f"{target.name}{left}").unlink(missing_ok=True)
     partial.replace(target)
+
+
+def _free_running(copy: Path) -> None:
+    """Let nobody work on the jobs of a copy: whoever does is at work on the original, and may live on beside it."""
+    engine = create_engine(f"sqlite:///{copy}")
+    try:
+        with engine.begin() as connection:
+            version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            if version == VERSION:  # tables of an older one may differ
+                free(connection, true(), "it goes on from a backup", crashed=False)
+    finally:
+        engine.dispose()
 
 
 def _files(data: Path, results: bool) -> Iterator[Path]:

@@ -38,13 +38,15 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.extras import needs_extra
 
     with needs_extra("service", "the service"):
-        from wsi_segment.service.jobs.database import Database
+        from wsi_segment.service.jobs.database import SQLITE_FILE, Database
         from wsi_segment.service.jobs.keys import Keys
 
     if args.action not in ("list", "actions") and not args.name:
         raise InputError(f"keys {args.action}: no name was given; say whose key it is")
     if args.days is not None and args.days <= 0:
         raise InputError(f"--days {args.days:g} is not in the future; give more than 0")
+    if args.action != "create" and args.database is None and not (args.data / SQLITE_FILE).is_file():
+        raise InputError(f"--data {args.data}: no service keeps its data there; name its folder, or its --database")
     os.umask(0o077)
     database = Database(args.data, args.database)
     database.migrate()

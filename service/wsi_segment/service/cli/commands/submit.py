@@ -88,7 +88,7 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca",
         type=Path,
-        default=None if given is None else Path(given),
+        default=Path(given) if given else None,
         metavar="PEM",
         help="certificates of a private authority that the server's is from; default: $WSI_SEGMENT_CA",
     )
