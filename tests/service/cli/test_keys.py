@@ -30,6 +30,15 @@ def test_keys_are_made_listed_and_revoked_by_command(tmp_path: Path, capsys: pyt
     database.close()
 
 
+def test_a_folder_without_a_service_has_no_keys_and_is_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in (["list"], ["actions"], ["revoke", "anna"]):
+        assert main(["keys", *action, "--data", str(tmp_path / "typo")]) == 2
+        assert "typo: no service keeps its data there" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
+
+
 def test_a_key_that_is_missing_or_wrong_is_asked_for_as_the_command_takes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

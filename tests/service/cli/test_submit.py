@@ -38,12 +38,17 @@ def test_a_proxy_of_the_environment_is_not_for_this_machine(
     assert main(["status", "--server", served.url]) == 0
 
 
-def test_a_private_authority_is_given_by_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_private_authority_is_given_by_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Served(write_slides(tmp_path / "s"), "--workers", 0, "--root-path", "/wsi") as served:
         (tmp_path / "n").mkdir()
         with nginx(tmp_path / "n", served.port) as (port, certificate):
             server = ["--server", f"https://localhost:{port}/wsi"]
             assert main(["status", *server, "--ca", str(certificate)]) == 0
+            monkeypatch.setenv("WSI_SEGMENT_CA", "")  # which is none
+            assert main(["status", *server]) != 0
+            assert "of no authority that is known here" in capsys.readouterr().err
             (tmp_path / "bad.pem").write_text("no certificate")
             for wrong in (tmp_path / "bad.pem", tmp_path / "none.pem"):
                 assert main(["status", *server, "--ca", str(wrong)]) == 2
