@@ -56,6 +56,10 @@ def type = { Map<String, Object> values -> drawing { values.each { id, value ->
     else found.selected = value
 } } }
 def press = { String id -> drawing { assert !node(id).disable : id; node(id).fire() } }
+def runUntilItWaits = { ->
+    press('run')
+    wait { drawing { node('status').text } == 'waiting for a worker' }
+}
 def idle = { -> wait { Workbench.@panel.@working == null && drawing { node('cancel').disable } } }
 try {
 """
@@ -157,8 +161,7 @@ def test_cancel_dismisses_the_job_and_failures_are_notifications(windows: Groovy
     code = """
     open()
     type(address: url)
-    press('run')
-    wait { drawing { node('status').text } == 'waiting for a worker' }
+    runUntilItWaits()
     assert drawing { node('run').disable && !node('cancel').disable }
     press('cancel')
     idle()
@@ -180,8 +183,7 @@ def test_closing_asks_what_becomes_of_a_running_job(windows: GroovyConsole, idle
     code = """
     open()
     type(address: url)
-    press('run')
-    wait { drawing { node('status').text } == 'waiting for a worker' }
+    runUntilItWaits()
     def close = { Stage stage, String answer, boolean stays ->
         Platform.runLater { Event.fireEvent(stage, new WindowEvent(stage, WindowEvent.WINDOW_CLOSE_REQUEST)) }
         def shown = { -> javafx.stage.Window.windows.findAll { it instanceof Stage && it.showing } }
@@ -197,8 +199,7 @@ def test_closing_asks_what_becomes_of_a_running_job(windows: GroovyConsole, idle
     wait { Workbench.@panel.@working == null }
     drawing { Workbench.@panel.show(); gui.stage.show() }
     wait { drawing { !node('run').disable } }
-    press('run')
-    wait { drawing { node('status').text } == 'waiting for a worker' }
+    runUntilItWaits()
     seen << close(gui.stage, 'Do not quit', true)
     seen << close(gui.stage, 'Cancel the job', false)
     wait { Workbench.@panel?.@working == null }
