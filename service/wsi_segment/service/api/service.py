@@ -83,6 +83,11 @@ class Service:
         """The service's folder."""
         return self.settings.data
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether requests need a key: always where others reach the server, else once one was made."""
+        return self.settings.door is not None or self.keys.any_made()
+
     def job(self, job_id: str) -> Job:
         """Return a job, or answer 404: also to those who may not see it; or 403 to those who may not change it."""
         job, caller = self.jobs.get(job_id), present_caller()

@@ -90,7 +90,7 @@ def get_session(service: Here) -> Response:
     """Return who the client is, and whether it needs a key; open to everybody."""
     caller = present_caller()
     content = SessionOut(
-        key_needed=service.settings.door is not None or service.keys.any_made(),
+        key_needed=service.asks_for_keys,
         signed_in=bool(caller.scopes),
         name=caller.key,
         owner=caller.owner,

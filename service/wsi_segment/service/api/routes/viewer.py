@@ -44,7 +44,7 @@ async def viewer_file(digest: str, name: str) -> Response:
 def _may_enter(service: Service, request: Request) -> bool:
     """Return whether a browser can look without signing in first; the page is answered to everybody."""
     try:
-        if service.settings.door is None and not service.keys.any_made():
+        if not service.asks_for_keys:
             return True
         cookie = service.sessions.cookie_of(request.headers.get("cookie", ""))
         return cookie is not None and service.sessions.key_of(cookie) is not None
