@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -13,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from free_ports import free_port
 
 _READY_SECONDS = 180.0
 
@@ -48,15 +49,6 @@ RegionPredictor.predict = watched
 {more}
 """
 """Preloaded by workers: notes what they predict, and lets them be slow, hang once, or die of one region."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on at present, below those that a system gives to connections by itself."""
-    while True:
-        port = random.SystemRandom().randrange(12_000, 32_000)
-        with socket.socket() as found, suppress(OSError):
-            found.bind(("127.0.0.1", port))
-            return port
 
 
 class LiveCluster:

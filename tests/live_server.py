@@ -21,19 +21,12 @@ import httpx
 import numpy as np
 import psutil
 
+from free_ports import free_port
 from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.service.client import Client
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 180.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on at present."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True, slots=True)

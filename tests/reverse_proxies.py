@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from live_server import ROOT, free_port
+from free_ports import free_port
+from live_server import ROOT
 
 
 def program(name: str) -> str:

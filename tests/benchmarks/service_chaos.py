@@ -35,11 +35,11 @@ import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from free_ports import free_port
 from live_server import (
     FAKETIME,
     Served,
     control_postgresql,
-    free_port,
     fresh_database,
     postgresql,
     with_settable_clock,

@@ -21,7 +21,8 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from live_cluster import WATCHED, free_port, kill_tree
+from free_ports import free_port
+from live_cluster import WATCHED, kill_tree
 from live_server import postgresql_programs, write_slides
 from synthetic import files_of
 from wsi_segment.inference.engine.options import SegmentOptions

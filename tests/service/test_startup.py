@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from live_server import Served, free_port, job_body, write_slides
+from free_ports import free_port
+from live_server import Served, job_body, write_slides
 from wsi_segment.errors import InputError
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.jobs.database import Database

@@ -12,6 +12,9 @@ from typing import Any
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request that is being handled."""
 
+_IDS = ("request", "job", "key", "client")
+"""What entries say where it is known; a record's ``fields`` stand in its message, and in JSON on their own too."""
+
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
@@ -28,14 +31,15 @@ class _Formatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in ("job", "request", "key", "client"):
+        for name in _IDS:
             if value := getattr(record, name, "") or (request_id.get() if name == "request" else ""):
                 entry[name] = value
+        entry |= getattr(record, "fields", {})
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         if self.form == "json":
             return json.dumps(entry)
-        ids = "".join(f" {name}={entry[name]}" for name in ("request", "job", "key", "client") if name in entry)
+        ids = "".join(f" {name}={entry[name]}" for name in _IDS if name in entry)
         text = f"{entry['time']} {entry['level']:<7} {entry['message']}{ids}".translate(_CONTROL)
         if "exception" in entry:  # indented, so that no line of it can be taken for an entry
             text += "".join(f"\n    {line.translate(_CONTROL)}" for line in entry["exception"].splitlines())

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 from unittest.mock import create_autospec
 
 import httpx
@@ -25,9 +26,11 @@ from wsi_segment.service.jobs.keys import Keys
 from wsi_segment.service.jobs.queue import Queue
 from wsi_segment.service.jobs.tables import jobs
 
+Watched = tuple[Served, list[dict[str, Any]], str, str]
+
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Served, list[dict[str, str]], str, str]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """A server that did two jobs; its log, its metrics, and the id of the job that failed."""
     folder = write_slides(tmp_path_factory.mktemp("watched"))
     database = Database(folder / "data")
@@ -45,26 +48,32 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Served, list[dict
         time.sleep(1)
         header = {"Authorization": f"Bearer {scraper}"}
         metrics = httpx.get(f"{served.url}/metrics", headers=header).text
+        assert httpx.get(f"{served.url}/v1/jobs", headers=header).status_code == 403
     lines = [json.loads(line) for line in served.log.splitlines() if line.startswith("{")]
     return served, lines, metrics, failing
 
 
-def test_the_log_says_how_each_job_ended_and_why_and_who_asked(
-    watched: tuple[Served, list[dict[str, str]], str, str],
-) -> None:
+def test_the_log_says_how_each_job_ended_and_why_and_who_asked(watched: Watched) -> None:
     _, lines, _, failing = watched
     ends = [line for line in lines if line["logger"] == "wsi_segment.service.jobs"]
     assert [re.split(r"\W+", line["message"])[1] for line in ends] == ["failed", "successful"]
     assert all((line["key"], line["client"]) == ("anna", "127.0.0.1") for line in ends)
     assert ends[0]["job"] == failing
     assert "region" in ends[0]["message"].lower() or "outline" in ends[0]["message"].lower()
-    posts = [line for line in lines if line["message"].startswith("POST /v1/jobs 201")]
+    assert [line["job_status"] for line in ends] == ["failed", "successful"]
+    assert all(line["worked_s"] >= 0 and line["waited_s"] >= 0 for line in ends)
+    posts = [line for line in lines if (line.get("method"), line.get("route")) == ("POST", "/v1/jobs")]
     assert failing in {line["job"] for line in posts}
+    assert {line["status"] for line in posts} == {201}
+    assert all(f" {line['ms']} ms" in line["message"] for line in posts)
 
 
-def test_metrics_tell_times_of_jobs_and_state_of_the_machine(
-    watched: tuple[Served, list[dict[str, str]], str, str],
-) -> None:
+def test_a_refused_request_is_logged_with_its_key(watched: Watched) -> None:
+    refused = [line for line in watched[1] if line.get("status") == 403]
+    assert [(line["method"], line["key"]) for line in refused] == [("GET", "prometheus")]
+
+
+def test_metrics_tell_times_of_jobs_and_state_of_the_machine(watched: Watched) -> None:
     metrics = watched[2]
     for name in ("wsi_segment_job_seconds_count", "wsi_segment_job_wait_seconds_count"):
         assert f'{name}{{status="successful"}} 1.0' in metrics
@@ -84,9 +93,7 @@ def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def test_the_metrics_are_as_prometheus_wants_them(
-    watched: tuple[Served, list[dict[str, str]], str, str],
-) -> None:
+def test_the_metrics_are_as_prometheus_wants_them(watched: Watched) -> None:
     found = shutil.which("promtool")
     if found is None:
         pytest.skip("promtool is not installed (Debian package prometheus)")
@@ -101,9 +108,7 @@ def test_the_alert_rules_are_sound_and_fire_when_they_should() -> None:
     assert tried.returncode == 0, tried.stderr + tried.stdout
 
 
-def test_the_board_and_the_rules_ask_for_metrics_that_there_are(
-    watched: tuple[Served, list[dict[str, str]], str, str],
-) -> None:
+def test_the_board_and_the_rules_ask_for_metrics_that_there_are(watched: Watched) -> None:
     there = set(re.findall(r"^(wsi_segment_[a-z_]+)", watched[2], re.M))
     asked: set[str] = set()
     for name in ("grafana.json", "alerts.yml"):

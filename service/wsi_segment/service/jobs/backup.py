@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import create_engine, text, true
+from sqlalchemy import create_engine, true
 
 from wsi_segment.errors import InputError
-from wsi_segment.service.jobs.database import SQLITE_FILE
+from wsi_segment.service.jobs.database import SQLITE_FILE, version_of
 from wsi_segment.service.jobs.queue import free
 from wsi_segment.service.jobs.tables import VERSION
 
@@ -95,8 +95,7 @@ def _free_running(copy: Path) -> None:
     engine = create_engine(f"sqlite:///{copy}")
     try:
         with engine.begin() as connection:
-            version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-            if version == VERSION:  # tables of an older one may differ
+            if version_of(connection) == VERSION:  # tables of an older one may differ
                 free(connection, true(), "it goes on from a backup", crashed=False)
     finally:
         engine.dispose()

@@ -140,9 +140,7 @@ class Database:
     def version(self) -> str | None:
         """Return the version of the tables, or None where none exist yet."""
         with self.read() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return version_of(connection)
 
     def state(self) -> str:
         """Return the kind of database and the version of its tables, for people."""
@@ -157,6 +155,13 @@ class Database:
         assert self.file is not None
         with closing(sqlite3.connect(self.file)) as source, closing(sqlite3.connect(target)) as copy:
             source.backup(copy)
+
+
+def version_of(connection: Connection) -> str | None:
+    """Return the version of the tables of a database, or None where none exist yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:

@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from buckets import emulated
-from live_cluster import LiveCluster, free_port, kill_tree
+from free_ports import free_port
+from live_cluster import LiveCluster, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, OutputError, RunError
 from wsi_segment.inference.engine.cluster import worker_runs

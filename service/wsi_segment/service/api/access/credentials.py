@@ -67,7 +67,7 @@ class Credentials:
         """Return who sends a request.
 
         Raises:
-            ProblemError: a key is needed and none that is valid was sent, or it does not open this.
+            ProblemError: a key is needed and none that is valid was sent.
         """
         path, method = scope["state"]["path"], scope["method"]
         address = address_of(scope)
@@ -76,14 +76,22 @@ class Credentials:
         if signed:
             return self._signer(scope["state"]["grant"].key, address)
         caller = self._holder(headers, method, address, path == SESSION_PATH)
-        caller = replace(caller, changing=method not in SAFE)
-        if path != SESSION_PATH:
-            kind: key_table.Scope = (
-                "metrics" if path == "/metrics" else "read" if method in SAFE or path in _READERS_POST else "write"
-            )
-            if not caller.may(kind):
-                raise ProblemError(403, "missing-scope", f"the key lacks the scope {kind!r}")
-        return caller
+        return replace(caller, changing=method not in SAFE)
+
+    def check_scope(self, scope: Scope, caller: Caller) -> None:
+        """Refuse a request that the key of its sender does not open.
+
+        Raises:
+            ProblemError: the key lacks the scope.
+        """
+        path, method = scope["state"]["path"], scope["method"]
+        if path == SESSION_PATH:
+            return
+        kind: key_table.Scope = (
+            "metrics" if path == "/metrics" else "read" if method in SAFE or path in _READERS_POST else "write"
+        )
+        if not caller.may(kind):
+            raise ProblemError(403, "missing-scope", f"the key lacks the scope {kind!r}")
 
     def _caller(self, key: key_table.Key | None, address: str, session: str | None = None) -> Caller:
         return _holder_of(self._keys, key, address, session)

@@ -121,6 +121,8 @@ class Guard:
             set_caller(self._credentials.identify(scope, headers, signed))
         else:
             set_caller(await anyio.to_thread.run_sync(self._credentials.identify, scope, headers, signed))
+            if not signed:  # the caller is known by now: the log names who was refused
+                self._credentials.check_scope(scope, present_caller())
         limit, received = self._limit(scope["state"]["path"]), 0
 
         async def receiving() -> Message:
@@ -163,6 +165,7 @@ class Guard:
             "key": caller.key,
             "client": caller.address or address_of(scope),
             "job": found.get("job_id", "") or scope["state"].get("target", ""),
+            "fields": {"method": method, "route": route, "status": status, "ms": round(1000 * seconds)},
         }
         log.info("%s %s %d %.0f ms", method, route, status, 1000 * seconds, extra=said)
         if method not in SAFE and scope["state"].get("client") is not None:

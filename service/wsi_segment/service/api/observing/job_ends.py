@@ -35,5 +35,10 @@ class JobEnds:
             waited,
             ran,
             f": {reason}" if reason else "",
-            extra={"job": job.id, "key": job.client, "client": address},
+            extra={
+                "job": job.id,
+                "key": job.client,
+                "client": address,
+                "fields": {"job_status": event.kind, "waited_s": round(waited, 1), "worked_s": round(ran, 1)},
+            },
         )
