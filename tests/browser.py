@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from live_server import ROOT
+from tools import absent, program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 """A processor draws: a machine for tests has no graphics card."""
-ALL_TOOLS = "WSI_SEGMENT_VIEWER_TOOLS"
-"""Variable that says that all tools are installed."""
 VIEWER_TOOLS = ROOT / ".ci-viewer" / "node_modules"
 """What ``.ci/tools`` gets from npm."""
 PATIENCE = 150_000
@@ -31,17 +26,9 @@ PATIENCE = 150_000
 
 def chromium() -> str:
     """The path of the browser; a test that needs it is skipped where it or playwright is absent."""
-    found = next((path for path in map(shutil.which, PROGRAMS) if path), None)
-    if found is None or importlib.util.find_spec("playwright") is None:
-        absent("Chromium or playwright is not installed; .ci/tools and the extra [test] bring them")
-    return str(found)
-
-
-def absent(reason: str) -> NoReturn:
-    """Skip a test whose tool is not installed; fail where all are to be there."""
-    if os.environ.get(ALL_TOOLS):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if importlib.util.find_spec("playwright") is None:
+        absent("playwright is not installed; the extra [test] brings it")
+    return program(*PROGRAMS)
 
 
 class Watched:

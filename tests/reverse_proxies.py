@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -11,18 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from free_ports import free_port
 from live_server import ROOT
-
-
-def program(name: str) -> str:
-    """Path of a program; skips the test where it is not installed."""
-    found = shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
+from tools import program
 
 
 def write_certificate(folder: Path, host: str = "lab.example") -> tuple[Path, Path]:

@@ -23,6 +23,7 @@ from markdown_it import MarkdownIt
 
 from live_server import Served
 from synthetic import tissue_like, write_slide
+from tools import program
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -86,8 +87,8 @@ def workplaces(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
 @pytest.fixture(scope="module")
 def server(workplaces: dict[Path, Path]) -> Iterator[str]:
     """Run a real server over the slides of the page about serving; its address."""
-    if shutil.which("curl") is None or shutil.which("jq") is None:
-        pytest.skip("the examples use curl and jq")
+    for name in ("curl", "jq"):
+        program(name)
     (workplaces[SERVE] / "models").mkdir()
     with Served(workplaces[SERVE]) as running:
         yield running.url

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from live_server import fresh_database, postgresql, postgresql_programs
+from tools import absent
 from wsi_segment.service.jobs.database import Database
 
 
@@ -15,7 +16,7 @@ from wsi_segment.service.jobs.database import Database
 def postgresql_url() -> Iterator[str]:
     """A PostgreSQL server."""
     if postgresql_programs() is None:
-        pytest.skip("PostgreSQL is not installed")
+        absent("PostgreSQL is not installed; `make tools` brings it")
     with postgresql() as url:
         yield url
 

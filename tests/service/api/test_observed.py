@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from sqlalchemy import update
 
 from live_server import ROOT, Served, write_slides
+from tools import program
 from wsi_segment.service.api.observing.job_ends import JobEnds
 from wsi_segment.service.api.observing.prometheus import Metrics
 from wsi_segment.service.jobs.actions import Actions
@@ -87,17 +87,13 @@ def test_metrics_tell_times_of_jobs_and_state_of_the_machine(watched: Watched) -
 
 
 def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
-    found = shutil.which("promtool")
-    if found is None:
-        pytest.skip("promtool is not installed (Debian package prometheus)")
-    return subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run([program("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def test_the_metrics_are_as_prometheus_wants_them(watched: Watched) -> None:
-    found = shutil.which("promtool")
-    if found is None:
-        pytest.skip("promtool is not installed (Debian package prometheus)")
-    checked = subprocess.run([found, "check", "metrics"], input=watched[2], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=watched[2], capture_output=True, text=True, check=False
+    )
     assert checked.returncode == 0, checked.stderr + checked.stdout
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from browser import VIEWER_TOOLS, Watched, absent, browsing
+from browser import VIEWER_TOOLS, Watched, browsing
 from live_server import Served, write_slides
+from tools import absent
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.keys import Keys, Scope
 

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from browser import absent
 from live_server import ROOT
+from tools import absent
 
 MODULE = ROOT / "service" / "wsi_segment" / "service" / "viewer" / "js" / "review" / "box-index.js"
 SCRIPT = """

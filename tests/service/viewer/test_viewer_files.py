@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from browser import VIEWER_TOOLS, absent
+from browser import VIEWER_TOOLS
 from live_server import ROOT, Served, problem
+from tools import absent
 from wsi_segment.service.api.viewing.viewer_files import viewer_files
 
 VIEWER = ROOT / "service" / "wsi_segment" / "service" / "viewer"
