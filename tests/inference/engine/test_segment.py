@@ -342,18 +342,33 @@ def test_strict_refuses_a_slide_without_tissue_before_its_network_runs(tmp_path:
 
 def test_strict_refuses_what_a_reader_doubts_before_pixels_are_read(tmp_path: Path) -> None:
     class Doubted(ImageSlide):
-        doubts: tuple[Doubt, ...] = (Doubt("pixel-size-differs", "two tags say 0.25 and 0.5 µm per pixel"),)
+        doubts: tuple[Doubt, ...] = (Doubt("images-left-out", "image 1, the largest, is the slide"),)
 
         def read(self, level: int, l_box: Box) -> np.ndarray:
             raise AssertionError("read")
 
-    with pytest.raises(InputError, match="two tags say"):
+    with pytest.raises(InputError, match="image 1, the largest"):
         prepare(
             Doubted(tissue_like(300, 300)),
             path=tmp_path,
             model=make_model(),
             options=SegmentOptions(strict=True, mpp=1.0),
         )
+
+
+def test_a_pixel_size_that_the_user_gives_leaves_no_doubt_about_the_stated_ones(tmp_path: Path) -> None:
+    class Doubted(ImageSlide):
+        doubts: tuple[Doubt, ...] = (Doubt("pixel-size-differs", "two tags say 0.25 and 0.5 µm per pixel"),)
+
+    Image.fromarray(tissue_like(300, 300)).save(tmp_path / "s.png")
+    prepared = prepare(
+        Doubted(tissue_like(300, 300)),
+        path=tmp_path / "s.png",
+        model=make_model(),
+        options=SegmentOptions(strict=True, mpp=1.0),
+    )
+    assert prepared.doubts == ()
+    assert prepared.size.mpp == 1.0
 
 
 def test_store_holds_neither_path_nor_name_nor_time(slide: Path, tmp_path: Path) -> None:

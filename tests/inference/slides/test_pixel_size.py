@@ -200,5 +200,29 @@ def test_a_size_that_may_be_a_tenth_of_the_true_one_is_doubted(tmp_path: Path, m
     assert all(f"where that is {10 * mpp:.4g} give it as `mpp`" in doubt.message for doubt in slide.doubts)
 
 
+@pytest.mark.parametrize(
+    ("options", "doubts"),
+    [
+        ({"metadata": {"axes": "YXS", "PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0}}, 1),
+        ({"metadata": {"axes": "YXS", "PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0}, **per_cm(1.0)}, 1),
+        ({"metadata": {"axes": "YXS", "PhysicalSizeX": 1.001, "PhysicalSizeY": 1.001}}, 0),
+        ({"metadata": {"axes": "YXS"}, **per_cm(1.0)}, 0),
+    ],
+)
+def test_one_micron_of_ome_xml_is_doubted_since_programs_write_it_that_know_no_size(
+    tmp_path: Path, options: dict[str, Any], doubts: int
+) -> None:
+    slide = opened(tmp_path / "s.ome.tif", **TILED, **options)
+    assert slide.pixel_size is not None
+    assert slide.pixel_size.mpp == pytest.approx(1, abs=0.01)
+    assert [doubt.code for doubt in slide.doubts] == ["pixel-size-differs"] * doubts
+    assert all("1 µm per pixel" in doubt.message for doubt in slide.doubts)
+
+
+def test_one_micron_of_imagej_is_doubted_too() -> None:
+    _, (doubt,) = decide([PixelSize(1.0, 1.0, "ImageJ resolution")])
+    assert "give the true one as `mpp`, 1 if that is right" in doubt.message
+
+
 def test_no_statement_is_no_size() -> None:
     assert decide([]) == (None, ())

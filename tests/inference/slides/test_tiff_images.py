@@ -231,6 +231,54 @@ def test_an_ome_tiff_that_leaves_its_image_to_another_file_is_refused(tmp_path: 
         open_slide(path)
 
 
+def two_ome_images(path: Path, pages: list[NDArray[np.uint8]], *said: str) -> Path:
+    """An OME-TIFF whose XML states each of these images in these words of TiffData, at 0.5 and 0.25 µm."""
+    sizes = {LABEL.shape: "0.25", OTHER.shape: "0.25"}
+    images = "".join(
+        f'<Image ID="Image:{n}"><Pixels SizeX="{page.shape[1]}" SizeY="{page.shape[0]}" SizeC="3" '
+        f'PhysicalSizeX="{sizes.get(page.shape, 0.5)}" PhysicalSizeY="{sizes.get(page.shape, 0.5)}">{words}</Pixels></Image>'
+        for n, (page, words) in enumerate(zip(pages, said, strict=False))
+    )
+    xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{images}</OME>'
+    return write_pages(path, [(page, {"description": xml} if page is pages[0] else {}) for page in pages])
+
+
+@pytest.mark.parametrize("said", ["", "<TiffData/>", '<TiffData IFD="0"/>'])
+def test_images_of_ome_xml_that_begin_in_one_directory_are_refused(tmp_path: Path, said: str) -> None:
+    path = two_ome_images(tmp_path / "s.ome.tif", [SLIDE, OTHER], said, said)
+    for image in (None, 0, 1):
+        with pytest.raises(SlideError, match=r"has 2 images that begin in the same directory \(0\)"):
+            open_slide(path, image)
+
+
+def test_images_of_ome_xml_may_stand_in_another_order_than_their_directories(tmp_path: Path) -> None:
+    path = two_ome_images(tmp_path / "s.ome.tif", [OTHER, SLIDE], '<TiffData IFD="0"/>', '<TiffData IFD="1"/>')
+    with tifffile.TiffFile(path) as tiff:
+        first, second = re.findall("<Image .*?</Image>", str(tiff.ome_metadata))
+    tifffile.tiffcomment(path, f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{second}{first}</OME>')
+    for image, pixels, mpp in ((0, SLIDE, 0.5), (1, OTHER, 0.25)):
+        with open_slide(path, image) as slide:
+            np.testing.assert_array_equal(slide.read(0, slide.bounds), pixels)
+            assert slide.pixel_size is not None
+            assert slide.pixel_size.mpp == mpp
+
+
+@pytest.mark.parametrize("first", [LABEL, OTHER])
+def test_a_larger_picture_that_ome_xml_does_not_name_is_not_passed_over(
+    tmp_path: Path, first: NDArray[np.uint8]
+) -> None:
+    slide = open_slide(two_ome_images(tmp_path / "s.ome.tif", [first, SLIDE], '<TiffData IFD="0"/>'))
+    np.testing.assert_array_equal(slide.read(0, slide.bounds), SLIDE)
+    assert (slide.pixel_size, codes(slide)) == (None, ["images-left-out"])
+    slide.close()
+
+
+def test_smaller_copies_that_ome_xml_does_not_name_are_no_other_images(tmp_path: Path) -> None:
+    slide = open_slide(two_ome_images(tmp_path / "s.ome.tif", [SLIDE, HALF], '<TiffData IFD="0"/>'))
+    assert (slide.bounds.width, codes(slide)) == (1020, [])
+    slide.close()
+
+
 APERIO = "Aperio Image Library v11\n1020x760 [0,0 1020x760] (256x256)|AppMag = 20|MPP = 0.5"
 
 

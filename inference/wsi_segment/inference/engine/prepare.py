@@ -93,7 +93,8 @@ def prepare(
         Cancelled: ``watch.stop`` was set.
     """
     card, watch = model.card, watch or Watch()
-    doubts = slide.doubts
+    # a stated pixel size that is not used leaves no doubt
+    doubts = tuple(one for one in slide.doubts if options.mpp is None or one.code != "pixel-size-differs")
     _refuse_doubts(path, doubts, options)
     size = pixel_size_of(slide, path, options.mpp)
     frame = mask_frame(slide, size.mpp, card.mpp)

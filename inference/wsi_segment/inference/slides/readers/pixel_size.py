@@ -39,6 +39,7 @@ _RESIZED, _PROPORTIONS = 0.05, 0.01
 OME_SIZE = "OME-XML PhysicalSize"
 """Source where both sides are stated."""
 POWER = "10 / objective power (approximate)"
+IMAGEJ = "ImageJ resolution"
 APERIO, OPENSLIDE = "aperio.MPP", "openslide.mpp-x/y"
 _DESCRIBED = (APERIO, OPENSLIDE, POWER)
 """Sources that come from the description, where it is Aperio's."""
@@ -147,7 +148,7 @@ def from_tags(page: Any, description: str) -> PixelSize | None:
         return None
     source, scale = "TIFF resolution", _RESOLUTION_UNITS.get(int(page.tags.valueof("ResolutionUnit", 2)))
     if description.startswith("ImageJ=") and (unit := re.search(r"^unit=(.*)$", description, re.MULTILINE)):
-        source, scale = "ImageJ resolution", microns(1, unit[1])
+        source, scale = IMAGEJ, microns(1, unit[1])
     return None if scale is None else PixelSize(scale / across, scale / down, source)
 
 
@@ -159,8 +160,8 @@ def decide(statements: Sequence[PixelSize]) -> tuple[PixelSize | None, tuple[Dou
 
     Returns:
         The first one, whose source names others of both axes that differ by more than 2 %; and a doubt for each that
-        differs by more than 10 %, or is finer than scanners give. Implausible ones after the first (a 72-dpi tag)
-        state nothing.
+        differs by more than 10 %, or is finer than scanners give, or what programs write that know none. Implausible
+        ones after the first (a 72-dpi tag) state nothing.
     """
     if not statements:
         return None, ()
@@ -171,6 +172,14 @@ def decide(statements: Sequence[PixelSize]) -> tuple[PixelSize | None, tuple[Dou
                 "pixel-size-differs",
                 f"{first.mpp:.4g} µm per pixel (from {first.source}) is finer than what slide scanners give, and some "
                 f"programs write a tenth of the true size; where that is {10 * first.mpp:.4g} give it as `mpp`",
+            )
+        )
+    if (first.x, first.y) == (1.0, 1.0) and first.source in (OME_SIZE, IMAGEJ):
+        doubts.append(
+            Doubt(
+                "pixel-size-differs",
+                f"1 µm per pixel (from {first.source}) is also what programs write that know no pixel size; give the "
+                "true one as `mpp`, 1 if that is right",
             )
         )
     for other in statements[1:]:

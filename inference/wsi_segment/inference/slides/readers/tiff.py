@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,42 +83,48 @@ def open_tiff(source: Path | IO[bytes], **flags: Any) -> tifffile.TiffFile:
 
 
 def find_images(tiff: tifffile.TiffFile) -> tuple[TiffImage, ...]:
-    """List the images of a TIFF in their order: those of OME-XML, else of its directories.
+    """List the images of a TIFF in their order: those of OME-XML, then of the directories that it does not name.
 
     A SubIFD that is larger than its directory, as under a thumbnail, is an image of its own, after the others. A
     directory that has the proportions of a larger one may be a level of it; whether it shows the same picture is
     for :func:`~wsi_segment.inference.slides.readers.levels.shows_the_same` to say.
     """
     tops = [page.aspage() for page in tiff.pages]
-    if tiff.is_ome and (images := tuple(_ome_images(tiff.ome_metadata or "", tops))):
-        return images
+    found = list(_ome_images(tiff.ome_metadata or "", tops)) if tiff.is_ome else []
+    images = tuple(image for image, _ in found)
+    named = {number for _, numbers in found for number in numbers}
+    tops = [page for number, page in enumerate(tops) if number not in named]
     larger = [below for page in tops for below in _below(page) if _area(below) > _area(page)]
-    return tuple(
+    return images + tuple(
         TiffImage(_name_of(page), (page, *_levels_below(page)), _planes_of(page))
         for page in (*tops, *larger)
         if not _is_mask(page)
     )
 
 
-def _ome_images(xml: str, tops: list[Any]) -> Iterator[TiffImage]:
-    """Images of OME-XML, each with the first of its planes."""
+def _ome_images(xml: str, tops: list[Any]) -> Iterator[tuple[TiffImage, set[int]]]:
+    """Yield images of OME-XML, each with the first of its planes, and the directories that its planes can take."""
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return
     for image in root.iterfind("{*}Image"):
         pixels = image.find("{*}Pixels")
-        if pixels is None:
-            continue
-        first = pixels.find("{*}TiffData")
-        number = 0 if first is None else int(first.get("IFD", 0))
-        if not 0 <= number < len(tops):
+        if pixels is None or not 0 <= (number := _first_directory(pixels)) < len(tops):
             continue
         page = tops[number]
         lengths = {axis: int(pixels.get(f"Size{axis}", 1)) for axis in "CZT"}
         lengths["C"] //= max(1, page.samplesperpixel)
         longer = tuple((axis, length) for axis, length in lengths.items() if length > 1)
-        yield TiffImage(image.get("Name", ""), (page, *_levels_below(page)), longer, pixels)
+        planes = set(range(number, number + math.prod(length for _, length in longer)))
+        planes |= {int(part.get("IFD", number)) for part in pixels.iterfind("{*}TiffData")}
+        yield TiffImage(image.get("Name", ""), (page, *_levels_below(page)), longer, pixels), planes
+
+
+def _first_directory(pixels: Any) -> int:
+    """Return the number of the directory in which an image of OME-XML begins."""
+    first = pixels.find("{*}TiffData")
+    return 0 if first is None else int(first.get("IFD", 0))
 
 
 def _levels_below(page: Any) -> list[Any]:
@@ -174,10 +181,10 @@ def _planes_of(page: Any) -> tuple[tuple[str, int], ...]:
 
 
 def refuse_parts(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Refuse a file whose image is spread over several, which would be read in part, or lies in another one.
+    """Refuse a file whose OME-XML does not say which of its own pixels an image has.
 
     Raises:
-        SlideError: its OME-XML has planes in other files, or leaves all to another file.
+        SlideError: planes lie in other files, all is left to another file, or several images begin in one directory.
     """
     try:
         root = ElementTree.fromstring(tiff.ome_metadata or "")
@@ -196,4 +203,10 @@ def refuse_parts(path: Path, tiff: tifffile.TiffFile) -> None:
         raise SlideError(
             f"{path}: its OME-XML says that the image is part of, or lies in, {elsewhere}; convert it to one pyramidal "
             "TIFF"
+        )
+    starts = Counter(_first_directory(pixels) for pixels in root.iterfind("{*}Image/{*}Pixels"))
+    if starts and (shared := starts.most_common(1)[0])[1] > 1:
+        raise SlideError(
+            f"{path}: its OME-XML has {shared[1]} images that begin in the same directory ({shared[0]}), so that their "
+            "pixels and pixel sizes cannot be told apart; write the OME-TIFF again with TiffData of each image"
         )
