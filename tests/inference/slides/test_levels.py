@@ -32,6 +32,8 @@ def spoiled(rows: slice, columns: slice, grey: int) -> NDArray[np.uint8]:
         pytest.param(spoiled(slice(128, 256), slice(256, 384), 255), id="one tile is white"),
         pytest.param(np.ascontiguousarray(HALF[..., ::-1]), id="blue for red"),
         pytest.param(np.roll(HALF, (5, 5), (0, 1)), id="lies 5 px off"),
+        pytest.param(np.roll(HALF, (0, 3), (0, 1)), id="lies 3 px off"),
+        pytest.param(np.roll(HALF, (-2, 0), (0, 1)), id="lies 2 px off"),
         pytest.param(np.ascontiguousarray(HALF[:, ::-1]), id="mirrored"),
     ],
 )
@@ -40,6 +42,13 @@ def test_a_level_that_differs_in_any_part_is_left_out_with_a_doubt(tmp_path: Pat
     slide = open_slide(write_pages(tmp_path / "s.tif", pages))
     assert [one.width for one in slide.levels] == [1020]
     assert [doubt.code for doubt in slide.doubts] == ["images-left-out"]
+    slide.close()
+
+
+def test_a_level_that_lies_a_pixel_off_is_kept_since_sizes_are_rounded(tmp_path: Path) -> None:
+    pages: Pages = [(SLIDE, {}), (np.roll(HALF, (1, 1), (0, 1)), REDUCED)]
+    slide = open_slide(write_pages(tmp_path / "s.tif", pages))
+    assert [one.width for one in slide.levels] == [1020, 510]
     slide.close()
 
 

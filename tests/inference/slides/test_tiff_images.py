@@ -233,12 +233,11 @@ def test_an_ome_tiff_that_leaves_its_image_to_another_file_is_refused(tmp_path: 
 
 def two_ome_images(path: Path, pages: list[NDArray[np.uint8]], *said: str) -> Path:
     """An OME-TIFF whose XML states each of these images in these words of TiffData, at 0.5 and 0.25 µm."""
-    sizes = {LABEL.shape: "0.25", OTHER.shape: "0.25"}
-    images = "".join(
-        f'<Image ID="Image:{n}"><Pixels SizeX="{page.shape[1]}" SizeY="{page.shape[0]}" SizeC="3" '
-        f'PhysicalSizeX="{sizes.get(page.shape, 0.5)}" PhysicalSizeY="{sizes.get(page.shape, 0.5)}">{words}</Pixels></Image>'
-        for n, (page, words) in enumerate(zip(pages, said, strict=False))
-    )
+    images = ""
+    for page, words in zip(pages, said, strict=False):
+        mpp = 0.5 if page is SLIDE else 0.25
+        size = f'SizeX="{page.shape[1]}" SizeY="{page.shape[0]}" SizeC="3" PhysicalSizeX="{mpp}" PhysicalSizeY="{mpp}"'
+        images += f"<Image><Pixels {size}>{words}</Pixels></Image>"
     xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{images}</OME>'
     return write_pages(path, [(page, {"description": xml} if page is pages[0] else {}) for page in pages])
 
@@ -254,7 +253,7 @@ def test_images_of_ome_xml_that_begin_in_one_directory_are_refused(tmp_path: Pat
 def test_images_of_ome_xml_may_stand_in_another_order_than_their_directories(tmp_path: Path) -> None:
     path = two_ome_images(tmp_path / "s.ome.tif", [OTHER, SLIDE], '<TiffData IFD="0"/>', '<TiffData IFD="1"/>')
     with tifffile.TiffFile(path) as tiff:
-        first, second = re.findall("<Image .*?</Image>", str(tiff.ome_metadata))
+        first, second = re.findall("<Image>.*?</Image>", str(tiff.ome_metadata))
     tifffile.tiffcomment(path, f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{second}{first}</OME>')
     for image, pixels, mpp in ((0, SLIDE, 0.5), (1, OTHER, 0.25)):
         with open_slide(path, image) as slide:

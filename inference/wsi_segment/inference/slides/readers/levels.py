@@ -38,7 +38,9 @@ colours and grain, and the slide upside down or mirrored, 0.57 and less."""
 _PATCH_ALIKE, _PATCH_DETAIL = 0.3, 6.0
 """Correlation of detail that a single patch has, where its standard deviation in one of the two is as large."""
 _REACH, _MOVED = 8, 2
-"""Pixels of the coarser picture up to which a shift is looked for, and in what steps; one step may be rounding."""
+"""Pixels of the coarser picture up to which a shift is looked for, and in what steps at first."""
+_ROUNDED = 1
+"""Pixels by which a level may lie off: it may be every second pixel, and sizes are rounded."""
 _BETTER = 0.04
 """Correlation by which a shifted picture must fit better than one in place."""
 
@@ -160,23 +162,28 @@ def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def _lie_apart(here: list[NDArray[np.uint8]], there: list[NDArray[np.uint8]]) -> bool:
-    """Return whether patches fit better when moved by some pixels, all of them by the same."""
+    """Return whether patches fit better when moved by some pixels, all of them by the same.
+
+    Each patch counts alike, and by its detail: edges between light and dark fit nearly as well a few pixels off.
+    """
     pairs = [
-        (a.astype(np.float32).mean(axis=2), _middle(b.astype(np.float32).mean(axis=2), 0, 0))
+        (_sharp(a), _middle(_sharp(b), 0, 0))
         for a, b in list(zip(here, there, strict=True))[:_COMPARED]
         if min(a.shape[:2]) > 4 * _REACH
     ]
-    if not pairs or max(float(b.std()) for _, b in pairs) < _FLAT:
+    pairs = [(a, b) for a, b in pairs if float(b.std()) >= _FLAT]
+    if not pairs:
         return False
-    spread = sum(float((b * b).sum()) for _, b in pairs)
-    fits = {}
-    for y in range(-_REACH, _REACH + 1, _MOVED):
-        for x in range(-_REACH, _REACH + 1, _MOVED):
-            moved = [(_middle(a, y, x), b) for a, b in pairs]
-            own = sum(float((a * a).sum()) for a, _ in moved)
-            fits[y, x] = sum(float((a * b).sum()) for a, b in moved) / max((own * spread) ** 0.5, 1e-9)
-    here_or_near = max(fit for move, fit in fits.items() if max(map(abs, move)) <= _MOVED)
-    return bool(max(fits.values()) > here_or_near + _BETTER)
+
+    def fit(y: int, x: int) -> float:
+        return sum(_correlation(_middle(a, y, x), b) for a, b in pairs) / len(pairs)
+
+    steps = range(-_REACH, _REACH + 1, _MOVED)
+    far = max(((y, x) for y in steps for x in steps), key=lambda move: fit(*move))
+    around = [(far[0] + y, far[1] + x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    best = max(fit(y, x) for y, x in around if max(abs(y), abs(x)) <= _REACH)
+    here_or_near = max(fit(y, x) for y in range(-_ROUNDED, _ROUNDED + 1) for x in range(-_ROUNDED, _ROUNDED + 1))
+    return best > here_or_near + _BETTER
 
 
 def _middle(patch: NDArray[np.float32], y: int, x: int) -> NDArray[np.float32]:
@@ -247,13 +254,21 @@ def _have_other_hues(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
     return float(np.abs(a - b).mean()) > _OTHER_HUE and alike < _SAME_HUE
 
 
+def _sharp(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the grey of a patch without what is broad in it."""
+    grey = pixels.astype(np.float32).mean(axis=2)
+    sharp: NDArray[np.float32] = grey - _blurred(grey)
+    return sharp
+
+
 def _detail(patch: NDArray[np.float32]) -> NDArray[np.float32]:
     """Take from a patch what it has in common with any picture of tissue on glass: broad light and dark."""
-    height, width = patch.shape[:2]
-    coarse = max(1, width // 8), max(1, height // 8)
-    channels = [Image.fromarray(np.ascontiguousarray(patch[..., channel])) for channel in range(3)]
-    broad = [
-        np.asarray(one.resize(coarse, Image.Resampling.BOX).resize((width, height), Image.Resampling.BILINEAR))
-        for one in channels
-    ]
-    return np.ravel(patch - np.stack(broad, axis=-1))
+    channels = [_blurred(np.ascontiguousarray(patch[..., channel])) for channel in range(3)]
+    return np.ravel(patch - np.stack(channels, axis=-1))
+
+
+def _blurred(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return means of 8 x 8 pixels, between which values change evenly."""
+    height, width = channel.shape
+    coarse = Image.fromarray(channel).resize((max(1, width // 8), max(1, height // 8)), Image.Resampling.BOX)
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR))
