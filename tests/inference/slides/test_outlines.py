@@ -336,3 +336,10 @@ def test_a_ring_beside_the_first_one_is_refused_and_not_lost() -> None:
 def test_a_hole_that_strays_over_the_edge_is_still_a_hole() -> None:
     across = [[290, 120], [310, 120], [310, 140], [290, 140], [290, 120]]
     assert area_of(parse_outlines({"type": "Polygon", "coordinates": [RING, across]})) == AREA - 10 * 20
+
+
+def test_an_outline_of_what_is_to_be_ignored_is_no_part_of_a_jobs_region() -> None:
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}
+    ignored = {"type": "Feature", "geometry": square, "properties": {"classification": {"name": "Ignore*"}}}
+    with pytest.raises(InputError, match=r"an outline of the class Ignore\*; cut it out of the others, or remove it"):
+        gather_polygons([square, ignored])

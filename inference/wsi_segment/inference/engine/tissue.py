@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.morphology import GAUSSIAN_REACH, grown, grown_square, shrunk, smoothed, without_small
 from wsi_segment.inference.engine.options import TissueMethod
+from wsi_segment.inference.engine.outlined.outlined_cells import outlined_cells
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.region import CHUNK
 from wsi_segment.inference.progress import Step
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
-from wsi_segment.inference.slides.outlines import read_areas
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
 from wsi_segment.inference.slides.slide import Slide
 
@@ -195,15 +195,21 @@ def find_tissue(
     """
     cell = cell_size(frame, mask_mpp)
     doubts: tuple[Doubt, ...] = ()
-    found = None
-    if method == "none":
+    stained = found = None
+    if method != "none":
+        stained = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
+    if isinstance(method, Path):
+        cells, doubts = outlined_cells(
+            method, "tissue", slide=slide, frame=frame, cell=cell, mask_mpp=mask_mpp, stained=stained
+        )
+    elif stained is None:
         cells = np.ones((ceil_div(frame.height, cell), ceil_div(frame.width, cell)), bool)
-    elif isinstance(method, Path):
-        cells, doubts = _outlined_cells(method, "tissue", slide=slide, frame=frame, cell=cell)
     else:
-        cells = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
+        cells = stained
     if region is not None:
-        inside, more = _outlined_cells(region, "region", slide=slide, frame=frame, cell=cell)
+        inside, more = outlined_cells(
+            region, "region", slide=slide, frame=frame, cell=cell, mask_mpp=mask_mpp, stained=stained
+        )
         found, cells = cells, cells & inside
         doubts += more
         if not cells.any():
@@ -262,40 +268,6 @@ def glass_colour(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
     levels = darkest[bright]
     brightest_tenth: NDArray[np.float64] = np.median(sample[bright][levels >= np.quantile(levels, 0.9)], axis=0)
     return brightest_tenth
-
-
-def _outlined_cells(
-    path: Path, field: str, slide: Slide, frame: MaskFrame, cell: int
-) -> tuple[NDArray[np.bool_], tuple[Doubt, ...]]:
-    """Find the cells (rows, columns) that the outlines of a GeoJSON file touch, and say what of it is not used.
-
-    Args:
-        path: The file; see :mod:`wsi_segment.inference.slides.outlines`.
-        field: Of the options that names it, for messages.
-        slide: Its bounds are read.
-        frame: Of the mask.
-        cell: Side of a cell in mask pixels.
-
-    Raises:
-        InputError: the file cannot be read, or no outline in it has an area that lies on the slide.
-    """
-    extent = 0.0, 0.0, float(slide.bounds.width), float(slide.bounds.height)
-    try:
-        outlines = read_areas(path)
-        outlines.refuse_beside(extent, path)
-    except InputError as error:
-        raise InputError(f"`{field}` {error}") from error
-    left_out = outlines.describe_left_out(extent)
-    doubts = (Doubt("outlines-left-out", f"left out of `{field}`: {left_out}"),) if left_out else ()
-    side = frame.downsample * cell
-    from rasterio.features import rasterize  # GDAL takes long to load, and few runs have polygons
-    from rasterio.transform import Affine
-
-    to_slide = Affine(side, 0, frame.s_x0 - slide.bounds.x0, 0, side, frame.s_y0 - slide.bounds.y0)
-    shape = ceil_div(frame.height, cell), ceil_div(frame.width, cell)
-    polygons = [outline.geometry for outline in outlines.areas]
-    touched: NDArray[np.uint8] = rasterize(polygons, shape, transform=to_slide, all_touched=True, dtype="uint8")
-    return touched > 0, doubts
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-DoubtCode = Literal["pixel-size-differs", "images-left-out", "outlines-left-out", "no-tissue", "unlike-training-data"]
+DoubtCode = Literal[
+    "pixel-size-differs",
+    "images-left-out",
+    "outlines-left-out",
+    "outlines-off-tissue",
+    "no-tissue",
+    "unlike-training-data",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +36,18 @@ _OTHER_FORMATS = {
     "elements": "an annotation of large_image (HistomicsTK, Digital Slide Archive)",
     "shapes": "a file of labelme",
     "categories": "COCO",
+    "segmentation": "COCO",
     "nuc": "cells of HoVer-Net",
     "geometryType": "Esri JSON",
     "arcs": "TopoJSON",
     "_via_img_metadata": "a project of the VGG Image Annotator",
 }
 """Formats of JSON, by a key that GeoJSON does not have."""
+
+_LENGTH = re.compile(r"((nano|micro|milli|centi)?met(er|re)s?|[nµ\u03bcumc]?m|microns?|inch(es)?)", re.IGNORECASE)
+"""Units of length, as the axes of MicroJSON and members of the same kind name them."""
+_IGNORED = re.compile(r"(ignored?|exclu(de|ded|sion)s?)\*?", re.IGNORECASE)
+"""Names of classes for what is to be left out; QuPath's own is ``Ignore*``."""
 
 Rings = Sequence[Sequence[Sequence[float]]]
 """Coordinates of one polygon: its shell, then its holes; each a list of positions [x, y]."""
@@ -64,10 +71,14 @@ def gather_polygons(content: Any) -> dict[str, Any]:
     {'type': 'MultiPolygon', 'coordinates': [[[[0, 0], [9, 0], [9, 9], [0, 0]]]]}
 
     Raises:
-        InputError: it is not GeoJSON, or holds no polygon.
+        InputError: it is not GeoJSON, holds no polygon, or one of what is to be left out.
     """
     left_out = Counter[Kind]()
-    polygons = [rings for geometry, _ in features_of(content) for rings in polygons_of(geometry, left_out)]
+    polygons: list[Rings] = []
+    for geometry, properties in features_of(content):
+        if is_ignored(name := class_name(properties)):
+            raise InputError(f"holds an outline of the class {name}; cut it out of the others, or remove it")
+        polygons += polygons_of(geometry, left_out)
     if not polygons:
         raise InputError(describe_no_area(left_out))
     return {"type": "MultiPolygon", "coordinates": polygons}
@@ -151,6 +162,8 @@ def features_of(content: Any) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     for key, what in _OTHER_FORMATS.items():
         if key in content or (isinstance(inner, dict) and key in inner):
             raise InputError(f"not GeoJSON but {what}; convert its outlines to GeoJSON")
+    if unit := _unit_of(content):
+        raise InputError(f"its coordinates are in {unit}; give them in level-0 pixels of the slide")
     if content.get("type") == "FeatureCollection" and not isinstance(content.get("features"), list):
         raise InputError("not GeoJSON: the features of its FeatureCollection are not a list")
     if isinstance(content.get("features"), list):
@@ -161,6 +174,43 @@ def features_of(content: Any) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         yield _geometry_of(content, properties), properties
     else:
         yield content, {}
+
+
+def _unit_of(content: Mapping[str, Any]) -> str:
+    """Return the unit of length that a collection or feature states for its coordinates; empty where it states none."""
+    inner = content.get("multiscale")
+    axes = [*_listed(content.get("axes")), *_listed(inner.get("axes") if isinstance(inner, dict) else None)]
+    stated = [axis.get("unit") for axis in axes if isinstance(axis, dict)]
+    stated += [content.get(key) for key in ("unit", "units", "coordinateUnit", "coordinate_unit")]
+    return next((unit for unit in stated if isinstance(unit, str) and _LENGTH.fullmatch(unit.strip())), "")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def class_name(properties: Mapping[str, Any]) -> str:
+    """Return the class: of an object with a name or names, which QuPath writes, or a plain string."""
+    described = properties.get("classification")
+    if not isinstance(described, dict):
+        return described if isinstance(described, str) else ""
+    names = described.get("names")
+    joined = ": ".join(map(str, names)) if isinstance(names, list) else text_of(names)
+    return text_of(described.get("name")) or joined
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text, empty for None."""
+    return "" if value is None else str(value)
+
+
+def is_ignored(name: str) -> bool:
+    """Return whether a class is named for what is to be left out.
+
+    >>> [is_ignored(name) for name in ("Ignore*", "excluded", "Region*", "Tumor")]
+    [True, True, False, False]
+    """
+    return bool(_IGNORED.fullmatch(name.strip()))
 
 
 def _geometry_of(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Any:

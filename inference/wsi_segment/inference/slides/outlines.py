@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ from wsi_segment.inference.slides.geojson_features import (
     Kind,
     Kinds,
     Rings,
+    class_name,
     count_kinds,
     describe_no_area,
     features_of,
+    is_ignored,
     naming,
     polygons_of,
     read_json,
+    text_of,
 )
 
 _FARTHEST = 1e9
@@ -70,6 +73,15 @@ class Outlines:
 
     def __iter__(self) -> Iterator[Outline]:
         return iter(self.areas)
+
+    def of_interest(self) -> Outlines:
+        """Return the outlines without those whose class is named for what is to be left out, such as ``Ignore*``."""
+        return replace(self, areas=tuple(outline for outline in self.areas if not is_ignored(outline.name)))
+
+    @property
+    def ignored(self) -> tuple[Outline, ...]:
+        """Those whose class is named for what is to be left out."""
+        return tuple(outline for outline in self.areas if is_ignored(outline.name))
 
     @property
     def extent(self) -> Extent:
@@ -180,7 +192,7 @@ def parse_outlines(content: Any) -> Outlines:
             ) from error
         if area is not None:
             areas.append(
-                Outline(_class_name(properties), _class_color(properties), area, _text(properties.get("name")))
+                Outline(class_name(properties), _class_color(properties), area, text_of(properties.get("name")))
             )
         elif rings:
             left_out[FLAT] += 1
@@ -236,16 +248,6 @@ def _ring_area(ring: shapely.LinearRing) -> shapely.Geometry:
     return shapely.make_valid(shapely.Polygon(ring), method="structure", keep_collapsed=False)
 
 
-def _class_name(properties: Mapping[str, Any]) -> str:
-    """Return the class: of an object with a name or names, which QuPath writes, or a plain string."""
-    described = properties.get("classification")
-    if not isinstance(described, dict):
-        return described if isinstance(described, str) else ""
-    names = described.get("names")
-    joined = ": ".join(map(str, names)) if isinstance(names, list) else _text(names)
-    return _text(described.get("name")) or joined
-
-
 def _class_color(properties: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """Return the colour of the class: three numbers, or one signed number as QuPath before 0.4 wrote it."""
     described = properties.get("classification")
@@ -257,10 +259,6 @@ def _class_color(properties: Mapping[str, Any]) -> tuple[int, int, int] | None:
     if isinstance(color, list) and len(color) >= 3 and all(isinstance(c, int) and 0 <= c <= 255 for c in color[:3]):
         return color[0], color[1], color[2]
     return None
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 def _span(extent: Extent) -> str:
