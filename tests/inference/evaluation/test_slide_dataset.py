@@ -64,6 +64,42 @@ def test_a_folder_of_slides_with_geojson_is_training_data(slides: Path) -> None:
     assert {patch.classes for patch in patches} == {(1,), (1, 2)}
 
 
+def halo(layers: dict[str, list[tuple[str, str, list[tuple[int, int]]]]]) -> str:
+    """Return a file of HALO with these regions (type, whether it is a hole, vertices) in each layer."""
+    text = ""
+    for name, regions in layers.items():
+        shapes = ""
+        for kind, hole, points in regions:
+            vertices = "".join(f'<V X="{x}" Y="{y}"/>' for x, y in points)
+            shapes += (
+                f'<Region Type="{kind}" HasEndcaps="0" NegativeROA="{hole}"><Vertices>{vertices}</Vertices></Region>'
+            )
+        text += f'<Annotation LineColor="255" Name="{name}" Visible="True"><Regions>{shapes}</Regions></Annotation>'
+    return f"<Annotations>{text}</Annotations>"
+
+
+def test_a_folder_of_slides_with_halo_annotations_is_training_data(slides: Path) -> None:
+    drawn = [(200, 200), (600, 200), (600, 600), (200, 600)]
+    hole = [(300, 300), (400, 300), (400, 400), (300, 400)]
+    for number in range(3):
+        (slides / f"s{number}.geojson").unlink()
+        layers = {
+            "stroma": [("Polygon", "0", drawn), ("Polygon", "1", hole), ("Ruler", "0", [(0, 0), (9, 9)])],
+            "tumour": [("Rectangle", "0", [(0, 0), (100, 80)])],
+        }
+        (slides / f"s{number}.annotations").write_text(halo(layers), encoding="utf-8-sig")
+    dataset = read_training_data(slides, {"mpp": 1.0})
+    assert [entry.name for entry in dataset.classes] == ["stroma", "tumour"]
+    mask = dataset.read_mask(dataset.items[0])
+    expected = np.zeros((600, 512), np.uint8)
+    expected[100:300, 100:300] = 1
+    expected[150:200, 150:200] = 0
+    expected[:40, :50] = 2
+    np.testing.assert_array_equal(mask, expected)
+    assert len(dataset.left_out) == 3
+    assert all(".annotations: 1 ruler, which has no area" in line for line in dataset.left_out)
+
+
 def test_pixels_are_those_that_the_engine_sees(slides: Path) -> None:
     dataset = read_training_data(slides, {"mpp": 1.0})
     item = dataset.items[0]

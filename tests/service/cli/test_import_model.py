@@ -68,6 +68,20 @@ def test_the_name_on_a_card_is_made_of_the_folders(tmp_path: Path) -> None:
     assert find_model(tmp_path / "My model, v2").card.name == "my-model-v2"
 
 
+def test_what_a_configuration_says_beyond_its_specification_is_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {
+        "spec_version": "1.0", "architecture": "resnet34", "num_classes": 2, "class_names": ["green", "red"],
+        "patch_size_pixels": 64, "spacing_um_px": 1.0, "transform": [{"name": "ToTensor"}], "halo_size_pixels": 16,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    graph = write_graph(tmp_path / "f.onnx", vector=True)
+    words = ["import-model", graph, "--config", tmp_path / "config.json", "--out", tmp_path / "model"]
+    assert main([str(word) for word in words]) == 0
+    assert "doubt: its configuration has halo_size_pixels, which is not read" in capsys.readouterr().out
+
+
 def test_a_wsinfer_model_paints_the_step_of_each_window(tmp_path: Path) -> None:
     config = {
         "spec_version": "1.0",

@@ -37,6 +37,12 @@ def test_a_configuration_of_the_zoo_is_read(tmp_path: Path) -> None:
     assert model.mpp_source.endswith("patches of 350 px at 0.25 µm, given to the network as 224 px")
 
 
+def test_what_is_said_beyond_the_specification_is_named(tmp_path: Path) -> None:
+    more = {"halo_size_pixels": 32, "stain_normalization": True, "object_based": False, "apply_softmax": True}
+    assert read(tmp_path).unread == ()
+    assert read(tmp_path, **more).unread == ("halo_size_pixels", "stain_normalization")
+
+
 def test_without_resize_and_normalisation_the_patch_goes_in_as_it_is(tmp_path: Path) -> None:
     model = read(tmp_path, patch_size_pixels=100, spacing_um_px=0.5, transform=[{"name": "ToTensor"}])
     assert (model.window, model.mpp, model.mean, model.std) == (100, 0.5, (0, 0, 0), (1, 1, 1))

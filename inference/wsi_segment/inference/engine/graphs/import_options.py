@@ -55,6 +55,8 @@ class ImportOptions:
     step: int | None = None
     """For one vector per window: side of the square in its middle that it paints, pixels; None for the whole window."""
     upsampling: Literal["nearest", "bilinear"] = "nearest"
+    unread: tuple[str, ...] = ()
+    """Fields of a configuration that say something and were not read."""
     description: str = ""
     license: str = "not stated"
     training_data: str = "not stated"
@@ -240,6 +242,11 @@ def doubts_of(
 ) -> tuple[str, ...]:
     """List what was not stated and what the output (B, C, h, w) for varied windows cannot show."""
     found = []
+    if options.unread:
+        found.append(
+            f"its configuration has {', '.join(options.unread)}, which is not read: borders that do not count, "
+            "normalised stains and other colours are left to you"
+        )
     if form.activation == "argmax" and raw.max() < len(classes) - 1:
         found.append(
             f"its largest class number on varied windows is {int(raw.max())}, counted from 0, and {len(classes)} "

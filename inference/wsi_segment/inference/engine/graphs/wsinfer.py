@@ -17,6 +17,9 @@ from wsi_segment.errors import ModelError
 
 Three = tuple[float, float, float]
 
+_MEASURED = ("apply_softmax", "$schema")
+"""Fields beyond the specification that need no reading: whether softmax is yet to be applied is measured."""
+
 
 class _Transform(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -25,6 +28,7 @@ class _Transform(BaseModel):
 
 
 class _Config(BaseModel):
+    model_config = ConfigDict(extra="allow")
     spec_version: Literal["1.0"]
     architecture: str
     num_classes: int = Field(ge=1)
@@ -47,6 +51,8 @@ class PatchModel:
     mpp_source: str
     mean: Three
     std: Three
+    unread: tuple[str, ...]
+    """Fields that say something and are not of the specification, such as ``halo_size_pixels``."""
 
 
 def read_wsinfer(path: Path) -> PatchModel:
@@ -84,6 +90,7 @@ def read_wsinfer(path: Path) -> PatchModel:
         mpp_source=f"WSInfer configuration: {patch}, given to the network as {window} px",
         mean=mean,
         std=std,
+        unread=tuple(name for name, value in (config.model_extra or {}).items() if value and name not in _MEASURED),
     )
 
 

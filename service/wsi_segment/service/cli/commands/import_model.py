@@ -144,6 +144,7 @@ def _options_of(args: argparse.Namespace) -> ImportOptions:
         margin=args.margin,
         step=args.step,
         upsampling=args.upsampling,
+        unread=() if config is None else config.unread,
         description=description,
         license=args.license,
         training_data=args.training_data,
