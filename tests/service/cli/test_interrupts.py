@@ -77,6 +77,35 @@ def test_what_comes_within_a_moment_of_the_first_is_the_same_signal() -> None:
     assert "in order" in out
 
 
+@pytest.mark.parametrize("late", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("first", "expected"), [(signal.SIGTERM, 130), (None, 0)])
+def test_a_signal_while_python_is_taken_down_changes_no_exit_code(
+    first: signal.Signals | None, late: signal.Signals, expected: int
+) -> None:
+    teardown = """
+class Slow:
+    def __del__(self, write=__import__("os").write, sleep=time.sleep):
+        write(1, b"taken down\\n")
+        sleep(1)
+slow = Slow()
+"""
+    code = teardown + PROGRAM.format(stopping=0, ending=0)
+    code = "import time\n" + (code if first else code.replace("time.sleep(30)", "pass"))
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        for line in one.stdout:
+            if line == "running\n" and first:
+                time.sleep(0.3)
+                one.send_signal(first)
+            if line == "taken down\n":
+                one.send_signal(late)
+                break
+        one.communicate(timeout=60)
+    assert one.returncode == expected
+
+
 def test_background_jobs_of_a_shell_go_on_ignoring_ctrl_c() -> None:
     code = PROGRAM.format(stopping=0, ending=0).replace("signal.default_int_handler", "signal.SIG_IGN")
     code = code.replace("time.sleep(30)", "time.sleep(2)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import signal
 import sys
@@ -41,6 +43,15 @@ class _Interrupts:
             os._exit(EXIT_INTERRUPTED)
 
 
+@functools.cache
+def _keep_the_exit_code() -> None:
+    """Have signals ignored once Python is about to give them their defaults back, by which they would end it otherwise.
+
+    What is left then takes some tenths of a second, and the exit code is decided.
+    """
+    atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)])
+
+
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
     """Raise KeyboardInterrupt at the first SIGINT or SIGTERM, and end the process at the second, whatever it does.
@@ -51,6 +62,7 @@ def interruptible(message: str) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # which cannot set handlers
         yield
         return
+    _keep_the_exit_code()
     interrupts = _Interrupts(message)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
