@@ -143,3 +143,16 @@ def test_a_zarr_store_is_called_what_it_is(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("{}")
     with pytest.raises(SlideError, match="a Zarr store, such as a mask"):
         open_slide(tmp_path)
+
+
+@pytest.mark.parametrize("compression", [None, "deflate", "jpeg"])
+@pytest.mark.parametrize("stored", [{"tile": (256, 256)}, {"tile": None, "rowsperstrip": 64}])
+def test_a_tile_or_strip_that_lies_in_the_header_is_no_picture(
+    tmp_path: Path, compression: str | None, stored: dict[str, Any]
+) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **stored, "compression": compression})])
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages.first.tags["TileOffsets" if stored["tile"] else "StripOffsets"]
+        tag.overwrite([0 if index == 5 else offset for index, offset in enumerate(tag.value)])
+    with pytest.raises(SlideError, match=r"tile 5 lies in the file's header, .* the file is damaged, copy it again"):
+        open_slide(path)

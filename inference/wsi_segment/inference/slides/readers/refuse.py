@@ -17,6 +17,8 @@ from wsi_segment.inference.slides.readers.tiff import TiffImage
 LARGEST_TILE_BYTES = 64 << 20
 """A tile or strip is decoded whole; a file of a few hundred KiB can hold one of gigabytes."""
 
+_HEADER_BYTES = 8
+"""Of a TIFF; a BigTIFF's is longer."""
 _RGB, _YCBCR = 2, 6
 """TIFF's PhotometricInterpretation."""
 _ALPHA = (1, 2)
@@ -124,6 +126,11 @@ def _damaged(page: Any) -> str | None:
         tiles *= page.imagedepth * (page.samplesperpixel if page.planarconfig == 2 else 1)
         if len(page.dataoffsets) > tiles:
             return f"has {len(page.dataoffsets)} tiles, its size asks for {tiles}; the file is damaged, copy it again"
+    offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+    known = min(len(offsets), len(counts))
+    within = np.flatnonzero((offsets[:known] < _HEADER_BYTES) & (counts[:known] > 0))
+    if len(within):  # without compression its bytes would be shown as a picture
+        return f"tile {within[0]} lies in the file's header, where nothing can lie; the file is damaged, copy it again"
     return None
 
 
