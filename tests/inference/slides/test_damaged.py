@@ -151,8 +151,29 @@ def test_a_tile_or_strip_that_lies_in_the_header_is_no_picture(
     tmp_path: Path, compression: str | None, stored: dict[str, Any]
 ) -> None:
     path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **stored, "compression": compression})])
-    with tifffile.TiffFile(path, mode="r+b") as tiff:
+    with tifffile.TiffFile(path, mode="r+") as tiff:
         tag = tiff.pages.first.tags["TileOffsets" if stored["tile"] else "StripOffsets"]
         tag.overwrite([0 if index == 5 else offset for index, offset in enumerate(tag.value)])
     with pytest.raises(SlideError, match=r"tile 5 lies in the file's header, .* the file is damaged, copy it again"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("moved", [-1, 1, -100_000])
+def test_tiles_without_compression_that_overlap_are_no_picture(tmp_path: Path, moved: int) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, "compression": None})])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tag = tiff.pages.first.tags["TileOffsets"]
+        tag.overwrite([offset + moved if index == 5 else offset for index, offset in enumerate(tag.value)])
+    with pytest.raises(SlideError, match=r"tiles [45] and [56] overlap in the file; it is damaged, copy it again"):
+        open_slide(path)
+
+
+def test_tiles_of_one_picture_may_share_their_bytes(tmp_path: Path) -> None:
+    pixels = PIXELS.copy()
+    pixels[:, :512] = 240
+    path = write_pages(tmp_path / "s.tif", [(pixels, {**MPP, "compression": None})])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tag = tiff.pages.first.tags["TileOffsets"]
+        tag.overwrite([tag.value[0] if index in (1, 5) else offset for index, offset in enumerate(tag.value)])
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read(0, slide.bounds), pixels)

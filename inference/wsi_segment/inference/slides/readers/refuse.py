@@ -19,6 +19,8 @@ LARGEST_TILE_BYTES = 64 << 20
 
 _HEADER_BYTES = 8
 """Of a TIFF; a BigTIFF's is longer."""
+_PLAIN = 1
+"""TIFF's Compression: none."""
 _RGB, _YCBCR = 2, 6
 """TIFF's PhotometricInterpretation."""
 _ALPHA = (1, 2)
@@ -126,11 +128,26 @@ def _damaged(page: Any) -> str | None:
         tiles *= page.imagedepth * (page.samplesperpixel if page.planarconfig == 2 else 1)
         if len(page.dataoffsets) > tiles:
             return f"has {len(page.dataoffsets)} tiles, its size asks for {tiles}; the file is damaged, copy it again"
-    offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
-    known = min(len(offsets), len(counts))
-    within = np.flatnonzero((offsets[:known] < _HEADER_BYTES) & (counts[:known] > 0))
-    if len(within):  # without compression its bytes would be shown as a picture
+    return _misplaced(page)
+
+
+def _misplaced(page: Any) -> str | None:
+    """Bytes of something else would be shown as a picture, at least where nothing is compressed."""
+    known = min(len(page.dataoffsets), len(page.databytecounts))
+    counts = np.asarray(page.databytecounts[:known], np.int64)
+    offsets = np.asarray(page.dataoffsets[:known], np.int64)
+    within = np.flatnonzero((offsets < _HEADER_BYTES) & (counts > 0))
+    if len(within):
         return f"tile {within[0]} lies in the file's header, where nothing can lie; the file is damaged, copy it again"
+    if page.compression != _PLAIN:
+        return None
+    order = np.lexsort((counts, offsets))
+    order = order[counts[order] > 0]
+    starts, ends = offsets[order], (offsets + counts)[order]
+    lapped = np.flatnonzero((ends[:-1] > starts[1:]) & (starts[:-1] != starts[1:]))  # two of one place are alike
+    if len(lapped):
+        first, second = sorted(int(index) for index in order[lapped[0] : lapped[0] + 2])
+        return f"tiles {first} and {second} overlap in the file; it is damaged, copy it again"
     return None
 
 
