@@ -338,8 +338,9 @@ def test_a_hole_that_strays_over_the_edge_is_still_a_hole() -> None:
     assert area_of(parse_outlines({"type": "Polygon", "coordinates": [RING, across]})) == AREA - 10 * 20
 
 
-def test_an_outline_of_what_is_to_be_ignored_is_no_part_of_a_jobs_region() -> None:
+def test_an_outline_of_what_is_to_be_ignored_is_no_part_of_a_jobs_region(tmp_path: Path) -> None:
     square = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}
     ignored = {"type": "Feature", "geometry": square, "properties": {"classification": {"name": "Ignore*"}}}
+    (tmp_path / "o.geojson").write_text(json.dumps([square, ignored]))
     with pytest.raises(InputError, match=r"an outline of the class Ignore\*; cut it out of the others, or remove it"):
-        gather_polygons([square, ignored])
+        read_multipolygon(tmp_path / "o.geojson")

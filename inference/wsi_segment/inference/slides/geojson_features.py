@@ -57,10 +57,14 @@ def read_multipolygon(path: Path) -> dict[str, Any]:
     """Read all polygons of a GeoJSON file as one MultiPolygon, as a job over HTTP takes it.
 
     Raises:
-        InputError: it is missing, not GeoJSON, or holds no polygon.
+        InputError: it is missing, not GeoJSON, holds no polygon, or one of what is to be left out.
     """
     with naming(path):
-        return gather_polygons(read_json(path))
+        content = read_json(path)
+        for name in (class_name(properties) for _, properties in features_of(content)):
+            if is_ignored(name):
+                raise InputError(f"holds an outline of the class {name}; cut it out of the others, or remove it")
+        return gather_polygons(content)
 
 
 def gather_polygons(content: Any) -> dict[str, Any]:
@@ -71,14 +75,10 @@ def gather_polygons(content: Any) -> dict[str, Any]:
     {'type': 'MultiPolygon', 'coordinates': [[[[0, 0], [9, 0], [9, 9], [0, 0]]]]}
 
     Raises:
-        InputError: it is not GeoJSON, holds no polygon, or one of what is to be left out.
+        InputError: it is not GeoJSON, or holds no polygon.
     """
     left_out = Counter[Kind]()
-    polygons: list[Rings] = []
-    for geometry, properties in features_of(content):
-        if is_ignored(name := class_name(properties)):
-            raise InputError(f"holds an outline of the class {name}; cut it out of the others, or remove it")
-        polygons += polygons_of(geometry, left_out)
+    polygons = [rings for geometry, _ in features_of(content) for rings in polygons_of(geometry, left_out)]
     if not polygons:
         raise InputError(describe_no_area(left_out))
     return {"type": "MultiPolygon", "coordinates": polygons}
