@@ -94,6 +94,26 @@ def test_switching_a_class_off_takes_away_its_colour_alone(watched: Watched, res
     watched.clean()
 
 
+def test_opacity_and_the_safe_palette_cost_no_request(watched: Watched, result: str) -> None:
+    view(watched, result, "opacity=100")
+    before = painted(watched)
+    asked = len(watched.requests)
+    watched.page.fill("#mask-opacity", "40")
+    watched.drawn()
+    fainter = painted(watched)
+    shown = before[..., 3] == 255
+    assert np.abs(fainter[shown][:, 3].astype(int) - 102).max() <= 1, "40 % of 255"
+    watched.page.fill("#mask-opacity", "100")
+    watched.page.check("#mask-safe")
+    watched.drawn()
+    after = painted(watched)
+    for own, safe in {(200, 0, 0): (230, 159, 0), (0, 200, 0): (86, 180, 233), (0, 0, 200): (0, 158, 115)}.items():
+        there = (before == (*own, 255)).all(axis=2)
+        assert (after[there] == (*safe, 255)).all()
+    assert not [url for url in watched.requests[asked:] if "/results/" in url]
+    watched.clean()
+
+
 def test_a_link_brings_the_same_view_back(watched: Watched, result: str) -> None:
     view(watched, result)
     for key in ("+", "+", "ArrowRight", "ArrowDown", "3", "]", "o"):
@@ -179,13 +199,16 @@ def test_a_distance_is_measured_by_pointer_and_by_keys(watched: Watched, result:
     watched.page.mouse.up()
     measured = watched.page.locator(".tool-layer[data-um]").get_attribute("data-um")
     assert float(measured or 0) == pytest.approx(100, abs=2)
+    assert watched.page.locator(".tool-hint:visible").count() == 0, "it was followed"
     assert (watched.page.text_content(".measure-text") or "").endswith("µm")
     watched.page.keyboard.press("Escape")
     assert watched.page.locator(".tool-hint:visible").count() == 0
     watched.page.keyboard.press("d")
+    assert "Drag a line" in watched.page.inner_text(".tool-hint:visible")
     watched.page.keyboard.press("ArrowRight")
     watched.frames()
     watched.page.keyboard.press("Enter")
+    assert watched.page.locator(".tool-hint:visible").count() == 0
     measured = watched.page.locator(".tool-layer[data-um]").get_attribute("data-um")
     assert float(measured or 0) == pytest.approx(0.15 * box["width"], rel=0.05)
     watched.clean()

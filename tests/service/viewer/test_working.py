@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import numpy as np
 import pytest
 
 from browser import Watched, browsing
 from live_server import Served, write_slides
+from synthetic import write_slide
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -20,6 +22,8 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     page = watched.open("slides", "slides")
     page.fill("#search", "LARGE")
     page.wait_for_selector("li.slide-card:only-child")
+    thumbnail = "() => document.querySelector('li.slide-card img')?.naturalWidth ?? 0"
+    watched.until(lambda: watched.run(thumbnail) > 0)
     page.click("a:has-text('large.tiff')")
     watched.wait("slide")
     page.click("button:has-text('Segment this slide')")
@@ -34,12 +38,16 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     page.wait_for_selector(".growing[data-status='running']")
     page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm²')")  # while it is made
     page.wait_for_selector(".growing", state="detached")
+    page.wait_for_selector(".notice:has-text('The job is done.')")
     watched.drawn()
     assert page.locator(".legend tbody tr").count() == 3
     job = page.url.split("#/view/")[1].split("?")[0]
     assert httpx.get(f"{gallery.url}/v1/jobs/{job}").json()["status"] == "successful"
     answers = [url for url in watched.requests if "/partial/tiles/" in url]
     assert answers, "finished regions were shown while the job ran"
+    page.click("text=Batches")
+    watched.wait("batches")
+    assert page.locator(".notice").count() == 0, "it goes with the page that it is about"
     watched.clean()
 
 
@@ -86,6 +94,7 @@ def test_the_whole_way_goes_by_keys_alone(watched: Watched, gallery: Served) -> 
     keys.press("Enter")
     watched.wait("job")
     page.wait_for_selector("article[data-status='successful']")
+    assert page.locator(".notice").count() == 0, "the page of a job says itself how it stands"
     tab_to(page, "a:has-text('View')")
     keys.press("Enter")
     watched.wait("view")
@@ -142,6 +151,40 @@ def test_several_slides_become_a_batch(watched: Watched) -> None:
     watched.clean()
 
 
+def test_a_running_job_is_cancelled_and_tried_again(watched: Watched, gallery: Served) -> None:
+    with gallery.client() as client:
+        job = client.submit("slides/large.tiff", model="channels")["id"]
+    page = watched.open(f"jobs/{job}", "job")
+    page.wait_for_selector("article[data-status='running']")
+    page.click("button:has-text('Cancel')")
+    page.wait_for_selector("article[data-status='dismissed']")
+    page.click("button:has-text('Try again')")
+    page.wait_for_selector("article[data-status='accepted'], article[data-status='running']")
+    page.click("button:has-text('Cancel')")
+    page.wait_for_selector("article[data-status='dismissed']")
+    watched.clean()
+
+
+def test_doubts_about_a_job_that_was_watched_are_said_when_it_ends(watched: Watched, gallery: Served) -> None:
+    write_slide(gallery.folder / "slides" / "glass.tiff", np.full((600, 700, 3), 250, np.uint8))
+    with gallery.client() as client:
+        before = client.submit("slides/large.tiff", model="channels")["id"]
+        job = client.submit("slides/glass.tiff", model="channels")["id"]
+        page = watched.open(f"view/{job}", "view")
+        page.wait_for_selector(".growing[data-status='accepted']")
+        assert page.locator(".side-head .warning").count() == 0
+        client.cancel(before)
+    page.wait_for_selector(".growing", state="detached")
+    page.wait_for_selector(".side-head .warning:has-text('tissue')")
+    page.wait_for_selector(".notice:has-text('The job is done.')")
+    message = page.locator(".notice:has-text('The job is done.')").bounding_box()
+    panel = page.locator(".side").bounding_box()
+    assert message is not None
+    assert panel is not None
+    assert message["x"] + message["width"] <= panel["x"], "it lies over the slide and not over the panel"
+    watched.clean()
+
+
 def test_failures_say_why_and_can_be_tried_again(watched: Watched, gallery: Served) -> None:
     slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
     body = {"slide": slide, "model": "channels", "mpp": 30.0, "strict": True}
@@ -191,6 +234,25 @@ def test_a_connection_that_was_lost_is_said_and_the_view_completed(watched: Watc
     watched.drawn()
     assert page.url == place
     watched.clean("ERR_INTERNET_DISCONNECTED", "Image load aborted")
+
+
+def test_a_server_that_is_away_is_noticed_by_the_slide_alone(browser: Browser, tmp_path: Path) -> None:
+    with Served(write_slides(tmp_path, height=2400, width=3000)) as server, browsing(browser, server.url) as watched:
+        with server.client() as client:
+            job = client.submit("slides/s0.tiff", model="channels")
+            client.wait(job["id"])
+        page = watched.open(f"view/{job['id']}?mask=off", "view")
+        watched.drawn()
+        assert server.stop(signal.SIGKILL) != 0
+        for _ in range(4):
+            page.keyboard.press("+")
+        page.wait_for_selector("#connection:not([hidden])")
+        asked = len(watched.requests)
+        server.start()
+        page.wait_for_selector("#connection", state="hidden")
+        watched.until(lambda: any("/tiles/0/" in url for url in watched.requests[asked:]))
+        watched.drawn()
+        watched.clean("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "failed to load")
 
 
 def test_a_server_that_starts_again_is_noticed_and_gone_on_with(browser: Browser, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@
 import { enter, main, markPage, mountFrame, watchSession } from "./app/frame.js";
 import { closeDialogs } from "./app/dialog.js";
 import { watchKeys } from "./app/keys.js";
-import { mountNotices, showError } from "./app/notices.js";
+import { forgetNotices, mountNotices, showError } from "./app/notices.js";
 import { UnfetchedError, fetchOtherPages, pageOf } from "./app/pages.js";
 import { setReady } from "./app/ready.js";
 import { currentRoute, go } from "./app/router.js";
@@ -30,6 +30,7 @@ async function show() {
   if (shown?.onRoute?.(route)) return;
   turn += 1;
   const mine = turn;
+  if (shown) forgetNotices();
   shown?.dispose();
   shown = null;
   closeDialogs();

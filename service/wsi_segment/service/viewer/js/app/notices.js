@@ -44,6 +44,11 @@ export function notice(text, options = {}) {
   if (kind === "info") window.setTimeout(() => shown.remove(), 1000 * SECONDS);
 }
 
+/** Take away what was said of a page that is left; errors stay. */
+export function forgetNotices() {
+  for (const shown of list.querySelectorAll(".info")) shown.remove();
+}
+
 /**
  * Show an error as a message, unless it is that the server is away, which the banner says.
  * @param {unknown} error

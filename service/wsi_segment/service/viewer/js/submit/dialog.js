@@ -4,7 +4,7 @@
  */
 
 import { showDialog } from "../app/dialog.js";
-import { notice, showError } from "../app/notices.js";
+import { showError } from "../app/notices.js";
 import { go } from "../app/router.js";
 import { button, field, fill, h } from "../lib/dom.js";
 import { count } from "../lib/format.js";
@@ -130,11 +130,9 @@ async function submit(slides, choices, name, key) {
   if (slides.length === 1 && first) {
     const size = choices["image"] === undefined ? { width: first.width, height: first.height } : {};
     const job = await post("/v1/jobs", { slide: first.id, ...size, ...choices }, headers);
-    notice("The job is accepted.");
-    go("jobs", [job.id]);
+    go("jobs", [job.id]); // its page says how it stands
     return;
   }
   const batch = await post("/v1/batches", { name, jobs: slides.map((slide) => ({ slide: slide.id, ...choices })) }, headers);
-  notice(`${count(slides.length)} jobs are accepted.`);
   go("batches", [batch.id]);
 }

@@ -34,7 +34,10 @@ export function measure({ pane, toolbar, disposal }) {
       line = { ...line, to: point };
       draw();
     },
-    up: () => { dragging = false; },
+    up() {
+      dragging = false;
+      if (line && distance(line) > 0) tool.understood();
+    },
     hint: "Drag a line to measure a distance. Esc ends measuring.",
     draw: () => draw(),
   });
@@ -84,7 +87,11 @@ export function measure({ pane, toolbar, disposal }) {
       following = true;
       draw();
     } },
-    { key: "Enter", does: "", hidden: true, action: () => { following = false; draw(); } },
+    { key: "Enter", does: "", hidden: true, action: () => {
+      if (following) tool.understood();
+      following = false;
+      draw();
+    } },
     { key: "Escape", shown: "Esc", does: "end measuring", action: () => { set(false); line = null; draw(); } },
   ]));
   draw();

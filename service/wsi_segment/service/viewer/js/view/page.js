@@ -51,7 +51,7 @@ export async function openViewPage(main, route) {
   const overlay = h("div", { class: "overlay" });
   const toolbar = h("div", { class: "toolbar", attributes: { role: "toolbar", "aria-label": "View" } });
   paneElement.append(overlay, toolbar);
-  side.append(heading(result));
+  side.append(heading(pane, disposal));
 
   /** @type {View} */
   const view = {
@@ -131,16 +131,33 @@ function watchResult({ pane }) {
   return () => pane.layer.removeEventListener("gone", gone);
 }
 
+/**
+ * Say what is shown, and again when the job has ended, which may bring doubts.
+ * @param {Pane} pane
+ * @param {Disposal} disposal
+ */
+function heading(pane, disposal) {
+  const element = h("header", { class: "side-head" });
+  /** @type {import("../server/types.js").Job|null} */
+  let told = null;
+  const tell = () => {
+    if (pane.result.job === told) return;
+    told = pane.result.job;
+    fill(element, ...facts(pane.result));
+  };
+  tell();
+  listen(disposal, pane.element, "result-replaced", tell);
+  return element;
+}
+
 /** @param {import("./result.js").Result} result */
-function heading({ job, slide }) {
+function facts({ job, slide }) {
   const name = job.slide_name ?? job.name ?? "Slide";
-  return h(
-    "header",
-    { class: "side-head" },
+  return [
     h("h1", { text: name, attributes: { title: name } }),
     h("p", {}, [`${job.model}${job.model_version ? ` ${job.model_version}` : ""}`, moment(job.finished ?? job.started), ""].filter((text, index) => text || index === 2).join(" · "),
       h("a", { text: "job", attributes: { href: hrefOf("jobs", [job.id]) } })),
     slide ? null : h("p", { class: "hint", text: "The slide itself is not there: only its mask is shown." }),
     job.warnings.map((one) => h("p", { class: "warning", text: one.message })),
-  );
+  ];
 }

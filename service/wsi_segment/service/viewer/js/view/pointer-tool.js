@@ -13,6 +13,7 @@ import { h } from "../lib/dom.js";
  * @property {() => boolean} active
  * @property {() => void} start
  * @property {() => void} stop
+ * @property {() => void} understood takes the hint away: what it asks for was done
  * @property {() => void} dispose
  */
 
@@ -22,7 +23,7 @@ import { h } from "../lib/dom.js";
  * @property {(point: Point, event: PointerEvent) => void} [move]
  * @property {(point: Point, event: PointerEvent) => void} [up]
  * @property {(point: Point, event: MouseEvent) => void} [doubleClick]
- * @property {string} hint what to do, shown over the slide while the tool is in use
+ * @property {string} hint what to do, shown over the slide until it is understood, or the tool stops
  * @property {() => void} draw called with every frame, so that what is drawn stays on its place of the slide
  */
 
@@ -65,6 +66,7 @@ export function createPointerTool(stage, handlers) {
     active: () => active,
     start: () => set(true),
     stop: () => set(false),
+    understood: () => { hint.hidden = true; },
     dispose() {
       endDrawing();
       drawing.remove();
