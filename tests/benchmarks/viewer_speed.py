@@ -1,6 +1,6 @@
 """How quick the viewer is, beside a plain page of OpenSeadragon that shows the same slide's DZI.
 
-    python tests/benchmarks/viewer_speed.py PART [--rounds 5] [--folder FOLDER]
+    python tests/benchmarks/viewer_speed.py PART [--rounds 6] [--folder FOLDER]
 
 PART is one of ``pages`` (first view, and a walk over more than 200 tiles: both pages from one server take turns in one
 browser, each time with an empty cache, and draw by the same drawer), ``toggle`` (repaint after a class is switched),
@@ -41,6 +41,8 @@ STEPS = 20
 """Moves of a walk; each brings tiles that were not seen before."""
 TILES = 4000
 """Tiles after which memory is to be what it was."""
+SETTLE = 3
+"""Seconds before a page is opened, in which the browser clears away what the one before has left."""
 RATE = 20
 """Tiles a second beside jobs."""
 _PLAIN = """<!doctype html><html><head><meta charset="utf-8"></head><body>
@@ -88,7 +90,7 @@ def main() -> None:
     """Measure a part, and print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("pages", "toggle", "memory", "tiles"))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--page", choices=("viewer", "plain"), default="viewer")
     parser.add_argument("--folder", type=Path)
@@ -147,8 +149,9 @@ def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int
     cpu: dict[str, list[float]] = {"plain": [], "viewer": []}
     tiles: dict[str, int] = {}
     drawer = ""
-    for _ in range(rounds):
-        before = cpu_seconds()
+
+    def visit_viewer() -> None:
+        nonlocal drawer
         with browsing(browser, server.url) as watched:
             first["viewer"].append(timed(lambda: open_ours(watched, job)))
             watched.wait("view")  # an address that changes before would open the page again
@@ -156,13 +159,20 @@ def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int
             walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS)))
             tiles["viewer, of the slide"] = tiles_of(watched, "/slides/")
             tiles["viewer, of the mask"] = tiles_of(watched, "/results/tiles/")
-        cpu["viewer"].append(round(cpu_seconds() - before, 2))
-        before = cpu_seconds()
+
+    def visit_plain() -> None:
         with plain_page(browser, server, slide, drawer) as watched:
             first["plain"].append(timed(lambda: open_plain(watched)))
             walk["plain"].append(timed(lambda: walk_over(watched, _GO_PLAIN)))
             tiles["plain"] = tiles_of(watched, "/slides/")
-        cpu["plain"].append(round(cpu_seconds() - before, 2))
+
+    for turn in range(rounds):
+        visits = [("viewer", visit_viewer), ("plain", visit_plain)]
+        for page, visit in visits[:: -1 if turn % 2 else 1]:  # neither always comes after the other's walk
+            time.sleep(SETTLE)
+            before = cpu_seconds()
+            visit()
+            cpu[page].append(round(cpu_seconds() - before, 2))
         print(json.dumps({"first view": first, "walk": walk, "CPU": cpu, "tiles": tiles}), file=sys.stderr, flush=True)
     return {
         "first view, s": medians(first),

@@ -1,6 +1,6 @@
 /**
- * Runs first, while the rest of the page is still on its way: fetches the modules of the page that the address names,
- * and asks the server for what that page shows.
+ * Runs first, while the rest of the page is still on its way: asks the server for what the page shows that the address
+ * names, and fetches its modules.
  * @module
  */
 
@@ -13,17 +13,19 @@ import { currentRoute } from "./router.js";
 /** @typedef {import("../view/result.js").Result} Result */
 
 const route = currentRoute();
-/** @type {HTMLTemplateElement|null} */
-const modules = document.querySelector(`template[data-page="${CSS.escape(route.name || "slides")}"]`);
-if (modules) document.head.append(modules.content.cloneNode(true));
-
 /** @type {Promise<Session>|null} */
 let session = readSession();
 /** @type {Promise<Result|null>|null} */
 let result = route.name === "view" ? entered().then((may) => (may ? readResult(route.parts[0] ?? "") : null)) : null;
 for (const begun of [session, result]) begun?.catch(() => undefined); // asked again by whoever needs it
 
-if (route.name === "view") onTheProcessor(); // while nothing else can be done yet
+// Modules come after the questions: some answers lead to further ones, and browsers have few requests under way at once.
+window.setTimeout(() => {
+  /** @type {HTMLTemplateElement|null} */
+  const modules = document.querySelector(`template[data-page="${CSS.escape(route.name || "slides")}"]`);
+  if (modules) document.head.append(modules.content.cloneNode(true));
+  if (route.name === "view") onTheProcessor(); // while nothing else can be done yet
+});
 
 /** Return whether pages can be shown, which the page itself may say. */
 async function entered() {
