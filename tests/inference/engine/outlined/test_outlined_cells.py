@@ -86,6 +86,7 @@ def test_other_classes_with_an_asterisk_are_outlines_like_any(tmp_path: Path) ->
     [
         pytest.param([[x, HEIGHT - y] for x, y in INSIDE], "y were counted from the bottom", id="flipped"),
         pytest.param([[x * MPP, y * MPP] for x, y in INSIDE], "they were µm", id="microns"),
+        pytest.param([[x / 16, y / 10] for x, y in INSIDE], "they were per cent of the slide", id="per cent"),
     ],
 )
 def test_outlines_that_would_lie_on_tissue_if_read_in_another_way_are_doubted(

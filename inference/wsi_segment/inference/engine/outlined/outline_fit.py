@@ -1,7 +1,7 @@
 """Whether outlines lie on tissue as they stand, or would if their coordinates meant something else.
 
-Other programs count y from the bottom, write columns and rows the other way round, or µm, or pixels of a smaller level.
-Such outlines may well lie on the slide, and then nothing but the tissue tells.
+Other programs count y from the bottom, write columns and rows the other way round, or µm, per cent or pixels of a
+smaller level. Such outlines may well lie on the slide, and then nothing but the tissue tells.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def _readings(extent: Extent, scales: dict[str, float]) -> Iterator[tuple[str, C
     """Yield other meanings that coordinates have elsewhere: in words, and as a map of points (n, 2)."""
     yield "y were counted from the bottom", lambda points: np.stack([points[:, 0], extent[3] - points[:, 1]], axis=1)
     yield "x and y were swapped", lambda points: points[:, ::-1]
+    yield "they were per cent of the slide", lambda points: points * (extent[2] / 100, extent[3] / 100)
     for name, scale in scales.items():
         yield f"they were {name}", lambda points, scale=scale: points * scale  # type: ignore[misc]
 
