@@ -54,6 +54,14 @@ def test_every_kind_of_geojson_limits_a_job(served: Served) -> None:
         ({"type": "Ellipse"}, "body.region.geojson: Input tag 'Ellipse'"),
         ([], "body.region.box"),
         ([{"type": "Feature", "geometry": "Polygon"}], "body.region.features.0.geometry: Input should be"),
+        (
+            {"type": "FeatureCollection", "features": [FEATURE], "axes": [{"name": "x", "unit": "micrometer"}]},
+            "body.region.geojson.FeatureCollection: Value error, its coordinates are in micrometer; give",
+        ),
+        (
+            FEATURE | {"unit": "um"},
+            "body.region.geojson.Feature: Value error, its coordinates are in um; give them in level-0",
+        ),
     ],
 )
 def test_what_is_not_geojson_makes_no_job(region: Any, where: str, served: Served) -> None:

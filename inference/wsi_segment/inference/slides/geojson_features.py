@@ -162,8 +162,7 @@ def features_of(content: Any) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     for key, what in _OTHER_FORMATS.items():
         if key in content or (isinstance(inner, dict) and key in inner):
             raise InputError(f"not GeoJSON but {what}; convert its outlines to GeoJSON")
-    if unit := _unit_of(content):
-        raise InputError(f"its coordinates are in {unit}; give them in level-0 pixels of the slide")
+    refuse_units(content)
     if content.get("type") == "FeatureCollection" and not isinstance(content.get("features"), list):
         raise InputError("not GeoJSON: the features of its FeatureCollection are not a list")
     if isinstance(content.get("features"), list):
@@ -174,6 +173,16 @@ def features_of(content: Any) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         yield _geometry_of(content, properties), properties
     else:
         yield content, {}
+
+
+def refuse_units(content: Mapping[str, Any]) -> None:
+    """Refuse an object of GeoJSON that states a unit of length for its coordinates.
+
+    Raises:
+        InputError: it does.
+    """
+    if unit := _unit_of(content):
+        raise InputError(f"its coordinates are in {unit}; give them in level-0 pixels of the slide")
 
 
 def _unit_of(content: Mapping[str, Any]) -> str:

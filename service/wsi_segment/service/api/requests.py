@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from wsi_segment.errors import InputError
+from wsi_segment.inference.slides.geojson_features import refuse_units
+
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b4c3d2e1f"])]
 
 
@@ -62,6 +65,17 @@ class _In(BaseModel):
 
 class _GeoJson(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)  # QuPath adds a plane, others a bbox
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_pixels(cls, content: Any) -> Any:
+        """Refuse what would be dropped and changes the meaning: a unit of the coordinates."""
+        if isinstance(content, dict):
+            try:
+                refuse_units(content)
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        return content
 
 
 class Polygon(_GeoJson):
