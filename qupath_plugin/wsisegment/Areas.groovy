@@ -11,8 +11,8 @@ import java.awt.image.DataBufferByte
 /** How much of each class lies inside a shape, counted in the mask's own pixels. */
 @CompileStatic
 class Areas {
-    /** Coarser levels are counted rather than more tiles than this: 26 million pixels, 5 x 5 mm at 1 µm. */
-    static final int MOST_TILES = 100
+    /** Coarser levels are counted rather than more tiles than this; about 16 x 16 cm at 1 µm. */
+    static final int MOST_TILES = 400
 
     /**
      * Level-0 pixels by class id, of the classes alone.

@@ -105,12 +105,12 @@ def test_a_run_from_the_panel_shows_overlay_areas_and_annotations_and_can_be_rem
     idle()
     def viewer = gui.allViewers[0]
     def server = viewer.customPixelLayerOverlay.getPixelClassificationServer(image)
-    def place = [level: 0, tileX: 512, tileY: 512, tileWidth: 388, tileHeight: 188]
+    def place = [level: 0, tileX: 768, tileY: 512, tileWidth: 132, tileHeight: 188]
     def tile = server.readTile(new TileRequest(place))
     def said = drawing { node('status').text }
     def colors = { now ->
         def one = now.readTile(new TileRequest(place))
-        (0..<188).collectMany { y -> (0..<388).collect { x -> one.getRGB(x, y) } }.toSet().sort()
+        (0..<188).collectMany { y -> (0..<132).collect { x -> one.getRGB(x, y) } }.toSet().sort()
     }
     def all = colors(server)
     drawing { def box = node('classes').children.find { it.text == 'red' }; box.fire() }
@@ -142,7 +142,7 @@ def test_a_run_from_the_panel_shows_overlay_areas_and_annotations_and_can_be_rem
     assert levels[:2] == [[1.0, 900, 700], [2.0, 450, 350]]
     assert labels == {"0": None, "1": "red", "2": "green", "3": "blue"}
     assert set(offered) == {"red", "green", "blue"}
-    assert value == int(ids[512 + 7, 512 + 5])
+    assert value == int(ids[512 + 7, 768 + 5])
     red = 0xFFC80000 - (1 << 32)
     assert red in colors
     assert red not in without

@@ -13,7 +13,6 @@ from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
-from wsi_segment.service.api.mask_tiles import TILE
 from wsi_segment.service.api.viewing.growing_masks import GrowingMask, GrowingMasks
 
 SIDE = 2600
@@ -54,11 +53,11 @@ def test_finished_regions_are_shown_and_others_are_empty(half_done: tuple[Path, 
 def assembled(growing: GrowingMask, z: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     level = growing.mask.levels[z]
     ids = np.zeros((level.height, level.width), np.uint8)
-    for y in range(-(-level.height // TILE)):
-        for x in range(-(-level.width // TILE)):
+    for y in range(-(-level.height // 256)):
+        for x in range(-(-level.width // 256)):
             tile = growing.tile(z, x, y)
             assert tile is not None
-            ids[y * TILE : y * TILE + tile.shape[0], x * TILE : x * TILE + tile.shape[1]] = tile
+            ids[y * 256 : y * 256 + tile.shape[0], x * 256 : x * 256 + tile.shape[1]] = tile
     return ids
 
 
