@@ -118,6 +118,25 @@ def test_by_default_every_class_keeps_its_pixels_and_its_area(seed: int, tile: i
         assert sum(p.polygon.area for p in pieces if p.class_id == class_id) == pytest.approx(pixels, rel=0.005)
 
 
+@settings(max_examples=12)
+@given(seed=st.integers(0, 10_000), radius=st.floats(2, 9), tile=st.sampled_from([64, 97, 1024]))
+def test_by_default_small_and_thin_pieces_keep_their_area_too(seed: int, radius: float, tile: int) -> None:
+    rng, ids = np.random.default_rng(seed), np.zeros((200, 220), np.uint8)
+    y, x = np.indices(ids.shape)
+    for number in range(25):
+        at, size = rng.uniform(0, 200, 2), rng.uniform(0.5, 1) * radius
+        ids[(y - at[0]) ** 2 + (x - at[1]) ** 2 < size**2] = 1 + number % 2
+    walk = 100 + np.cumsum(rng.integers(-1, 2, (2, 300)), axis=1)
+    ids[walk[0] % 200, walk[1] % 220] = 3
+    pieces = polygons_of(ids, tolerance=None, tile=tile)
+    polygons = [piece.polygon for piece in pieces]
+    assert shapely.is_valid(polygons).all()
+    assert sum(p.area for p in polygons) == pytest.approx(shapely.union_all(polygons).area)
+    for class_id in (1, 2, 3):
+        area = sum(p.polygon.area for p in pieces if p.class_id == class_id)
+        assert area == pytest.approx(np.count_nonzero(ids == class_id), rel=0.005)
+
+
 def test_by_default_fewer_corners_are_kept_where_pieces_are_large() -> None:
     def corners(grain: float, tolerance: float | None) -> int:
         pieces = polygons_of(class_map(5, 400, 400, grain), tolerance)

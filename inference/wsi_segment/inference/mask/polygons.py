@@ -25,6 +25,10 @@ _FINE, _COARSE, _LARGE = 0.8, 2.0, 3000.0
 """By default corners of single pixels may go (triangles of half a pixel), and triangles of up to 2 x 2 where pieces of
 at least 3,000 pixels meet: such corners count in the areas of small pieces, and large ones have the most of them."""
 
+_OFF = 0.004
+"""By default a piece whose area would change by a larger share keeps its corners, as pieces do of which one corner is
+more than that. A tenth of a percent is left for the rounding of coordinates."""
+
 MAX_OPEN_VERTICES = 400_000
 """Tissue can be one connected piece from the first row of tiles to the last; this bounds what has to be held of it."""
 
@@ -47,7 +51,7 @@ def class_polygons(
         height: Of the map, pixels.
         width: Of the map, pixels.
         tolerance: Side in pixels of the triangles that simplification may take away; 0 keeps every corner, None takes
-            less away where pieces are small.
+            less away where pieces are small, and keeps the area of each to 0.4 %.
         tile: Side of a tile in pixels.
         most: A polygon that grows beyond so many vertices is cut at the end of a row of tiles.
 
@@ -78,7 +82,7 @@ def class_polygons(
                 above.append(piece)
             else:
                 for part in _parts(shapely.union_all(piece.polygons)):
-                    yield ClassPolygon(piece.class_id, _without_straight_corners(part) if tolerance == 0 else part)
+                    yield ClassPolygon(piece.class_id, _without_straight_corners(part))
 
 
 @dataclass(slots=True, eq=False)
@@ -196,17 +200,40 @@ def _tile_polygons(ids: NDArray[np.uint8], x: int, y: int, tolerance: float | No
     if tolerance != 0:
         # outlines have no corner where a neighbour's edge only ends at theirs; unit steps give them one
         stepped = shapely.segmentize(polygons, 1.0)
-        polygons = shapely.coverage_simplify(
-            stepped, _FINE if tolerance is None else tolerance, simplify_boundary=False
-        )
         if tolerance is None:
-            # edges that large pieces share with small ones, or with a tile's edge, bound this coverage and stay
-            large = shapely.area(polygons) >= _LARGE
-            polygons[large] = shapely.coverage_simplify(polygons[large], _COARSE, simplify_boundary=False)
-    for (class_id, _), polygon in zip(pieces, polygons, strict=True):
+            areas = shapely.area(polygons)
+            fine = _simplified(stepped, areas, tolerance=_FINE, least=0.5 / _OFF)
+            polygons = _simplified(fine, areas, tolerance=_COARSE, least=_LARGE)
+        else:
+            polygons = shapely.coverage_simplify(stepped, tolerance, simplify_boundary=False)
+    for (class_id, _), polygon in zip(pieces, shapely.simplify(polygons, 0.0), strict=True):
         if class_id:
             for part in _parts(polygon):
                 yield ClassPolygon(class_id, part)
+
+
+def _simplified(
+    polygons: NDArray[np.object_], areas: NDArray[np.float64], tolerance: float, least: float
+) -> NDArray[np.object_]:
+    """Return the pieces of a tile with fewer corners, each within ``_OFF`` of its area.
+
+    Args:
+        polygons: The pieces, with a corner wherever a neighbour's edge ends.
+        areas: Of the pieces as the map has them, pixels.
+        tolerance: Side in pixels of the triangles that may go.
+        least: Smaller pieces stay as they are, pixels.
+    """
+    simplified = polygons.copy()
+    chosen = np.flatnonzero(areas >= least)
+    while chosen.size:
+        # edges that chosen pieces share with the others bound this coverage and stay as they are
+        simpler = shapely.coverage_simplify(polygons[chosen], tolerance, simplify_boundary=False)
+        kept = np.abs(shapely.area(simpler) - areas[chosen]) <= _OFF * areas[chosen]
+        if kept.all():
+            simplified[chosen] = simpler
+            break
+        chosen = chosen[kept]  # their neighbours lose fewer corners now, so that their areas are another matter
+    return simplified
 
 
 def _polygon(geometry: dict[str, Any]) -> shapely.Polygon:
