@@ -3,6 +3,7 @@ package wsisegment
 import groovy.transform.CompileStatic
 
 import java.awt.Color
+import java.awt.RenderingHints
 import java.awt.Shape
 import java.awt.geom.AffineTransform
 import java.awt.image.BufferedImage
@@ -17,7 +18,7 @@ class Areas {
     /**
      * Level-0 pixels by class id, of the classes alone.
      *
-     * A mask pixel counts where its centre lies inside. Memory bound: one tile.
+     * A mask pixel counts with the share of it that lies inside, as outlines are cut there too. Memory bound: one tile.
      *
      * @param shape in level-0 pixels
      */
@@ -26,7 +27,7 @@ class Areas {
         int level = 0
         while (level + 1 < tiles.downsamples.length && spans(bounds, tiles, level).inject(1L) { long n, int[] s -> n * (s[1] - s[0]) } > MOST_TILES) level++
         double downsample = tiles.downsamples[level]
-        long[] counts = new long[256]
+        double[] counts = new double[256]
         int[] columns = spans(bounds, tiles, level)[0], rows = spans(bounds, tiles, level)[1]
         for (int y = rows[0]; y < rows[1]; y++) {
             for (int x = columns[0]; x < columns[1]; x++) {
@@ -36,7 +37,7 @@ class Areas {
                 if (!shape.intersects(x0 * downsample, y0 * downsample, width * downsample, height * downsample)) continue
                 byte[] within = drawn(shape, x0, y0, width, height, downsample)
                 byte[] ids = tiles.ids(level, x, y)
-                for (int i = 0; i < ids.length; i++) if (within[i] != 0) counts[ids[i] & 0xff]++
+                for (int i = 0; i < ids.length; i++) counts[ids[i] & 0xff] += (within[i] & 0xff) / 255.0d
             }
         }
         Map<Integer, Double> found = [:]
@@ -58,10 +59,12 @@ class Areas {
         return Math.max(0.0d, Math.min(value, most as double)) as int
     }
 
+    /** How much of each pixel lies inside, 0 to 255. */
     private static byte[] drawn(Shape shape, int x0, int y0, int width, int height, double downsample) {
         def image = new BufferedImage(width, height, BufferedImage.TYPE_BYTE_GRAY)
         def graphics = image.createGraphics()
         graphics.color = Color.WHITE
+        graphics.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON)
         def place = AffineTransform.getTranslateInstance(-x0, -y0)
         place.scale(1 / downsample, 1 / downsample)
         graphics.fill(place.createTransformedShape(shape))

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+import shapely
 
 from groovy_console import GroovyConsole, PluginError
 from live_server import Served, write_slides
@@ -274,24 +274,27 @@ def test_tiles_and_their_table_are_the_masks_own(groovy: GroovyConsole, served: 
 
 def test_areas_inside_a_shape_are_those_of_the_masks_pixels(groovy: GroovyConsole, served: Served, done: str) -> None:
     ids = class_map(served.data / "results" / done / "mask.zarr")
-    corners = [(100.5, 50.5), (800.5, 90.5), (640.5, 660.5), (300.5, 500.5)]
-    drawn = Image.new("1", ids.shape[::-1])
-    ImageDraw.Draw(drawn).polygon([(x - 0.5, y - 0.5) for x, y in corners], fill=1)
-    inside = np.asarray(drawn)
+    large, small = [(100, 50), (800, 90), (640, 660), (300, 500)], [(210.3, 190.6), (243.1, 201.2), (219.7, 230.4)]
+    y, x = np.indices(ids.shape)
+    pixels = shapely.box(x, y, x + 1, y + 1)
     code = """
-    def path = new java.awt.geom.Path2D.Double()
-    path.moveTo(corners[0][0] as double, corners[0][1] as double)
-    corners.tail().each { path.lineTo(it[0] as double, it[1] as double) }
-    path.closePath()
-    def whole = new java.awt.geom.Rectangle2D.Double(0, 0, 900, 700)
+    def paths = shapes.collect { corners ->
+        def path = new java.awt.geom.Path2D.Double()
+        path.moveTo(corners[0][0] as double, corners[0][1] as double)
+        corners.tail().each { path.lineTo(it[0] as double, it[1] as double) }
+        path.closePath()
+        path
+    }
     def tiles = new Tiles(service, job)
-    [path, whole].collect { Areas.inside(it, tiles, progress) }
+    [*paths, new java.awt.geom.Rectangle2D.Double(0, 0, 900, 700)].collect { Areas.inside(it, tiles, progress) }
     """
-    some, whole = call(groovy, served.url, code, job=done, corners=corners)
+    *some, whole = call(groovy, served.url, code, job=done, shapes=[large, small])
+    for corners, found in zip((large, small), some, strict=True):
+        shares = shapely.area(shapely.intersection(shapely.Polygon(corners), pixels))  # of each that lies inside
+        for class_id in (1, 2, 3):
+            assert found[str(class_id)] == pytest.approx(shares[ids == class_id].sum(), rel=0.003, abs=0.5)
     for class_id in (1, 2, 3):
         assert whole[str(class_id)] == np.count_nonzero(ids == class_id)
-        assert some[str(class_id)] == pytest.approx(np.count_nonzero((ids == class_id) & inside), rel=0.02, abs=60)
-    assert sum(some.values()) > 100_000
 
 
 def test_outlines_are_fetched_whole_and_read_with_none_left_out(
