@@ -274,6 +274,7 @@ def test_tiles_and_their_table_are_the_masks_own(groovy: GroovyConsole, served: 
 
 def test_areas_inside_a_shape_are_those_of_the_masks_pixels(groovy: GroovyConsole, served: Served, done: str) -> None:
     ids = class_map(served.data / "results" / done / "mask.zarr")
+    large: list[tuple[float, float]]
     large, small = [(100, 50), (800, 90), (640, 660), (300, 500)], [(210.3, 190.6), (243.1, 201.2), (219.7, 230.4)]
     y, x = np.indices(ids.shape)
     pixels = shapely.box(x, y, x + 1, y + 1)

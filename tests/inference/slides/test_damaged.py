@@ -168,6 +168,16 @@ def test_tiles_without_compression_that_overlap_are_no_picture(tmp_path: Path, m
         open_slide(path)
 
 
+def test_tiles_of_a_level_are_looked_at_too(tmp_path: Path) -> None:
+    level = halved(PIXELS), {"subfiletype": 1, "compression": None}
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, "compression": None, "subifds": 1}), level])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tag = tiff.pages.first.pages[0].aspage().tags["TileOffsets"]  # type: ignore[index]
+        tag.overwrite([offset + 100 if index == 1 else offset for index, offset in enumerate(tag.value)])
+    with pytest.raises(SlideError, match=r"tiles 1 and 2 overlap in the file; it is damaged, copy it again"):
+        open_slide(path)
+
+
 def test_tiles_of_one_picture_may_share_their_bytes(tmp_path: Path) -> None:
     pixels = PIXELS.copy()
     pixels[:, :512] = 240

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,24 @@ def test_images_of_ome_xml_that_begin_in_one_directory_are_refused(tmp_path: Pat
     for image in (None, 0, 1):
         with pytest.raises(SlideError, match=r"has 2 images that begin in the same directory \(0\)"):
             open_slide(path, image)
+
+
+def test_a_directory_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = two_ome_images(tmp_path / "s.ome.tif", [SLIDE], '<TiffData IFD="first"/>')
+    with pytest.raises(SlideError, match=r"its OME-XML names a directory that is no number: .*'first'; write it again"):
+        open_slide(path)
+
+
+def test_planes_that_ome_xml_counts_beyond_the_file_take_no_memory(tmp_path: Path) -> None:
+    path = two_ome_images(tmp_path / "s.ome.tif", [SLIDE], '<TiffData IFD="0"/>')
+    with tifffile.TiffFile(path) as tiff:
+        xml = str(tiff.ome_metadata).replace("<Pixels ", '<Pixels SizeT="1000000000" ')
+    tifffile.tiffcomment(path, xml)
+    tracemalloc.start()
+    with pytest.raises(SlideError, match="T = 1000000000"):
+        open_slide(path)
+    assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    tracemalloc.stop()
 
 
 def test_images_of_ome_xml_may_stand_in_another_order_than_their_directories(tmp_path: Path) -> None:

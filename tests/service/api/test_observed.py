@@ -86,14 +86,13 @@ def test_metrics_tell_times_of_jobs_and_state_of_the_machine(watched: Watched) -
     assert "s0" not in metrics
 
 
-def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False)
+def promtool(*arguments: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [program("promtool"), *map(str, arguments)]
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
 
 
 def test_the_metrics_are_as_prometheus_wants_them(watched: Watched) -> None:
-    checked = subprocess.run(
-        [program("promtool"), "check", "metrics"], input=watched[2], capture_output=True, text=True, check=False
-    )
+    checked = promtool("check", "metrics", given=watched[2])
     assert checked.returncode == 0, checked.stderr + checked.stdout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ CELL_MICRONS = 16.0
 MOST_CELLS = 6 << 20
 """On very large slides cells become larger, so that memory stays bounded."""
 TISSUE_BYTES = 32 * MOST_CELLS
+_CHEAP = 1 << 26
+"""Pixels of the level that tissue is looked for in, up to which it is read only to compare outlines with it."""
 """What finding tissue takes at most, beyond one band of pixels."""
 
 _THRESHOLD_RANGE = (8.0, 40.0)
@@ -195,20 +198,26 @@ def find_tissue(
     """
     cell = cell_size(frame, mask_mpp)
     doubts: tuple[Doubt, ...] = ()
-    stained = found = None
-    if method != "none":
-        stained = tissue_of(read_whole(PixelSource(slide, frame.coarser(slide, cell)), step), mask_mpp * cell)
+    coarse, found = frame.coarser(slide, cell), None
+
+    @cache
+    def stained() -> NDArray[np.bool_]:
+        return tissue_of(read_whole(PixelSource(slide, coarse), step), mask_mpp * cell)
+
     if isinstance(method, Path):
+        read = slide.levels[coarse.level]  # a large slide without a coarse level is not read whole for a doubt
+        to_compare = stained if read.width * read.height <= _CHEAP else None
         cells, doubts = outlined_cells(
-            method, "tissue", slide=slide, frame=frame, cell=cell, mask_mpp=mask_mpp, stained=stained
+            method, "tissue", slide=slide, frame=frame, cell=cell, mask_mpp=mask_mpp, stained=to_compare
         )
-    elif stained is None:
+    elif method == "none":
+        to_compare = None
         cells = np.ones((ceil_div(frame.height, cell), ceil_div(frame.width, cell)), bool)
     else:
-        cells = stained
+        to_compare, cells = stained, stained()
     if region is not None:
         inside, more = outlined_cells(
-            region, "region", slide=slide, frame=frame, cell=cell, mask_mpp=mask_mpp, stained=stained
+            region, "region", slide=slide, frame=frame, cell=cell, mask_mpp=mask_mpp, stained=to_compare
         )
         found, cells = cells, cells & inside
         doubts += more

@@ -82,7 +82,7 @@ def class_polygons(
                 above.append(piece)
             else:
                 for part in _parts(shapely.union_all(piece.polygons)):
-                    yield ClassPolygon(piece.class_id, _without_straight_corners(part))
+                    yield ClassPolygon(piece.class_id, part if tolerance else _without_straight_corners(part))
 
 
 @dataclass(slots=True, eq=False)
@@ -203,10 +203,10 @@ def _tile_polygons(ids: NDArray[np.uint8], x: int, y: int, tolerance: float | No
         if tolerance is None:
             areas = shapely.area(polygons)
             fine = _simplified(stepped, areas, tolerance=_FINE, least=0.5 / _OFF)
-            polygons = _simplified(fine, areas, tolerance=_COARSE, least=_LARGE)
+            polygons = shapely.simplify(_simplified(fine, areas, tolerance=_COARSE, least=_LARGE), 0.0)
         else:
             polygons = shapely.coverage_simplify(stepped, tolerance, simplify_boundary=False)
-    for (class_id, _), polygon in zip(pieces, shapely.simplify(polygons, 0.0), strict=True):
+    for (class_id, _), polygon in zip(pieces, polygons, strict=True):
         if class_id:
             for part in _parts(polygon):
                 yield ClassPolygon(class_id, part)

@@ -16,7 +16,7 @@ from wsi_segment.errors import SlideError
 from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.slides.location import is_remote, network_reason, open_bytes
 from wsi_segment.inference.slides.readers.levels import shows_the_same
-from wsi_segment.inference.slides.readers.refuse import problem_of
+from wsi_segment.inference.slides.readers.refuse import misplaced, problem_of
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiff import (
     TiffImage,
@@ -174,7 +174,7 @@ class Candidate:
             below: list[tuple[int | None, Any]] = [(None, page) for page in picture.pages[1:]]
             below += [(other, pictures[other].pages[0]) for other in by_size if self._may_hold(pictures, index, other)]
             for other, page in sorted(below, key=lambda level: -level[1].imagewidth * level[1].imagelength):
-                if other in levels or not could_be_level(readers[-1].page, page):
+                if other in levels or misplaced(page) or not could_be_level(readers[-1].page, page):
                     continue
                 coarser = PageReader(page, self.path, self.lock)
                 if self._shows_the_same(readers[-1], coarser):

@@ -44,7 +44,9 @@ _OTHER_FORMATS = {
 }
 """Formats of JSON, by a key that GeoJSON does not have."""
 
-_LENGTH = re.compile(r"((nano|micro|milli|centi)?met(er|re)s?|[nµ\u03bcumc]?m|microns?|inch(es)?)", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"((nano|micro|milli|centi)?met(er|re)s?|[nµ\u03bcumckp]?m|å|\u212b|angstroms?|microns?|inch(es)?)", re.IGNORECASE
+)
 """Units of length, as the axes of MicroJSON and members of the same kind name them."""
 _IGNORED = re.compile(r"(ignored?|exclu(de|ded|sion)s?)\*?", re.IGNORECASE)
 """Names of classes for what is to be left out; QuPath's own is ``Ignore*``."""
@@ -189,7 +191,7 @@ def _unit_of(content: Mapping[str, Any]) -> str:
     """Return the unit of length that a collection or feature states for its coordinates; empty where it states none."""
     inner = content.get("multiscale")
     axes = [*_listed(content.get("axes")), *_listed(inner.get("axes") if isinstance(inner, dict) else None)]
-    stated = [axis.get("unit") for axis in axes if isinstance(axis, dict)]
+    stated = [axis.get("unit") for axis in axes if isinstance(axis, dict) and axis.get("name", "x") in ("x", "y")]
     stated += [content.get(key) for key in ("unit", "units", "coordinateUnit", "coordinate_unit")]
     return next((unit for unit in stated if isinstance(unit, str) and _LENGTH.fullmatch(unit.strip())), "")
 

@@ -12,7 +12,7 @@ import pytest
 from synthetic import write_slide
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.tissue import TissueMask, find_tissue
-from wsi_segment.inference.progress import no_step
+from wsi_segment.inference.progress import Step, no_step
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.open import open_slide
 
@@ -38,6 +38,8 @@ def found(
     *features: dict[str, Any],
     method: Any = "otsu",
     tissue: tuple[int, int, int, int] = TISSUE,
+    hole: tuple[int, int, int, int] = (0, 0, 0, 0),
+    step: Step = no_step,
     **members: Any,
 ) -> TissueMask:
     """What is found with a file of these features."""
@@ -46,10 +48,11 @@ def found(
     pixels = np.full((HEIGHT, WIDTH, 3), 243, np.uint8)
     x0, y0, x1, y1 = tissue
     pixels[y0:y1, x0:x1] = (200, 120, 170)
-    with open_slide(write_slide(folder / "s.tiff", pixels, mpp=MPP, levels=2)) as slide:
+    pixels[hole[1] : hole[3], hole[0] : hole[2]] = 243
+    with open_slide(write_slide(folder / "s.tiff", pixels, mpp=MPP, levels=3)) as slide:
         frame = mask_frame(slide, MPP, MPP)
         method, region = (outlines, None) if field == "tissue" else (method, outlines)
-        return find_tissue(slide, frame, mask_mpp=MPP, method=method, step=no_step, region=region)
+        return find_tissue(slide, frame, mask_mpp=MPP, method=method, step=step, region=region)
 
 
 INSIDE = ring(1050, 150, 1450, 350)
@@ -67,7 +70,7 @@ def test_what_is_named_to_be_ignored_is_taken_out_of_the_others(tmp_path: Path, 
     assert not part.cells[250 // part.cell, 1250 // part.cell]
     (doubt,) = part.doubts
     assert doubt.code == "outlines-left-out"
-    assert f"`{field}`: what 1 outline of the class {name} surround" in doubt.message
+    assert f"`{field}`: what lies within 1 outline of the class {name}, also" in doubt.message
     assert whole.doubts == ()
 
 
@@ -105,12 +108,42 @@ def test_columns_and_rows_may_be_swapped(tmp_path: Path) -> None:
 
 def test_a_level_may_be_what_outlines_were_drawn_on(tmp_path: Path) -> None:
     tissue = 900, 500, 1500, 900
-    (doubt,) = found(tmp_path, "tissue", feature(ring(470, 260, 740, 440)), tissue=tissue, method="otsu").doubts
-    assert "they were µm" in doubt.message or "of a level of 800 x 500 px" in doubt.message
+    (doubt,) = found(tmp_path, "tissue", feature(ring(235, 130, 370, 220)), tissue=tissue).doubts
+    assert "100 % would be if they were pixels of a level of 400 x 250 px" in doubt.message
+
+
+@pytest.mark.parametrize("field", ["tissue", "region"])
+def test_a_small_outline_in_a_hole_of_the_tissue_is_no_matter_of_doubt(tmp_path: Path, field: str) -> None:
+    tissue, hole = (300, 250, 1300, 750), (420, 620, 560, 740)  # flipped either way it would lie on tissue
+    assert found(tmp_path, field, feature(ring(440, 640, 540, 720)), tissue=tissue, hole=hole).doubts == ()
+
+
+def test_where_nearly_all_is_tissue_no_place_is_doubted(tmp_path: Path) -> None:
+    tissue, hole = (0, 0, WIDTH, HEIGHT), (0, 0, 1000, 400)
+    assert found(tmp_path, "tissue", feature(ring(0, 0, 1000, 400)), tissue=tissue, hole=hole).doubts == ()
+
+
+def refuse(done: int, total: int) -> None:
+    raise AssertionError("the slide is read")
+
+
+def test_a_large_slide_without_a_coarse_level_is_not_read_for_a_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flipped = feature([[x, HEIGHT - y] for x, y in INSIDE])
+    with pytest.raises(AssertionError, match="the slide is read"):
+        found(tmp_path, "tissue", flipped, step=refuse)
+    monkeypatch.setattr("wsi_segment.inference.engine.tissue._CHEAP", 1000)
+    assert found(tmp_path, "tissue", flipped, step=refuse).doubts == ()
+
+
+def test_outlines_are_read_before_the_slide(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its coordinates are in um"):
+        found(tmp_path, "tissue", feature(INSIDE), step=refuse, unit="um")
 
 
 def test_a_region_that_holds_less_tissue_than_it_would_flipped_is_doubted(tmp_path: Path) -> None:
-    tissue, flipped = (400, 100, 1500, 600), ring(450, 540, 1400, 830)
+    tissue, flipped = (500, 120, 1500, 560), ring(520, 500, 1450, 840)
     (doubt,) = found(tmp_path, "region", feature(flipped), tissue=tissue).doubts
     assert "of `region` is tissue, and 100 % would be if y were counted from the bottom" in doubt.message
     assert found(tmp_path, "region", feature(flipped), tissue=tissue, method="none").doubts == ()  # not looked for
@@ -137,4 +170,5 @@ def test_coordinates_that_state_a_length_are_refused(tmp_path: Path, members: di
 
 
 def test_coordinates_that_state_pixels_are_read(tmp_path: Path) -> None:
-    assert found(tmp_path, "region", feature(INSIDE), axes=[{"name": "x", "unit": "pixel"}]).cells.any()
+    axes = [{"name": "x", "unit": "pixel"}, {"name": "y", "unit": "pixel"}, {"name": "z", "unit": "micrometer"}]
+    assert found(tmp_path, "region", feature(INSIDE), axes=axes).cells.any()

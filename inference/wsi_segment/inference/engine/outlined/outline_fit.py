@@ -18,6 +18,10 @@ from wsi_segment.inference.slides.outlines import Extent, Outline
 
 _FEW, _MOST = 0.5, 0.9
 """Share of the area of outlines that is tissue: as they stand less than that, in other words at least that."""
+_DENSE = 0.4
+"""Share of the slide that is tissue, from which on nearly every place would do."""
+_LEAST = 0.1
+"""Share of the tissue that outlines in other words must hold: small ones find a place on tissue by chance."""
 _COMPARED = 1000
 """Outlines of a file that are compared, spread over it."""
 _BEYOND = 0.01
@@ -35,7 +39,7 @@ def doubt_place(
     scales: dict[str, float],
     field: str,
 ) -> Doubt | None:
-    """Say that outlines hold little tissue and would hold nearly nothing else if read in another way; else None.
+    """Say that outlines hold little tissue and would hold much of it, and little else, if read in another way.
 
     Args:
         outlines: In level-0 pixels from the corner of the slide's bounds.
@@ -47,16 +51,18 @@ def doubt_place(
     """
     areas = np.array([outline.geometry for outline in outlines[:: max(1, len(outlines) // _COMPARED)]], object)
 
-    def share(geometries: Any) -> float:
-        cells = to_cells(list(geometries))
+    def share(cells: NDArray[np.bool_]) -> float:
         return float(tissue[cells].mean()) if cells.any() else 0.0
 
-    stands = share(areas)
-    if stands >= _FEW:
+    stands = share(to_cells(list(areas)))
+    if stands >= _FEW or tissue.mean() >= _DENSE:
         return None
     for words, read in _readings(extent, scales):
         moved = shapely.transform(areas, read)
-        if _lies_within(shapely.total_bounds(moved), extent) and (would := share(moved)) >= _MOST:
+        if not _lies_within(shapely.total_bounds(moved), extent):
+            continue
+        cells = to_cells(list(moved))
+        if (would := share(cells)) >= _MOST and cells.sum() >= _LEAST * tissue.sum():
             return Doubt(
                 "outlines-off-tissue",
                 f"{100 * stands:.0f} % of the area of the outlines of `{field}` is tissue, and {100 * would:.0f} % "

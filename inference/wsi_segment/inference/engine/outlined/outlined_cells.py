@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from wsi_segment.inference.engine.outlined.outline_fit import doubt_place
 from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
-from wsi_segment.inference.slides.outlines import Extent, Outlines, read_areas
+from wsi_segment.inference.slides.outlines import Extent, Outline, Outlines, read_areas
 from wsi_segment.inference.slides.slide import Slide
 
 
@@ -26,7 +26,7 @@ def outlined_cells(
     frame: MaskFrame,
     cell: int,
     mask_mpp: float,
-    stained: NDArray[np.bool_] | None,
+    stained: Callable[[], NDArray[np.bool_]] | None,
 ) -> tuple[NDArray[np.bool_], tuple[Doubt, ...]]:
     """Find the cells (rows, columns) that the outlines of a GeoJSON file touch, and say what of it is not used.
 
@@ -37,7 +37,8 @@ def outlined_cells(
         frame: Of the mask.
         cell: Side of a cell in mask pixels.
         mask_mpp: µm per mask pixel.
-        stained: Cells with tissue by their pixels, where known, to tell whether the outlines lie on it.
+        stained: Finds the cells with tissue by their pixels, to tell whether the outlines lie on it; None leaves that
+            open.
 
     Raises:
         InputError: the file cannot be read, or no outline in it has an area that lies on the slide.
@@ -48,7 +49,8 @@ def outlined_cells(
         outlines = _of_interest(every, extent, path)
     except InputError as error:
         raise InputError(f"`{field}` {error}") from error
-    left_out = "; ".join(filter(None, (outlines.describe_left_out(extent), _describe_ignored(every))))
+    ignored = every.ignored
+    left_out = "; ".join(filter(None, (outlines.describe_left_out(extent), _describe_ignored(ignored))))
     doubts: tuple[Doubt, ...] = ()
     if left_out:
         doubts += (Doubt("outlines-left-out", f"left out of `{field}`: {left_out}"),)
@@ -69,10 +71,10 @@ def outlined_cells(
         scales = {"µm": frame.downsample / mask_mpp} | {
             f"pixels of a level of {level.width} x {level.height} px": level.downsample for level in slide.levels[1:]
         }
-        place = doubt_place(outlines.areas, stained, to_cells=rasterized, extent=extent, scales=scales, field=field)
+        place = doubt_place(outlines.areas, stained(), to_cells=rasterized, extent=extent, scales=scales, field=field)
         doubts += () if place is None else (place,)
     inside = rasterized([outline.geometry for outline in outlines.areas])
-    return inside & ~rasterized([outline.geometry for outline in every.ignored], touched=False), doubts
+    return inside & ~rasterized([outline.geometry for outline in ignored], touched=False), doubts
 
 
 def _of_interest(every: Outlines, extent: Extent, path: Path) -> Outlines:
@@ -84,9 +86,9 @@ def _of_interest(every: Outlines, extent: Extent, path: Path) -> Outlines:
     return outlines
 
 
-def _describe_ignored(every: Outlines) -> str:
-    if not every.ignored:
+def _describe_ignored(ignored: Sequence[Outline]) -> str:
+    if not ignored:
         return ""
-    names = ", ".join(sorted({outline.name for outline in every.ignored}))
-    lies = "outline" if len(every.ignored) == 1 else "outlines"
-    return f"what {len(every.ignored)} {lies} of the class {names} surround, also where others do"
+    names = ", ".join(sorted({outline.name for outline in ignored}))
+    which = "1 outline of the class" if len(ignored) == 1 else f"{len(ignored)} outlines of the class"
+    return f"what lies within {which} {names}, also where others do"

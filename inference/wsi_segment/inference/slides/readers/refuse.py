@@ -115,6 +115,7 @@ def problem_of(picture: TiffImage) -> str | None:
         or _other_than_rgb(page, picture.lengths)
         or _turned(page)
         or _other_than_ome(picture)
+        or next(filter(None, map(misplaced, picture.pages)), None)
         or next(filter(None, map(_large, picture.pages)), None)
     )
 
@@ -128,11 +129,11 @@ def _damaged(page: Any) -> str | None:
         tiles *= page.imagedepth * (page.samplesperpixel if page.planarconfig == 2 else 1)
         if len(page.dataoffsets) > tiles:
             return f"has {len(page.dataoffsets)} tiles, its size asks for {tiles}; the file is damaged, copy it again"
-    return _misplaced(page)
+    return None
 
 
-def _misplaced(page: Any) -> str | None:
-    """Bytes of something else would be shown as a picture, at least where nothing is compressed."""
+def misplaced(page: Any) -> str | None:
+    """Say that bytes of something else would be shown as a directory's picture; None where nothing tells."""
     known = min(len(page.dataoffsets), len(page.databytecounts))
     counts = np.asarray(page.databytecounts[:known], np.int64)
     offsets = np.asarray(page.dataoffsets[:known], np.int64)

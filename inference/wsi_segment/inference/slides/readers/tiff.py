@@ -116,7 +116,7 @@ def _ome_images(xml: str, tops: list[Any]) -> Iterator[tuple[TiffImage, set[int]
         lengths = {axis: int(pixels.get(f"Size{axis}", 1)) for axis in "CZT"}
         lengths["C"] //= max(1, page.samplesperpixel)
         longer = tuple((axis, length) for axis, length in lengths.items() if length > 1)
-        planes = set(range(number, number + math.prod(length for _, length in longer)))
+        planes = set(range(number, min(len(tops), number + math.prod(length for _, length in longer))))
         planes |= {int(part.get("IFD", number)) for part in pixels.iterfind("{*}TiffData")}
         yield TiffImage(image.get("Name", ""), (page, *_levels_below(page)), longer, pixels), planes
 
@@ -204,7 +204,10 @@ def refuse_parts(path: Path, tiff: tifffile.TiffFile) -> None:
             f"{path}: its OME-XML says that the image is part of, or lies in, {elsewhere}; convert it to one pyramidal "
             "TIFF"
         )
-    starts = Counter(_first_directory(pixels) for pixels in root.iterfind("{*}Image/{*}Pixels"))
+    try:
+        starts = Counter(_first_directory(pixels) for pixels in root.iterfind("{*}Image/{*}Pixels"))
+    except ValueError as error:
+        raise SlideError(f"{path}: its OME-XML names a directory that is no number: {error}; write it again") from error
     if starts and (shared := starts.most_common(1)[0])[1] > 1:
         raise SlideError(
             f"{path}: its OME-XML has {shared[1]} images that begin in the same directory ({shared[0]}), so that their "
