@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,12 @@ LONG_FILES = (
     "service/api/test_scale.py",
 )
 """Files that take minutes, the longest first: they begin first, so that none of them runs alone at the end."""
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C also where a shell has its background jobs ignore it: programs under test inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -109,26 +109,6 @@ slow = Slow()
     assert one.returncode == expected
 
 
-def test_a_signal_that_meets_a_destructor_is_known_of_though_python_loses_it() -> None:
-    code = """
-import os, signal, time
-from wsi_segment.service.cli.interrupts import interruptible, was_interrupted
-class Unlucky:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.1)
-with interruptible("ended"):
-    print(was_interrupted())
-    unlucky = Unlucky()
-    del unlucky
-    print(was_interrupted())
-print(was_interrupted())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout.split(), done.returncode) == (["False", "True", "False"], 0)
-    assert "Exception ignored in" in done.stderr
-
-
 def test_background_jobs_of_a_shell_go_on_ignoring_ctrl_c() -> None:
     code = PROGRAM.format(stopping=0, ending=0).replace("signal.default_int_handler", "signal.SIG_IGN")
     code = code.replace("time.sleep(30)", "time.sleep(2)")

@@ -43,14 +43,6 @@ class _Interrupts:
             os._exit(EXIT_INTERRUPTED)
 
 
-_in_place: list[_Interrupts] = []
-
-
-def was_interrupted() -> bool:
-    """Return whether a signal came: what it raises is lost where it meets a destructor, so that loops should ask."""
-    return any(one.first is not None for one in _in_place)
-
-
 @functools.cache
 def _keep_the_exit_code() -> None:
     """Have signals ignored once Python is about to give them their defaults back, by which they would end it otherwise.
@@ -74,13 +66,11 @@ def interruptible(message: str) -> Iterator[None]:
     interrupts = _Interrupts(message)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    _in_place.append(interrupts)
     for number in heeded:  # a shell has its background jobs ignore Ctrl-C
         signal.signal(number, interrupts)
     try:
         yield
     finally:
-        _in_place.remove(interrupts)
         if interrupts.first is None:
             for number in heeded:
                 signal.signal(number, before[number] or signal.SIG_DFL)

@@ -160,7 +160,6 @@ def _watch(
     client: Client, args: argparse.Namespace, choices: dict[str, Any], note: Callable[[str, dict[str, Any]], None]
 ) -> int:
     from wsi_segment.errors import InputError
-    from wsi_segment.service.cli.interrupts import was_interrupted
     from wsi_segment.service.slide_patterns import is_pattern, watch
 
     if len(args.slides) != 1 or args.manifest is not None or args.wait or args.json or not is_pattern(args.slides[0]):
@@ -175,9 +174,8 @@ def _watch(
         lambda slide: note("jobs", client.submit(slide, **choices)),
         seconds=args.every,
         report=lambda text: print(f"wsi-segment: {text}", file=sys.stderr, flush=True),
-        goes_on=lambda: not was_interrupted(),
     )
-    raise KeyboardInterrupt
+    return 0
 
 
 def _interrupted(posted: list[tuple[str, str]]) -> int:
