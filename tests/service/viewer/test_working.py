@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -236,16 +238,28 @@ def test_a_connection_that_was_lost_is_said_and_the_view_completed(watched: Watc
     watched.clean("ERR_INTERNET_DISCONNECTED", "Image load aborted")
 
 
-def test_a_server_that_is_away_is_noticed_by_the_slide_alone(browser: Browser, tmp_path: Path) -> None:
-    with Served(write_slides(tmp_path, height=2400, width=3000)) as server, browsing(browser, server.url) as watched:
+@contextmanager
+def left_by_its_server(
+    browser: Browser, folder: Path, *, height: int = 700, width: int = 900, shown: str = "", nearer: int
+) -> Iterator[tuple[Served, Watched]]:
+    """A result in the viewer whose server was killed, and that somebody looks at from nearer some steps."""
+    slides = write_slides(folder, height=height, width=width)
+    with Served(slides) as server, browsing(browser, server.url) as watched:
         with server.client() as client:
             job = client.submit("slides/s0.tiff", model="channels")
             client.wait(job["id"])
-        page = watched.open(f"view/{job['id']}?mask=off", "view")
+        watched.open(f"view/{job['id']}{shown}", "view")
         watched.drawn()
         assert server.stop(signal.SIGKILL) != 0
-        for _ in range(4):
-            page.keyboard.press("+")
+        for _ in range(nearer):
+            watched.page.keyboard.press("+")
+        yield server, watched
+
+
+def test_a_server_that_is_away_is_noticed_by_the_slide_alone(browser: Browser, tmp_path: Path) -> None:
+    left = left_by_its_server(browser, tmp_path, height=2400, width=3000, shown="?mask=off", nearer=4)
+    with left as (server, watched):
+        page = watched.page
         page.wait_for_selector("#connection:not([hidden])")
         asked = len(watched.requests)
         server.start()
@@ -256,15 +270,8 @@ def test_a_server_that_is_away_is_noticed_by_the_slide_alone(browser: Browser, t
 
 
 def test_a_server_that_starts_again_is_noticed_and_gone_on_with(browser: Browser, tmp_path: Path) -> None:
-    with Served(write_slides(tmp_path, count=1)) as server, browsing(browser, server.url) as watched:
-        with server.client() as client:
-            job = client.submit("slides/s0.tiff", model="channels")
-            client.wait(job["id"])
-        page = watched.open(f"view/{job['id']}", "view")
-        watched.drawn()
-        assert server.stop(signal.SIGKILL) != 0
-        for _ in range(3):
-            page.keyboard.press("+")
+    with left_by_its_server(browser, tmp_path, nearer=3) as (server, watched):
+        page = watched.page
         page.click("text=Jobs")
         page.wait_for_selector("#connection:not([hidden])")
         assert "does not answer" in page.inner_text("#connection")

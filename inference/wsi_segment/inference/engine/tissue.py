@@ -29,9 +29,9 @@ CELL_MICRONS = 16.0
 MOST_CELLS = 6 << 20
 """On very large slides cells become larger, so that memory stays bounded."""
 TISSUE_BYTES = 32 * MOST_CELLS
+"""What finding tissue takes at most, beyond one band of pixels."""
 _CHEAP = 1 << 26
 """Pixels of the level that tissue is looked for in, up to which it is read only to compare outlines with it."""
-"""What finding tissue takes at most, beyond one band of pixels."""
 
 _THRESHOLD_RANGE = (8.0, 40.0)
 """Bounds on Otsu's threshold, in grey levels of chroma: below is noise of white glass, above is strong stain."""

@@ -19,6 +19,7 @@ from wsi_segment.inference.slides.readers.levels import shows_the_same
 from wsi_segment.inference.slides.readers.refuse import misplaced, problem_of
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiff import (
+    NOT_COMPRESSED,
     TiffImage,
     could_be_level,
     find_images,
@@ -29,9 +30,6 @@ from wsi_segment.inference.slides.slide_files import file_of
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for a tiled TIFF of no vendor that it knows."""
-
-_NOT_COMPRESSED = 1
-"""TIFF's Compression."""
 
 _FLAGS = {"is_svs": "aperio", "is_scn": "leica", "is_bif": "ventana", "is_ndpi": "hamamatsu", "is_philips": "philips"}
 """tifffile's names for what OpenSlide's vendors write, for files that OpenSlide cannot reach."""
@@ -221,7 +219,7 @@ def _could_be_meant_as_level(fine: Any, coarse: Any) -> bool:
 def _is_rounded_up(page: Any) -> bool:
     """Return whether tiles without compression take bytes that libtiff, reading ahead by 1,024, takes for too many."""
     size = page.tilewidth * page.tilelength * page.samplesperpixel * page.bitspersample // 8
-    return bool(page.is_tiled and page.compression == _NOT_COMPRESSED and size % 1024)
+    return bool(page.is_tiled and page.compression == NOT_COMPRESSED and size % 1024)
 
 
 def _existing(path: Path) -> Path:

@@ -12,15 +12,13 @@ import tifffile
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import ceil_div
-from wsi_segment.inference.slides.readers.tiff import TiffImage
+from wsi_segment.inference.slides.readers.tiff import NOT_COMPRESSED, TiffImage
 
 LARGEST_TILE_BYTES = 64 << 20
 """A tile or strip is decoded whole; a file of a few hundred KiB can hold one of gigabytes."""
 
 _HEADER_BYTES = 8
 """Of a TIFF; a BigTIFF's is longer."""
-_PLAIN = 1
-"""TIFF's Compression: none."""
 _RGB, _YCBCR = 2, 6
 """TIFF's PhotometricInterpretation."""
 _ALPHA = (1, 2)
@@ -140,7 +138,7 @@ def misplaced(page: Any) -> str | None:
     within = np.flatnonzero((offsets < _HEADER_BYTES) & (counts > 0))
     if len(within):
         return f"tile {within[0]} lies in the file's header, where nothing can lie; the file is damaged, copy it again"
-    if page.compression != _PLAIN:
+    if page.compression != NOT_COMPRESSED:
         return None
     order = np.lexsort((counts, offsets))
     order = order[counts[order] > 0]

@@ -21,6 +21,8 @@ from wsi_segment.inference.slides.slide import PixelSize, is_plausible
 ALONE: dict[str, Any] = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
 """Options of tifffile by which it opens no other file: parts of OME-TIFF, and of Micro-Manager's two formats."""
 
+NOT_COMPRESSED = 1
+"""TIFF's Compression."""
 _MASK = 4
 """Bit of TIFF's NewSubfileType."""
 _ASSOCIATED = re.compile(

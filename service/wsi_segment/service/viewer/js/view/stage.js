@@ -119,8 +119,7 @@ export class Stage extends EventTarget {
     /** Tiles of the slide that could not be fetched since the last reload. */
     this.failed = 0;
     this.viewer.addHandler("tile-loaded", () => this.dispatchEvent(new Event("tile")));
-    this.viewer.addHandler("tile-load-failed", (event) => {
-      if (/abort/i.test(event.message ?? "")) return; // given up by the viewer itself, since it is no longer wanted
+    this.viewer.addHandler("tile-load-failed", () => {
       this.failed += 1;
       server.dispatchEvent(new Event("lost")); // perhaps: with the mask at hand, nothing else asks the server
     });
