@@ -64,6 +64,25 @@ def test_a_folder_of_slides_with_geojson_is_training_data(slides: Path) -> None:
     assert {patch.classes for patch in patches} == {(1,), (1, 2)}
 
 
+@pytest.mark.parametrize("name", ["Ignore*", "Exclude"])
+def test_nothing_is_known_of_what_is_to_be_ignored(slides: Path, name: str) -> None:
+    for number in range(3):
+        write_annotations(
+            slides / f"s{number}.geojson",
+            square(300, 300, 100, name),
+            square(200, 200, 400, "stroma"),
+            square(1300, 1100, 50, name),
+        )
+    dataset = read_training_data(slides, {"mpp": 1.0})
+    assert [entry.name for entry in dataset.classes] == ["stroma"]
+    mask = dataset.read_mask(dataset.items[0])
+    expected = np.zeros((600, 512), np.uint8)
+    expected[100:300, 100:300] = 1
+    expected[150:200, 150:200] = 0  # though the other outline comes later
+    np.testing.assert_array_equal(mask, expected)
+    assert {item.box for item in dataset.items} == {(0, 0, 512, 600)}  # not where there is nothing else
+
+
 def halo(layers: dict[str, list[tuple[str, str, list[tuple[int, int]]]]]) -> str:
     """Return a file of HALO with these regions (type, whether it is a hole, vertices) in each layer."""
     text = ""

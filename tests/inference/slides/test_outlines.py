@@ -344,3 +344,18 @@ def test_an_outline_of_what_is_to_be_ignored_is_no_part_of_a_jobs_region(tmp_pat
     (tmp_path / "o.geojson").write_text(json.dumps([square, ignored]))
     with pytest.raises(InputError, match=r"an outline of the class Ignore\*; cut it out of the others, or remove it"):
         read_multipolygon(tmp_path / "o.geojson")
+
+
+def test_cores_of_a_microarray_that_are_marked_missing_are_left_out(tmp_path: Path) -> None:
+    square = {"type": "Polygon", "coordinates": [RING]}
+    cores = [
+        {"type": "Feature", "geometry": square, "properties": {"objectType": "tma_core", "isMissing": missing}}
+        for missing in (False, True, True)
+    ]
+    (tmp_path / "o.geojson").write_text(json.dumps(cores))
+    outlines = parse_outlines(cores)
+    assert len(outlines.areas) == 1
+    assert outlines.describe_left_out() == "2 TMA cores marked as missing"
+    assert len(read_multipolygon(tmp_path / "o.geojson")["coordinates"]) == 1
+    with pytest.raises(InputError, match="it holds only 1 TMA core marked as missing"):
+        gather_polygons(cores[1])

@@ -44,7 +44,8 @@ def class_ids(id_of: Callable[[str], int | None], path: Path, unknown: str) -> C
     """Return the look-up of an outline's class id.
 
     An outline counts by its class; one without a class by its own name, if that is the name of a class. Without
-    either, or with a class that ends in an asterisk, which QuPath ignores, it does not count.
+    either, or with a class that ends in an asterisk, which QuPath ignores, it does not count. One of a class such as
+    ``Ignore*`` has the id 0: nothing is known of what lies within it, whatever other outlines say.
 
     Args:
         id_of: Class id of a name, None for a name of no class.
@@ -59,9 +60,11 @@ def class_ids(id_of: Callable[[str], int | None], path: Path, unknown: str) -> C
     def look_up(outline: Outline) -> int | None:
         if not outline.name:
             return id_of(outline.title) if outline.title else None
-        if outline.name.endswith("*"):
-            return None
         class_id = id_of(outline.name)
+        if class_id is None and outline.ignored:
+            return 0
+        if class_id is None and outline.name.endswith("*"):
+            return None
         if class_id is None:
             raise DatasetError(f"{path}: class {outline.name!r} {unknown}")
         return class_id
@@ -70,7 +73,7 @@ def class_ids(id_of: Callable[[str], int | None], path: Path, unknown: str) -> C
 
 
 class AnnotationMap:
-    """Class ids of pixels, in the frame of a slide's mask; where outlines overlap the later one counts."""
+    """Class ids of pixels, in the frame of a slide's mask; where outlines overlap the later one counts, or an id of 0."""
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class AnnotationMap:
             unannotated: Class id of what no outline covers.
         """
         known = [(class_of(outline), outline.geometry) for outline in outlines]
+        known.sort(key=lambda one: one[0] == 0)  # drawn last
         self._ids = [class_id for class_id, _ in known if class_id is not None]
         self._unannotated = unannotated
         self._geometries = [
@@ -112,6 +116,6 @@ class AnnotationMap:
         return ids
 
     def touches(self, m_box: Box) -> bool:
-        """Return whether some outline touches a box."""
+        """Return whether some outline of a class touches a box."""
         found = self._tree.query(shapely.box(m_box.x0, m_box.y0, m_box.x1, m_box.y1), predicate="intersects")
-        return bool(len(found))
+        return any(self._ids[index] for index in found)

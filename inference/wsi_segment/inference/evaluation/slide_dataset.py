@@ -122,12 +122,12 @@ def _of_slides(folder: Path, pairs: Sequence[tuple[Path, Path]], options: Option
 
 
 def _classes_of(files: Iterator[Path]) -> tuple[SegmentClass, ...]:
-    """Gather every class that an annotation has, by name; QuPath's ignored classes end in an asterisk."""
+    """Gather every class that an annotation has, by name, but those to be left out; QuPath's end in an asterisk."""
     colors: dict[str, tuple[int, int, int] | None] = {}
     titles: set[str] = set()
     for path in files:
         for outline in read_annotations(path):
-            if outline.name and not outline.name.endswith("*"):
+            if outline.name and not outline.name.endswith("*") and not outline.ignored:
                 colors[outline.name] = colors.get(outline.name) or outline.color
             titles.add(outline.title)
     if not colors:

@@ -30,6 +30,8 @@ WITHOUT_AREA = {
 }
 """Geometries of GeoJSON that enclose nothing, as messages call one and several of them."""
 _NO_GEOMETRY = ("feature without geometry", "features without geometry")
+MISSING_CORE = ("TMA core marked as missing", "TMA cores marked as missing")
+"""A core of a tissue microarray that QuPath exports though there is nothing in its place."""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 _OTHER_FORMATS = {
@@ -80,7 +82,7 @@ def gather_polygons(content: Any) -> dict[str, Any]:
         InputError: it is not GeoJSON, or holds no polygon.
     """
     left_out = Counter[Kind]()
-    polygons = [rings for geometry, _ in features_of(content) for rings in polygons_of(geometry, left_out)]
+    polygons = [rings for feature in features_of(content) for rings in polygons_of_feature(*feature, left_out)]
     if not polygons:
         raise InputError(describe_no_area(left_out))
     return {"type": "MultiPolygon", "coordinates": polygons}
@@ -232,7 +234,19 @@ def _geometry_of(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> A
     return geometry
 
 
-def polygons_of(geometry: Any, left_out: Counter[Kind]) -> Iterator[Rings]:
+def polygons_of_feature(geometry: Any, properties: Mapping[str, Any], left_out: Counter[Kind]) -> Iterator[Rings]:
+    """Yield the coordinates of each polygon of a feature, and count what else it holds.
+
+    Raises:
+        InputError: what it has in place of a geometry is none.
+    """
+    if properties.get("isMissing") is True:
+        left_out[MISSING_CORE] += 1
+    else:
+        yield from _polygons_of(geometry, left_out)
+
+
+def _polygons_of(geometry: Any, left_out: Counter[Kind]) -> Iterator[Rings]:
     """Yield the coordinates of each polygon of a geometry, and count what else it holds.
 
     Raises:
@@ -254,7 +268,7 @@ def polygons_of(geometry: Any, left_out: Counter[Kind]) -> Iterator[Rings]:
         raise InputError(f"not GeoJSON: a {kind} holds no list")
     elif kind == "GeometryCollection":
         for part in parts:
-            yield from polygons_of(part, left_out)
+            yield from _polygons_of(part, left_out)
     elif not parts:  # an empty geometry
         left_out[_NO_GEOMETRY] += 1
     else:

@@ -22,6 +22,7 @@ import shapely
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.slides.geojson_features import (
+    MISSING_CORE,
     Kind,
     Kinds,
     Rings,
@@ -31,7 +32,7 @@ from wsi_segment.inference.slides.geojson_features import (
     features_of,
     is_ignored,
     naming,
-    polygons_of,
+    polygons_of_feature,
     read_json,
     text_of,
 )
@@ -62,6 +63,11 @@ class Outline:
     title: str = ""
     """Its own name, which QuPath shows beside it; not a class."""
 
+    @property
+    def ignored(self) -> bool:
+        """Whether its class is named for what is to be left out, such as ``Ignore*``."""
+        return is_ignored(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Outlines:
@@ -76,12 +82,12 @@ class Outlines:
 
     def of_interest(self) -> Outlines:
         """Return the outlines without those whose class is named for what is to be left out, such as ``Ignore*``."""
-        return replace(self, areas=tuple(outline for outline in self.areas if not is_ignored(outline.name)))
+        return replace(self, areas=tuple(outline for outline in self.areas if not outline.ignored))
 
     @property
     def ignored(self) -> tuple[Outline, ...]:
         """Those whose class is named for what is to be left out."""
-        return tuple(outline for outline in self.areas if is_ignored(outline.name))
+        return tuple(outline for outline in self.areas if outline.ignored)
 
     @property
     def extent(self) -> Extent:
@@ -133,9 +139,12 @@ class Outlines:
             extent: Of the slide, to count what lies beside it too.
         """
         said = []
-        if self.left_out:
-            has = "has" if sum(self.left_out.values()) == 1 else "have"
-            said.append(f"{count_kinds(self.left_out)}, which {has} no area")
+        flat = {kind: count for kind, count in self.left_out.items() if kind != MISSING_CORE}
+        if missing := self.left_out.get(MISSING_CORE):
+            said.append(count_kinds({MISSING_CORE: missing}))
+        if flat:
+            has = "has" if sum(flat.values()) == 1 else "have"
+            said.append(f"{count_kinds(flat)}, which {has} no area")
         if extent is not None and self.areas and (beside := self.count_beside(extent)):
             lies = "lies" if beside == 1 else "lie"
             said.append(f"{beside} of {len(self.areas)} outlines, which {lies} beside the slide")
@@ -184,7 +193,7 @@ def parse_outlines(content: Any) -> Outlines:
     areas, left_out = [], Counter[Kind]()
     for number, (geometry, properties) in enumerate(features_of(content), start=1):
         try:
-            rings = list(polygons_of(geometry, left_out))
+            rings = list(polygons_of_feature(geometry, properties, left_out))
             area = valid_area([polygon for one in rings if (polygon := _polygon(one)) is not None])
         except (TypeError, ValueError, KeyError, OverflowError, shapely.GEOSException) as error:
             raise InputError(
