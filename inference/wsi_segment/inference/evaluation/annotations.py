@@ -73,7 +73,7 @@ def class_ids(id_of: Callable[[str], int | None], path: Path, unknown: str) -> C
 
 
 class AnnotationMap:
-    """Class ids of pixels, in the frame of a slide's mask; where outlines overlap the later one counts, or an id of 0."""
+    """Class ids of pixels, in the frame of a slide's mask; where outlines overlap the later counts, or one of id 0."""
 
     def __init__(
         self,

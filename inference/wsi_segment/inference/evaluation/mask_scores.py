@@ -48,7 +48,7 @@ def evaluate_mask(store: Path, annotations: Path, step: Step = no_step) -> MaskE
     Args:
         store: A finished mask.
         annotations: GeoJSON or ImageScope XML of the same slide; classes bear the names of the mask's. An annotation
-            without a class, or with one that ends in an asterisk, is left out; so is what lies within one to be ignored.
+            without a class, or with one that ends in an asterisk, is left out, as is all within one of ``Ignore*``.
         step: Called with (squares done, squares in all).
 
     Raises:
