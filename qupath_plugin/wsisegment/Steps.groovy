@@ -1,6 +1,7 @@
 package wsisegment
 
 import qupath.lib.images.ImageData
+import qupath.lib.roi.GeometryTools
 
 import java.awt.Shape
 import java.nio.file.Files
@@ -254,7 +255,8 @@ class Steps {
         def counted = { Shape shape ->
             Areas.inside(shape, tiles, progress).collectEntries { Integer id, Double pixels -> [tiles.names[id], pixels * um2 / 1e6] }
         }
-        if (parents) return parents.collectEntries { [it, counted(it.ROI.shape)] }
+        // not the ROI's shape: outlines are clipped to the short lines that QuPath makes of a curve
+        if (parents) return parents.collectEntries { [it, counted(GeometryTools.geometryToShape(it.ROI.geometry))] }
         def root = image.data.hierarchy.rootObject
         try {
             Map summary = service.json('GET', "${tiles.at}/summary.json") as Map

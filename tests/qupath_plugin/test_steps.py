@@ -255,6 +255,23 @@ def test_with_parents_outlines_are_clipped_to_them_and_become_their_children(
             assert mm2 == pytest.approx(of_mask[f"WSI Segment: {name} area mm^2"], rel=0.005)
 
 
+def test_areas_in_a_curve_are_those_of_the_outlines_clipped_to_it(groovy: GroovyConsole, served: Served) -> None:
+    code = """
+    def circle = new java.awt.geom.Ellipse2D.Double(200, 150, 60, 60)
+    def path = circle.getPathIterator(null, 4.0d)
+    def lines = org.locationtech.jts.awt.ShapeReader.read(path, new org.locationtech.jts.geom.GeometryFactory())
+    def parent = new PathObject(ROI: new ROI(lines) { java.awt.Shape getShape() { circle } })
+    hierarchy.objects.add(parent)
+    console.act('segment', ["server=$url", 'model=channels', 'where=all-annotations', 'annotations=true'], image)
+    [parent.childObjects.sum { it.ROI.geometry.area } / 1e6, lines.area / 1e6, parent.measurementList.values]
+    """
+    outlines, whole, values = steps(groovy, served, code)
+    measured = sum(value for name, value in values.items() if name.endswith("mm^2"))
+    assert whole < 0.97 * np.pi * 0.03**2  # the lines are well inside the curve
+    assert outlines == pytest.approx(whole, rel=0.005)
+    assert measured == pytest.approx(outlines, rel=0.005)
+
+
 def test_cores_are_parents_and_those_without_are_told(groovy: GroovyConsole, served: Served) -> None:
     code = """
     def arguments = ["server=$url", 'model=channels', 'where=cores']

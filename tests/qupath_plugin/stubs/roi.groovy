@@ -8,9 +8,24 @@ import org.locationtech.jts.geom.Polygon
 import qupath.lib.regions.ImagePlane
 import qupath.lib.roi.interfaces.ROI
 
+import java.awt.Shape
+import java.awt.geom.Path2D
+
 class GeometryTools {
     static Geometry union(Collection<? extends Geometry> geometries) { geometries.inject { Geometry a, Geometry b -> a.union(b) } }
     static ROI geometryToROI(Geometry geometry, ImagePlane plane) { new ROI(geometry) }
+    static Shape geometryToShape(Geometry geometry) {
+        def path = new Path2D.Double(Path2D.WIND_EVEN_ODD)
+        def ring = { LinearRing one ->
+            one.coordinates.eachWithIndex { Coordinate point, int i -> i ? path.lineTo(point.x, point.y) : path.moveTo(point.x, point.y) }
+            path.closePath()
+        }
+        GeoJson.polygons(geometry).each { Polygon part ->
+            ring(part.exteriorRing)
+            part.numInteriorRing.times { int i -> ring(part.getInteriorRingN(i)) }
+        }
+        return path
+    }
 }
 
 /** No class of QuPath's: GeoJSON as the stand-ins read and write it. */
