@@ -201,6 +201,27 @@ def test_pages_fit_screens_of_every_width(
         watched.clean()
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_buttons_are_in_reach_while_the_server_is_away(
+    browser: Browser, gallery: Served, result: str, width: int
+) -> None:
+    with browsing(browser, gallery.url, width=width, height=800) as watched:
+        page = watched.open(f"view/{result}", "view")
+        page.context.set_offline(True)
+        page.locator("#connection").wait_for()
+        covered = watched.run(
+            "() => [...document.querySelectorAll('.toolbar button')].filter((one) => {"
+            " const box = one.getBoundingClientRect();"
+            " const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);"
+            " return !one.contains(top); }).map((one) => one.title)"
+        )
+        assert page.locator(".toolbar button").count() >= 3
+        assert covered == []
+        page.context.set_offline(False)
+        page.locator("#connection").wait_for(state="hidden")
+        watched.clean("ERR_INTERNET_DISCONNECTED")
+
+
 def test_what_the_dialog_asks_for_is_all_that_a_job_can_have(browser: Browser, gallery: Served) -> None:
     """A parameter that is added to jobs later has to be added to the dialog, or named among the others."""
     document = httpx.get(f"{gallery.url}/openapi.json").json()
