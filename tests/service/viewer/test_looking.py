@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,9 @@ from mask_pixels import class_colors, class_ids, differ_at_borders_alone, painte
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.service.api.viewing.viewer_files import PATH, viewer_files
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
+
 PLACES = [(300, 500), (900, 700), (1333, 411)]
 """Level-0 pixels of the middle of a view."""
 SCALES = [0.25, 1.0, 2.0]
@@ -26,8 +29,12 @@ SCALES = [0.25, 1.0, 2.0]
 
 def picture(watched: Watched) -> NDArray[np.uint8]:
     """Return what is on the screen where the slide is (height, width, RGB)."""
-    content = watched.page.locator(".pane").screenshot()
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    return pixels_of(watched.page.locator(".pane"))
+
+
+def pixels_of(element: Locator) -> NDArray[np.uint8]:
+    """Return what is on the screen where an element is (height, width, RGB)."""
+    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"))
 
 
 def view(watched: Watched, job: str, query: str = "") -> None:
@@ -140,6 +147,24 @@ def test_a_link_that_works_on_this_computer_only_says_so(watched: Watched, resul
     watched.page.click("button:has-text('Copy the link')")
     watched.page.wait_for_selector(".notice:has-text('this computer only')")
     assert watched.run("() => navigator.clipboard.readText()") == watched.page.input_value("#permalink")
+    watched.clean()
+
+
+def test_the_navigator_shows_the_slide_and_takes_the_view_where_it_is_clicked(watched: Watched, result: str) -> None:
+    view(watched, result, "at=900,700,1")
+    navigator = watched.page.locator(".navigator")
+    watched.until(lambda: bool(np.ptp(pixels_of(navigator), axis=(0, 1)).min() > 30))  # more than its empty ground
+    whole = navigator.bounding_box()
+    marked = navigator.locator(".displayregion").bounding_box()
+    pane = watched.page.locator(".pane").bounding_box()
+    assert whole is not None
+    assert marked is not None
+    assert pane is not None
+    assert whole["x"] + whole["width"] > pane["x"] + 0.9 * pane["width"]
+    assert 0 < marked["width"] < whole["width"]
+    navigator.click(position={"x": whole["width"] / 4, "y": whole["height"] / 4})
+    watched.until(lambda: place_of(watched)[0] < 700 and place_of(watched)[1] < 600)
+    watched.drawn()
     watched.clean()
 
 
