@@ -104,18 +104,20 @@ def cost(folder: Path, sides: list[int], repeats: int, notes: Path | None) -> No
         found: dict[tuple[int, str], list[float]] = {}
         for side, way, cpu in json.loads(notes.read_text()) if notes is not None and notes.exists() else ():
             found.setdefault((side, way), []).append(cpu)
-        print("side  way      CPU s  of it client  wall s  windows")
+        print("side  way      CPU s  of it client  scheduler  wall s  windows")
         for _ in range(repeats):
             for side, slide in zip(sides, slides, strict=True):
                 cpu, said = run(slide, folder / "l.zarr")
                 found.setdefault((side, "local"), []).append(cpu)
-                print(f"{side:5d}  local    {cpu:6.2f}  {'':12}  {said['wall']:6.1f}  {said['windows']:6d}", flush=True)
-                before = used(pids)
+                print(f"{side:5d}  local    {cpu:6.2f}  {'':23}  {said['wall']:6.1f}  {said['windows']:6d}", flush=True)
+                before, scheduler = used(pids), used(pids[:1])
                 client, said = run(slide, folder / "c.zarr", live.address)
+                scheduler = used(pids[:1]) - scheduler
                 cpu = client + used(pids) - before
                 found.setdefault((side, "cluster"), []).append(cpu)
                 print(
-                    f"{side:5d}  cluster  {cpu:6.2f}  {client:12.2f}  {said['wall']:6.1f}  {said['windows']:6d}",
+                    f"{side:5d}  cluster  {cpu:6.2f}  {client:12.2f}  {scheduler:9.2f}  {said['wall']:6.1f}  "
+                    f"{said['windows']:6d}",
                     flush=True,
                 )
         if notes is not None:

@@ -17,9 +17,11 @@ from requested import touched_bytes
 from synthetic import tissue_like, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.prepare import prepare
-from wsi_segment.inference.engine.scheduling.local_threads import LocalRun, as_seen
+from wsi_segment.inference.engine.scheduling.local_threads import LocalRun, LocalThreads, as_seen
+from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
@@ -68,7 +70,7 @@ def test_requests_and_bytes_on_one_worker_and_on_many(
         assert bucket.sent <= 4 << 20
         found_out = pickle.dumps(known)
         assert len(found_out) < 1 << 16
-        prepared = prepare(as_seen(first, apply_icc=False), path=location, model=MODEL, options=options)
+        prepared = prepare(as_seen(first, apply_icc=False), path=location, model=MODEL, options=options, known=known)
     by_regions = 0
     regions = [region for region in prepared.plan.regions if region.windows]
     random.Random(3).shuffle(regions)
@@ -88,3 +90,21 @@ def test_requests_and_bytes_on_one_worker_and_on_many(
     assert bucket.made("GET", r"/s\.tiff") == len(bucket.requests)
     assert len(bucket.requests) <= 0.4 * tiles
     assert by_regions <= 1.1 * needed
+
+
+def test_one_process_fetches_a_small_slide_once(bucket: Bucket, tmp_path: Path) -> None:
+    path = write_slide(
+        tmp_path / "small.tiff", tissue_like(1000, 1200), mpp=MODEL.card.mpp, levels=3, compression="jpeg"
+    )
+    bucket.client.upload_file(str(path), bucket.name, "small.tiff")
+    bucket.requests.clear()
+    bucket.sent = 0
+    options = SegmentOptions(region_size=1024)
+    location = slide_location(f"s3://{bucket.name}/small.tiff")
+    with LocalThreads(Nothing()).opened(Order(location, MODEL, options), Watch()) as run:
+        predictor = run.predictor(lambda windows: None)
+        for region in run.prepared.plan.regions:
+            predictor.predict(region.m_box)
+        assert run.prepared.provenance["slide"]["fingerprint"] == slide_fingerprint([path])
+    assert bucket.sent == path.stat().st_size
+    assert len(bucket.requests) == 2

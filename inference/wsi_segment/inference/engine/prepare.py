@@ -21,6 +21,7 @@ from wsi_segment.inference.mask.ledger import RunIdentity
 from wsi_segment.inference.mask.ngff import MaskMetadata
 from wsi_segment.inference.mask.pyramid import level_shapes
 from wsi_segment.inference.progress import Watch
+from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.frame import MaskFrame, mask_frame
@@ -71,6 +72,7 @@ def prepare(
     path: Path,
     model: Model,
     options: SegmentOptions,
+    known: Known | None = None,
     load: Callable[[], NetworkFacts | None] = lambda: None,
     watch: Watch | None = None,
     started: RunIdentity | None = None,
@@ -82,6 +84,7 @@ def prepare(
         path: Where it lies.
         model: Its card says what the network needs.
         options: Every choice.
+        known: What opening it found out.
         load: Loads the model's network, once slide and model were found to fit; gives None where another network is
             used in its place.
         watch: Receives the rows searched for tissue so far.
@@ -119,7 +122,7 @@ def prepare(
         doubts += applicability.doubts()
     _refuse_doubts(path, doubts, options)
     try:
-        fingerprint = slide_fingerprint(slide_files(path))
+        fingerprint = slide_fingerprint(slide_files(path), None if known is None else known.parts)
     except OSError as error:
         raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -1,30 +1,30 @@
-"""An object that is read as a file: by small blocks that are kept, and by the very ranges that are asked for."""
+"""An object that is read as a file: by small blocks, and by the very ranges that are asked for; both are kept."""
 
 from __future__ import annotations
 
 import errno
 import io
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wsi_segment.inference.places.bucket_folder import ObjectFolder
+from wsi_segment.inference.places.kept_bytes import KeptBytes
 
-_BLOCK = 1 << 17
-_KEPT = 32
-"""Blocks that are kept."""
+_BLOCK = 1 << 16
+_SMALL = 2 << 20
+"""Bytes of an object that is fetched whole: of so small a slide little is left that its levels, its fingerprint and its
+tissue do not need."""
 _MOST_NOTED = 1 << 20
 """Bytes of parts that are noted for others."""
 
 
 @dataclass(slots=True)
 class Parts:
-    """Parts of an object that were read, so that whoever reads the same ones elsewhere need not fetch them.
+    """Parts of an object that were read, so that whoever reads the same ones need not fetch them.
 
-    Of more than 1 MiB none are noted.
+    What was noted travels to other processes; of more than 1 MiB none is. What else was fetched stays in this one.
     """
 
     size: int = 0
@@ -33,6 +33,8 @@ class Parts:
     """By where they start."""
     counted: int = 0
     """Bytes of all that were noted."""
+    kept: KeptBytes = field(default_factory=KeptBytes, repr=False)
+    """All that was fetched last."""
 
     def find(self, start: int, length: int) -> bytes | None:
         """Return a part; None where it was not noted."""
@@ -70,23 +72,21 @@ class ObjectFile(io.RawIOBase):
         """
         super().__init__()
         self._at = 0
-        self._lock = threading.Lock()
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._folder, self._key = object_of(path)
-        self._parts = parts
-        if parts is not None and parts.size:
-            self._size = parts.size
+        self._parts = Parts() if parts is None else parts
+        if self._parts.size:
             return
         found = self._folder.look(self._key, _BLOCK)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
-        self._blocks[0], self._size = found[0], int(found[1]["size"])
-        if parts is not None:
-            parts.size = self._size
+        self._parts.size = size = int(found[1]["size"])
+        self._parts.kept.ranges([0], [len(found[0])], lambda *missing: [found[0]])
+        if size <= _SMALL:
+            self.ranges([0], [size])
 
     def ranges(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """Return parts, see :meth:`ObjectFolder.ranges`."""
-        return self._folder.ranges(self._key, starts, lengths)
+        """Return parts; those that are missing come by as few requests as there are gaps between them."""
+        return self._parts.kept.ranges(starts, lengths, lambda *missing: self._folder.ranges(self._key, *missing))
 
     def readable(self) -> bool:
         """Return True."""
@@ -102,7 +102,7 @@ class ObjectFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a position, counted from the start, from here or from the end."""
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._parts.size}[whence])
         return self._at
 
     def readinto(self, buffer: Any) -> int:
@@ -114,37 +114,19 @@ class ObjectFile(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """Return bytes from the position on; a large part is fetched as it is, a small one with its block."""
-        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        end = self._parts.size if size is None or size < 0 else min(self._parts.size, self._at + size)
         start, self._at = self._at, max(self._at, end)
         if end <= start:
             return b""
-        if self._parts is not None and (known := self._parts.find(start, end - start)) is not None:
+        if (known := self._parts.find(start, end - start)) is not None:
             return known
-        content = self._read(start, end)
-        if self._parts is not None:
-            self._parts.note(start, content)
+        low, high = start, end
+        if end - start < _BLOCK // 2:
+            low, high = start - start % _BLOCK, min(self._parts.size, end + -end % _BLOCK)
+        content = self.ranges([low], [high - low])[0][start - low : end - low]
+        self._parts.note(start, content)
         return content
 
     def readall(self) -> bytes:
         """Return all that follows."""
         return self.read(-1)
-
-    def _read(self, start: int, end: int) -> bytes:
-        if end - start >= _BLOCK // 2:
-            return self.ranges([start], [end - start])[0]
-        pieces = []
-        for number in range(start // _BLOCK, (end - 1) // _BLOCK + 1):
-            block, from_ = self._block(number), number * _BLOCK
-            pieces.append(block[max(0, start - from_) : end - from_])
-        return b"".join(pieces)
-
-    def _block(self, number: int) -> bytes:
-        with self._lock:
-            if number not in self._blocks:
-                start = number * _BLOCK
-                length = min(_BLOCK, self._size - start)
-                self._blocks[number] = self.ranges([start], [length])[0]
-                while len(self._blocks) > _KEPT:
-                    self._blocks.popitem(last=False)
-            self._blocks.move_to_end(number)
-            return self._blocks[number]

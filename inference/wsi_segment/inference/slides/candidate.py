@@ -168,13 +168,13 @@ class Candidate:
             if problem is not None:
                 found[index] = SlideImage(picture, (), problem, picture.is_associated)
                 continue
-            readers = [PageReader(picture.pages[0], self.path, self.lock)]
+            readers = [PageReader(picture.pages[0], self.path, self.lock, self._content)]
             below: list[tuple[int | None, Any]] = [(None, page) for page in picture.pages[1:]]
             below += [(other, pictures[other].pages[0]) for other in by_size if self._may_hold(pictures, index, other)]
             for other, page in sorted(below, key=lambda level: -level[1].imagewidth * level[1].imagelength):
                 if other in levels or misplaced(page) or not could_be_level(readers[-1].page, page):
                     continue
-                coarser = PageReader(page, self.path, self.lock)
+                coarser = PageReader(page, self.path, self.lock, self._content)
                 if self._shows_the_same(readers[-1], coarser):
                     readers.append(coarser)
                     levels |= set() if other is None else {other}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +11,7 @@ from urllib.request import url2pathname
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
 from wsi_segment.inference.places.bucket_folder import is_bucket
-from wsi_segment.inference.places.object_file import ObjectFile, Parts, object_of
+from wsi_segment.inference.places.object_file import ObjectFile, Parts
 
 _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""
@@ -110,11 +109,3 @@ def open_bytes(path: Path, parts: Parts | None = None) -> BufferedReader:
         return cast("BufferedReader", ObjectFile(path, parts))
     remote: Any = path
     return cast("BufferedReader", remote.open("rb", block_size=_BLOCK, cache_type="blockcache"))
-
-
-def ranges_of(path: Path) -> Callable[[Sequence[int], Sequence[int]], list[bytes]] | None:
-    """Return what fetches parts of an object by their starts and lengths; None for what is no object in a bucket."""
-    if not is_bucket(path):
-        return None
-    folder, key = object_of(path)
-    return lambda starts, lengths: folder.ranges(key, starts, lengths)

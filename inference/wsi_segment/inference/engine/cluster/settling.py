@@ -63,6 +63,7 @@ def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingMode
         path=order.path,
         model=order.model,
         options=replace(order.options, memory_limit=_ANY_MEMORY, workers=1),
+        known=opened.known,
         load=load,
         watch=Watch(stop=opened.stop),
         started=order.started,

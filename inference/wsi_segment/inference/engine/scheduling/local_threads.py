@@ -19,6 +19,7 @@ from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.progress import Step, Watch
+from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.icc import ColourManaged
@@ -87,8 +88,8 @@ class LocalThreads:
     @contextmanager
     def opened(self, order: Order, watch: Watch) -> Iterator[LocalRun]:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Scheduler`."""
-        options, given = order.options, self._network
-        slide = open_slide(order.path, options.image)
+        options, given, known = order.options, self._network, Known()
+        slide = open_slide(order.path, options.image, known)
         try:
             seen = as_seen(slide, apply_icc=options.apply_icc)
             loaded: LoadedNetwork | None = None
@@ -100,7 +101,14 @@ class LocalThreads:
                 return loaded
 
             prepared = prepare(
-                seen, path=order.path, model=order.model, options=options, load=load, watch=watch, started=order.started
+                seen,
+                path=order.path,
+                model=order.model,
+                options=options,
+                known=known,
+                load=load,
+                watch=watch,
+                started=order.started,
             )
             network = given or loaded
             assert network is not None

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import RunError, SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
-from wsi_segment.inference.slides.location import is_remote, ranges_of
+from wsi_segment.inference.places.object_file import ObjectFile
+from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.readers.canvas import HIDDEN, WHITE, tile_parts
 from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
 
 _LARGEST_SEGMENT = 64 << 20
 """Bytes as they are stored; a damaged file can promise any number."""
-
-_FETCHED_BYTES = 32 << 20
-"""Bytes of fetched segments to keep per directory: the next band of pixels starts with the last ones of this band."""
 _FETCHED_AT_ONCE = 4096
 _JPEG = 7
 """TIFF's Compression."""
@@ -42,13 +40,14 @@ class PageReader:
     Segments that the file leaves out (no bytes: nothing was scanned there) are white.
     """
 
-    def __init__(self, page: Any, path: Path, lock: threading.Lock) -> None:
+    def __init__(self, page: Any, path: Path, lock: threading.Lock, content: Any = None) -> None:
         """Prepare to read.
 
         Args:
             page: A ``tifffile.TiffPage`` of 8-bit RGB or RGBA.
             path: For messages.
             lock: Shared by all that read the file where it has no positioned reads.
+            content: The file, where it is one over the network.
         """
         self.page, self._path, self._lock = page, path, lock
         self.width, self.height = int(page.imagewidth), int(page.imagelength)
@@ -60,8 +59,7 @@ class PageReader:
         self._planes = int(page.samplesperpixel) if page.planarconfig == 2 else 1
         self._samples = int(page.samplesperpixel)
         self._positioned = hasattr(os, "pread") and not is_remote(path)
-        self._ranges = ranges_of(path)
-        self._fetched: dict[int, bytes] = {}
+        self._object = content if isinstance(content, ObjectFile) else None
         self._kept: KeptTiles | None = None
         page.init_decode()  # which is not safe to happen in several threads at once
 
@@ -96,7 +94,7 @@ class PageReader:
     @property
     def is_fetched(self) -> bool:
         """Whether segments come by requests, so that it pays to :meth:`fetch` several at once."""
-        return self._ranges is not None
+        return self._object is not None
 
     @property
     def segments(self) -> int:
@@ -179,30 +177,23 @@ class PageReader:
         Raises:
             RunError: they could not be fetched over the network.
         """
-        if self._ranges is None:
+        if self._object is None:
             return
         counts, offsets = self.page.databytecounts, self.page.dataoffsets
-        with self._lock:
-            missing = sorted(
-                (offsets[index], counts[index])
-                for plane in range(self._planes)
-                for one in indices
-                if (index := one + plane * self._per_plane) < len(counts)
-                and 0 < counts[index] <= _LARGEST_SEGMENT
-                and offsets[index] not in self._fetched
-                and not (self._kept is not None and (self.page.offset, index) in self._kept)
-            )
-        for start in range(0, len(missing), _FETCHED_AT_ONCE):
-            some = missing[start : start + _FETCHED_AT_ONCE]
+        wanted = sorted(
+            (offsets[index], counts[index])
+            for plane in range(self._planes)
+            for one in indices
+            if (index := one + plane * self._per_plane) < len(counts)
+            and 0 < counts[index] <= _LARGEST_SEGMENT
+            and not (self._kept is not None and (self.page.offset, index) in self._kept)
+        )
+        for start in range(0, len(wanted), _FETCHED_AT_ONCE):
+            some = wanted[start : start + _FETCHED_AT_ONCE]
             try:
-                found = self._ranges([offset for offset, _ in some], [count for _, count in some])
+                self._object.ranges([offset for offset, _ in some], [count for _, count in some])
             except Exception as error:  # said of the first segment
                 raise self._unreachable(offsets.index(some[0][0]), error) from error
-            with self._lock:
-                self._fetched.update(zip((offset for offset, _ in some), found, strict=True))
-                size = sum(map(len, self._fetched.values()))
-                while size > max(_FETCHED_BYTES, sum(map(len, found))):
-                    size -= len(self._fetched.pop(next(iter(self._fetched))))
 
     def fetch_boxes(self, boxes: Sequence[Box]) -> None:
         """Do that for what boxes will be read of; they may reach over the picture.
@@ -210,7 +201,7 @@ class PageReader:
         Raises:
             RunError: it could not be fetched over the network.
         """
-        if self._ranges is not None:
+        if self._object is not None:
             parts = (tile_parts(box.intersect(self.whole), self._side_x, self._side_y) for box in boxes)
             self.fetch({part.row * self._columns + part.column for some in parts for part in some})
 
@@ -292,11 +283,8 @@ class PageReader:
     def _bytes(self, offset: int, count: int) -> bytes:
         if self._positioned:
             return os.pread(self._file.fileno(), count, offset)
-        if self._ranges is not None:
-            with self._lock:
-                if (known := self._fetched.get(offset)) is not None:
-                    return known
-            return self._ranges([offset], [count])[0]
+        if self._object is not None:
+            return self._object.ranges([offset], [count])[0]
         with self._lock:
             self._file.seek(offset)
             content: bytes = self._file.read(count)

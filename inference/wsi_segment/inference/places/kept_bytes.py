@@ -1,0 +1,91 @@
+"""Bytes of an object that were fetched last, so that whatever reads them next need not fetch them again."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right, insort
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Fetch = Callable[[Sequence[int], Sequence[int]], list[bytes]]
+"""Returns parts of an object by their starts and lengths."""
+KEPT_BYTES = 32 << 20
+"""Bytes that are kept of a slide: the next band of pixels starts with the last tiles of this band."""
+
+
+class KeptBytes:
+    """The last bytes of one object, by where they lie; safe to use from several threads.
+
+    Memory bound:
+        ``most``, or all that was fetched at once if that is more.
+    """
+
+    def __init__(self, most: int = KEPT_BYTES) -> None:
+        """Start empty."""
+        self._most = most
+        self._parts: dict[int, bytes] = {}
+        """By where they start, the oldest first; none reaches into another."""
+        self._starts: list[int] = []
+        """Where they start, in order."""
+        self._lock = threading.Lock()
+        self.nbytes = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle nothing of it: another process fetches what it needs itself."""
+        return KeptBytes, (self._most,)
+
+    def ranges(self, starts: Sequence[int], lengths: Sequence[int], fetch: Fetch) -> list[bytes]:
+        """Return parts of the object; of each only what follows after its kept beginning is fetched.
+
+        Args:
+            starts: Of the parts.
+            lengths: Of the parts.
+            fetch: Called once with all that is missing, if anything is.
+        """
+        with self._lock:
+            kept = [self._kept_from(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+        rests = [
+            (start + len(part), length - len(part)) for start, length, part in zip(starts, lengths, kept, strict=True)
+        ]
+        missing = sorted({(start, length) for start, length in rests if length})
+        if not missing:
+            return kept
+        found = dict(zip(missing, fetch(*zip(*missing, strict=True)), strict=True))
+        with self._lock:
+            for (start, _), content in found.items():
+                self._put(start, content)
+            most = max(self._most, sum(map(len, found.values())))
+            while self.nbytes > most:
+                self._drop(next(iter(self._parts)))
+        return [part + found.get(rest, b"") for part, rest in zip(kept, rests, strict=True)]
+
+    def _kept_from(self, start: int, end: int) -> bytes:
+        """Return the bytes that are kept from a place on without a gap, up to another place."""
+        pieces, at = list[bytes](), start
+        index = bisect_right(self._starts, start) - 1
+        while at < end and 0 <= index < len(self._starts) and (first := self._starts[index]) <= at:
+            piece = self._parts[first][at - first : end - first]
+            if not piece:
+                break
+            pieces.append(piece)
+            at, index = at + len(piece), index + 1
+        return b"".join(pieces)
+
+    def _put(self, start: int, content: bytes) -> None:
+        """Keep bytes of which some may be kept already, as two threads may fetch the same."""
+        known = len(self._kept_from(start, start + len(content)))
+        start, content = start + known, content[known:]
+        end, index = start + len(content), bisect_right(self._starts, start)
+        while index < len(self._starts) and (first := self._starts[index]) < end:
+            if first + len(self._parts[first]) > end:
+                content = content[: first - start]
+                break
+            self._drop(first)
+        if content:
+            insort(self._starts, start)
+            self._parts[start] = content
+            self.nbytes += len(content)
+
+    def _drop(self, start: int) -> None:
+        self.nbytes -= len(self._parts.pop(start))
+        del self._starts[bisect_right(self._starts, start) - 1]

@@ -1,0 +1,67 @@
+"""Bytes that were fetched last: always the object's own, fetched once while they are kept, and bounded."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Sequence
+
+from wsi_segment.inference.places.kept_bytes import KeptBytes
+
+CONTENT = bytes(random.Random(1).randbytes(5000))
+
+
+class Object:
+    """Counts what is fetched of it."""
+
+    def __init__(self) -> None:
+        self.fetched: list[tuple[int, int]] = []
+
+    def fetch(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        self.fetched += zip(starts, lengths, strict=True)
+        return [CONTENT[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
+
+def test_only_what_follows_a_kept_beginning_is_fetched() -> None:
+    kept, source = KeptBytes(), Object()
+    assert kept.ranges([100, 300], [50, 10], source.fetch) == [CONTENT[100:150], CONTENT[300:310]]
+    assert kept.ranges([120, 300], [130, 10], source.fetch) == [CONTENT[120:250], CONTENT[300:310]]
+    assert source.fetched == [(100, 50), (300, 10), (150, 100)]
+    kept.ranges([100], [150], source.fetch)
+    assert len(source.fetched) == 3
+
+
+def test_the_same_part_asked_for_twice_at_once_is_fetched_once() -> None:
+    kept, source = KeptBytes(), Object()
+    assert kept.ranges([7, 7], [5, 5], source.fetch) == [CONTENT[7:12]] * 2
+    assert source.fetched == [(7, 5)]
+
+
+def test_any_order_of_parts_gives_the_bytes_of_the_object() -> None:
+    rng = random.Random(2)
+    for most in (0, 300, 10000):
+        kept, source = KeptBytes(most), Object()
+        for _ in range(2000):
+            starts = [rng.randrange(4700) for _ in range(rng.randrange(1, 5))]
+            lengths = [rng.randrange(300) for _ in starts]
+            found = kept.ranges(starts, lengths, source.fetch)
+            assert found == [CONTENT[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+            assert kept.nbytes <= max(most, 4 * 300)
+
+
+def test_what_another_thread_fetched_meanwhile_is_kept_once() -> None:
+    kept, source = KeptBytes(), Object()
+
+    def meanwhile(starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        kept.ranges([150, 90, 240], [20, 30, 30], source.fetch)
+        return source.fetch(starts, lengths)
+
+    assert kept.ranges([100], [150], meanwhile) == [CONTENT[100:250]]
+    assert kept.nbytes == 270 - 90
+    assert kept.ranges([90], [180], lambda *missing: []) == [CONTENT[90:270]]
+
+
+def test_none_of_them_travels() -> None:
+    kept = KeptBytes()
+    kept.ranges([0], [5000], Object().fetch)
+    assert len(pickle.dumps(kept)) < 100
