@@ -41,7 +41,10 @@ def test_without_qupath_the_remedy_is_told(
 ) -> None:
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert main(["qupath", "install"]) == 2
-    assert "give --dir FOLDER" in capsys.readouterr().err
+    # a QuPath that has no user folder yet shows no script directory either
+    told = capsys.readouterr().err
+    assert "Edit > Preferences > QuPath user directory" in told
+    assert "give --dir FOLDER" in told
     (tmp_path / "file").write_text("")
     assert main(["qupath", "install", "--dir", str(tmp_path / "file")]) == 2
     assert "not a folder" in capsys.readouterr().err

@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     folders = [args.dir] if args.dir is not None else [one / "scripts" for one in user_folders(Path.home())]
     if not folders:
         raise InputError(
-            f"no QuPath user folder in {Path.home() / 'QuPath'}; give --dir FOLDER, the folder that QuPath's "
-            "Automate > User scripts > Open script directory shows"
+            f"no QuPath user folder in {Path.home() / 'QuPath'}; choose one in QuPath (Edit > Preferences > QuPath "
+            "user directory), and if it lies elsewhere, give --dir FOLDER, the folder scripts in it"
         )
     for folder in folders:
         if folder.exists() and not folder.is_dir():
