@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from live_server import Served, write_slides
 from synthetic import SHARED, SLIDES
 
-settings.register_profile("house", deadline=None, max_examples=25)
+settings.register_profile("house", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 LONG_FILES = (

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from free_ports import free_port
-from live_server import ROOT
+from live_server import READY_SECONDS, ROOT
 from tools import program
 
 
@@ -93,7 +93,7 @@ def running(command: list[str], port: int) -> Iterator[None]:
     """A program that listens on a port."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + READY_SECONDS
         while True:
             if process.poll() is not None:
                 assert process.stderr is not None
@@ -107,7 +107,7 @@ def running(command: list[str], port: int) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=READY_SECONDS)
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:

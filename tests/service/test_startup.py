@@ -73,7 +73,8 @@ def test_a_stopped_server_gives_jobs_back_and_goes_on_with_them(tmp_path: Path) 
         assert running.stop() == 0
         assert time.monotonic() - started < 20
         running.start()
-        following.join(90)
+        following.join(600)
+        assert not following.is_alive()
         assert client.job(job["id"])["status"] == "successful"
         kinds = [event["kind"] for event in client.events("jobs", job["id"]) if event["kind"] != "progress"]
         assert kinds == ["accepted", "running", "paused", "running", "successful"]

@@ -45,9 +45,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
         assert client.wait(failing)["status"] == "failed"
         done = client.submit(slide, model="channels")["id"]
         assert client.wait(done)["status"] == "successful"
-        time.sleep(1)
         header = {"Authorization": f"Bearer {scraper}"}
-        metrics = httpx.get(f"{served.url}/metrics", headers=header).text
+        metrics, deadline = "", time.monotonic() + 60
+        while metrics.count("\nwsi_segment_job_seconds_count{") < 2:  # ends are looked for now and then
+            assert time.monotonic() < deadline, metrics
+            metrics = httpx.get(f"{served.url}/metrics", headers=header, timeout=60).text
         assert httpx.get(f"{served.url}/v1/jobs", headers=header).status_code == 403
     lines = [json.loads(line) for line in served.log.splitlines() if line.startswith("{")]
     return served, lines, metrics, failing

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from free_ports import free_port
 from live_server import Served, problem, write_slides
 from reverse_proxies import write_certificate
 from wsi_segment.service.cli.main import main
@@ -136,9 +137,11 @@ def test_the_ends_of_jobs_and_batches_reach_a_receiver_that_fails_first(folder: 
         "counts": {"successful": 2, "failed": 1},
         "href": f"/wsi/v1/batches/{batch}",
     }
+    arrived: dict[str, float] = {}
     for head, body, moment in receiver.got:  # each attempt is signed for its own time
         assert webhook(hook["secret"]).verify(body, {name.lower(): value for name, value in head.items()})
-        assert abs(int(head["webhook-timestamp"]) - moment) < 3
+        assert int(arrived.get(head["webhook-id"], 0)) <= int(head["webhook-timestamp"]) <= moment
+        arrived[head["webhook-id"]] = moment
         assert b"tiff" not in body
     head, body, _ = receiver.got[-1]
     with pytest.raises(Exception, match="signature"):
@@ -152,8 +155,7 @@ def test_the_ends_of_jobs_and_batches_reach_a_receiver_that_fails_first(folder: 
 
 
 def test_messages_survive_a_receiver_that_is_away_and_a_server_that_is_killed(folder: Path) -> None:
-    with receiving() as receiver:
-        port = receiver.port
+    port = free_port()
     served = Served(folder, "--hook-host", f"127.0.0.1:{port}")
     with served, served.client() as client:
         hook = add_hook(served, f"http://127.0.0.1:{port}/", events=["job.ended"])

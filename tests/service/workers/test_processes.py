@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -62,8 +63,10 @@ def test_a_child_that_allocates_beyond_its_cap_gets_an_error_and_not_the_memory(
 def test_workers_die_with_the_server(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "killed")
     with Served(folder, "--workers", 2) as running:
-        workers = running.workers()
-        assert len(workers) == 2
+        deadline = time.monotonic() + 60
+        while len(workers := running.workers()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         for worker in workers:  # one that is in a library's hands does not see that its input ended
             worker.suspend()
         running.stop(signal.SIGKILL)
