@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if not folders:
         raise InputError(
             f"no QuPath user folder in {Path.home() / 'QuPath'}; choose one in QuPath (Edit > Preferences > QuPath "
-            "user directory), and if it lies elsewhere, give --dir FOLDER, the folder scripts in it"
+            "user directory); if it is another one, give --dir FOLDER, where FOLDER is its scripts folder"
         )
     for folder in folders:
         if folder.exists() and not folder.is_dir():
