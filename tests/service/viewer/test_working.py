@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -230,6 +231,8 @@ def test_a_connection_that_was_lost_is_said_and_the_view_completed(watched: Watc
     page.wait_for_selector("#connection:not([hidden])")
     assert "does not answer" in page.inner_text("#connection")
     page.wait_for_timeout(6500)  # until OpenSeadragon has given its tiles up
+    asked = Counter(url for url in watched.requests if "/results/tiles/" in url)
+    assert max(asked.values()) < 10, asked  # now and then, and not with every frame
     place = page.url
     page.context.set_offline(False)
     page.wait_for_selector("#connection", state="hidden")

@@ -65,6 +65,7 @@ export class MaskLayer extends EventTarget {
     const cache = new TileCache(path);
     cache.addEventListener("tile", (event) => this.arrived(/** @type {CustomEvent<Tile>} */ (event).detail));
     cache.addEventListener("idle", () => this.schedule());
+    cache.addEventListener("again", () => this.schedule());
     cache.addEventListener("gone", (event) => this.dispatchEvent(new CustomEvent("gone", { detail: /** @type {CustomEvent} */ (event).detail })));
     return cache;
   }

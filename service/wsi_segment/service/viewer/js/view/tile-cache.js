@@ -37,7 +37,8 @@ export function keyOf(z, x, y) {
 
 export class TileCache extends EventTarget {
   /**
-   * Tells of `tile` (detail: the tile) and `gone` (detail: the error), and of `idle` when nothing is wanted any more.
+   * Tells of `tile` (detail: the tile), of `gone` (detail: the error), of `idle` when nothing is wanted any more, and of
+   * `again` when tiles that did not come may be wanted once more.
    * @param {(z: number, x: number, y: number) => string} path of a tile
    */
   constructor(path) {
@@ -52,10 +53,15 @@ export class TileCache extends EventTarget {
     this.queue = [];
     /** @type {Set<string>} */
     this.loading = new Set();
+    /** Tiles that did not come, for a while: who draws wants them with every frame. @type {Set<string>} */
+    this.resting = new Set();
     this.closed = false;
     /** Tiles that were fetched, for tests and measurements. */
     this.fetched = 0;
-    this.onBack = () => this.pump();
+    this.onBack = () => {
+      this.resting.clear();
+      this.dispatchEvent(new Event("again"));
+    };
     server.addEventListener("back", this.onBack);
   }
 
@@ -91,7 +97,7 @@ export class TileCache extends EventTarget {
     for (const one of wanted) {
       const key = keyOf(one.z, one.x, one.y);
       const known = this.tiles.get(key);
-      if ((known === undefined || known?.stale) && !this.loading.has(key)) this.queue.push({ key, ...one });
+      if ((known === undefined || known?.stale) && !this.loading.has(key) && !this.resting.has(key)) this.queue.push({ key, ...one });
     }
     this.most = Math.max(MOST_KEPT, 2 * wanted.length);
     this.mostPictures = Math.max(MOST_PICTURES, 2 * wanted.length);
@@ -147,7 +153,7 @@ export class TileCache extends EventTarget {
       this.put(key, tile);
       this.dispatchEvent(new CustomEvent("tile", { detail: tile }));
     } catch (error) {
-      this.failed(key, { z, x, y }, error);
+      this.failed(key, error);
     }
   }
 
@@ -193,22 +199,20 @@ export class TileCache extends EventTarget {
 
   /**
    * @param {string} key
-   * @param {{z: number, x: number, y: number}} place
    * @param {unknown} error
    */
-  failed(key, place, error) {
+  failed(key, error) {
     if (this.closed) return;
     const status = error instanceof Error && "status" in error ? Number(error.status) : -1;
     const kind = error instanceof Error && "kind" in error ? error.kind : "";
-    if (kind === "no-tile") this.put(key, null);
-    else if (status === 404 || status === 401 || status === 403) this.dispatchEvent(new CustomEvent("gone", { detail: error }));
-    else {
-      window.setTimeout(() => {
-        const known = this.tiles.get(key);
-        if (this.closed || (known !== undefined && !known?.stale)) return;
-        this.queue.push({ key, ...place });
-        this.pump();
-      }, RETRY_MILLISECONDS);
+    if (kind === "no-tile") {
+      this.put(key, null);
+      return;
     }
+    this.resting.add(key);
+    window.setTimeout(() => {
+      if (this.resting.delete(key) && !this.closed) this.dispatchEvent(new Event("again"));
+    }, RETRY_MILLISECONDS);
+    if (status === 404 || status === 401 || status === 403) this.dispatchEvent(new CustomEvent("gone", { detail: error }));
   }
 }
