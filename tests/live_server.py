@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import psutil
 
+import web
 from free_ports import free_port
 from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.service.client import Client
@@ -89,14 +90,13 @@ class Served:
     def wait_for(self, path: str) -> None:
         """Wait until a path answers with success."""
         deadline = time.monotonic() + READY_SECONDS
-        with httpx.Client(base_url=self.url, timeout=5) as client:  # one for all looks: each reads all certificates
-            while time.monotonic() < deadline:
-                assert self.process is not None
-                assert self.process.poll() is None, self.log
-                with suppress(httpx.TransportError):
-                    if client.get(path).is_success:
-                        return
-                time.sleep(0.05)
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log
+            with suppress(httpx.TransportError):
+                if web.get(f"{self.url}{path}", timeout=5).is_success:
+                    return
+            time.sleep(0.05)
         raise AssertionError(f"{path} did not answer: {self.log}")
 
     def stop(self, number: int = signal.SIGTERM) -> int:

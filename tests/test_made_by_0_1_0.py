@@ -12,12 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import shapely
 from shapely.geometry import shape
 
+import web
 from live_server import Served
 from synthetic import CLASSES, class_map, files_of
 from wsi_segment.inference import Box, Mask
@@ -60,7 +60,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def result(running: Served, job: str, name: str) -> bytes:
-    answer = httpx.get(f"{running.url}/v1/jobs/{job}/results/{name}", timeout=60)
+    answer = web.get(f"{running.url}/v1/jobs/{job}/results/{name}")
     assert answer.is_success, answer.text
     return answer.content
 

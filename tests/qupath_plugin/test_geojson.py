@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import shapely
 import zarr
 from numpy.typing import NDArray
 
+import web
 from live_server import Served, write_slides
 from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -69,8 +69,8 @@ def features(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pyte
         content = json.loads(gzip.decompress((folder / "m.geojson.gz").read_bytes()))
     else:
         with Served(write_slides(folder), "--workers", 0, "--results", store.parent) as served:
-            job = httpx.get(f"{served.url}/v1/jobs").json()["jobs"][0]["id"]
-            content = httpx.get(f"{served.url}/v1/jobs/{job}/results/objects.geojson", timeout=300).json()
+            job = web.get(f"{served.url}/v1/jobs").json()["jobs"][0]["id"]
+            content = web.get(f"{served.url}/v1/jobs/{job}/results/objects.geojson").json()
     assert content["type"] == "FeatureCollection"
     found: Features = content["features"]
     assert len(found) > 1000

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+import web
 from groovy_console import PLUGIN, GroovyConsole
 from live_server import Served, write_slides
 from synthetic import class_map
@@ -80,7 +80,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def statuses(idle: Served) -> list[str]:
     """Of all jobs, the newest first."""
-    return [one["status"] for one in httpx.get(f"{idle.url}/v1/jobs").json()["jobs"]]
+    return [one["status"] for one in web.get(f"{idle.url}/v1/jobs").json()["jobs"]]
 
 
 def panel(windows: GroovyConsole, served: Served, code: str, **more: object) -> Any:

@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import shapely
 
+import web
 from groovy_console import GroovyConsole, PluginError
 from live_server import Served, write_slides
 from synthetic import class_map, tissue_like, write_slide
@@ -125,7 +125,7 @@ def test_cancel_dismisses_the_job_on_the_server(groovy: GroovyConsole, tmp_path:
             call(groovy, waiting.url, code)
         assert error.value.kind == "cancelled"
         job = groovy("kept.job")
-        assert httpx.get(f"{waiting.url}/v1/jobs/{job}").json()["status"] == "dismissed"
+        assert web.get(f"{waiting.url}/v1/jobs/{job}").json()["status"] == "dismissed"
         with pytest.raises(PluginError, match=f"job {job} was cancelled on the server"):
             call(groovy, waiting.url, "jobs.await(kept.job, progress)")
 
@@ -309,7 +309,7 @@ def test_outlines_are_fetched_whole_and_read_with_none_left_out(
     [outlines.each(0.0d) { count++ }, count]
     """
     path = tmp_path / "o.geojson"
-    expected = httpx.get(f"{served.url}/v1/jobs/{done}/results/objects.geojson")
+    expected = web.get(f"{served.url}/v1/jobs/{done}/results/objects.geojson")
     assert call(groovy, served.url, code, job=done, path=path) == [0, len(expected.json()["features"])]
     assert path.read_bytes() == expected.content
     with pytest.raises(PluginError, match="0000000"):

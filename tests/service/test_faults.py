@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+import web
 from live_server import (
     FAKETIME,
     Served,
@@ -44,7 +45,7 @@ def test_a_clock_that_is_set_three_times_by_a_minute_fails_no_job(tmp_path: Path
     running = Served(folder, "--workers", 1)
     set_clock = with_settable_clock(running)
     with running, running.client() as client:
-        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
+        job = web.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
         wait_until_it_segments(running, job["id"])
         for step in (60, 120, 60):
             set_clock(step)
@@ -59,7 +60,7 @@ def test_a_server_whose_worker_hangs_ends_within_15_seconds_of_sigterm(tmp_path:
     folder = write_slides(tmp_path / "hangs", height=2500, width=2500)
     running = Served(folder, "--workers", 1)
     with running, running.client() as client:
-        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
+        job = web.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
         wait_until_it_segments(running, job["id"])
         (worker,) = running.workers()
         worker.suspend()
@@ -87,13 +88,13 @@ def test_a_server_whose_decoders_hang_answers_others_and_ends_within_15_seconds_
 
         def look() -> None:
             with suppress(httpx.TransportError):
-                httpx.get(f"{running.url}/v1/slides/{slide}/thumbnail", timeout=60)
+                web.get(f"{running.url}/v1/slides/{slide}/thumbnail")
 
         looking = [threading.Thread(target=look) for _ in range(20)]
         for thread in looking:
             thread.start()
         time.sleep(1)
-        assert httpx.get(f"{running.url}/v1/jobs", timeout=30).is_success  # the thumbnails hang for 60
+        assert web.get(f"{running.url}/v1/jobs", timeout=30).is_success  # the thumbnails hang for 60
         started = time.monotonic()
         running.stop()
         assert time.monotonic() - started < 15
@@ -111,7 +112,7 @@ def test_a_job_without_progress_is_taken_from_its_worker_and_done_by_another(tmp
     folder = write_slides(tmp_path / "stuck", height=2500, width=2500)
     running = Served(folder, "--workers", 1, "--stall-minutes", 0.25)
     with running, running.client() as client:
-        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
+        job = web.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
         wait_until_it_segments(running, job["id"])
         running.workers()[0].suspend()
         assert client.wait(job["id"])["status"] == "successful"
@@ -125,7 +126,7 @@ def test_while_the_database_is_away_requests_are_told_and_no_job_is_charged(
     folder = write_slides(tmp_path / "away", height=2500, width=2500)
     url = fresh_database(postgresql_url, "away")
     running = Served(folder, "--workers", 1, "--database", url)
-    with running, running.client() as client, httpx.Client(base_url=running.url, timeout=60) as http:
+    with running, running.client() as client, web.client(base_url=running.url) as http:
         body = job_body(client, overlap=0.85)
         job = http.post("/v1/jobs", json=body).json()
         wait_until_it_segments(running, job["id"])
@@ -171,7 +172,7 @@ def test_a_full_disk_is_answered_507_on_posts_and_uploads(tmp_path: Path) -> Non
         flags = ["--workers", 0, "--upload-limit", "64MiB", "--min-free", "0"]
         with Served(folder, *flags) as running, running.client() as client:
             body = job_body(client)
-            upload = httpx.post(
+            upload = web.post(
                 f"{running.url}/v1/slides", params={"suffix": ".tiff"}, content=bytes(16 << 20), timeout=60
             )
             assert problem(upload, 507)["type"] == "urn:wsi-segment:problem:disk-full"
@@ -181,12 +182,12 @@ def test_a_full_disk_is_answered_507_on_posts_and_uploads(tmp_path: Path) -> Non
                     (running.data / f"filler{number}").write_bytes(bytes(16384))
                 except OSError:
                     break
-            answers = [httpx.post(f"{running.url}/v1/jobs", json=body, timeout=60) for _ in range(60)]
+            answers = [web.post(f"{running.url}/v1/jobs", json=body) for _ in range(60)]
             assert {answer.status_code for answer in answers} <= {201, 507}
             assert problem(answers[-1], 507)["type"] == "urn:wsi-segment:problem:disk-full"
-            assert httpx.get(f"{running.url}/v1/jobs").is_success
+            assert web.get(f"{running.url}/v1/jobs").is_success
             for file in running.data.glob("filler*"):
                 file.unlink()
-            assert httpx.post(f"{running.url}/v1/jobs", json=body, timeout=60).status_code == 201
+            assert web.post(f"{running.url}/v1/jobs", json=body).status_code == 201
     finally:
         subprocess.run(["umount", "-l", folder / "data"], check=False)

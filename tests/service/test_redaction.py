@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-import httpx
 import pytest
 
+import web
 from live_server import Served, write_slides
 from wsi_segment.service.redaction import without_paths
 
@@ -42,23 +42,23 @@ def test_messages_for_clients_hold_no_names_of_companions(message: str) -> None:
 def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "broken")
     with Served(folder, "--workers", 0) as running:
-        slides = httpx.get(f"{running.url}/v1/slides", timeout=60).json()["slides"]
+        slides = web.get(f"{running.url}/v1/slides").json()["slides"]
         with sqlite3.connect(running.data / "jobs.sqlite") as connection:
             connection.execute("DROP TABLE jobs")
         connection.close()
-        answer = httpx.post(f"{running.url}/v1/jobs", json={"slide": slides[0]["id"], "model": "channels"})
+        answer = web.post(f"{running.url}/v1/jobs", json={"slide": slides[0]["id"], "model": "channels"})
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"
         assert "sqlite" not in answer.text.lower()
         assert str(folder) not in answer.text
-        assert httpx.get(f"{running.url}/health/live").is_success
-        ready = httpx.get(f"{running.url}/health/ready")
+        assert web.get(f"{running.url}/health/live").is_success
+        ready = web.get(f"{running.url}/health/ready")
         assert (ready.status_code, ready.json()["detail"]) == (503, "the database does not answer")
         with sqlite3.connect(running.data / "jobs.sqlite") as connection:
             connection.execute("DROP TABLE keys")  # which every request looks at, before any route
         connection.close()
         for headers in ({}, {"Authorization": "Bearer x"}):
-            answer = httpx.get(f"{running.url}/v1/models", headers=headers)
+            answer = web.get(f"{running.url}/v1/models", headers=headers)
             assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
             assert len(answer.headers["x-request-id"]) == 16
             assert "sqlite" not in answer.text.lower()

@@ -6,9 +6,9 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
+import web
 from free_ports import free_port
 from live_server import Served, job_body, write_slides
 from wsi_segment.errors import InputError
@@ -49,11 +49,11 @@ def test_the_hint_how_to_make_a_key_names_the_database_without_its_password(tmp_
 def test_when_the_disk_is_nearly_full_jobs_wait_and_readiness_says_why(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "full")
     with Served(folder, "--workers", 1, "--min-free", "1000TiB") as running, running.client() as client:
-        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client)).json()
+        job = web.post(f"{running.url}/v1/jobs", json=job_body(client)).json()
         running.wait_for("/health/live")
         time.sleep(4)
         assert client.job(job["id"])["status"] == "accepted"
-        answer = httpx.get(f"{running.url}/health/ready")
+        answer = web.get(f"{running.url}/health/ready")
         assert answer.status_code == 503
         assert answer.json()["detail"] == "the disk is nearly full; see `min_free`"  # no figure, without a key
 
@@ -63,7 +63,7 @@ def test_a_stopped_server_gives_jobs_back_and_goes_on_with_them(tmp_path: Path) 
     running = Served(folder, "--workers", 1)
     running.start()
     with running.client() as client:
-        job = httpx.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.9)).json()
+        job = web.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.9)).json()
         following = threading.Thread(target=client.wait, args=(job["id"],))
         for event in client.events("jobs", job["id"]):
             if event["kind"] == "progress" and event["stage"] == "segment" and event["done"]:

@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+import web
 from live_server import Served
 
 
 @pytest.fixture
 def http(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, timeout=60) as client:
+    with web.client(base_url=served.url) as client:
         yield client
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import zarr
 
+import web
 from live_server import Served, problem, write_slides
 from wsi_segment.service.api.access.signed_links import SignedLinks
 from wsi_segment.service.cli.main import main
@@ -42,7 +43,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, dict
 
 def client_of(lab: tuple[Served, dict[str, str]], name: str) -> httpx.Client:
     served, tokens = lab
-    return httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {tokens[name]}"}, timeout=60)
+    return web.client(base_url=served.url, headers={"Authorization": f"Bearer {tokens[name]}"})
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def jobs(lab: tuple[Served, dict[str, str]]) -> dict[str, str]:
 @contextmanager
 def signed_in(lab: tuple[Served, dict[str, str]], name: str) -> Iterator[tuple[httpx.Client, str]]:
     """A browser with the session of a key, and its token against forgery."""
-    with httpx.Client(base_url=lab[0].url, timeout=60) as browser:
+    with web.client(base_url=lab[0].url) as browser:
         answer = browser.post("/v1/session", json={"key": lab[1][name]})
         assert answer.status_code == 200
         yield browser, answer.json()["csrf_token"]
@@ -68,13 +69,13 @@ def signed_in(lab: tuple[Served, dict[str, str]], name: str) -> Iterator[tuple[h
 
 def test_a_key_becomes_a_cookie_that_no_script_and_no_other_site_can_use(lab: tuple[Served, dict[str, str]]) -> None:
     served, tokens = lab
-    answer = httpx.post(f"{served.url}/v1/session", json={"key": tokens["boss"]})
+    answer = web.post(f"{served.url}/v1/session", json={"key": tokens["boss"]})
     (cookie,) = answer.headers.get_list("set-cookie")
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
     assert "Domain" not in cookie
     assert answer.headers["cache-control"] == "no-store"
     assert tokens["boss"] not in cookie + answer.text
-    problem(httpx.post(f"{served.url}/v1/session", json={"key": "nonsense"}), 401)
+    problem(web.post(f"{served.url}/v1/session", json={"key": "nonsense"}), 401)
     assert tokens["boss"] not in served.log
 
 
@@ -96,7 +97,7 @@ def test_signing_out_and_revoking_end_a_session_at_once(lab: tuple[Served, dict[
         kept = dict(browser.cookies)
         assert browser.delete("/v1/session").status_code == 204
         assert not browser.cookies
-        assert httpx.get(f"{lab[0].url}/v1/slides", cookies=kept).status_code == 401
+        assert web.get(f"{lab[0].url}/v1/slides", cookies=kept).status_code == 401
         assert other.get("/v1/slides").status_code == 200
         database = Database(lab[0].data)
         Keys(database).revoke("short")
@@ -119,7 +120,7 @@ def test_a_signed_address_opens_one_thing_for_everybody_and_nothing_else(
         problem(anna.post("/v1/links", json={"kind": "results", "id": jobs["boss"]}), 404)
         slide = anna.get("/v1/slides").json()["slides"][0]["id"]
         shown = anna.post("/v1/links", json={"kind": "slide", "id": slide}).json()
-    with httpx.Client(base_url=lab[0].url, headers={"Origin": "https://viewer.example"}) as stranger:
+    with web.client(base_url=lab[0].url, headers={"Origin": "https://viewer.example"}) as stranger:
         for link in made["links"] + shown["links"]:
             if link["rel"] != "mask":
                 answer = stranger.get(link["href"])

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
-
+import web
 from live_server import Served, problem, write_slides
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
@@ -37,7 +36,7 @@ def test_masks_that_are_replaced_come_and_go_are_followed_without_a_restart(tmp_
     put(0, "a")
     with (
         Served(folder, "--results", masks, "--workers", 0) as served,
-        httpx.Client(base_url=served.url, timeout=60) as http,
+        web.client(base_url=served.url) as http,
     ):
 
         def listed() -> dict[str, str]:

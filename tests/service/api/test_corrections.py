@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+import web
 from live_server import Served, write_slides
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
 from wsi_segment.service.cli.main import main
@@ -30,15 +30,15 @@ def address(served: Served, done: str) -> str:
 
 
 def test_versions_follow_each_other_and_none_is_lost(served: Served, done: str, address: str) -> None:
-    assert httpx.get(address).json()["type"] == "urn:wsi-segment:problem:no-corrections"
-    first = httpx.put(address, json=collection("red"), headers={"If-None-Match": "*"})
+    assert web.get(address).json()["type"] == "urn:wsi-segment:problem:no-corrections"
+    first = web.put(address, json=collection("red"), headers={"If-None-Match": "*"})
     assert first.json() == {"version": 1, "features": 1}
-    assert httpx.put(address, json=collection("blue")).status_code == 428
-    assert httpx.put(address, json=collection("blue"), headers={"If-None-Match": "*"}).status_code == 412
-    assert httpx.put(address, json=collection("blue"), headers={"If-Match": '"other"'}).status_code == 412
-    second = httpx.put(address, json=collection("blue", "red"), headers={"If-Match": first.headers["etag"]})
+    assert web.put(address, json=collection("blue")).status_code == 428
+    assert web.put(address, json=collection("blue"), headers={"If-None-Match": "*"}).status_code == 412
+    assert web.put(address, json=collection("blue"), headers={"If-Match": '"other"'}).status_code == 412
+    second = web.put(address, json=collection("blue", "red"), headers={"If-Match": first.headers["etag"]})
     assert second.json() == {"version": 2, "features": 2}
-    latest = httpx.get(address)
+    latest = web.get(address)
     assert latest.headers["etag"] == second.headers["etag"] != first.headers["etag"]
     assert [one["properties"]["classification"]["name"] for one in latest.json()["features"]] == ["blue", "red"]
     assert latest.json()["features"][0]["properties"]["isLocked"] is True  # what QuPath writes is kept
@@ -47,20 +47,20 @@ def test_versions_follow_each_other_and_none_is_lost(served: Served, done: str, 
 
 
 def test_earlier_versions_can_be_read_and_deleted_outlines_are_remembered(address: str) -> None:
-    latest = httpx.get(address)
+    latest = web.get(address)
     condition = {"If-Match": latest.headers["etag"]} if latest.is_success else {"If-None-Match": "*"}
     body = collection("green") | {"rejected": ["a", "b"]}
-    first = httpx.put(address, json=body, headers=condition)
-    second = httpx.put(address, json=collection() | {"rejected": ["a"]}, headers={"If-Match": first.headers["etag"]})
+    first = web.put(address, json=body, headers=condition)
+    second = web.put(address, json=collection() | {"rejected": ["a"]}, headers={"If-Match": first.headers["etag"]})
     number = first.json()["version"]
     assert second.json() == {"version": number + 1, "features": 0}
-    listed = httpx.get(f"{address}/versions").json()["versions"]
+    listed = web.get(f"{address}/versions").json()["versions"]
     assert [one["version"] for one in listed] == list(range(number + 1, 0, -1))
     assert listed[0] | {"saved": ""} == {"version": number + 1, "author": "", "saved": ""}
-    earlier = httpx.get(f"{address}?version={number}")
+    earlier = web.get(f"{address}?version={number}")
     assert earlier.headers["etag"] == first.headers["etag"]
     assert earlier.json()["rejected"] == ["a", "b"]
-    missing = httpx.get(f"{address}?version={number + 2}")
+    missing = web.get(f"{address}?version={number + 2}")
     assert (missing.status_code, missing.json()["type"]) == (404, "urn:wsi-segment:problem:no-version")
 
 
@@ -76,20 +76,20 @@ def test_earlier_versions_can_be_read_and_deleted_outlines_are_remembered(addres
     ids=["empty", "no geometry", "no class", "no ring", "a list"],
 )
 def test_what_is_no_correction_is_refused(address: str, wrong: Any) -> None:
-    assert httpx.put(address, json=wrong, headers={"If-None-Match": "*"}).status_code == 422
+    assert web.put(address, json=wrong, headers={"If-None-Match": "*"}).status_code == 422
 
 
 def test_numbers_that_are_not_finite_are_refused(address: str) -> None:
     body = json.dumps(collection("red")).replace('"isLocked": true', '"isLocked": NaN')
     headers = {"If-None-Match": "*", "Content-Type": "application/json"}
-    assert httpx.put(address, content=body, headers=headers).status_code in (412, 422)
+    assert web.put(address, content=body, headers=headers).status_code in (412, 422)
 
 
 def test_jobs_without_a_result_and_masks_of_a_folder_take_none(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "served")
     with Served(folder, "--workers", 0) as idle, idle.client() as client:
         job = client.submit("slides/s0.tiff", model="channels")["id"]
-        answer = httpx.put(f"{idle.url}/v1/jobs/{job}/corrections.geojson", json=collection("red"))
+        answer = web.put(f"{idle.url}/v1/jobs/{job}/corrections.geojson", json=collection("red"))
         assert answer.json()["type"] == "urn:wsi-segment:problem:no-result"
 
 
@@ -100,10 +100,10 @@ def test_the_author_is_the_name_of_the_key(tmp_path: Path) -> None:
         assert client.wait(job)["status"] == "successful"
         token = first_key(first)
         at = f"{first.url}/v1/jobs/{job}/corrections.geojson"
-        assert httpx.put(at, json=collection("red")).status_code == 401
+        assert web.put(at, json=collection("red")).status_code == 401
         headers = {"Authorization": f"Bearer {token}"}
-        assert httpx.put(at, json=collection("red"), headers=headers).json()["version"] == 1
-        assert httpx.get(at, headers=headers).json()["author"] == "dr-a"
+        assert web.put(at, json=collection("red"), headers=headers).json()["version"] == 1
+        assert web.get(at, headers=headers).json()["author"] == "dr-a"
 
 
 def first_key(served: Served) -> str:
@@ -120,10 +120,10 @@ def first_key(served: Served) -> str:
 def test_fetched_corrections_are_training_data(
     served: Served, done: str, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    headers = {"If-Match": httpx.get(address).headers.get("etag", '"none"')}
-    assert httpx.put(address, json=collection("red"), headers=headers).status_code in (200, 412)
-    if httpx.get(address).status_code == 404:
-        assert httpx.put(address, json=collection("red"), headers={"If-None-Match": "*"}).is_success
+    headers = {"If-Match": web.get(address).headers.get("etag", '"none"')}
+    assert web.put(address, json=collection("red"), headers=headers).status_code in (200, 412)
+    if web.get(address).status_code == 404:
+        assert web.put(address, json=collection("red"), headers={"If-None-Match": "*"}).is_success
     folder = tmp_path / "training"
     flags = ["fetch", done, "--corrections", str(folder), "--server", served.url]
     assert main(flags) == 0

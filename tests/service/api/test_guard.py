@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
+import web
 from live_server import Served, write_slides
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.keys import Keys
@@ -51,7 +52,7 @@ def asked(
 ) -> httpx.Response:
     served, tokens = guarded
     headers = {} if who is None else {"Authorization": f"Bearer {tokens.get(who, who)}"}
-    return httpx.request(method, served.url + path, headers=headers | more.pop("headers", {}), timeout=30, **more)
+    return web.request(method, served.url + path, headers=headers | more.pop("headers", {}), **more)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +159,14 @@ def test_the_end_of_the_last_key_opens_nothing(behind_proxy: tuple[Served, dict[
 def test_on_loopback_a_key_is_asked_for_once_one_was_made(tmp_path: Path) -> None:
     folder = write_slides(tmp_path / "loopback")
     with Served(folder, "--workers", 0) as running:
-        assert httpx.get(f"{running.url}/v1/models").status_code == 200
+        assert web.get(f"{running.url}/v1/models").status_code == 200
         database = Database(running.data)
         token = Keys(database).create("brief", ["read"], 1e-9)
-        assert httpx.get(f"{running.url}/v1/models").status_code == 401
+        assert web.get(f"{running.url}/v1/models").status_code == 401
         Keys(database).revoke("brief")
         database.close()
         for headers in ({}, {"Authorization": f"Bearer {token}"}):
-            assert httpx.get(f"{running.url}/v1/models", headers=headers).status_code == 401
+            assert web.get(f"{running.url}/v1/models", headers=headers).status_code == 401
 
 
 def test_bodies_have_a_limit(guarded: tuple[Served, dict[str, str]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+import web
 from live_server import Served, job_body, problem
 from synthetic import class_map, files_of, tissue_like, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -131,7 +132,7 @@ def test_the_same_key_gives_the_same_answer_and_one_job(http: httpx.Client, serv
     headers = {"Idempotency-Key": "one-of-mine"}
     answers: list[httpx.Response] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(httpx.post(f"{served.url}/v1/jobs", json=body, headers=headers)))
+        threading.Thread(target=lambda: answers.append(web.post(f"{served.url}/v1/jobs", json=body, headers=headers)))
         for _ in range(8)
     ]
     for thread in threads:

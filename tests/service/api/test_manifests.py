@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+import web
 from live_server import Served
 
 POLYGON = '{"type": "Polygon", "coordinates": [[[0, 0], [400, 0], [400, 400], [0, 400], [0, 0]]]}'
@@ -17,7 +18,7 @@ POLYGON = '{"type": "Polygon", "coordinates": [[[0, 0], [400, 0], [400, 400], [0
 
 @pytest.fixture
 def http(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, timeout=60) as client:
+    with web.client(base_url=served.url) as client:
         yield client
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
-import httpx
 import pytest
 from sqlalchemy import update
 
+import web
 from live_server import ROOT, Served, write_slides
 from tools import program
 from wsi_segment.service.api.observing.job_ends import JobEnds
@@ -49,8 +49,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
         metrics, deadline = "", time.monotonic() + 60
         while metrics.count("\nwsi_segment_job_seconds_count{") < 2:  # ends are looked for now and then
             assert time.monotonic() < deadline, metrics
-            metrics = httpx.get(f"{served.url}/metrics", headers=header, timeout=60).text
-        assert httpx.get(f"{served.url}/v1/jobs", headers=header).status_code == 403
+            metrics = web.get(f"{served.url}/metrics", headers=header).text
+        assert web.get(f"{served.url}/v1/jobs", headers=header).status_code == 403
     lines = [json.loads(line) for line in served.log.splitlines() if line.startswith("{")]
     return served, lines, metrics, failing
 

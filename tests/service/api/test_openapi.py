@@ -8,8 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
-
+import web
 from live_server import Served, job_body, problem, write_slides
 
 EXAMPLES = int(os.environ.get("WSI_SEGMENT_EXAMPLES", "3"))
@@ -65,29 +64,29 @@ def test_all_checks_of_schemathesis_pass(tmp_path: Path) -> None:
     with Served(folder, *flags) as served, served.client() as client:
         job = client.submit("slides/s0.tiff", model="channels")
         rows = [{"slide": f"slides/s{index}.tiff", "model": "channels"} for index in (0, 1)]
-        batch = httpx.post(f"{served.url}/v1/batches", json={"jobs": rows}, timeout=60).json()
+        batch = web.post(f"{served.url}/v1/batches", json={"jobs": rows}).json()
         assert client.wait(job["id"])["status"] == "successful"
         list(client.events("batches", batch["id"]))
         check(served, CHECKS + CORRECTIONS + REUSED)
-        hook = httpx.post(f"{served.url}/v1/hooks", json={"url": "http://127.0.0.1:9/", "events": ["job.ended"]}).json()
+        hook = web.post(f"{served.url}/v1/hooks", json={"url": "http://127.0.0.1:9/", "events": ["job.ended"]}).json()
         known = KNOWN.format(slide=job_body(client)["slide"], job=job["id"], batch=batch["id"], hook=hook["id"])
         check(served, known + CHECKS + CORRECTIONS, "--mode", "positive", "--phases", "examples,coverage,fuzzing")
 
 
 def test_the_endless_stream_answers_as_its_document_says(served: Served) -> None:
-    operation = httpx.get(f"{served.url}/openapi.json").json()["paths"][ENDLESS]["get"]
+    operation = web.get(f"{served.url}/openapi.json").json()["paths"][ENDLESS]["get"]
     assert list(operation["responses"]["200"]["content"]) == ["text/event-stream"]
     for last in ("", "0", "9" * 15):
-        with httpx.stream("GET", served.url + ENDLESS, headers={"Last-Event-ID": last}, timeout=60) as answer:
+        with web.stream("GET", served.url + ENDLESS, headers={"Last-Event-ID": last}) as answer:
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith("text/event-stream")
             assert next(answer.iter_lines()) == "event: now"
     for last in ("x", "-1", "1.5", "9" * 16):
-        problem(httpx.get(served.url + ENDLESS, headers={"Last-Event-ID": last}, timeout=60), 422)
+        problem(web.get(served.url + ENDLESS, headers={"Last-Event-ID": last}), 422)
 
 
 def test_every_operation_says_what_it_is_for_and_names_its_errors(served: Served) -> None:
-    document = httpx.get(f"{served.url}/openapi.json").json()
+    document = web.get(f"{served.url}/openapi.json").json()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["description"], (method, path)

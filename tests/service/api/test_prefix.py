@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+import web
 from live_server import Served, write_slides
 from reverse_proxies import caddy, nginx, trusting
 from wsi_segment.service.jobs.database import Database
@@ -113,7 +114,7 @@ def test_a_session_of_a_browser_is_for_that_path_and_encrypted(proxied: tuple[ht
 
 def test_a_proxy_that_nobody_named_gives_no_prefix(tmp_path: Path) -> None:
     with Served(write_slides(tmp_path / "plain"), "--workers", 0) as served:
-        home = httpx.get(f"{served.url}/", headers={"X-Forwarded-Prefix": "/evil"}).json()
+        home = web.get(f"{served.url}/", headers={"X-Forwarded-Prefix": "/evil"}).json()
         assert home["slides"] == "/v1/slides"
 
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+import web
 from live_server import Served, job_body
 from synthetic import class_map
 from wsi_segment.service.cli.main import main
@@ -38,9 +38,7 @@ def test_every_kind_of_geojson_limits_a_job(served: Served) -> None:
     with served.client() as client:
         jobs = {}
         for kind, region in REGIONS.items():
-            answer = httpx.post(
-                f"{served.url}/v1/jobs", json=job_body(client, region=region, tissue="none"), timeout=60
-            )
+            answer = web.post(f"{served.url}/v1/jobs", json=job_body(client, region=region, tissue="none"))
             assert answer.status_code == 201, (kind, answer.text)
             jobs[kind] = answer.json()["id"]
         for kind, job in jobs.items():
@@ -66,7 +64,7 @@ def test_every_kind_of_geojson_limits_a_job(served: Served) -> None:
 )
 def test_what_is_not_geojson_makes_no_job(region: Any, where: str, served: Served) -> None:
     with served.client() as client:
-        answer = httpx.post(f"{served.url}/v1/jobs", json=job_body(client, region=region), timeout=60)
+        answer = web.post(f"{served.url}/v1/jobs", json=job_body(client, region=region))
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(where)
 
@@ -90,7 +88,7 @@ def test_what_is_not_geojson_makes_no_job(region: Any, where: str, served: Serve
 )
 def test_a_job_whose_region_covers_nothing_fails_and_says_so(region: Any, message: str, served: Served) -> None:
     with served.client() as client:
-        job = httpx.post(f"{served.url}/v1/jobs", json=job_body(client, region=region), timeout=60).json()
+        job = web.post(f"{served.url}/v1/jobs", json=job_body(client, region=region)).json()
         ended = client.wait(job["id"])
     assert ended["status"] == "failed"
     assert message in ended["message"]

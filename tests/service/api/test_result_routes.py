@@ -15,6 +15,7 @@ import pytest
 import zarr
 from PIL import Image
 
+import web
 from live_server import Served, job_body, problem
 from synthetic import class_map, files_of
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -133,9 +134,9 @@ def test_finished_masks_are_served_without_a_job(served: Served, tmp_path: Path,
         assert client.fetch(job["id"], tmp_path / "copy.zarr") > 5
         assert files_of(tmp_path / "copy.zarr") == files_of(store)
         results = f"{running.url}/v1/jobs/{job['id']}/results"
-        assert httpx.get(f"{results}/objects.geojson", timeout=60).json()["features"]
-        assert httpx.get(f"{results}/tiles/0/0/0.png").is_success
-        assert httpx.delete(results).status_code == 409
+        assert web.get(f"{results}/objects.geojson").json()["features"]
+        assert web.get(f"{results}/tiles/0/0/0.png").is_success
+        assert web.delete(results).status_code == 409
         running.stop()
         odd: list[Any] = [None, [], {"model": "m", "slide": {}}, {"slide": {"fingerprint": "f"}}]
         for number, provenance in enumerate(odd):
@@ -151,7 +152,7 @@ def test_finished_masks_are_served_without_a_job(served: Served, tmp_path: Path,
         )  # without metadata nothing is a store at all
         (masks / "a.zarr").rename(masks / "b.zarr")
         for path in ("", "/tiles.json", "/provenance.json", "/objects.geojson", "/zarr/zarr.json", "/files.json"):
-            assert problem(httpx.get(results + path), 404)["type"].endswith(":no-result"), path
+            assert problem(web.get(results + path), 404)["type"].endswith(":no-result"), path
 
 
 def test_a_mask_is_served_as_long_as_its_folder_is_named(served: Served, tmp_path: Path, store: Path) -> None:
@@ -161,9 +162,9 @@ def test_a_mask_is_served_as_long_as_its_folder_is_named(served: Served, tmp_pat
     shutil.copytree(store, masks / "a.zarr")
     with Served(folder, "--results", masks, "--workers", 0) as running, running.client() as client:
         (job,) = client.jobs()
-        assert httpx.get(f"{running.url}/v1/jobs/{job['id']}/results/tiles.json").is_success
+        assert web.get(f"{running.url}/v1/jobs/{job['id']}/results/tiles.json").is_success
     with Served(folder, "--workers", 0) as running:
-        answer = httpx.get(f"{running.url}/v1/jobs/{job['id']}/results/tiles.json")
+        answer = web.get(f"{running.url}/v1/jobs/{job['id']}/results/tiles.json")
         assert "--results" in problem(answer, 404)["detail"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+import web
 from live_server import Served, write_slides
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import read_events
@@ -52,7 +53,7 @@ async def listen_all(url: str, path: str) -> list[tuple[list[int], int]]:
 
 def streams(url: str) -> float:
     """How many streams of events the server knows of."""
-    metrics = httpx.get(f"{url}/metrics", timeout=60).text
+    metrics = web.get(f"{url}/metrics").text
     return float(metrics.partition("\nwsi_segment_event_streams ")[2].splitlines()[0])
 
 
@@ -98,7 +99,7 @@ def test_a_batch_of_ten_thousand_rows_is_checked_and_accepted(tmp_path: Path) ->
     for number in range(ROWS):
         (folder / "slides" / f"{number:05d}.svs").touch()
     rows = [{"slide": f"slides/{number:05d}.svs", "model": "channels"} for number in range(ROWS)]
-    with Served(folder, "--workers", 0) as served, httpx.Client(base_url=served.url, timeout=120) as http:
+    with Served(folder, "--workers", 0) as served, web.client(base_url=served.url) as http:
         wrong = http.post("/v1/batches", json={"jobs": [*rows, {"slide": "slides/none.svs"}]})
         assert wrong.status_code == 404
         assert [error["row"] for error in wrong.json()["errors"]] == [ROWS + 1]

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+import web
 from live_server import Served, problem
 from synthetic import tissue_like, write_slide
 
@@ -56,7 +57,7 @@ def test_thousands_of_new_slides_are_listed_in_two_seconds_and_details_follow(tm
     for index in range(3000):
         os.link(one, folder / "slides" / "week 1" / f"{index:04}.tiff")
     (folder / "models").mkdir()
-    with Served(folder, "--workers", 0) as served, httpx.Client(base_url=served.url, timeout=60) as http:
+    with Served(folder, "--workers", 0) as served, web.client(base_url=served.url) as http:
         http.get("/v1/models")
         assert served.process is not None
         process = psutil.Process(served.process.pid)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+import web
 from live_server import Served, problem, write_slides
 from synthetic import tissue_like, write_slide
 from wsi_segment.service.folders.uploads import Uploads
@@ -29,7 +30,7 @@ def test_an_upload_is_counted_kept_while_a_job_needs_it_and_removed(tmp_path: Pa
     content = write_slide(tmp_path / "mine.tiff", tissue_like(300, 300)).read_bytes()
     total = len(content) * 5 // 2
     flags = ["--workers", 0, "--upload-limit", "2MiB", "--uploads-total", total]
-    with Served(folder, *flags) as served, httpx.Client(base_url=served.url, timeout=60) as http:
+    with Served(folder, *flags) as served, web.client(base_url=served.url) as http:
 
         def post() -> httpx.Response:
             return http.post("/v1/slides", params={"suffix": ".tiff"}, content=content)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+import web
 from live_server import ROOT, Served, job_body, problem, write_slides
 from wsi_segment.model.card import find_model
 from wsi_segment.service.jobs.database import Database
@@ -26,7 +27,7 @@ def test_a_waiting_job_tells_its_inputs_its_place_and_its_end(tmp_path: Path) ->
     with (
         Served(folder, "--workers", 0) as served,
         served.client() as client,
-        httpx.Client(base_url=served.url, timeout=60) as http,
+        web.client(base_url=served.url) as http,
     ):
         body = job_body(client)
         slide = http.get(f"/v1/slides/{body['slide']}").json()
@@ -63,7 +64,7 @@ def test_a_root_that_is_away_is_named_and_its_jobs_wait_over_a_start_of_the_serv
     folder = write_slides(tmp_path / "served")
     slides, away = folder / "slides", folder / "away"
     running = Served(folder, "--workers", 1)
-    with running, running.client() as client, httpx.Client(base_url=running.url, timeout=60) as http:
+    with running, running.client() as client, web.client(base_url=running.url) as http:
         body = job_body(client)
         slides.rename(away)
         wait_until_ready(http, ready=False)

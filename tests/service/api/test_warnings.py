@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+import web
 from live_server import Served
 from wsi_segment.service.cli.main import main
 
@@ -31,7 +31,7 @@ def test_a_job_lists_its_warnings_as_the_summary_does(blank: Served) -> None:
     assert ended["status"] == "successful"
     assert [warning["code"] for warning in ended["warnings"]] == ["no-tissue"]
     assert last["warnings"] == ended["warnings"]
-    summary = httpx.get(f"{blank.url}/v1/jobs/{job['id']}/results/summary.json", timeout=60).json()
+    summary = web.get(f"{blank.url}/v1/jobs/{job['id']}/results/summary.json").json()
     assert summary["warnings"] == ended["warnings"]
 
 
@@ -41,7 +41,7 @@ def test_a_strict_job_fails_instead(blank: Served) -> None:
         assert (ended["status"], ended["warnings"]) == ("failed", [])
         assert "no tissue was found" in ended["message"]
         assert "blank.png" not in ended["message"]
-        batch = httpx.post(f"{blank.url}/v1/batches", json={"jobs": [BLANK | {"strict": True}]}, timeout=60).json()
+        batch = web.post(f"{blank.url}/v1/batches", json={"jobs": [BLANK | {"strict": True}]}).json()
         list(client.events("batches", batch["id"]))
         assert client.batch(batch["id"])["counts"] == {"failed": 1}
     assert not (blank.data / "results" / ended["id"] / "mask.zarr").exists()

@@ -8,9 +8,9 @@ import stat
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
+import web
 from live_server import Served, write_slides
 from synthetic import files_of
 from wsi_segment.service.cli.main import main
@@ -50,7 +50,7 @@ def test_a_backup_of_a_running_server_is_restored_elsewhere(tmp_path: Path, caps
         assert client.find_slide("slides/s0.tiff")["id"] == client.job(done)["slide"]
         again = client.submit("slides/s1.tiff", model="channels")["id"]
         assert client.wait(again)["status"] == "successful"
-        assert httpx.get(f"{restored.url}/v1/jobs").status_code == 401
+        assert web.get(f"{restored.url}/v1/jobs").status_code == 401
 
 
 def test_a_job_that_runs_waits_in_the_copy_though_its_worker_lives(tmp_path: Path) -> None:

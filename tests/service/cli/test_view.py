@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+import web
 from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.service.cli.main import main
 
@@ -48,11 +48,11 @@ def test_the_mask_is_served_over_its_slide_until_ctrl_c(viewing: subprocess.Pope
     assert viewing.stdout is not None
     page = viewing.stdout.readline().strip()
     base, _, job = page.partition("/#/view/")
-    found = httpx.get(f"{base}/v1/jobs/{job}").json()
+    found = web.get(f"{base}/v1/jobs/{job}").json()
     assert (found["name"], found["slide_name"], found["status"]) == ("m", "s.tiff", "successful")
-    assert httpx.get(f"{base}/v1/slides/{found['slide']}/tiles/0/0/0.jpg").status_code == 200
-    assert httpx.get(f"{base}/v1/jobs/{job}/results/tiles/0/0/0.png").status_code == 200
-    assert "<title>" in httpx.get(base, headers={"Accept": "text/html"}).text
+    assert web.get(f"{base}/v1/slides/{found['slide']}/tiles/0/0/0.jpg").status_code == 200
+    assert web.get(f"{base}/v1/jobs/{job}/results/tiles/0/0/0.png").status_code == 200
+    assert "<title>" in web.get(base, headers={"Accept": "text/html"}).text
     viewing.send_signal(signal.SIGINT)
     assert viewing.wait(40) == 0
     assert not list(tmp_path.glob("wsi-segment-view-*"))

@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+import web
 from free_ports import free_port
 from live_server import Served, problem, write_slides
 from reverse_proxies import write_certificate
@@ -88,7 +88,7 @@ def receiving(*answers: int, port: int = 0, tls: tuple[Path, Path] | None = None
 
 def add_hook(served: Served, url: str, key: str | None = None, **more: Any) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    answer = httpx.post(f"{served.url}/v1/hooks", json={"url": url, **more}, headers=headers)
+    answer = web.post(f"{served.url}/v1/hooks", json={"url": url, **more}, headers=headers)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     assert answer.headers["location"].endswith(f"/v1/hooks/{made['id']}")
@@ -99,7 +99,7 @@ def look(served: Served, hook: dict[str, Any], error: str = "", **wanted: int) -
     """Wait until a hook tells so many messages of a kind, and an error."""
     deadline = time.monotonic() + 30
     while True:
-        found: dict[str, Any] = httpx.get(f"{served.url}/v1/hooks/{hook['id']}").json()
+        found: dict[str, Any] = web.get(f"{served.url}/v1/hooks/{hook['id']}").json()
         if error in found["error"] and all(found[name] == count for name, count in wanted.items()):
             return found
         assert time.monotonic() < deadline, found
@@ -125,7 +125,7 @@ def test_the_ends_of_jobs_and_batches_reach_a_receiver_that_fails_first(folder: 
             found = receiver.wait_for(4)
             told = look(served, hook, waiting=0, delivered=4)
             assert told["error"] == ""
-            metrics = httpx.get(f"{served.url}/metrics").text
+            metrics = web.get(f"{served.url}/metrics").text
             jobs = {job["id"]: job["status"] for job in client.jobs(batch=batch)}
     ends = [one["data"] for one in found if one["type"] == "job.ended"]
     assert {one["job"]: one["status"] for one in ends} == jobs
@@ -180,14 +180,14 @@ def test_only_named_hosts_are_told_whatever_their_names_lead_to(folder: Path) ->
             "http://10.0.0.1/",
             "file:///etc/passwd",
         ):
-            answer = httpx.post(f"{served.url}/v1/hooks", json={"url": url})
+            answer = web.post(f"{served.url}/v1/hooks", json={"url": url})
             assert problem(answer, 422)["type"].endswith("invalid-hook")
         hook = add_hook(served, f"http://localhost:{receiver.port}/")  # named, but its address is of this machine
-        assert httpx.post(f"{served.url}/v1/hooks/{hook['id']}/ping").status_code == 202
+        assert web.post(f"{served.url}/v1/hooks/{hook['id']}/ping").status_code == 202
         look(served, hook, "no public address", waiting=1)
         assert receiver.got == []
     with Served(folder) as served:
-        assert problem(httpx.post(f"{served.url}/v1/hooks", json={"url": "https://a.example"}), 403)["type"].endswith(
+        assert problem(web.post(f"{served.url}/v1/hooks", json={"url": "https://a.example"}), 403)["type"].endswith(
             "hooks-off"
         )
 
@@ -208,8 +208,8 @@ def test_a_hook_is_told_what_its_key_may_see_for_as_long_as_that_lasts(tmp_path:
         add_hook(served, f"{url}/ben", ben)
         for token in (boss, ben):  # addresses may hold passwords
             headers = {"Authorization": f"Bearer {token}"}
-            problem(httpx.get(f"{served.url}/v1/hooks/{hers['id']}", headers=headers), 404)
-            assert len(httpx.get(f"{served.url}/v1/hooks", headers=headers).json()["hooks"]) == 1
+            problem(web.get(f"{served.url}/v1/hooks/{hers['id']}", headers=headers), 404)
+            assert len(web.get(f"{served.url}/v1/hooks", headers=headers).json()["hooks"]) == 1
         assert main(["keys", "revoke", "ben", "--data", str(served.data)]) == 0
         posted = {}
         for name, token in (("boss", boss), ("anna", anna)):
@@ -222,6 +222,6 @@ def test_a_hook_is_told_what_its_key_may_see_for_as_long_as_that_lasts(tmp_path:
         assert len(receiver.got) == 3
         assert {job for job, _ in told} == set(posted.values())
         headers = {"Authorization": f"Bearer {anna}"}
-        assert httpx.get(f"{served.url}/v1/hooks/{hers['id']}", headers=headers).json()["delivered"] == 1
-        assert httpx.delete(f"{served.url}/v1/hooks/{hers['id']}", headers=headers).status_code == 204
-        problem(httpx.get(f"{served.url}/v1/hooks/{hers['id']}", headers=headers), 404)
+        assert web.get(f"{served.url}/v1/hooks/{hers['id']}", headers=headers).json()["delivered"] == 1
+        assert web.delete(f"{served.url}/v1/hooks/{hers['id']}", headers=headers).status_code == 204
+        problem(web.get(f"{served.url}/v1/hooks/{hers['id']}", headers=headers), 404)

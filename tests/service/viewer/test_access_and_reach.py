@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+import web
 from browser import VIEWER_TOOLS, Watched, browsing
 from live_server import Served, write_slides
 from tools import absent
@@ -84,7 +85,7 @@ def test_the_page_says_whether_it_can_ask_at_once(below_a_prefix: tuple[Served, 
         return page.split('data-entered="')[1].split('"')[0]
 
     server, key = below_a_prefix
-    with httpx.Client() as client:
+    with web.client() as client:
         assert says(client, served.url) == "true", "no key is needed"
         assert says(client, f"{server.url}/wsi/") == "false"
         client.post(f"{server.url}/wsi/v1/session", json={"key": key}).raise_for_status()
@@ -131,7 +132,7 @@ def test_no_serious_finding_of_axe(
 ) -> None:
     if not AXE.exists():
         absent("axe-core is not installed; .ci/tools brings it")
-    slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
+    slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
     pages = {f"view/{result}": "view", "slides": "slides", f"slide/{slide}": "slide", "jobs": "jobs"}
     pages |= {f"jobs/{result}": "job", "batches": "batches"}
     pages |= {f"view/{result}?at=700,900,1": "view", f"compare/{result}/{other_result}?mode=curtain": "compare"}
@@ -224,7 +225,7 @@ def test_buttons_are_in_reach_while_the_server_is_away(
 
 def test_what_the_dialog_asks_for_is_all_that_a_job_can_have(browser: Browser, gallery: Served) -> None:
     """A parameter that is added to jobs later has to be added to the dialog, or named among the others."""
-    document = httpx.get(f"{gallery.url}/openapi.json").json()
+    document = web.get(f"{gallery.url}/openapi.json").json()
     fields = set(document["components"]["schemas"]["JobRequest"]["properties"])
     with browsing(browser, gallery.url) as watched:
         watched.open("slides", "slides")

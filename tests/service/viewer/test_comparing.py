@@ -6,11 +6,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+import web
 from browser import PATIENCE, Watched, browsing
 from live_server import Served
 from mask_pixels import Pixels, class_colors, class_ids, differ_at_borders_alone, painted
@@ -103,7 +103,7 @@ def test_the_map_shows_where_the_classes_differ_by_name(
 def test_numbers_say_how_much_differs(
     watched: Watched, gallery: Served, result: str, other_result: str, masks: tuple[Mask, Mask]
 ) -> None:
-    found: dict[str, Any] = httpx.get(
+    found: dict[str, Any] = web.get(
         f"{gallery.url}/v1/jobs/{result}/results/differences.json?other={other_result}"
     ).json()
     size = masks[0].levels[0]
@@ -208,7 +208,7 @@ def test_what_cannot_be_compared_says_why(watched: Watched, gallery: Served, res
 def test_uncertain_fields_are_visited_one_after_another(
     watched: Watched, gallery: Served, result: str, other_result: str
 ) -> None:
-    fields = httpx.get(f"{gallery.url}/v1/jobs/{result}/results/uncertain.json").json()["fields"]
+    fields = web.get(f"{gallery.url}/v1/jobs/{result}/results/uncertain.json").json()["fields"]
     page = watched.open(f"view/{result}", "view")
     watched.drawn()
     for key, index in ((".", 0), (".", 1), (",", 0), (",", len(fields) - 1)):
@@ -227,7 +227,7 @@ def test_uncertain_fields_are_visited_one_after_another(
 def test_uncertain_fields_are_those_of_the_probabilities(gallery: Served, result: str, result_store: Path) -> None:
     import zarr
 
-    found = httpx.get(f"{gallery.url}/v1/jobs/{result}/results/uncertain.json?count=500").json()
+    found = web.get(f"{gallery.url}/v1/jobs/{result}/results/uncertain.json?count=500").json()
     assert found["total"] == len(found["fields"]) > 4
     order = [one["uncertainty"] for one in found["fields"]]
     assert order == sorted(order, reverse=True)
@@ -251,5 +251,5 @@ def test_masks_of_different_slides_have_no_differences(gallery: Served, result: 
     with gallery.client() as client:
         other = client.submit("slides/large.tiff", model="channels", region=[1000, 1000, 1600, 1600])
         assert client.wait(other["id"])["status"] == "successful"
-    answer = httpx.get(f"{gallery.url}/v1/jobs/{result}/results/differences.json?other={other['id']}")
+    answer = web.get(f"{gallery.url}/v1/jobs/{result}/results/differences.json?other={other['id']}")
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:wsi-segment:problem:other-slide")

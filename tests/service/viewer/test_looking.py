@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import web
 from browser import Watched
 from live_server import Served
 from mask_pixels import class_colors, class_ids, differ_at_borders_alone, painted
@@ -273,12 +274,10 @@ def test_probabilities_are_shown_above_a_threshold(watched: Watched, result: str
 
 
 def test_the_table_of_outlines_flies_to_the_largest(watched: Watched, result: str, gallery: Served) -> None:
-    import httpx
-
-    first: dict[str, Any] = httpx.get(f"{gallery.url}/v1/jobs/{result}/results/outlines.json").json()
+    first: dict[str, Any] = web.get(f"{gallery.url}/v1/jobs/{result}/results/outlines.json").json()
     areas = [one["area_um2"] for one in first["outlines"]]
     assert areas == sorted(areas, reverse=True)
-    features = httpx.get(f"{gallery.url}/v1/jobs/{result}/results/objects.geojson").json()["features"]
+    features = web.get(f"{gallery.url}/v1/jobs/{result}/results/objects.geojson").json()["features"]
     assert first["total"] == len(features)
     assert areas[0] == max(one["properties"]["measurements"]["Area um^2"] for one in features)
     view(watched, result)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import httpx
 import pytest
 
+import web
 from browser import browsing, chromium
 from live_server import Served
 from synthetic import tissue_like, write_model, write_slide
@@ -127,7 +127,7 @@ def test_addresses_that_lead_nowhere_are_said(browser: Browser, odd: Served, add
     "query", ["at=nan,1,1", "at=1e9,1e9,1e9", "at=-5,-5,0", "opacity=900&off=x,99&probability=77", "at=300,300,1e-9"]
 )
 def test_links_with_nonsense_show_what_can_be_shown(browser: Browser, odd: Served, query: str) -> None:
-    first = httpx.get(f"{odd.url}/v1/jobs?status=successful").json()["jobs"][0]["id"]
+    first = web.get(f"{odd.url}/v1/jobs?status=successful").json()["jobs"][0]["id"]
     with browsing(browser, odd.url) as watched:
         page = watched.open(f"view/{first}?{quote(query, safe='=,&')}", "view")
         watched.drawn()

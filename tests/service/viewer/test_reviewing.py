@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 import pytest
 import shapely
 from PIL import Image
 
+import web
 from browser import Watched, browsing
 from live_server import Served, write_slides
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
@@ -51,7 +51,7 @@ def save(page: Page) -> None:
 
 
 def corrections(gallery: Served, job: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{gallery.url}/v1/jobs/{job}/corrections.geojson").json()
+    found: dict[str, Any] = web.get(f"{gallery.url}/v1/jobs/{job}/corrections.geojson").json()
     return found
 
 
@@ -146,7 +146,7 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(browser: Browser, gall
         page.keyboard.press("n")
         page.keyboard.press("a")
         at = f"{gallery.url}/v1/jobs/{result}/corrections.geojson"
-        before = httpx.get(at)
+        before = web.get(at)
         condition = {"If-Match": before.headers["etag"]} if before.is_success else {"If-None-Match": "*"}
         ring = [[10, 10], [600, 10], [600, 500], [10, 500], [10, 10]]
         theirs = {
@@ -155,7 +155,7 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(browser: Browser, gall
             "geometry": {"type": "Polygon", "coordinates": [ring]},
             "properties": {"classification": {"name": "red"}},
         }
-        sent = httpx.put(at, json={"type": "FeatureCollection", "features": [theirs]}, headers=condition).json()
+        sent = web.put(at, json={"type": "FeatureCollection", "features": [theirs]}, headers=condition).json()
         page.keyboard.press("s")
         page.wait_for_selector("dialog h2:has-text('Changed by somebody meanwhile')")
         with page.expect_download() as download:
@@ -193,7 +193,7 @@ def test_of_two_tabs_that_save_the_second_is_told_of_the_first(browser: Browser,
         second = corrections(gallery, result)
         assert len(second["rejected"]) >= 1
         at = f"{gallery.url}/v1/jobs/{result}/corrections.geojson?version={first['version']}"
-        assert httpx.get(at).json() == first, "theirs is still among the versions"
+        assert web.get(at).json() == first, "theirs is still among the versions"
         one.clean()
         two.clean("412", "Precondition")
 
@@ -215,7 +215,7 @@ def test_of_many_outlines_a_change_paints_its_own_surroundings(
     ]
     at = f"{gallery.url}/v1/jobs/{other_result}/corrections.geojson"
     body = {"type": "FeatureCollection", "features": features}
-    httpx.put(at, json=body, headers={"If-None-Match": "*"}).raise_for_status()
+    web.put(at, json=body, headers={"If-None-Match": "*"}).raise_for_status()
     with browsing(browser, gallery.url) as watched:
         page = watched.open(f"view/{other_result}?at=888,688,2", "view")
         watched.drawn()

@@ -6,9 +6,9 @@ import csv
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
+import web
 from browser import Watched
 from live_server import Served
 from wsi_segment.inference.mask.mask import Mask
@@ -25,7 +25,7 @@ def test_every_download_is_the_results_own(watched: Watched, gallery: Served, re
     assert sorted(saved) == ["small.areas.csv", "small.geojson", "small.provenance.json", "small.summary.json"]
     at = f"{gallery.url}/v1/jobs/{result}/results"
     for name, path in {"geojson": "objects.geojson", "summary.json": "summary.json"}.items():
-        assert json.loads(saved[f"small.{name}"]) == httpx.get(f"{at}/{path}").json()
+        assert json.loads(saved[f"small.{name}"]) == web.get(f"{at}/{path}").json()
     assert json.loads(saved["small.geojson"])["features"]
     assert json.loads(saved["small.provenance.json"])["model"]
     rows = list(csv.DictReader(saved["small.areas.csv"].decode().splitlines()))
@@ -44,7 +44,7 @@ def test_the_address_of_the_mask_is_that_of_its_store(watched: Watched, result: 
     page.click("details[data-panel='downloads'] summary")
     address = page.input_value("#zarr-address")
     for name in ("zarr.json", "0/zarr.json"):
-        answer = httpx.get(f"{address}/{name}")
+        answer = web.get(f"{address}/{name}")
         assert answer.content == (result_store / name).read_bytes()
     assert page.input_value("#zarr-command") == f"wsi-segment fetch {result} --out small.zarr"
     watched.clean()

@@ -8,9 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
 
+import web
 from browser import VIEWER_TOOLS
 from live_server import ROOT, Served, problem
 from tools import absent
@@ -64,15 +64,15 @@ def test_every_file_of_the_folder_is_served_or_is_the_page() -> None:
 
 
 def test_a_browser_gets_the_page_and_others_the_addresses(served: Served) -> None:
-    page = httpx.get(served.url, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    page = web.get(served.url, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     policy = page.headers["content-security-policy"]
     assert page.headers["content-type"].startswith("text/html")
     assert "unsafe" not in policy
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
     assert "Accept" in page.headers["vary"]
-    assert httpx.get(served.url).json()["slides"] == "/v1/slides"
+    assert web.get(served.url).json()["slides"] == "/v1/slides"
     for address in re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text):
-        file = httpx.get(served.url + address)
+        file = web.get(served.url + address)
         assert file.status_code == 200
         assert "immutable" in file.headers["cache-control"]
         assert file.headers["content-type"].split(";")[0] in ("text/javascript", "text/css", "image/svg+xml")
@@ -88,11 +88,11 @@ def test_inline_code_and_styles_are_nowhere_in_the_page() -> None:
 
 
 def test_an_address_of_another_version_is_refused(served: Served) -> None:
-    assert "reload" in problem(httpx.get(f"{served.url}/static/viewer/0123456789abcdef/js/main.js"), 404)["detail"]
+    assert "reload" in problem(web.get(f"{served.url}/static/viewer/0123456789abcdef/js/main.js"), 404)["detail"]
     for name in ("%2e%2e%2fsettings.py", "js%2f..%2f..%2fsettings.py", "js/", "index.html"):
-        problem(httpx.get(f"{served.url}/static/viewer/{viewer_files().digest}/{name}"), 404)
+        problem(web.get(f"{served.url}/static/viewer/{viewer_files().digest}/{name}"), 404)
 
 
 def test_a_job_links_to_its_page(served: Served, done: str) -> None:
-    links = {link["rel"]: link["href"] for link in httpx.get(f"{served.url}/v1/jobs/{done}").json()["links"]}
+    links = {link["rel"]: link["href"] for link in web.get(f"{served.url}/v1/jobs/{done}").json()["links"]}
     assert links["viewer"] == f"/#/view/{done}"

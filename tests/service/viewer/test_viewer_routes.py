@@ -6,12 +6,12 @@ import io
 import json
 import threading
 
-import httpx
 import numpy as np
 import pytest
 import zarr
 from PIL import Image
 
+import web
 from live_server import Served, job_body, problem
 
 
@@ -26,34 +26,34 @@ def with_probabilities(served: Served) -> str:
 
 def test_tiles_of_probabilities_are_those_of_the_store(served: Served, with_probabilities: str) -> None:
     at = f"{served.url}/v1/jobs/{with_probabilities}/results"
-    assert httpx.get(f"{at}/tiles.json").json()["probabilities"]
+    assert web.get(f"{at}/tiles.json").json()["probabilities"]
     array = zarr.open_group(served.data / "results" / with_probabilities / "mask.zarr", mode="r")["0"]
     assert isinstance(array, zarr.Array)
-    answer = httpx.get(f"{at}/probabilities/2/0/1/1.png")
+    answer = web.get(f"{at}/probabilities/2/0/1/1.png")
     assert "immutable" in answer.headers["cache-control"]
     got = np.asarray(Image.open(io.BytesIO(answer.content)))
     np.testing.assert_array_equal(got, np.asarray(array[1, 256:512, 256:512]))
     assert got.max() > 0
     for path in ("4/0/0/0.png", "1/9/0/0.png", "1/0/9/0.png"):
-        problem(httpx.get(f"{at}/probabilities/{path}"), 404)
+        problem(web.get(f"{at}/probabilities/{path}"), 404)
 
 
 def test_a_mask_without_probabilities_has_no_tiles_of_them(served: Served, done: str) -> None:
     at = f"{served.url}/v1/jobs/{done}/results"
-    assert not httpx.get(f"{at}/tiles.json").json()["probabilities"]
-    problem(httpx.get(f"{at}/probabilities/1/0/0/0.png"), 404)
+    assert not web.get(f"{at}/tiles.json").json()["probabilities"]
+    problem(web.get(f"{at}/probabilities/1/0/0/0.png"), 404)
 
 
 def test_the_table_of_tiles_counts_pixels_of_classes(served: Served, done: str) -> None:
-    table = httpx.get(f"{served.url}/v1/jobs/{done}/results/tiles.json").json()
-    summary = httpx.get(f"{served.url}/v1/jobs/{done}/results/summary.json").json()
+    table = web.get(f"{served.url}/v1/jobs/{done}/results/tiles.json").json()
+    summary = web.get(f"{served.url}/v1/jobs/{done}/results/summary.json").json()
     assert [entry["pixels"] for entry in table["classes"]][1:] == [entry["pixels"] for entry in summary["classes"]]
     assert (table["mpp_x"], table["mpp_y"]) == (1.0, 1.0)
 
 
 def test_slides_are_found_by_any_part_of_their_path(served: Served) -> None:
     def names(text: str) -> list[str]:
-        found = httpx.get(f"{served.url}/v1/slides", params={"search": text}).json()["slides"]
+        found = web.get(f"{served.url}/v1/slides", params={"search": text}).json()["slides"]
         return [slide["name"] for slide in found]
 
     assert names("S1") == ["s1.tiff"]
@@ -66,7 +66,7 @@ def test_one_stream_has_the_events_of_all_jobs(served: Served) -> None:
     started, over = threading.Event(), threading.Event()
 
     def listen() -> None:
-        with httpx.stream("GET", f"{served.url}/v1/events", timeout=60) as stream:
+        with web.stream("GET", f"{served.url}/v1/events") as stream:
             for line in stream.iter_lines():
                 if line.startswith("data:"):
                     event = json.loads(line[5:])
@@ -81,8 +81,8 @@ def test_one_stream_has_the_events_of_all_jobs(served: Served) -> None:
     assert started.wait(30)
     with served.client() as client:
         body = job_body(client) | {"priority": -10}
-    job = httpx.post(f"{served.url}/v1/jobs", json=body).json()["id"]
-    httpx.delete(f"{served.url}/v1/jobs/{job}")
+    job = web.post(f"{served.url}/v1/jobs", json=body).json()["id"]
+    web.delete(f"{served.url}/v1/jobs/{job}")
     assert over.wait(30)
     assert seen[0] == ("now", "")
     assert ("accepted", job) in seen
@@ -92,17 +92,17 @@ def test_one_stream_has_the_events_of_all_jobs(served: Served) -> None:
 def test_a_finished_job_is_read_at_its_partial_address_too(served: Served, done: str) -> None:
     """A page that follows a job may ask for a tile in the moment in which the job ends."""
     at = f"{served.url}/v1/jobs/{done}"
-    partial = httpx.get(f"{at}/partial/tiles/0/0/0.png")
-    assert partial.content == httpx.get(f"{at}/results/tiles/0/0/0.png").content
+    partial = web.get(f"{at}/partial/tiles/0/0/0.png")
+    assert partial.content == web.get(f"{at}/results/tiles/0/0/0.png").content
     assert partial.headers["cache-control"] == "no-store"
-    assert httpx.get(f"{at}/partial/tiles.json").json() == httpx.get(f"{at}/results/tiles.json").json()
-    assert httpx.get(f"{at}/partial/regions.json").status_code == 204
+    assert web.get(f"{at}/partial/tiles.json").json() == web.get(f"{at}/results/tiles.json").json()
+    assert web.get(f"{at}/partial/regions.json").status_code == 204
 
 
 def test_a_cancelled_job_has_nothing_at_its_partial_address(served: Served) -> None:
     with served.client() as client:
         body = job_body(client)
-    job = httpx.post(f"{served.url}/v1/jobs", json=body | {"priority": -10}).json()["id"]
-    httpx.delete(f"{served.url}/v1/jobs/{job}")
-    answer = httpx.get(f"{served.url}/v1/jobs/{job}/partial/tiles.json")
+    job = web.post(f"{served.url}/v1/jobs", json=body | {"priority": -10}).json()["id"]
+    web.delete(f"{served.url}/v1/jobs/{job}")
+    answer = web.get(f"{served.url}/v1/jobs/{job}/partial/tiles.json")
     assert answer.status_code in (204, 404)

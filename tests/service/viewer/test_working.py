@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import numpy as np
 import pytest
 
+import web
 from browser import Watched, browsing
 from live_server import Served, write_slides
 from synthetic import write_slide
@@ -45,7 +45,7 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     watched.drawn()
     assert page.locator(".legend tbody tr").count() == 3
     job = page.url.split("#/view/")[1].split("?")[0]
-    assert httpx.get(f"{gallery.url}/v1/jobs/{job}").json()["status"] == "successful"
+    assert web.get(f"{gallery.url}/v1/jobs/{job}").json()["status"] == "successful"
     answers = [url for url in watched.requests if "/partial/tiles/" in url]
     assert answers, "finished regions were shown while the job ran"
     page.click("text=Batches")
@@ -55,7 +55,7 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
 
 
 def test_a_region_that_is_drawn_limits_the_job(watched: Watched, gallery: Served) -> None:
-    slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]
+    slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]
     page = watched.open(f"slide/{slide['id']}", "slide")
     box = page.locator(".stage").bounding_box()
     assert box is not None
@@ -69,7 +69,7 @@ def test_a_region_that_is_drawn_limits_the_job(watched: Watched, gallery: Served
     page.select_option("#submit-model", "channels")
     page.click("dialog button[type=submit]")
     watched.wait("job")
-    job = httpx.get(f"{gallery.url}/v1/jobs/{page.url.split('#/jobs/')[1]}").json()
+    job = web.get(f"{gallery.url}/v1/jobs/{page.url.split('#/jobs/')[1]}").json()
     x0, y0, x1, y1 = job["region"]
     assert (x1 - x0) / (y1 - y0) == pytest.approx(200 / 160, rel=0.05)
     assert 0 < x0 < x1 < slide["width"]
@@ -189,9 +189,9 @@ def test_doubts_about_a_job_that_was_watched_are_said_when_it_ends(watched: Watc
 
 
 def test_failures_say_why_and_can_be_tried_again(watched: Watched, gallery: Served) -> None:
-    slide = httpx.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
+    slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
     body = {"slide": slide, "model": "channels", "mpp": 30.0, "strict": True}
-    job = httpx.post(f"{gallery.url}/v1/jobs", json=body).json()["id"]
+    job = web.post(f"{gallery.url}/v1/jobs", json=body).json()["id"]
     page = watched.open(f"jobs/{job}", "job")
     page.wait_for_selector("article[data-status='failed']")
     assert "pixel" in page.inner_text(".progress-text")
@@ -208,7 +208,7 @@ def test_a_result_that_was_removed_is_said(watched: Watched, gallery: Served) ->
         client.wait(job["id"])
     page = watched.open(f"view/{job['id']}", "view")
     watched.drawn()
-    httpx.delete(f"{gallery.url}/v1/jobs/{job['id']}/results").raise_for_status()
+    web.delete(f"{gallery.url}/v1/jobs/{job['id']}/results").raise_for_status()
     for _ in range(5):
         page.keyboard.press("+")
     page.wait_for_timeout(1000)

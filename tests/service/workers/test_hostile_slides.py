@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+import web
 from hostile_slides import LEADING_AWAY, TAGS, with_tag, write_hostile, write_ndtiff
 from live_server import ROOT, FileEvent, Served, write_slides
 from synthetic import tissue_like, write_slide
@@ -56,7 +57,7 @@ class Watched:
         while not self._over.wait(0.1):
             started = time.monotonic()
             try:
-                httpx.get(f"{self._served.url}/health/live", timeout=30).raise_for_status()
+                web.get(f"{self._served.url}/health/live", timeout=60).raise_for_status()
             except httpx.HTTPError as error:
                 self.failures.append(repr(error))
             self.slowest = max(self.slowest, time.monotonic() - started)
@@ -131,19 +132,19 @@ def test_hostile_slides_are_refused_or_fail_with_a_reason_and_the_service_goes_o
         server = served.process.pid
         jobs: dict[str, str] = {}
         for name in hostile:
-            found = httpx.get(f"{served.url}/v1/slides", params={"path": f"slides/{name}"}, timeout=90)
+            found = web.get(f"{served.url}/v1/slides", params={"path": f"slides/{name}"})
             assert found.status_code in (200, 404), found.text
             if found.status_code == 404:
                 ends[name] = "unknown"
                 continue
             slide = found.json()["slides"][0]["id"]
             for picture in ("thumbnail", "tiles/0/0/0.jpg"):
-                answer = httpx.get(f"{served.url}/v1/slides/{slide}/{picture}", timeout=90)
+                answer = web.get(f"{served.url}/v1/slides/{slide}/{picture}")
                 assert answer.status_code in (200, 404, 422), (name, answer.text)
                 assert str(folder) not in answer.text
                 assert name not in answer.text
             body = {"slide": slide, "model": "channels", "mpp": 1.0, "tissue": "none", "overlap": 0.0}
-            answer = httpx.post(f"{served.url}/v1/jobs", json=body, timeout=90)
+            answer = web.post(f"{served.url}/v1/jobs", json=body)
             assert answer.status_code in (201, 422), (name, answer.text)
             if answer.status_code == 422:
                 ends[name] = "refused"

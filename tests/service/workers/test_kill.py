@@ -18,6 +18,7 @@ import httpx
 import psutil
 import pytest
 
+import web
 from live_server import FileEvent, Served, fresh_database, job_body, write_slides
 from synthetic import files_of
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -54,7 +55,7 @@ class Stream:
 
     def _post(self) -> None:
         number = 0
-        with httpx.Client(base_url=self._url, timeout=60) as http:
+        with web.client(base_url=self._url) as http:
             while not self._over.is_set():
                 with suppress(httpx.TransportError):
                     waiting = http.get("/v1/jobs", params={"status": "accepted"}).json()["jobs"]
@@ -111,7 +112,7 @@ def wait_for_all(running: Served, table: Jobs, jobs: set[str]) -> int:
         for job in states.values():
             if job.status == "failed":
                 assert "the worker ended 3 times" in job.message, job.message
-                httpx.post(f"{running.url}/v1/jobs/{job.id}/retry", timeout=60)
+                web.post(f"{running.url}/v1/jobs/{job.id}/retry")
                 again += 1
         time.sleep(0.5)
     raise AssertionError({one: states[one].status for one in jobs if states[one].status != "successful"})

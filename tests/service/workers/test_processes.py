@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
+import web
 from live_server import Served, write_slides
 from wsi_segment.service.workers.worker import NICE
 
@@ -25,7 +25,7 @@ def test_slides_are_decoded_by_children_with_a_cap_and_never_by_the_server(tmp_p
     with Served(folder, "--workers", 1, "--worker-memory", "1GiB") as running, running.client() as client:
         slide = client.find_slide("slides/s0.tiff")["id"]
         for picture in ("thumbnail", "tiles/0/0/0.jpg"):
-            assert httpx.get(f"{running.url}/v1/slides/{slide}/{picture}", timeout=60).is_success
+            assert web.get(f"{running.url}/v1/slides/{slide}/{picture}").is_success
         assert client.wait(client.submit("slides/s0.tiff", model="channels")["id"])["status"] == "successful"
         assert running.process is not None
         assert not decoders(running.process.pid)

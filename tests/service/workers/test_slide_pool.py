@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+import web
 from live_server import Served, write_slides
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -186,11 +187,11 @@ def test_tiles_come_and_the_server_lives_while_outlines_of_an_adopted_mask_are_m
     (slow / "sitecustomize.py").write_text(SLOW_OUTLINES)
     running = Served(folder, "--results", folder / "masks", "--workers", 0)
     running._environment["PYTHONPATH"] = f"{slow}:{running._environment['PYTHONPATH']}"
-    with running, running.client() as client, httpx.Client(base_url=running.url, timeout=60) as http:
+    with running, running.client() as client, web.client(base_url=running.url) as http:
         (job,) = client.jobs()
         answers: list[httpx.Response] = []
         at = f"{running.url}/v1/jobs/{job['id']}/results/objects.geojson"
-        threads = [threading.Thread(target=lambda: answers.append(httpx.get(at, timeout=60))) for _ in range(12)]
+        threads = [threading.Thread(target=lambda: answers.append(web.get(at))) for _ in range(12)]
         for thread in threads:
             thread.start()
         slide = client.find_slide("slides/s0.tiff")

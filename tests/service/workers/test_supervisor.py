@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+import web
 from live_server import Served, write_slides
 from wsi_segment.service.cli.main import main
 from wsi_segment.service.jobs.database import Database
@@ -97,7 +97,7 @@ def test_nothing_is_imported_from_the_folder_in_which_a_server_was_started(tmp_p
     with Served(folder, "--workers", 1) as served, served.client() as client:
         job = client.wait(client.submit("slides/s0.tiff", model="channels")["id"])
         assert job["status"] == "successful"
-        assert httpx.get(f"{served.url}/v1/slides/{job['slide']}/thumbnail", timeout=60).is_success
+        assert web.get(f"{served.url}/v1/slides/{job['slide']}/thumbnail").is_success
     assert not (folder / "imported").exists()
 
 
