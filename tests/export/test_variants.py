@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthetic import write_convolutions, write_dataset
 from wsi_segment.errors import ModelError
 from wsi_segment.export import variants
 from wsi_segment.inference.engine.networks import precision as settling
 from wsi_segment.inference.engine.networks.network import load_network
-from wsi_segment.model.card import Model, find_model, sha256_of
+from wsi_segment.model.card import Model, SegmentClass, find_model, sha256_of, write_card
 from wsi_segment.service.cli.main import main
 
 onnx = pytest.importorskip("onnx", reason="export needs the extra [train]")
+from wsi_segment.export.last_convolution import shift_logits  # noqa: E402
 
 
 @pytest.fixture
@@ -159,3 +163,83 @@ def test_calibration_needs_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixtu
     write_convolutions(tmp_path / "m")
     assert export(tmp_path / "m", tmp_path / "n", "--calibrate") == 2
     assert "--calibrate needs a dataset" in capsys.readouterr().err
+
+
+def with_a_rare_kind(model: Model, data: Path) -> None:
+    """Let a third class lie in the corner of the first mask, and the model answer it as it answers the second."""
+    rare = SegmentClass(name="rare", color=(0, 0, 200))
+    classes = json.loads((data / "classes.json").read_text())
+    classes["classes"].append(rare.model_dump(mode="json"))
+    (data / "classes.json").write_text(json.dumps(classes))
+    mask = np.array(Image.open(data / "0_mask.png"))
+    mask[:16, 100:] = 3
+    Image.fromarray(mask).save(data / "0_mask.png")
+    graph = onnx.load(model.folder / "model.onnx")
+    for one in graph.graph.initializer:
+        if one.name in ("w2", "b2"):
+            values = onnx.numpy_helper.to_array(one)
+            one.CopyFrom(onnx.numpy_helper.from_array(np.concatenate((values, values[1:])), one.name))
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    onnx.save(graph, model.folder / "model.onnx")
+    files = {"model.onnx": sha256_of(model.folder / "model.onnx")}
+    changes = {"classes": (*model.card.classes, rare), "files": files, "metrics": {"test": {"macro_f1": 0.5}}}
+    write_card(model.card.model_copy(update=changes), model.folder)
+
+
+def test_kinds_are_balanced_by_their_shares_of_train(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_a_rare_kind(write_convolutions(tmp_path / "m"), data)
+    balance = ("--balance-classes", "0.5", "--manifest", data)
+    assert export(tmp_path / "m", tmp_path / "n", "--int8", *balance) == 0
+    assert "added to the logits: stroma +0.00, tumour " in capsys.readouterr().out
+    pixels = np.random.default_rng(0).integers(40, 240, (1, 128, 128, 3), dtype=np.uint8)
+    before, after = (load_network(find_model(tmp_path / name), "cpu", "fp32")(pixels) for name in "mn")
+    stroma, tumour, rare = (after - before).mean(axis=(0, 2, 3))
+    share = 16 * 60 / (2 * 128 * 100)  # of the pixels of lesions in the two masks of train that hold some
+    assert stroma == pytest.approx(0, abs=1e-5)
+    assert rare - tumour == pytest.approx(0.5 * np.log((1 - share) / share), abs=1e-4)
+    assert (1 - share) * tumour + share * rare == pytest.approx(0, abs=1e-4)
+    card = find_model(tmp_path / "n").card
+    assert set(card.metrics) == {"class_balance"}  # what was measured is of other classes
+    assert card.metrics["class_balance"]["strength"] == 0.5
+    assert export(tmp_path / "n", tmp_path / "o", *balance, "--quiet") == 0
+    again = find_model(tmp_path / "o").card
+    assert again.metrics["class_balance"]["strength"] == 1
+    assert again.variants is None  # made of the logits of before
+    assert not (tmp_path / "o" / "model.int8.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--balance-classes", "0.5"), "--balance-classes needs a dataset"),
+        (("--balance-classes", "1.5", "--manifest", "DATA"), "give 0 to 1"),
+        (("--balance-classes", "0.5", "--manifest", "DATA"), "has one kind of lesion"),
+    ],
+)
+def test_kinds_that_cannot_be_balanced_are_refused(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], reason: str
+) -> None:
+    write_convolutions(tmp_path / "m")
+    given = [str(data) if word == "DATA" else word for word in words]
+    assert export(tmp_path / "m", tmp_path / "n", *given) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_kind_that_train_does_not_show_has_no_share(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_a_rare_kind(write_convolutions(tmp_path / "m"), data)
+    shutil.copy(data / "2_mask.png", data / "0_mask.png")
+    assert export(tmp_path / "m", tmp_path / "n", "--balance-classes", "0.5", "--manifest", data) == 2
+    assert "no pixel of 'rare' in train; leave" in capsys.readouterr().err
+
+
+def test_a_last_convolution_without_a_bias_is_not_shifted(tmp_path: Path) -> None:
+    write_convolutions(tmp_path / "m")
+    graph = onnx.load(tmp_path / "m" / "model.onnx")
+    del graph.graph.node[-1].input[2]
+    onnx.save(graph, tmp_path / "m" / "model.onnx")
+    with pytest.raises(ModelError, match="no bias for 2 classes"):
+        shift_logits(tmp_path / "m" / "model.onnx", np.zeros(2))

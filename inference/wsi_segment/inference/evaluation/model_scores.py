@@ -211,7 +211,7 @@ def evaluate(
         split=split,
         names=names,
         images=tuple(results),
-        baseline_class=_majority_class(dataset) if baseline_class is None else baseline_class,
+        baseline_class=int(dataset.count_pixels("train").argmax()) + 1 if baseline_class is None else baseline_class,
         calibration_error=calibration.error,
         ordered=dataset.ordered,
     )
@@ -279,11 +279,3 @@ def predict_image(
         for n, m in zip(pixels.shape[:2], ids.shape, strict=True)
     )
     return ids[np.ix_(rows, columns)], confidence[np.ix_(rows, columns)]
-
-
-def _majority_class(dataset: Dataset) -> int:
-    counts = np.zeros(len(dataset.classes) + 1, np.int64)
-    for item in dataset.split("train"):
-        if (mask := dataset.read_mask(item)) is not None:
-            counts += np.bincount(mask.ravel(), minlength=len(counts))
-    return int(counts[1:].argmax()) + 1

@@ -26,6 +26,7 @@ ANNOTATION_SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz", ".xml", "
 """Suffixes of files that hold annotations of a slide, not class ids of pixels."""
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 _PILLOWS_LIMIT = threading.Lock()
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
@@ -182,6 +183,18 @@ class Dataset:
                 "write 1 for the first class, 2 for the second, and 0 where nothing is known"
             )
         return mask
+
+    def count_pixels(self, split: Split) -> Counts:
+        """Count the labelled pixels of each class (C,) in the masks of a split.
+
+        Raises:
+            DatasetError: see :meth:`read_mask`.
+        """
+        counts = np.zeros(len(self.classes) + 1, np.int64)
+        for item in self.split(split):
+            if (mask := self.read_mask(item)) is not None:
+                counts += np.bincount(mask.ravel(), minlength=len(counts))
+        return counts[1:]
 
 
 def picture_shape(path: Path) -> tuple[int, int]:

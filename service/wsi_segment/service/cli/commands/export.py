@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wsi_segment.model.card import Model, Precision
+    from wsi_segment.model.card import Model, ModelCard, Precision
     from wsi_segment.model.data.dataset import Dataset
 
 HELP = "Export a training run to ONNX with a model card; add files in int8 or fp16."
@@ -19,6 +19,8 @@ _LIMITATIONS = (
 _CALIBRATION_WINDOWS = 256
 _LARGEST_RADIUS = 1000.0
 """Largest radius in µm; anything larger is not a gland."""
+_LEAST_CLASSES = 3
+"""With fewer there is one kind of lesion."""
 _BATCH = 16
 """Windows that are run together while ranges are looked for."""
 
@@ -36,11 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="divide logits so that, on `val`, the model is right as often as its probabilities say",
     )
     add(
+        "--balance-classes",
+        type=float,
+        metavar="STRENGTH",
+        help="take back by how much more often `train` shows some kinds of lesion than others: 0 to 1, chosen on `val`",
+    )
+    add(
         "--applicability",
         action="store_true",
         help="state what the training images look like, so that slides unlike them get a warning",
     )
-    add("--manifest", type=Path, metavar="DATA", help="dataset for --int8, --fp16 and --applicability")
+    add("--manifest", type=Path, metavar="DATA", help="dataset for what is measured on one or learnt of it")
     add("--data", action="append", default=[], metavar="FIELD=VALUE", help="option of its loader (repeatable)")
     add("--name", help="name on the card (default: that of the folder, or of the model)")
     add("--version", dest="model_version", help="version on the card (default: 0.1.0, or that of the model)")
@@ -59,12 +67,16 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.service.cli.field_values import parse_changes
 
     wanted: list[Precision] = [precision for precision in ("int8", "fp16") if getattr(args, precision)]
-    needing = [*(name for name in ("calibrate", "applicability") if getattr(args, name)), *wanted]
+    wishes = {name.replace("_", "-"): getattr(args, name) for name in ("balance_classes", "calibrate", "applicability")}
+    needing = [*(name for name, wish in wishes.items() if wish not in (None, False)), *wanted]
     if needing and args.manifest is None:
         raise InputError(f"--{needing[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if needing else None
     with needs_extra("train", "export"):
         model = _whole_model(args)
+        if args.balance_classes is not None:
+            assert dataset is not None
+            model = _balanced(model, dataset, args.balance_classes, quiet=args.quiet)
         if args.calibrate:
             assert dataset is not None
             model = _calibrated(model, dataset, quiet=args.quiet)
@@ -84,7 +96,9 @@ def _whole_model(args: argparse.Namespace) -> Model:
     from wsi_segment.errors import InputError
     from wsi_segment.model.card import write_card
 
-    radius = args.smoothing_um
+    radius, strength = args.smoothing_um, args.balance_classes
+    if strength is not None and not 0 <= strength <= 1:
+        raise InputError(f"--balance-classes {strength:g} is out of range; give 0 to 1")
     if radius is not None and not 0 <= radius <= _LARGEST_RADIUS:
         raise InputError(f"--smoothing-um {radius:g} is out of range; give 0 to {_LARGEST_RADIUS:g}")
     model = _made_model(args)
@@ -130,11 +144,11 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
 
     from rich.console import Console
 
-    from wsi_segment.export.scale_logits import scale_logits
+    from wsi_segment.export.last_convolution import scale_logits
     from wsi_segment.inference.engine.networks.network import load_network
     from wsi_segment.inference.evaluation.temperature import find_temperature
     from wsi_segment.inference.progress_bar import make_bar
-    from wsi_segment.model.card import MODEL_FILE, sha256_of, write_card
+    from wsi_segment.model.card import MODEL_FILE, write_card
 
     with make_bar(Console(stderr=True, quiet=quiet)) as bar:
         task = bar.add_task("trying temperatures on val", total=None, unit="temperatures")
@@ -151,10 +165,7 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
         "error": round(found.error, 4),
         "error_before": round(found.error_before, 4),
     }
-    for file in {one.file for one in model.card.variants or ()} - {MODEL_FILE}:  # made of other logits
-        (model.folder / file).unlink(missing_ok=True)
-    changes = {"files": {MODEL_FILE: sha256_of(model.folder / MODEL_FILE)}, "variants": None}
-    card = model.card.model_copy(update=changes).with_metrics(MODEL_FILE, {"calibration": figures})
+    card = _without_earlier_logits(model).with_metrics(MODEL_FILE, {"calibration": figures})
     write_card(card, model.folder)
     if not quiet:
         print(
@@ -162,6 +173,47 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
             f"before, {found.error:.3f} now"
         )
     return replace(model, card=card)
+
+
+def _balanced(model: Model, dataset: Dataset, strength: float, *, quiet: bool) -> Model:
+    """Add to the logits of ``model.onnx`` what makes up for the shares of the kinds in ``train``.
+
+    Other files are dropped, and figures, since classes change.
+    """
+    from dataclasses import replace
+
+    from wsi_segment.errors import DatasetError
+    from wsi_segment.export.class_balance import kind_offsets
+    from wsi_segment.export.last_convolution import shift_logits
+    from wsi_segment.inference.evaluation.model_scores import shared_names
+    from wsi_segment.model.card import MODEL_FILE, write_card
+
+    names, pixels = shared_names(dataset, model.card), dataset.count_pixels("train")
+    if len(names) < _LEAST_CLASSES:
+        raise DatasetError(f"{dataset.name}: has one kind of lesion, so none is rare; leave --balance-classes out")
+    if missing := [name for name, count in zip(names[1:], pixels[1:], strict=True) if not count]:
+        raise DatasetError(f"{dataset.name}: no pixel of {missing[0]!r} in `train`; leave --balance-classes out")
+    offsets = kind_offsets(pixels, strength)
+    shift_logits(model.folder / MODEL_FILE, offsets)
+    before = model.card.metrics.get("class_balance", {}).get("strength", 0.0)
+    kept = {name: model.card.metrics[name] for name in ("selection", "calibration") if name in model.card.metrics}
+    card = _without_earlier_logits(model).model_copy(update={"metrics": kept})
+    card = card.with_metrics(MODEL_FILE, {"class_balance": {"split": "train", "strength": round(before + strength, 3)}})
+    write_card(card, model.folder)
+    if not quiet:
+        changes = ", ".join(f"{name} {offset:+.2f}" for name, offset in zip(names, offsets, strict=True))
+        print(f"{model.folder}: added to the logits: {changes}")
+    return replace(model, card=card)
+
+
+def _without_earlier_logits(model: Model) -> ModelCard:
+    """Remove files that were made of logits that ``model.onnx`` no longer gives, and return the card without them."""
+    from wsi_segment.model.card import MODEL_FILE, sha256_of
+
+    for file in {one.file for one in model.card.variants or ()} - {MODEL_FILE}:
+        (model.folder / file).unlink(missing_ok=True)
+    changes = {"files": {MODEL_FILE: sha256_of(model.folder / MODEL_FILE)}, "variants": None}
+    return model.card.model_copy(update=changes)
 
 
 def _with_applicability(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
