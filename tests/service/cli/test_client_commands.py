@@ -76,12 +76,11 @@ def test_who_interrupts_waiting_is_told_where_the_job_goes_on(
 def test_a_copy_that_was_cut_off_is_gone_on_with_for_the_same_job_only(
     served: Served, done: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = next(one for one in served.data.joinpath("results").iterdir() if one.name != done)
-    out = tmp_path / "m.zarr"
+    other, out = tmp_path / f"m.zarr.{'0' * 24}.partial", tmp_path / "m.zarr"
     with served.client() as client:
-        (tmp_path / f"m.zarr.{other.name}.partial").mkdir()
+        other.mkdir()
         whole = (served.data / "results" / done / "mask.zarr" / "zarr.json").read_bytes()
-        (tmp_path / f"m.zarr.{other.name}.partial" / "zarr.json").write_bytes(b"x" * len(whole))
+        (other / "zarr.json").write_bytes(b"x" * len(whole))
         client.fetch(done, out)
         assert files_of(out) == files_of(served.data / "results" / done / "mask.zarr")
         monkeypatch.setattr(client, "_call", lambda *_, **more: {"files": [{"path": "../../x", "size": 1}]})

