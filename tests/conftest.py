@@ -89,6 +89,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server on which jobs wait."""
+    with Served(write_slides(tmp_path_factory.mktemp("idle")), "--workers", 0) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def done(served: Served) -> str:
     """The id of a job that has results."""
     with served.client() as client:

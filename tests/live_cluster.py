@@ -176,4 +176,4 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(signal.SIGCONT)
                 one.kill()
-    process.wait(10)
+    process.wait(60)

@@ -103,7 +103,7 @@ class Served:
         """End it by a signal; its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(40)
+        return self.process.wait(120)
 
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""

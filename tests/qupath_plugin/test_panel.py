@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 import web
 from groovy_console import PLUGIN, GroovyConsole
-from live_server import Served, write_slides
+from live_server import Served
 from synthetic import class_map
 from wsi_segment.service.cli.commands.qupath import jar
 
@@ -69,13 +68,6 @@ END = """
     Workbench.@panel = null
     QuPathGUI.instance = null
 }"""
-
-
-@pytest.fixture(scope="module")
-def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server on which jobs wait."""
-    with Served(write_slides(tmp_path_factory.mktemp("idle")), "--workers", 0) as running:
-        yield running
 
 
 def statuses(idle: Served) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import web
-from browser import PATIENCE, Watched, browsing
+from browser import Watched, browsing
 from live_server import Served
 from mask_pixels import Pixels, class_colors, class_ids, differ_at_borders_alone, painted
 from wsi_segment.inference.mask.mask import Mask
@@ -135,7 +135,7 @@ def test_both_views_move_together_whichever_is_moved(
         page.mouse.move(x, y)
         page.mouse.down()
         page.mouse.move(x + dx, y + dy, steps=6)
-        page.wait_for_timeout(300)  # let go of after a rest, nothing is thrown
+        page.wait_for_timeout(1000)  # let go of after a rest, nothing is thrown
         page.mouse.up()
         wanted = (before[0] - dx, before[1] - dy, before[2])
         watched.until(lambda wanted=wanted: place_of(page) == pytest.approx(wanted, abs=2))  # type: ignore[misc]
@@ -220,7 +220,7 @@ def test_uncertain_fields_are_visited_one_after_another(
         assert page.locator(".tool-layer .mark").is_visible()
     watched.open(f"view/{other_result}", "view")
     page.keyboard.press(".")
-    page.wait_for_selector("[data-uncertain='said']:has-text('kept no probabilities')", timeout=PATIENCE)
+    page.wait_for_selector("[data-uncertain='said']:has-text('kept no probabilities')")
     watched.clean("404")
 
 

@@ -70,4 +70,4 @@ def test_workers_die_with_the_server(tmp_path: Path) -> None:
         for worker in workers:  # one that is in a library's hands does not see that its input ended
             worker.suspend()
         running.stop(signal.SIGKILL)
-        assert psutil.wait_procs(workers, timeout=20)[1] == []
+        assert psutil.wait_procs(workers, timeout=60)[1] == []

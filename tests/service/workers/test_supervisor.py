@@ -63,7 +63,7 @@ def test_a_worker_that_begins_while_the_service_stops_is_told_too(
     supervisor = Supervisor(database, CONFIG, 1)
 
     def begin_late() -> None:
-        assert supervisor._over.wait(10)
+        assert supervisor._over.wait(120)
         time.sleep(0.2)  # the others were told meanwhile
         late = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, bufsize=0)
         supervisor._workers.append(_Worker(late, "host/1/a"))
