@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 from live_server import write_slides
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.service.folders.root_watch import RootWatch
 from wsi_segment.service.folders.slide_roots import parse_roots
 from wsi_segment.service.jobs.database import Database
-from wsi_segment.service.jobs.events import read_events
 from wsi_segment.service.jobs.job_table import Job, Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
 from wsi_segment.service.workers.job_runner import JobRunner
@@ -46,10 +44,6 @@ class Bench:
     def post(self) -> str:
         """Accept a job; its id."""
         return self.jobs.accept([NewJob(self.slide.id, {"model": "channels"})]).jobs[0].id
-
-    def progress(self, job_id: str) -> list[dict[str, Any]]:
-        """What was reported of a job."""
-        return [one.data for one in read_events(self.database, 0, job=job_id) if one.kind == "progress"]
 
     def do(self) -> Job:
         """Do the next job; how it is then."""
