@@ -111,7 +111,7 @@ def test_code_in_the_documents_runs(block: Block, workplaces: dict[Path, Path], 
         cwd=workplaces[block.page],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
         env=environment,
     )
@@ -141,7 +141,7 @@ def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the site's generator is in the extra [docs]")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(ROOT / "docs")]
-    done = subprocess.run([*command, str(tmp_path / "site")], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([*command, str(tmp_path / "site")], capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "wsi-segment SLIDE... --out PATH" in (tmp_path / "site" / "reference" / "generated" / "cli.html").read_text()
     page = (tmp_path / "site" / "reference" / "python.html").read_text()
