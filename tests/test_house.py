@@ -222,17 +222,27 @@ def test_the_library_names_fields_and_no_flags(path: Path) -> None:
 
 
 def test_help_costs_little() -> None:
-    """At most 0.15 s of CPU; the best of some, since other processes slow a machine down, and none makes it fast."""
+    """At most 0.15 s of CPU, or twice what Python itself takes where that is slow.
+
+    The best of some counts, since other processes slow a machine down, and none makes it fast.
+    """
     resource = pytest.importorskip("resource", reason="Windows counts CPU time in another way")
     environment = {"PYTHONPATH": ":".join(str(ROOT / p) for p in PORTIONS)}
-    command = [sys.executable, "-m", "wsi_segment.service", "--help"]
-    seconds: list[float] = []
-    while len(seconds) < 40 and (not seconds or min(seconds) > 0.15):
+
+    def cost(*arguments: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(seconds) <= 0.15
+        return float(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+
+    help_seconds, own_seconds = list[float](), list[float]()
+    for _ in range(40):
+        help_seconds.append(cost("-m", "wsi_segment.service", "--help"))
+        own_seconds.append(cost("-c", "import argparse, dataclasses, pathlib, re, typing"))
+        most = max(0.15, 2 * min(own_seconds))
+        if min(help_seconds) <= most:
+            break
+    assert min(help_seconds) <= most
 
 
 def test_the_notices_name_every_library_that_is_installed() -> None:
