@@ -19,7 +19,8 @@ PLUGIN = ROOT / "qupath_plugin"
 TESTS = ROOT / "tests" / "qupath_plugin"
 JARS = "WSI_SEGMENT_GROOVY"
 """Variable that names a folder with the jars of Groovy 4 and 6; without it, ``.ci-groovy`` of the repository."""
-SECONDS = 120.0
+SECONDS = 600.0
+"""A safety net: Java is slow to start, and slower on a busy machine."""
 JAVAFX = tuple(Path(f"/usr/share/java/javafx-{part}.jar") for part in ("base", "graphics", "controls"))
 """Debian's ``libopenjfx-java``: the real JavaFX, which no stand-in replaces."""
 JTS = Path("/usr/share/java/jts-core.jar")
@@ -64,7 +65,7 @@ def display() -> Iterator[str]:
             yield f":{number.readline().strip()}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 class PluginError(Exception):
@@ -146,7 +147,9 @@ class GroovyConsole:
         given = "".join(f"def {name} = {_literal(value)}\n" for name, value in values.items())
         self._process.stdin.write(json.dumps(f"import wsisegment.*\n{given}{code}") + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._answers.get(timeout=SECONDS))
+        line = self._answers.get(timeout=SECONDS)
+        assert line, f"the Java process ended: {self._process.wait(60)}"
+        answer = json.loads(line)
         if "failure" in answer:
             raise PluginError(answer["failure"], answer["kind"])
         assert "error" not in answer, answer["error"]
@@ -156,6 +159,7 @@ class GroovyConsole:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._answers.put(line)
+        self._answers.put("")  # so that nobody waits for a process that ended
 
 
 def _folder() -> Path:

@@ -7,7 +7,7 @@ from functools import partial
 
 import httpx
 
-_SECONDS = 120.0
+_SECONDS = 300.0
 """A safety net for what never answers; httpx itself gives up after 5, which a busy machine can take."""
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """To read those of the system takes 40 ms for each request that has no client."""
