@@ -1,9 +1,10 @@
 """How quick the viewer is, beside a plain page of OpenSeadragon that shows the same slide's DZI.
 
-    python tests/benchmarks/viewer_speed.py PART [--rounds 6] [--folder FOLDER]
+    python tests/benchmarks/viewer_speed.py PART [--rounds 6] [--steps 20] [--folder FOLDER]
 
-PART is one of ``pages`` (first view, and a walk over more than 200 tiles: both pages from one server take turns in one
-browser, each time with an empty cache, and draw by the same drawer), ``toggle`` (repaint after a class is switched),
+PART is one of ``pages`` (first view, and a walk over more than 200 tiles, or none with ``--steps 0``: both pages from
+one server take turns in one browser, each time with an empty cache, and draw by the same drawer; each is opened in a
+window that has shown a blank page for 3 s), ``toggle`` (repaint after a class is switched),
 ``memory`` (of the tab's processes over 4,000 tiles, of the page that ``--page`` names) and ``tiles`` (how long tiles
 take while jobs saturate the cores). Prints JSON. A folder that is given keeps the slide and its mask for the next part.
 """
@@ -11,6 +12,7 @@ take while jobs saturate the cores). Prints JSON. A folder that is given keeps t
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import statistics
 import sys
@@ -34,15 +36,15 @@ from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.service.api.viewing.viewer_files import PATH, viewer_files
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Route
+    from playwright.sync_api import Browser
 
 SIDE = 8192
 STEPS = 20
-"""Moves of a walk; each brings tiles that were not seen before."""
+"""Moves of a walk, unless other ones are asked for; each brings tiles that were not seen before."""
 TILES = 4000
 """Tiles after which memory is to be what it was."""
 SETTLE = 3
-"""Seconds before a page is opened, in which the browser clears away what the one before has left."""
+"""Seconds before a page is opened in its window: the browser loads parts of its own for about one, for any page."""
 RATE = 20
 """Tiles a second beside jobs."""
 _PLAIN = """<!doctype html><html><head><meta charset="utf-8"></head><body>
@@ -91,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("pages", "toggle", "memory", "tiles"))
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--page", choices=("viewer", "plain"), default="viewer")
     parser.add_argument("--folder", type=Path)
@@ -104,7 +107,7 @@ def main() -> None:
             warm(server, slide, job)
             with launched() as browser:
                 if args.part == "pages":
-                    found = pages(browser, server, slide, job=job, rounds=args.rounds)
+                    found = pages(browser, server, slide, job=job, rounds=args.rounds, steps=args.steps)
                 elif args.part == "toggle":
                     found = toggling(browser, server, job)
                 elif args.part == "memory":
@@ -142,7 +145,7 @@ def warm(server: Served, slide: str, job: str) -> None:
             httpx.get(f"{server.url}/v1/{path}", timeout=60).raise_for_status()
 
 
-def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int) -> dict[str, Any]:
+def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int, steps: int) -> dict[str, Any]:
     """Return how long both pages take for their first view and for a walk."""
     first: dict[str, list[float]] = {"plain": [], "viewer": []}
     walk: dict[str, list[float]] = {"plain": [], "viewer": []}
@@ -153,32 +156,33 @@ def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int
     def visit_viewer() -> None:
         nonlocal drawer
         with browsing(browser, server.url) as watched:
+            settle(watched)
             first["viewer"].append(timed(lambda: open_ours(watched, job)))
             watched.wait("view")  # an address that changes before would open the page again
             drawer = drawer_of(watched)
-            walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS)))
+            walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS, steps)))
             tiles["viewer, of the slide"] = tiles_of(watched, "/slides/")
             tiles["viewer, of the mask"] = tiles_of(watched, "/results/tiles/")
 
     def visit_plain() -> None:
         with plain_page(browser, server, slide, drawer) as watched:
+            settle(watched)
             first["plain"].append(timed(lambda: open_plain(watched)))
-            walk["plain"].append(timed(lambda: walk_over(watched, _GO_PLAIN)))
+            walk["plain"].append(timed(lambda: walk_over(watched, _GO_PLAIN, steps)))
             tiles["plain"] = tiles_of(watched, "/slides/")
 
     for turn in range(rounds):
         visits = [("viewer", visit_viewer), ("plain", visit_plain)]
         for page, visit in visits[:: -1 if turn % 2 else 1]:  # neither always comes after the other's walk
-            time.sleep(SETTLE)
             before = cpu_seconds()
             visit()
             cpu[page].append(round(cpu_seconds() - before, 2))
         print(json.dumps({"first view": first, "walk": walk, "CPU": cpu, "tiles": tiles}), file=sys.stderr, flush=True)
+    walked = {"walk, s": medians(walk), "walk, viewer/plain": ratio(walk)} if steps else {}
     return {
         "first view, s": medians(first),
         "first view, viewer/plain": ratio(first),
-        "walk, s": medians(walk),
-        "walk, viewer/plain": ratio(walk),
+        **walked,
         "CPU of browser and server, s": medians(cpu),
         "CPU, viewer/plain": ratio(cpu),
         "tiles": tiles,
@@ -258,18 +262,28 @@ def plain_page(
     """Return a page that is OpenSeadragon and nothing else, at the server's own address."""
     osd = f"{PATH}/{viewer_files().digest}/vendor/openseadragon/openseadragon.min.js"
 
-    def page(route: Route) -> None:
-        route.fulfill(body=_PLAIN.replace("{osd}", osd), content_type="text/html")
-
-    def code(route: Route) -> None:
-        route.fulfill(
-            body=_PLAIN_CODE % (f"/v1/slides/{slide}/slide.dzi", drawer, tiles_per_frame),
-            content_type="text/javascript",
-        )
-
+    answers = {
+        f"{server.url}/plain": ("text/html", _PLAIN.replace("{osd}", osd)),
+        f"{server.url}/plain.js": (
+            "text/javascript",
+            _PLAIN_CODE % (f"/v1/slides/{slide}/slide.dzi", drawer, tiles_per_frame),
+        ),
+    }
     with browsing(browser, server.url) as watched:
-        watched.page.route(f"{server.url}/plain", page)
-        watched.page.route(f"{server.url}/plain.js", code)
+        devtools = watched.page.context.new_cdp_session(watched.page)
+
+        def answer(event: Any) -> None:
+            kind, body = answers[event["request"]["url"]]
+            headers = [{"name": "Content-Type", "value": kind}]
+            content = base64.b64encode(body.encode()).decode()
+            devtools.send(
+                "Fetch.fulfillRequest",
+                {"requestId": event["requestId"], "responseCode": 200, "responseHeaders": headers, "body": content},
+            )
+
+        # playwright's own routes would have all requests of this page pass by it, and none of the other page's
+        devtools.on("Fetch.requestPaused", answer)
+        devtools.send("Fetch.enable", {"patterns": [{"urlPattern": url} for url in answers]})
         yield watched
 
 
@@ -285,9 +299,15 @@ def open_ours(watched: Watched, job: str) -> None:
     watched.page.wait_for_selector(".pane[data-drawn='true']")
 
 
-def walk_over(watched: Watched, go: str) -> None:
+def settle(watched: Watched) -> None:
+    """Show a blank page for a while."""
+    watched.page.goto("about:blank")
+    time.sleep(SETTLE)
+
+
+def walk_over(watched: Watched, go: str, steps: int) -> None:
     """Move over the slide at full size, and wait for all tiles after each move."""
-    for step in range(STEPS):
+    for step in range(steps):
         x = 600 + (step % 10) * 700
         y = 600 + (step // 10) * 600
         watched.run(go, [x, y, 1.0, SIDE])
