@@ -4,4 +4,5 @@ import sys
 
 from wsi_segment.service.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes that the server starts load this file too
+    sys.exit(main())

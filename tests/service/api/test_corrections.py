@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,27 @@ def test_numbers_that_are_not_finite_are_refused(address: str) -> None:
     body = json.dumps(collection("red")).replace('"isLocked": true', '"isLocked": NaN')
     headers = {"If-None-Match": "*", "Content-Type": "application/json"}
     assert web.put(address, content=body, headers=headers).status_code in (412, 422)
+
+
+def test_very_many_outlines_are_kept_while_others_are_answered(served: Served, address: str) -> None:
+    tag = web.get(address).headers.get("etag")
+    condition = {"If-None-Match": "*"} if tag is None else {"If-Match": tag}
+    condition["Content-Type"] = "application/json"
+    many = collection(*["red"] * 15_000, ring=[[one / 7, one / 3] for one in range(40)])
+    wrong = json.dumps(many | {"features": [*many["features"], {"type": "Feature"}]})
+    refused = web.put(address, content=wrong, headers=condition)
+    assert (refused.status_code, refused.json()["errors"][0]["where"]) == (422, "body.features.15000.geometry")
+    content = json.dumps(many)
+    with ThreadPoolExecutor(1) as beside, web.client(base_url=served.url) as other:
+        begun = time.monotonic()
+        saving = beside.submit(web.put, address, content=content, headers=condition)
+        waits = []
+        while not saving.done():
+            before = time.monotonic()
+            assert other.get("/health/live").is_success
+            waits.append(time.monotonic() - before)
+    assert saving.result().json()["features"] == 15_000
+    assert max(waits) < 0.3 * (time.monotonic() - begun), "nobody waits for what somebody else saves"
 
 
 def test_jobs_without_a_result_and_masks_of_a_folder_take_none(tmp_path: Path) -> None:

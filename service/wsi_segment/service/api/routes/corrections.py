@@ -2,66 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated
 
+import anyio.to_thread
 from fastapi import APIRouter, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field
 
 from wsi_segment.service.api.problems import ProblemError, answers, documented
-from wsi_segment.service.api.requests import MultiPolygon, Polygon
 from wsi_segment.service.api.routes.jobs import JobId
 from wsi_segment.service.api.service import Here, Service
-from wsi_segment.service.workers.kept_corrections import ChangedError, Corrections
+from wsi_segment.service.api.viewing import sent_corrections
+from wsi_segment.service.api.viewing.sent_corrections import UnsoundError
+from wsi_segment.service.workers.kept_corrections import ChangedError, Corrections, Version
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/corrections.geojson", tags=["results"])
 
 _TAG = r'^(\*|(W/)?"[!#-~]*")$'
-
-
-class Classification(BaseModel):
-    """A class, as QuPath writes it."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Properties(BaseModel):
-    """Of a feature; what else QuPath writes is kept."""
-
-    model_config = ConfigDict(extra="allow")
-
-    classification: Classification
-
-
-class Feature(BaseModel):
-    """An outline with its class."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["Feature"]
-    geometry: Annotated[Polygon | MultiPolygon, Field(discriminator="type")]
-    properties: Properties
-
-
-class FeatureCollection(BaseModel):
-    """All outlines of a slide that have a class; level-0 pixels from the corner of the slide's bounds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    type: Literal["FeatureCollection"]
-    features: Annotated[list[Feature], Field(max_length=200_000)]
-    rejected: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=200)]],
-        Field(max_length=200_000, description="ids of outlines of the mask that were deleted"),
-    ] = []
-
-    @model_validator(mode="after")
-    def _say_something(self) -> Self:
-        if not self.features and not self.rejected:
-            raise ValueError("no feature, and nothing rejected")
-        return self
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SentCorrections"}}},
+    }
+}
 
 
 class SavingOut(BaseModel):
@@ -109,34 +73,39 @@ def list_versions(service: Here, job_id: JobId) -> SavingList:
     return SavingList(versions=[SavingOut(version=one.version, author=one.author, saved=one.saved) for one in savings])
 
 
-@router.put("", response_model=KeptOut, responses=documented(404, 409, 412, 428))
-def put_corrections(
+@router.put("", response_model=KeptOut, responses=documented(404, 409, 412, 428), openapi_extra=_BODY)
+async def put_corrections(
     service: Here,
     request: Request,
     job_id: JobId,
-    wanted: FeatureCollection,
     if_match: Annotated[str | None, Header(pattern=_TAG, description="ETag of the version that is replaced")] = None,
     if_none_match: Annotated[str | None, Header(pattern=r"^\*$", description="* for the first version")] = None,
 ) -> Response:
     """Keep corrections as another version; earlier ones stay. A version that someone sent since is not replaced."""
-    kept = _corrections(service, job_id)
-    latest = kept.latest()
+    content = await request.body()
+    kept, latest = await anyio.to_thread.run_sync(_kept_so_far, service, job_id)
     if latest is not None and if_match is None and if_none_match is None:
         raise ProblemError(428, "no-condition", "corrections exist: send If-Match with the ETag that GET answers")
     expected = None if if_match is None else if_match.removeprefix("W/").strip('"')
     if if_match == "*" and latest is not None:
         expected = latest.tag
-    features: list[dict[str, Any]] = [one.model_dump(mode="json") for one in wanted.features]
     try:
-        made = kept.keep(features, request.state.client, expected, wanted.rejected)
+        made, features = await sent_corrections.keep(kept, content, request.state.client, expected)
     except ChangedError as error:
         raise ProblemError(
             412, "changed", "corrections were sent meanwhile; fetch them, and send yours again with their ETag"
         ) from error
+    except UnsoundError as error:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.problems]) from error
     except ValueError as error:
         raise ProblemError(422, "invalid-request", "a number is not finite") from error
-    content = KeptOut(version=made.number, features=len(features)).model_dump()
-    return JSONResponse(content, headers={"ETag": f'"{made.tag}"'})
+    answer = KeptOut(version=made.number, features=features).model_dump()
+    return JSONResponse(answer, headers={"ETag": f'"{made.tag}"'})
+
+
+def _kept_so_far(service: Service, job_id: str) -> tuple[Corrections, Version | None]:
+    kept = _corrections(service, job_id)
+    return kept, kept.latest()
 
 
 def _corrections(service: Service, job_id: str) -> Corrections:
