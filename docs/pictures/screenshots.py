@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 WIDTHS = {1280: (1280, 800), 390: (390, 844)}
 _QUALITY = 72
+_THUMBNAILS = """() =>
+  [...document.querySelectorAll(".slide-card")].every((card) => card.querySelector("img")?.naturalWidth > 0)"""
 
 
 def main() -> None:
@@ -56,7 +58,7 @@ def main() -> None:
             strict = client.submit(f"slides/{found.name}", strict=True)
             client.wait(strict["id"])
             for width in WIDTHS:
-                running = client.submit(f"slides/{pixels.name}")
+                running = client.submit(f"slides/{pixels.name}", window=128, overlap=0.5)
                 take_running(browser, server, running["id"], width, args.out)
                 take(browser, server, done["id"], width, args.out)
                 take_comparison(browser, server, (done["id"], coarse["id"]), width, args.out)
@@ -76,13 +78,15 @@ def write_more(slide: Path, folder: Path) -> Path:
 
 
 def take_running(browser: Browser, server: Served, job: str, width: int, out: Path) -> None:
-    """Take the picture of a job that runs, when its first regions are finished."""
+    """Take the picture of a job that runs, when it has done a third."""
     across, down = WIDTHS[width]
     with browsing(browser, server.url, across, down, color_scheme="light") as watched:
         watched.open(f"view/{job}", "view")
         watched.page.wait_for_selector(".growing[data-status='running']")
         watched.page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm')")
-        watched.page.wait_for_timeout(3000)
+        bar = watched.page.locator(".growing progress")
+        watched.until(lambda: float(bar.get_attribute("value") or 0) >= 35)
+        watched.page.wait_for_timeout(1000)
         save(watched, out, "progress", width)
 
 
@@ -95,6 +99,8 @@ def take(browser: Browser, server: Served, job: str, width: int, out: Path) -> N
             watched.open(path, ready)
             if ready == "view":
                 watched.drawn()
+            if ready == "slides":
+                watched.until(lambda: bool(watched.run(_THUMBNAILS)))
             watched.page.wait_for_timeout(1500)
             save(watched, out, name, width)
 

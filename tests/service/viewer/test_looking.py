@@ -102,6 +102,23 @@ def test_switching_a_class_off_takes_away_its_colour_alone(watched: Watched, res
     watched.clean()
 
 
+def test_switching_a_class_leaves_little_garbage(watched: Watched, result: str) -> None:
+    view(watched, result, "at=900,700,1")
+    devtools = watched.page.context.new_cdp_session(watched.page)
+
+    def held() -> float:
+        used = devtools.send("Runtime.getHeapUsage")
+        return float(used["usedSize"] + used["backingStorageSize"]) / 2**20
+
+    devtools.send("HeapProfiler.collectGarbage")
+    before = held()
+    for _ in range(8):
+        watched.page.keyboard.press("1")
+        watched.drawn()
+    assert held() - before < 4, "MiB; a screen of tiles is a few MiB of pixels"
+    watched.clean()
+
+
 def test_opacity_and_the_safe_palette_cost_no_request(watched: Watched, result: str) -> None:
     view(watched, result, "opacity=100")
     before = painted(watched)
@@ -219,6 +236,7 @@ def test_a_distance_is_measured_by_pointer_and_by_keys(watched: Watched, result:
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     watched.page.click("[aria-label='Measure']")
     assert "Drag a line" in watched.page.inner_text(".tool-hint:visible")
+    assert "the ruler again" in watched.page.inner_text(".tool-hint:visible"), "a telephone has no Esc"
     watched.page.mouse.move(x - 60, y - 80)
     watched.page.mouse.down()
     watched.page.mouse.move(x, y, steps=4)

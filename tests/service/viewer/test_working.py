@@ -32,6 +32,7 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     page.click("button:has-text('Segment this slide')")
     page.select_option("#submit-model", "channels")
     assert "red" in page.inner_text(".model-card")
+    assert page.get_attribute("#submit-mpp", "placeholder") == "1, as the slide says"
     page.click("dialog button[type=submit]")
     watched.wait("job")
     page.wait_for_selector("article[data-status='running']")
@@ -52,6 +53,17 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     watched.wait("batches")
     assert page.locator(".notice").count() == 0, "it goes with the page that it is about"
     watched.clean()
+
+
+def test_controls_stand_beside_their_names_on_a_telephone(browser: Browser, gallery: Served) -> None:
+    with browsing(browser, gallery.url, 390, 844) as watched:
+        for page, control in {"slides": "search", "jobs": "status"}.items():
+            watched.open(page, page)
+            name = watched.page.locator(f"label[for='{control}']").bounding_box()
+            box = watched.page.locator(f"#{control}").bounding_box()
+            assert name is not None
+            assert box is not None
+            assert box["y"] < name["y"] + name["height"] / 2 < box["y"] + box["height"]
 
 
 def test_a_region_that_is_drawn_limits_the_job(watched: Watched, gallery: Served) -> None:

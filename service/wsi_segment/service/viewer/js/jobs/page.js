@@ -24,7 +24,7 @@ export async function openJobsPage(main, route) {
     return filter;
   });
   fill(main,
-    h("div", { class: "page-head" }, h("h1", { text: "Jobs" }), h("label", { text: "Show", attributes: { for: "status" } }), select),
+    h("div", { class: "page-head" }, h("h1", { text: "Jobs" }), h("div", { class: "labelled" }, h("label", { text: "Show", attributes: { for: "status" } }), select)),
     table.element);
   setReady("jobs");
   return { dispose: table.dispose };

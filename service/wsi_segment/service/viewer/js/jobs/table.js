@@ -128,7 +128,7 @@ function row(job, pace, changed) {
     h("th", { attributes: { scope: "row" } }, h("a", { text: job.slide_name ?? job.name ?? job.slide, attributes: { href: hrefOf("jobs", [job.id]) } })),
     h("td", { class: "state" }, statusBadge(job), doubts ? h("span", { class: "warning", text: doubts, attributes: { title: job.warnings.map((one) => one.message).join("\n") } }) : null,
       job.status === "running" ? progressBar(job) : null, text ? h("small", { text }) : null),
-    h("td", { text: job.model }),
+    h("td", { class: "model", text: job.model }),
     h("td", {}, h("a", { attributes: { href: hrefOf("jobs", [job.id]) } }, h("time", { text: moment(job.created), attributes: { datetime: job.created } }))),
     h("td", {}, h("div", { class: "actions" }, jobActions(job, changed))),
   );

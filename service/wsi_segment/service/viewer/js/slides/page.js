@@ -70,7 +70,7 @@ export async function openSlidesPage(main, route) {
   await reload();
   drawChosen();
   fill(main,
-    h("div", { class: "page-head" }, h("h1", { text: "Slides" }), h("label", { class: "search", text: "Search", attributes: { for: "search" } }), search),
+    h("div", { class: "page-head" }, h("h1", { text: "Slides" }), h("div", { class: "labelled search" }, h("label", { text: "Search", attributes: { for: "search" } }), search)),
     chosen, grid, empty, pager);
   setReady("slides");
   return { dispose: disposal.dispose };
@@ -98,7 +98,7 @@ function card(slide, selected, changed) {
   const picture = usable ? h("img", { attributes: { src: address(`/v1/slides/${slide.id}/thumbnail?size=256`), alt: "", loading: "lazy", width: 256, height: 256 } }) : null;
   picture?.addEventListener("error", () => retry(picture), { once: true });
   const facts = slide.width && slide.height
-    ? `${count(slide.width)} × ${count(slide.height)} px · ${slide.mpp ? `${significant(slide.mpp)} µm/px` : "pixel size unknown"}`
+    ? `${count(slide.width)} × ${count(slide.height)} px · ${slide.mpp ? `${significant(slide.mpp)}\u00a0µm/px` : "pixel size unknown"}`
     : "";
   return h("li", { class: "card slide-card", data: { slide: slide.id } },
     h("a", { class: "picture", attributes: { href: usable || notYet(slide) ? hrefOf("slide", [slide.id]) : null, tabindex: -1, "aria-hidden": "true" } }, picture ?? h("span", { class: "no-picture", text: notYet(slide) ? "…" : "no picture" })),

@@ -7,7 +7,7 @@ import { showDialog } from "../app/dialog.js";
 import { showError } from "../app/notices.js";
 import { go } from "../app/router.js";
 import { button, field, fill, h } from "../lib/dom.js";
-import { count } from "../lib/format.js";
+import { count, significant } from "../lib/format.js";
 import { get, idempotencyKey, post } from "../server/api.js";
 import { FIELDS, FIRST_FIELDS, valueOf } from "./fields.js";
 import { modelCard } from "./model-card.js";
@@ -44,6 +44,7 @@ export async function openSubmitDialog(slides, options = {}) {
   const controls = new Map(FIELDS.map((spec) => [spec, control(spec)]));
   const mpp = controls.get(/** @type {FieldSpec} */ (FIELDS.find((spec) => spec.name === "mpp")));
   if (single && !single.mpp && mpp) mpp.setAttribute("required", "");
+  if (single?.mpp && mpp) mpp.setAttribute("placeholder", `${significant(single.mpp)}, as the slide says`);
   const use = h("select", { id: "submit-region" },
     h("option", { text: "Segment only what was drawn", attributes: { value: "region" } }),
     h("option", { text: "What was drawn is the tissue", attributes: { value: "tissue" } }));

@@ -84,7 +84,8 @@ export function legend({ pane, disposal, addPanel }) {
   });
   const titles = { Class: "", Area: "on the whole slide", "%": "of the tissue of the whole slide", Here: "of the tissue on the screen" };
   const head = h("thead", {}, h("tr", {}, Object.entries(titles).map(([text, title]) => h("th", { text, attributes: { scope: "col", title: title || null } }))));
-  const content = h("div", {}, h("table", { class: "legend" }, head, body), total);
+  const hint = h("p", { class: "hint", text: "Click a class to hide it, or to show it again." });
+  const content = h("div", {}, h("table", { class: "legend" }, head, body), total, hint);
   draw();
   addPanel("Classes", content, { open: true, name: "classes" });
 }

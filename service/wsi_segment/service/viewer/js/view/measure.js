@@ -38,7 +38,7 @@ export function measure({ pane, toolbar, disposal }) {
       dragging = false;
       if (line && distance(line) > 0) tool.understood();
     },
-    hint: "Drag a line to measure a distance. Esc ends measuring.",
+    hint: "Drag a line to measure a distance. Esc, or the ruler again, ends measuring.",
     draw: () => draw(),
   });
   tool.drawing.append(shadow, stroke, text);

@@ -31,14 +31,35 @@ export function packed(color) {
   return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
+/** Where pixels are put together; a picture copies them. To take new memory for each would have a browser collect garbage amid frames. */
+let memory = new ArrayBuffer(0);
+
+/**
+ * Return an image of a tile's size; what stands in it is of no meaning, and it is valid until the next call.
+ * @param {Tile} tile
+ */
+function imageFor({ width, height }) {
+  const size = 4 * width * height;
+  if (memory.byteLength < size) memory = new ArrayBuffer(size);
+  return new ImageData(new Uint8ClampedArray(memory, 0, size), width, height);
+}
+
+/**
+ * Return the pixels of an image as RGBA.
+ * @param {ImageData} image
+ */
+function pixelsOf(image) {
+  return new Uint32Array(image.data.buffer, 0, image.width * image.height);
+}
+
 /**
  * Paint a tile, each pixel in its colour.
  * @param {Tile} tile
  * @param {Uint32Array} table
  */
 export function paintFilled(tile, table) {
-  const image = new ImageData(tile.width, tile.height);
-  const pixels = new Uint32Array(image.data.buffer);
+  const image = imageFor(tile);
+  const pixels = pixelsOf(image);
   const values = tile.values;
   for (let i = 0; i < values.length; i += 1) pixels[i] = /** @type {number} */ (table[/** @type {number} */ (values[i])]);
   return put(tile, image);
@@ -52,8 +73,8 @@ export function paintFilled(tile, table) {
  */
 export function paintOutlines(tile, table, neighbour) {
   const { width, height, values } = tile;
-  const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
+  const image = imageFor(tile);
+  const pixels = pixelsOf(image).fill(0);
   const [left, right, above, below] = [neighbour(-1, 0), neighbour(1, 0), neighbour(0, -1), neighbour(0, 1)];
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
