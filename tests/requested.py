@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +33,32 @@ class _Noting(PixelSource):
         return np.zeros((m_box.height, m_box.width, 3), np.uint8)
 
 
-def touched_bytes(path: Path, model: Model, options: SegmentOptions) -> tuple[int, int]:
-    """Return the tiles of level 0, and the bytes of the tiles that regions touch, those of two regions twice."""
+@dataclass(frozen=True)
+class Touched:
+    """What the regions of a run touch of a slide."""
+
+    tiles: int
+    """Of level 0, touched or not."""
+    by_regions: int
+    """Bytes of the tiles that each region touches, added up: a tile of two regions counts twice."""
+    once: int
+    """Bytes of all tiles that are touched, each counted once."""
+
+
+def touched_bytes(path: Path, model: Model, options: SegmentOptions) -> Touched:
+    """Find out what regions touch."""
     with open_slide(path) as slide:
         assert isinstance(slide, TileSlide)
         prepared = prepare(slide, path=path, model=model, options=options)
         reader = slide.readers[prepared.frame.level]
         counts = np.asarray(reader.page.databytecounts)
-        touched = 0
+        touched, by_regions = set[int](), 0
         for region in prepared.plan.regions:
             if region.windows:
                 tiles = set(_tiles(slide, prepared, region.m_box))
-                touched += int(counts[list(tiles)].sum())
-        return slide.readers[0].segments, touched
+                by_regions += int(counts[list(tiles)].sum())
+                touched |= tiles
+        return Touched(slide.readers[0].segments, by_regions, once=int(counts[list(touched)].sum()))
 
 
 def _tiles(slide: TileSlide, prepared: Prepared, m_region: Box) -> Iterator[int]:

@@ -143,6 +143,7 @@ def empty(folder: Path, count: int) -> None:
     from wsi_segment.inference.engine.cluster.connection import Cluster
     from wsi_segment.inference.engine.cluster.facts import settle_for_all
     from wsi_segment.inference.engine.cluster.feeding import Feeder
+    from wsi_segment.inference.engine.cluster.lending import Lender
     from wsi_segment.inference.engine.cluster.settling import Settlement
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.engine.plan import Plan, places
@@ -178,7 +179,8 @@ def empty(folder: Path, count: int) -> None:
             layout = MaskLayout(prepared.metadata(model, options), 512, provenance)
             writer = output.begin(RunIdentity.of(provenance), layout)
             feeder = Feeder(cluster, token, watch, model=model, file=choice.settled.file)
-            cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=Settlement(prepared, Known()))
+            settlement = Settlement(prepared, Known(), Lender("", ()))
+            cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=settlement)
             assert live.scheduler is not None
             before = used([live.scheduler.pid]), time.process_time(), time.perf_counter()
             done = 0
@@ -210,7 +212,7 @@ def requests(folder: Path, side: int, region_size: int, workers: int) -> None:
     from wsi_segment.inference import Cluster, Progress, SegmentOptions, segment
 
     slide, options = write_half(folder / "s.tiff", side), SegmentOptions(region_size=region_size or None)
-    tiles, needed = touched_bytes(slide, find_model(DEFAULT_MODEL), options)
+    touched = touched_bytes(slide, find_model(DEFAULT_MODEL), options)
     with emulated() as bucket, LiveCluster(folder / "cluster") as live:
         bucket.client.upload_file(str(slide), bucket.name, "s.tiff")
         for _ in range(workers):
@@ -232,13 +234,15 @@ def requests(folder: Path, side: int, region_size: int, workers: int) -> None:
         records = bucket.made("PUT", "/regions-")
         shard_reads = sum(method != "PUT" and "m.zarr/" in path and "/c/" in path for method, path in bucket.requests)
         others = len(bucket.requests) - gets - shards - records
-        reading = (bucket.sent_of["s.tiff"] - planned[0][1]) / needed
+        fetched = bucket.sent_of["s.tiff"]
         print(
-            f"{side} px, {tiles} tiles, {workers} workers, {summary.regions} regions of {region_size or 'any'} px: "
-            f"{gets} GETs of the slide, {gets / tiles:.3f} a tile, {planned[0][0]} of them for the plan "
-            f"({planned[0][1] / MIB:.2f} MiB); openings and regions fetch {reading:.3f} x the bytes of the tiles that "
-            f"regions touch ({needed / MIB:.1f} MiB); {shards} shards put, {shard_reads} asked for, "
-            f"{records} records put, {others} other requests in {wall:.0f} s"
+            f"{side} px, {touched.tiles} tiles, {workers} workers, {summary.regions} regions of "
+            f"{region_size or 'any'} px: {gets} GETs of the slide, {gets / touched.tiles:.3f} a tile, "
+            f"{planned[0][0]} for the plan; {fetched / MIB:.2f} MiB, {planned[0][1] / MIB:.2f} for the plan, "
+            f"{fetched / touched.by_regions:.3f} x those of the tiles that each region touches "
+            f"({touched.by_regions / MIB:.2f}), {fetched / touched.once:.3f} x if each tile counts once "
+            f"({touched.once / MIB:.2f}); {shards} shards put, {shard_reads} asked for, {records} records put, "
+            f"{others} other requests in {wall:.0f} s"
         )
 
 

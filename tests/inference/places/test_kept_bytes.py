@@ -65,3 +65,12 @@ def test_none_of_them_travels() -> None:
     kept = KeptBytes()
     kept.ranges([0], [5000], Object().fetch)
     assert len(pickle.dumps(kept)) < 100
+
+
+def test_what_is_kept_can_be_had_by_others_and_where_it_lies_is_told() -> None:
+    kept, source = KeptBytes(), Object()
+    kept.ranges([300, 100, 150], [100, 50, 30], source.fetch)
+    assert kept.spans() == ((100, 180), (300, 400))
+    found = kept.find([100, 120, 170, 300, 399, 500], [80, 10, 20, 100, 2, 1])
+    assert found == [CONTENT[100:180], CONTENT[120:130], None, CONTENT[300:400], None, None]
+    assert len(source.fetched) == 3

@@ -57,39 +57,40 @@ def slide(tmp_path_factory: pytest.TempPathFactory, bucket: Bucket) -> Path:
     return path
 
 
+@pytest.mark.parametrize("lends", [True, False])
 @pytest.mark.parametrize(("workers", "region_size"), [(1, CHOSEN), (8, CHOSEN), (8, 1024)])
 def test_requests_and_bytes_on_one_worker_and_on_many(
-    bucket: Bucket, slide: Path, workers: int, region_size: int
+    bucket: Bucket, slide: Path, workers: int, region_size: int, lends: bool
 ) -> None:
     bucket.requests.clear()
     bucket.sent = 0
     options = SegmentOptions(region_size=region_size)
-    tiles, needed = touched_bytes(slide, MODEL, options)
+    touched = touched_bytes(slide, MODEL, options)
     location, known = slide_location(f"s3://{bucket.name}/s.tiff"), Known()
     with open_slide(location, known=known) as first:
         assert bucket.sent <= 4 << 20
         found_out = pickle.dumps(known)
         assert len(found_out) < 1 << 16
         prepared = prepare(as_seen(first, apply_icc=False), path=location, model=MODEL, options=options, known=known)
-    by_regions = 0
+    planned = bucket.sent
     regions = [region for region in prepared.plan.regions if region.windows]
     random.Random(3).shuffle(regions)
     for number in range(workers):
         before = bucket.sent
-        with open_slide(location, known=pickle.loads(found_out)) as opened:
+        theirs = pickle.loads(found_out)
+        theirs.parts.borrow = known.parts.kept.find if lends else None
+        with open_slide(location, known=theirs) as opened:
             seen = as_seen(opened, apply_icc=False)
             assert bucket.sent == before
             run = LocalRun(
                 prepared, opened, seen=seen, network=Nothing(), card=MODEL.card, watch=Watch(stop=threading.Event())
             )
             predictor = run.predictor(lambda windows: None)
-            opening = bucket.sent
             for region in regions[number::workers]:
                 predictor.predict(region.m_box)
-            by_regions += bucket.sent - opening
     assert bucket.made("GET", r"/s\.tiff") == len(bucket.requests)
-    assert len(bucket.requests) <= 0.4 * tiles
-    assert by_regions <= 1.1 * needed
+    assert len(bucket.requests) <= 0.4 * touched.tiles
+    assert bucket.sent - (0 if lends else planned) <= 1.1 * touched.by_regions
 
 
 def test_one_process_fetches_a_small_slide_once(bucket: Bucket, tmp_path: Path) -> None:

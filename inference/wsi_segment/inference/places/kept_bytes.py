@@ -59,6 +59,21 @@ class KeptBytes:
                 self._drop(next(iter(self._parts)))
         return [part + found.get(rest, b"") for part, rest in zip(kept, rests, strict=True)]
 
+    def find(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes | None]:
+        """Return the parts that are kept; None for those that are not, or not as a whole."""
+        with self._lock:
+            found = [self._kept_from(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+        return [part if len(part) == length else None for part, length in zip(found, lengths, strict=True)]
+
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Return where what is kept starts and ends, in order; what lies side by side is one span."""
+        found = list[tuple[int, int]]()
+        with self._lock:
+            for start in self._starts:
+                first = found.pop()[0] if found and found[-1][1] == start else start
+                found.append((first, start + len(self._parts[start])))
+        return tuple(found)
+
     def _kept_from(self, start: int, end: int) -> bytes:
         """Return the bytes that are kept from a place on without a gap, up to another place."""
         pieces, at = list[bytes](), start

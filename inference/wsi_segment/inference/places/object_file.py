@@ -1,10 +1,13 @@
-"""An object that is read as a file: by small blocks, and by the very ranges that are asked for; both are kept."""
+"""An object that is read as a file: by small blocks, and by the very ranges that are asked for; both are kept.
+
+What another process has fetched may be had from there.
+"""
 
 from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,9 @@ _SMALL = 2 << 20
 tissue do not need."""
 _MOST_NOTED = 1 << 20
 """Bytes of parts that are noted for others."""
+
+Borrow = Callable[[Sequence[int], Sequence[int]], list[bytes | None]]
+"""Returns parts of an object that another process has, by their starts and lengths; None for those that it lacks."""
 
 
 @dataclass(slots=True)
@@ -35,6 +41,8 @@ class Parts:
     """Bytes of all that were noted."""
     kept: KeptBytes = field(default_factory=KeptBytes, repr=False)
     """All that was fetched last."""
+    borrow: Borrow | None = field(default=None, repr=False)
+    """Asked before the bucket is."""
 
     def find(self, start: int, length: int) -> bytes | None:
         """Return a part; None where it was not noted."""
@@ -86,7 +94,18 @@ class ObjectFile(io.RawIOBase):
 
     def ranges(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Return parts; those that are missing come by as few requests as there are gaps between them."""
-        return self._parts.kept.ranges(starts, lengths, lambda *missing: self._folder.ranges(self._key, *missing))
+        return self._parts.kept.ranges(starts, lengths, self._fetched)
+
+    def _fetched(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Return parts that this process lacks, those that another one has from there."""
+        borrow = self._parts.borrow
+        found: list[bytes | None] = [None] * len(starts) if borrow is None else borrow(starts, lengths)
+        missing = [index for index, part in enumerate(found) if part is None]
+        if missing:
+            rest = [starts[index] for index in missing], [lengths[index] for index in missing]
+            for index, part in zip(missing, self._folder.ranges(self._key, *rest), strict=True):
+                found[index] = part
+        return [part or b"" for part in found]
 
     def readable(self) -> bool:
         """Return True."""

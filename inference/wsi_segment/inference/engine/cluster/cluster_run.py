@@ -38,7 +38,7 @@ class ClusterRun:
 
     def __init__(self, feeder: Feeder, token: str, order: Order, choice: Choice, settlement: Settlement) -> None:
         self._feeder, self._token, self._order, self._choice = feeder, token, order, choice
-        self.prepared, self._known = settlement.prepared, settlement.known
+        self._settlement, self.prepared = settlement, settlement.prepared
         self._slide: Slide | None = None
 
     @property
@@ -64,9 +64,7 @@ class ClusterRun:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
         if not regions:
             return
-        ticket = self._leave(
-            output, "plan", Bundle(self._order, self._choice, self.prepared, known=self._known, writer=writer)
-        )
+        ticket = self._leave(output, "plan", Bundle(self._order, self._choice, self._settlement, writer))
         planned = self.prepared.plan.regions
         columns = planned[-1].column + 1
         items = Items(

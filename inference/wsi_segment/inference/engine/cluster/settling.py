@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from wsi_segment.inference.engine.cluster.facts import Choice
+from wsi_segment.inference.engine.cluster.lending import Lender
 from wsi_segment.inference.engine.cluster.tasks import lacking
 from wsi_segment.inference.engine.cluster.tickets import LackingModel
 from wsi_segment.inference.engine.cluster.worker_models import ModelMissingError
@@ -38,6 +39,8 @@ class Settlement:
     prepared: Prepared
     known: Known
     """See :func:`wsi_segment.inference.slides.open.open_slide`."""
+    lender: Lender
+    """The worker that settled it, and what it has of the slide; nothing of one that is no object in a bucket."""
 
 
 def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingModel:
@@ -68,4 +71,4 @@ def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingMode
         watch=Watch(stop=opened.stop),
         started=order.started,
     )
-    return Settlement(prepared, opened.known)
+    return Settlement(prepared, opened.known, Lender(RUNS.address, opened.known.parts.kept.spans()))

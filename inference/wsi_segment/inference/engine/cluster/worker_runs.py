@@ -7,12 +7,13 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsi_segment.errors import InputError, RunError
 from wsi_segment.inference.engine.cluster.facts import Choice, refuse_other_versions
+from wsi_segment.inference.engine.cluster.lending import OPERATION, Borrower
 from wsi_segment.inference.engine.cluster.tickets import Ticket
 from wsi_segment.inference.engine.cluster.tuning import turn_down
 from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process, network_for
@@ -28,6 +29,9 @@ from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide
+
+if TYPE_CHECKING:
+    from wsi_segment.inference.engine.cluster.settling import Settlement
 
 TOPIC = "wsi-segment"
 BEAT_SECONDS = 5.0
@@ -46,9 +50,7 @@ class Bundle:
 
     order: Order
     choice: Choice
-    prepared: Prepared
-    known: Known
-    """What opening the slide found out, which the other workers need not fetch."""
+    settlement: Settlement
     writer: RegionWriter
 
 
@@ -126,15 +128,20 @@ class WorkerRuns:
             RunError: the plan was not found, or is not the one that was left.
             InputError: this process cannot take part.
         """
+        self._start()
         with self.lock_of(ticket.token):
             opened = self._runs.get(ticket.token)
             if opened is None or opened.local is None:
                 bundle: Bundle = read_left(ticket)
-                prepared, order = bundle.prepared, bundle.order
+                settlement, order = bundle.settlement, bundle.order
+                prepared = settlement.prepared
                 facts = facts_of_this_process(bundle.choice.device)
                 refuse_other_versions(f"worker {self.address}", facts.versions, prepared.provenance["versions"])
                 self._refuse_memory(prepared)
-                opened = opened or self.open(ticket.token, order, bundle.choice, known=bundle.known)
+                if opened is None:
+                    known = settlement.known
+                    known.parts.borrow = Borrower(settlement.lender, ticket.token, self._worker)
+                    opened = self.open(ticket.token, order, bundle.choice, known=known)
                 watch = Watch(stop=opened.stop)
                 opened.local = LocalRun(
                     prepared,
@@ -147,6 +154,14 @@ class WorkerRuns:
                 opened.writer = bundle.writer
             opened.used = time.monotonic()
             return opened
+
+    def lend(self, comm: object, token: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes | None]:
+        """Return parts of a run's slide to another worker, as far as this process has them; Dask calls it."""
+        opened = self._runs.get(token)
+        if opened is None:
+            return [None] * len(starts)
+        opened.used = time.monotonic()
+        return opened.known.parts.kept.find(starts, lengths)
 
     def task(self, opened: OpenedRun, pulse: Pulse) -> Callable[[Region], Any]:
         """Return what computes and writes a region."""
@@ -177,6 +192,7 @@ class WorkerRuns:
             if self._thread is None:
                 self._worker = get_worker()
                 turn_down(self._worker)
+                self._worker.handlers[OPERATION] = self.lend
                 self._thread = threading.Thread(target=self._tell, name="wsi-segment-pulse", daemon=True)
                 self._thread.start()
 
