@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 MOST_HANGS = 3
 """A region is given up once it has hung this many times."""
+_LIGHT = 4
+"""Times as many items in flight where nothing is predicted: they hold no memory, and the more are sent at once, the
+less each costs scheduler and client."""
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 5
 
@@ -123,6 +126,8 @@ class Feeder:
         arguments: dict[str, Any],
     ) -> None:
         share = self._cluster.share()
+        if waiting and not self._items.windows(waiting[0]):  # the fullest come first, so all that follow are as it is
+            share *= _LIGHT
         room = share - len(flying)
         if not self._cluster.slots():
             self._watch.report(Progress("waiting", 0, 0))
