@@ -22,7 +22,8 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     write_model(folder / "channels")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     notebook.cells[1].source = notebook.cells[1].source.replace("colorectal-biopsy", "channels")
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    resources = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=600, startup_timeout=600, resources=resources).execute()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert Mask.open(folder / "mask.zarr").at(350, 300).name in str(code[-1].outputs)
     return [{output.output_type: dict(output) for output in cell.outputs} for cell in code]

@@ -50,7 +50,7 @@ def test_several_may_write_a_shared_file_at_once(tmp_path: Path) -> None:
 
     def write(digit: int) -> None:
         with replacing(path, shared=True) as file:
-            ready.wait(10)  # all have their file open
+            ready.wait(120)  # all have their file open
             for _ in range(1000):
                 file.write(bytes([digit]) * 100)
 

@@ -95,13 +95,13 @@ def test_the_settings_last_until_the_last_thread_leaves() -> None:
     def stay() -> None:
         with shipped_settings():
             entered.set()
-            leave.wait(10)
+            leave.wait(120)
 
     with zarr.config.set({"json_indent": 7}):
         other = threading.Thread(target=stay)
         with shipped_settings():
             other.start()
-            assert entered.wait(10)
+            assert entered.wait(120)
         assert zarr.config.get("json_indent") == 2
         leave.set()
         other.join()
