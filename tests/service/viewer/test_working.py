@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import web
-from browser import Watched, browsing
+from browser import PATIENCE, Watched, browsing
 from live_server import Served, write_slides
 from synthetic import write_slide
 
@@ -41,7 +41,8 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     watched.wait("view")
     page.wait_for_selector(".growing[data-status='running']")
     page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm²')")  # while it is made
-    page.wait_for_selector(".growing", state="detached")
+    # the worker has what others leave of a busy machine
+    page.wait_for_selector(".growing", state="detached", timeout=4 * PATIENCE)
     page.wait_for_selector(".notice:has-text('The job is done.')")
     watched.drawn()
     assert page.locator(".legend tbody tr").count() == 3
