@@ -171,12 +171,13 @@ def _lie_apart(here: list[NDArray[np.uint8]], there: list[NDArray[np.uint8]]) ->
         for a, b in list(zip(here, there, strict=True))[:_COMPARED]
         if min(a.shape[:2]) > 4 * _REACH
     ]
-    pairs = [(a, b) for a, b in pairs if float(b.std()) >= _FLAT]
+    pairs = [(a, b / _length(b)) for a, b in pairs if float(b.std()) >= _FLAT]
     if not pairs:
         return False
 
     def fit(y: int, x: int) -> float:
-        return sum(_correlation(_middle(a, y, x), b) for a, b in pairs) / len(pairs)
+        moved = ((_middle(a, y, x), b) for a, b in pairs)
+        return sum(_product(a, b) / _length(a) for a, b in moved) / len(pairs)
 
     steps = range(-_REACH, _REACH + 1, _MOVED)
     far = max(((y, x) for y in steps for x in steps), key=lambda move: fit(*move))
@@ -184,6 +185,15 @@ def _lie_apart(here: list[NDArray[np.uint8]], there: list[NDArray[np.uint8]]) ->
     best = max(fit(y, x) for y, x in around if max(abs(y), abs(x)) <= _REACH)
     here_or_near = max(fit(y, x) for y in range(-_ROUNDED, _ROUNDED + 1) for x in range(-_ROUNDED, _ROUNDED + 1))
     return best > here_or_near + _BETTER
+
+
+def _product(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return float(np.einsum("ij,ij->", a, b))
+
+
+def _length(patch: NDArray[np.float32]) -> float:
+    """Return the root of a patch's sum of squares, never 0."""
+    return max(float(np.sqrt(_product(patch, patch))), 1e-9)
 
 
 def _middle(patch: NDArray[np.float32], y: int, x: int) -> NDArray[np.float32]:
