@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,6 +84,8 @@ class Bucket:
 
 
 def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestHandler]:
+    conditional = threading.Lock()  # S3 compares and writes in one step; the emulator's threads may come in between
+
     class Spoiling(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True  # or a body waits 40 ms for its headers to be acknowledged
@@ -101,9 +103,11 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
                 return
             connection = HTTPConnection(*upstream, timeout=60)
             signed = dict(self.headers.items())  # its host too
-            connection.request(self.command, self.path, body=body or None, headers=signed)
-            response = connection.getresponse()
-            content = response.read()
+            compares = "If-None-Match" in self.headers or "If-Match" in self.headers
+            with conditional if compares and self.command == "PUT" else nullcontext():
+                connection.request(self.command, self.path, body=body or None, headers=signed)
+                response = connection.getresponse()
+                content = response.read()
             connection.close()
             if self.command == "GET":
                 bucket.sent += len(content)
