@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -60,6 +61,7 @@ def export_run(
     out.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, out / MODEL_FILE)
     described = trained.described
+    origin = described.get("started_from")
     card = ModelCard(
         name=name,
         version=version,
@@ -71,10 +73,10 @@ def export_run(
         classes=trained.classes,
         trained_window=described["recipe"].get("patch", WINDOW),
         files={MODEL_FILE: sha256_of(out / MODEL_FILE)},
-        license=described["license"],
-        training_data=f"{described['dataset']}: trained on {described['images']['train']} images, chosen on "
-        f"{described['images']['val']}; splits by case",
-        attribution=described["attribution"],
+        started_from=None if origin is None else {"name": origin["name"], "sha256": origin["sha256"]},
+        license=license_of(described),
+        training_data=training_data_of(described),
+        attribution=attribution_of(described),
         intended_use=INTENDED_USE,
         limitations=limitations,
         metrics={
@@ -90,3 +92,24 @@ def export_run(
     )
     write_card(card, out)
     return Exported(out, card, difference, len(trained.patches))
+
+
+def training_data_of(described: dict[str, Any]) -> str:
+    """Say what a run was trained on, and what the network that it began with had been, from ``run.json``."""
+    images, origin = described["images"], described.get("started_from")
+    own = f"{described['dataset']}: trained on {images['train']} images, chosen on {images['val']}; splits by case"
+    return own if origin is None else f"{own}; began with {origin['name']} ({origin['training_data']})"
+
+
+def license_of(described: dict[str, Any]) -> str:
+    """Return the license of a run's images, and that of the weights that it began with where it is another one."""
+    own, origin = described["license"], described.get("started_from")
+    if origin is None or origin["license"] == own:
+        return str(own)
+    return f"{own}; of the weights that it began with: {origin['license']}"
+
+
+def attribution_of(described: dict[str, Any]) -> str:
+    """Name the authors of a run's images and of those that the network that it began with had seen."""
+    named = [described["attribution"], (described.get("started_from") or {}).get("attribution", "")]
+    return "; ".join(dict.fromkeys(text for text in named if text))

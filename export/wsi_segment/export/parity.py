@@ -27,14 +27,19 @@ def check_parity(network: SegmentationNetwork, model: onnx.ModelProto, patches: 
     Raises:
         ModelError: the difference is above the bound.
     """
-    with torch.inference_mode():
-        expected = network(normalise(torch.from_numpy(patches).permute(0, 3, 1, 2))).numpy()
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = session.run(None, {INPUT: patches})[0]
-    difference = float(np.abs(found - expected).max())
+    difference = largest_difference(network, model, patches)
     if not difference <= LARGEST_DIFFERENCE:
         raise ModelError(
             f"the exported graph differs from the network by {difference:.2g}, more than {LARGEST_DIFFERENCE:g}; "
             "use another version of torch or onnxscript"
         )
     return difference
+
+
+def largest_difference(network: SegmentationNetwork, model: onnx.ModelProto, patches: NDArray[np.uint8]) -> float:
+    """Return the largest absolute difference of a logit, see :func:`check_parity`."""
+    with torch.inference_mode():
+        expected = network(normalise(torch.from_numpy(patches).permute(0, 3, 1, 2))).numpy()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {INPUT: patches})[0]
+    return float(np.abs(found - expected).max())

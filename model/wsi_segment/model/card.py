@@ -140,6 +140,8 @@ class ModelCard(_Strict):
     """Kind of the output; None if the card does not say, in which case it is measured when the network is loaded."""
     trained_window: int | None = Field(default=None, ge=1)
     """Side of the patches that the network learnt from, pixels."""
+    started_from: dict[str, str] | None = None
+    """``name`` and ``sha256`` of the finished network that its training began with; None for one from the beginning."""
     checked_window: int | None = Field(default=None, ge=1)
     """Side of the largest window on which the network was found to compute the same as on ``window``, pixels."""
     smoothing_um: float | None = Field(default=None, ge=0)
@@ -219,14 +221,10 @@ class ModelCard(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _variants_are_files(self) -> ModelCard:
+    def _files_are_in_the_folder(self) -> ModelCard:
         for variant in self.variants or ():
             if variant.file not in self.files:
                 raise ValueError(f"variant {variant.file!r} is not one of the files {sorted(self.files)}")
-        return self
-
-    @model_validator(mode="after")
-    def _files_stay_in_the_folder(self) -> ModelCard:
         for name in self.files:
             if Path(name).name != name or not name.endswith(".onnx"):
                 raise ValueError(f"{name!r} is not the plain name of an .onnx file")

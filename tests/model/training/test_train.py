@@ -300,7 +300,7 @@ def test_labels_of_images_make_classification_patches_of_all_windows(dataset: Da
 
 
 def test_recipes_are_data() -> None:
-    assert set(RECIPES) == {"paper", "paper-0.1", "modern"}
+    assert set(RECIPES) == {"paper", "paper-0.1", "modern", "fine-tune"}
     assert make_recipe("paper", {"steps": 5}).steps == 5
     with pytest.raises(InputError, match="no field 'learningrate'; did you mean learning_rate"):
         make_recipe("paper", {"learningrate": 1e-3})

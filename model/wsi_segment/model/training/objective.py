@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wsi_segment.model.data.patches import PatchKind
+from wsi_segment.errors import DatasetError
+from wsi_segment.model.data.dataset import Dataset
+from wsi_segment.model.data.patches import PatchKind, PatchPool
 from wsi_segment.model.training.losses import class_vector, classification_loss, filled_loss, segmentation_loss
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork
@@ -85,6 +87,21 @@ class Objective:
         weights = torch.ones_like(vector[0]) if self._label_weights is None else self._label_weights
         count = (weights[(label - 1).clamp(min=0)] * (label > 0)).sum()
         return pixel_wise, loss / torch.where(count > 0, count, 1)
+
+
+def taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe, device: torch.device) -> Tensor | None:
+    """Return which classes (C,) labels of images can tell apart; None where a label holds for a whole tile."""
+    if recipe.classification_patches == "tiles" or not pool.classification:
+        return None
+    taught = torch.zeros(len(dataset.classes), dtype=torch.bool)
+    taught[[patch.classes[0] - 1 for patch in pool.classification]] = True
+    if int(taught.sum()) < 2 and recipe.supervision != "filled":
+        name = dataset.classes[int(taught.nonzero()[0])].name
+        raise DatasetError(
+            f"{dataset.name}: all labels of images are {name!r}, which teaches nothing; label images of another class "
+            "too, or none"
+        )
+    return taught.to(device)
 
 
 def _most_frequent(ids: Tensor, classes: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Training recipes: every choice that training makes, as data.
 
 ``paper`` is the published recipe (see :mod:`wsi_segment.model.training.resnet` for the source), by its text and by the
-authors' code where the two differ; ``modern`` changes what is known to do better. Any field can be changed from there
-(:func:`make_recipe`).
+authors' code where the two differ; ``modern`` changes what is known to do better, ``fine-tune`` is for networks that
+are finished. Any field can be changed from there (:func:`make_recipe`).
 """
 
 from __future__ import annotations
@@ -148,6 +148,22 @@ class Recipe:
                 raise InputError(f"recipe: {name} is {getattr(self, name)!r}; choose one of: {', '.join(choices)}")
 
 
+_MODERN = Recipe(
+    head="lateral",
+    pooling="mean_softmax",
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=0.01,
+    schedule="one_cycle",
+    segmentation_batch=32,
+    classification_batch=8,
+    balance=0.5,
+    jitter=(0.15, 0.2, 0.2, 0.03),
+    flip=True,
+    shift=48,
+    ema_decay=0.99,
+)
+
 RECIPES: dict[str, Recipe] = {
     # As published, text and code; what cannot be set here: it starts from ImageNet weights (`encoder_weights`), and its
     # best epoch is chosen on `val` here and not on the data that it is measured on.
@@ -164,20 +180,22 @@ RECIPES: dict[str, Recipe] = {
     ),
     # What versions up to 0.1.0 called `paper`: the paper's text without its code.
     "paper-0.1": Recipe(),
-    "modern": Recipe(
-        head="lateral",
-        pooling="mean_softmax",
-        optimizer="adamw",
-        learning_rate=2e-3,
-        weight_decay=0.01,
-        schedule="one_cycle",
-        segmentation_batch=32,
-        classification_batch=8,
-        balance=0.5,
-        jitter=(0.15, 0.2, 0.2, 0.03),
-        flip=True,
-        shift=48,
-        ema_decay=0.99,
+    "modern": _MODERN,
+    # For a finished network, whose head it keeps: a lower rate, few steps, and slides of other laboratories in mind.
+    "fine-tune": replace(
+        _MODERN,
+        classification_patches="images",
+        dice=0.5,
+        learning_rate=4e-4,
+        steps=300,
+        validate_every=100,
+        segmentation_batch=24,
+        density=(0.3, 1.25),
+        stain_ratio=(0.7, 1.3),
+        cast=0.1,
+        blur=1.5,
+        jpeg=40,
+        scale=(0.7, 1.4),
     ),
 }
 

@@ -21,6 +21,7 @@ from wsi_segment.model.data.dataset import SPLITS, Dataset
 from wsi_segment.model.training.label_shares import LabelSetting
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork
+from wsi_segment.model.training.starting_point import Origin
 
 LOG_FILE, LAST_FILE, BEST_FILE = "log.csv", "last.pt", "best.pt"
 PATCHES_FILE = "patches.npy"
@@ -50,6 +51,7 @@ class RunFolder:
         seed: int,
         encoder_weights: dict[str, Tensor] | None = None,
         setting: LabelSetting | None = None,
+        started_from: Origin | None = None,
     ) -> None:
         self._folder = folder
         self._best = float("-inf")
@@ -66,6 +68,7 @@ class RunFolder:
             "recipe": asdict(recipe),
             "encoder_weights": None if encoder_weights is None else _digest(encoder_weights),
             "setting": None if setting is None else asdict(setting),
+            "started_from": None if started_from is None else asdict(started_from),
         }
         self._identity = json.loads(json.dumps(identity))
         # a pixel size that was corrected since changes nothing about images, which are trained on as they are

@@ -27,7 +27,7 @@ from wsi_segment.model.metrics import confusion_matrix, lesion_dice, score
 from wsi_segment.model.training.augment import augment
 from wsi_segment.model.training.device import CPU
 from wsi_segment.model.training.label_shares import LabelSetting, draw_subset
-from wsi_segment.model.training.objective import Objective
+from wsi_segment.model.training.objective import Objective, taught_classes
 from wsi_segment.model.training.progress import TrainingProgress
 from wsi_segment.model.training.recipe import Recipe
 from wsi_segment.model.training.resnet import SegmentationNetwork, normalise
@@ -39,11 +39,14 @@ from wsi_segment.model.training.sampling import (
     inverse_label_frequency,
     to_tensors,
 )
+from wsi_segment.model.training.starting_point import StartingPoint, measure_batch_norm
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 PARITY_PATCHES = 32
 """Real patches that a run keeps, on which its export is compared with the network."""
+BATCH_NORM_STEPS = 8
+"""Batches of so many steps tell the statistics of batch norm in a network that is trained further."""
 CHECKPOINT_SECONDS = 60.0
 """So much of a training at most is done again after it was stopped; a validation leaves a checkpoint too."""
 
@@ -57,6 +60,7 @@ def train(
     progress: Callable[[TrainingProgress], None] | None = None,
     encoder_weights: dict[str, Tensor] | None = None,
     setting: LabelSetting | None = None,
+    start: StartingPoint | None = None,
     device: torch.device = CPU,
 ) -> None:
     """Train a network and leave ``best.pt``, ``last.pt``, ``log.csv`` and ``run.json`` in a folder.
@@ -78,19 +82,36 @@ def train(
         progress: Called after each step; None for nobody.
         encoder_weights: To start the encoder from, see :mod:`wsi_segment.model.training.encoders.encoder_weights`.
         setting: The part of the training patches that may be used; None for all.
+        start: A finished network to train further; its head takes the place of the recipe's. It is validated first, and
+            stays the best checkpoint until a later one is better.
         device: Where the network is; a run may go on on another one.
 
     Raises:
-        DatasetError: nothing to train on or to validate on, or labels of images that name one class only.
-        OutputError: the folder holds a run of another dataset, recipe, seed, encoder or setting.
+        DatasetError: nothing to train on or to validate on, labels of images that name one class only, or classes that
+            are not those of ``start``.
+        OutputError: the folder holds a run of another dataset, recipe, seed, encoder, setting or start.
     """
     torch.use_deterministic_algorithms(device.type == "cpu")  # CUDA has none for the pixel-wise cross entropy
-    log = RunFolder(run, dataset=dataset, recipe=recipe, seed=seed, encoder_weights=encoder_weights, setting=setting)
+    if start is not None:
+        start.check_classes(dataset)
+        recipe = start.recipe(recipe)
+    log = RunFolder(
+        run,
+        dataset=dataset,
+        recipe=recipe,
+        seed=seed,
+        encoder_weights=encoder_weights,
+        setting=setting,
+        started_from=None if start is None else start.origin,
+    )
     trainer = _Trainer(dataset, recipe, seed=seed, encoder_weights=encoder_weights, setting=setting, device=device)
     log.create(trainer.validation_pixels(PARITY_PATCHES))
     state = log.resume()
     if state is not None:
         trainer.load_state_dict(state)
+    elif start is not None:
+        trainer.start_from(start.network)
+        log.save(trainer.validate(), trainer.state_dict(), trainer.export_state())
     started = time.monotonic() - trainer.seconds
     saved = time.monotonic()
     for step in range(trainer.step, trainer.steps):
@@ -158,7 +179,7 @@ class _Trainer:
                 if recipe.class_weights == "both_losses"
                 else None
             ),
-            taught=_taught_classes(dataset, pool, recipe, device),
+            taught=taught_classes(dataset, pool, recipe, device),
         )
         self._schedule = (
             torch.optim.lr_scheduler.OneCycleLR(self._optimizer, recipe.learning_rate, total_steps=self.steps + 1)
@@ -170,6 +191,14 @@ class _Trainer:
         self.val_macro_f1: float | None = None
         self._losses: list[tuple[float, float]] = []
         """Of the steps since the last validation."""
+
+    def start_from(self, network: SegmentationNetwork) -> None:
+        """Take over a finished network; its batch norm gets the statistics of this training's first patches."""
+        self._network.load_state_dict(network.state_dict())
+        drawn = ((batch, step) for step in range(BATCH_NORM_STEPS) for batch in self._sampler.batches(step))
+        measure_batch_norm(self._network, (self._as_input(self._augmented(*one).pixels) for one in drawn))
+        if self._average is not None:
+            self._average.module.load_state_dict(self._network.state_dict())
 
     def train_step(self, step: int) -> tuple[float, float]:
         """Update by each kind or once by both, and return the loss of each kind, NaN for one without patches."""
@@ -230,7 +259,7 @@ class _Trainer:
                 confusion += confusion_matrix(ids.byte().numpy(), predicted.byte().cpu().numpy(), self._classes)
         scores = score(confusion)
         self.val_macro_f1 = scores.macro_f1
-        losses = np.mean(self._losses, axis=0).tolist()
+        losses = np.mean(self._losses or [(np.nan, np.nan)], axis=0).tolist()
         self._losses.clear()
         return {
             "step": self.step,
@@ -291,21 +320,6 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, int | Tensor]
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, current, count)  # type: ignore[no-untyped-call]
 
     return update
-
-
-def _taught_classes(dataset: Dataset, pool: PatchPool, recipe: Recipe, device: torch.device) -> Tensor | None:
-    """Return which classes (C,) labels of images can tell apart; None where a label holds for a whole tile."""
-    if recipe.classification_patches == "tiles" or not pool.classification:
-        return None
-    taught = torch.zeros(len(dataset.classes), dtype=torch.bool)
-    taught[[patch.classes[0] - 1 for patch in pool.classification]] = True
-    if int(taught.sum()) < 2 and recipe.supervision != "filled":
-        name = dataset.classes[int(taught.nonzero()[0])].name
-        raise DatasetError(
-            f"{dataset.name}: all labels of images are {name!r}, which teaches nothing; label images of another class "
-            "too, or none"
-        )
-    return taught.to(device)
 
 
 def _grid(pool: PatchPool) -> list[Patch]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wsi_segment.model.data.dataset import Dataset
+    from wsi_segment.model.training.starting_point import StartingPoint
+
+_OTHER_SIZE = 1.15
+"""Pixel sizes that differ by more than this factor show a network other sizes than it knows."""
 
 HELP = "Train a network on images with pixel masks and image-level labels."
 
@@ -25,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", action="append", default=[], metavar="FIELD=VALUE", help="option of the dataset's loader (repeatable)"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; an existing run continues")
-    parser.add_argument("--recipe", default="modern", help="modern, paper or paper-0.1 (default: %(default)s)")
+    parser.add_argument(
+        "--from", dest="start", metavar="MODEL|RUN", help="train a finished model (name or folder) or run further"
+    )
+    parser.add_argument(
+        "--recipe", help="modern, paper, paper-0.1 or fine-tune (default: modern; with --from, fine-tune)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe (repeatable)"
     )
@@ -53,14 +64,22 @@ def run(args: argparse.Namespace) -> int:
     changes = parse_changes("--set", args.set)
     if args.steps is not None:
         changes["steps"] = args.steps
-    recipe = asked = make_recipe(args.recipe, changes)
+    name = args.recipe or ("modern" if args.start is None else "fine-tune")
+    recipe = asked = make_recipe(name, changes)
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: seeds start at 0")
+    settled = {"head", "head_upsampling"} & set(changes) if args.start is not None else set()
+    if settled:
+        raise InputError(f"--set {min(settled)}: --from {args.start} settles it; leave it out")
+    if args.start is not None and args.encoder_weights is not None:
+        raise InputError("--encoder-weights and --from both say what to start from; give one of them")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
-    partial = args.recipe == "modern" and dataset.partly_labelled and not recipe.mosaic
+    partial = name == "modern" and dataset.partly_labelled and not recipe.mosaic
     if partial and "classification_patches" not in changes:  # nearly all its tiles hold unlabelled pixels, or one class
-        recipe = make_recipe(args.recipe, changes | {"classification_patches": "images"})
+        recipe = make_recipe(name, changes | {"classification_patches": "images"})
+    every_pixel = recipe != asked
     with needs_extra("train", "training"):
+        from wsi_segment.export.finished_network import read_starting_point
         from wsi_segment.model.training.curves import draw_curves
         from wsi_segment.model.training.device import training_device
         from wsi_segment.model.training.encoders.encoder_weights import read_encoder_weights
@@ -69,8 +88,12 @@ def run(args: argparse.Namespace) -> int:
         from wsi_segment.model.training.train import train
     device = training_device(args.device)
     weights = None if args.encoder_weights is None else read_encoder_weights(args.encoder_weights)
+    start = None if args.start is None else read_starting_point(args.start)
+    if start is not None and "patch" not in changes:
+        recipe = replace(recipe, patch=start.patch)
     console = Console(stderr=True, quiet=args.quiet)
-    for line in (*dataset.left_out, _counts(dataset), *([_EVERY_PIXEL] if recipe != asked else [])):
+    told_first = [*dataset.left_out, _counts(dataset), *([_EVERY_PIXEL] if every_pixel else [])]
+    for line in (*told_first, *([] if start is None else _beginning(start, dataset))):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     told = time.monotonic()
     with make_bar(console) as bar:
@@ -88,15 +111,36 @@ def run(args: argparse.Namespace) -> int:
                 told = time.monotonic()
                 console.print(f"step {progress.step}/{progress.steps}: {losses}", soft_wrap=True)
 
-        train(dataset, args.out, recipe, seed=args.seed, progress=show, encoder_weights=weights, device=device)
+        train(
+            dataset,
+            args.out,
+            recipe,
+            seed=args.seed,
+            progress=show,
+            encoder_weights=weights,
+            start=start,
+            device=device,
+        )
     draw_curves(args.out)
     if not args.quiet:
-        best = max(read_log(args.out), key=lambda row: row["val_macro_f1"])
+        rows = read_log(args.out)
+        best = max(rows, key=lambda row: row["val_macro_f1"])
+        before = f", {rows[0]['val_macro_f1']:.3f} before" if start is not None else ""
         print(
-            f"{args.out}: best at step {best['step']:.0f}, on val: macro F1 {best['val_macro_f1']:.3f}, "
+            f"{args.out}: best at step {best['step']:.0f}, on val: macro F1 {best['val_macro_f1']:.3f}{before}, "
             f"micro F1 {best['val_micro_f1']:.3f}, lesion Dice {best['val_lesion_dice']:.3f}; see curves.png"
         )
     return 0
+
+
+def _beginning(start: StartingPoint, dataset: Dataset) -> Iterator[str]:
+    """Say what a training goes on from, and what of it does not fit the images."""
+    yield f"going on from {start.origin.name} (sha256 {start.origin.sha256[:12]}…)"
+    if not 1 / _OTHER_SIZE <= dataset.mpp / start.mpp <= _OTHER_SIZE:
+        yield (
+            f"{dataset.name} is learnt at {dataset.mpp:g} µm per pixel, {start.origin.name} knows {start.mpp:g}: "
+            "all looks larger or smaller to it than before"
+        )
 
 
 def _counts(dataset: Dataset) -> str:
