@@ -198,7 +198,7 @@ def empty(folder: Path, count: int) -> None:
                 f"{1000 * scheduler / done:.2f}, client {1000 * client / done:.2f}; "
                 f"RSS MiB: scheduler {rss[0]:.0f}, client {rss[1]:.0f}"
             )
-            cluster_run.finish(output, writer, watch.step("pyramid"))
+            cluster_run.finish(output, writer, provenance, watch.step("pyramid"))
             output.publish()
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"with its coarse levels, published: the client's RSS was at most {peak:.0f} MiB")

@@ -102,7 +102,7 @@ def test_mask_does_not_depend_on_how_the_work_is_divided(
         stop=threading.Event(),
     )
     records.close()
-    LocalFolder(folder).put(store.finish(done, lambda blocks, total: None))
+    LocalFolder(folder).put(store.finish(done, {}, lambda blocks, total: None))
     assert len(done) == len(regions)
 
     whole_predictor = RegionPredictor(

@@ -245,17 +245,17 @@ def test_a_run_may_be_written_and_finished_by_other_processes(
     """What travels to them is pickled: the writer, and in the end what coarse levels are made from."""
     finish = Output.finish
 
-    def elsewhere(self: Output, step: Any, make: Any = None) -> Mask:
+    def elsewhere(self: Output, provenance: Any, step: Any, make: Any = None) -> Mask:
         def travel(regions: Any, step: Any) -> Any:
             store, arrived = pickle.loads(pickle.dumps((self._store, tuple(regions))))
             for region in arrived:
                 store.keep(region)
             try:
-                return store.finish(arrived, step)
+                return store.finish(arrived, provenance, step)
             finally:
                 store.close()
 
-        return finish(self, step, travel)
+        return finish(self, provenance, step, travel)
 
     monkeypatch.setattr(Output, "finish", elsewhere)
     write = RegionWriter.write

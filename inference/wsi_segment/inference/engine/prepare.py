@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import InputError, SlideError
-from wsi_segment.inference.engine.applicability.slide_likeness import look_at_fields
+from wsi_segment.inference.engine.applicability.slide_likeness import Applicability, look_at_fields
 from wsi_segment.inference.engine.memory import Budget, make_budget
 from wsi_segment.inference.engine.networks.network import NetworkFacts
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.plan import Plan, make_plan
-from wsi_segment.inference.engine.provenance import make_provenance
+from wsi_segment.inference.engine.provenance import add_likeness, make_provenance
 from wsi_segment.inference.engine.tissue import TissueMask, find_tissue
 from wsi_segment.inference.engine.windows import lattice_of
 from wsi_segment.inference.grid.lattice import Lattice
@@ -42,7 +42,9 @@ class Prepared:
     plan: Plan
     provenance: dict[str, Any]
     doubts: tuple[Doubt, ...]
-    """Doubts about the slide, its tissue and its likeness to the training images."""
+    """Doubts about the slide and its tissue."""
+    likeness: Applicability | None
+    """Of the slide to the training images, if it was looked for and the model's card can tell."""
     batch_size: int
     """Windows per network call."""
     slide_mm2: float
@@ -52,6 +54,13 @@ class Prepared:
     def mask_mpp(self) -> float:
         """µm per mask pixel."""
         return self.size.mpp * self.frame.downsample
+
+    def with_likeness(self, likeness: Applicability | None) -> Prepared:
+        """Return the same with the slide's likeness to the training images in provenance and doubts."""
+        if likeness is None:
+            return self
+        provenance = add_likeness(self.provenance, likeness, self.frame.downsample)
+        return replace(self, likeness=likeness, provenance=provenance, doubts=self.doubts + likeness.doubts())
 
     def metadata(self, model: Model, options: SegmentOptions) -> MaskMetadata:
         """Return the OME-Zarr metadata of the mask."""
@@ -72,6 +81,7 @@ def prepare(
     path: Path,
     model: Model,
     options: SegmentOptions,
+    look: bool = True,
     known: Known | None = None,
     load: Callable[[], NetworkFacts | None] = lambda: None,
     watch: Watch | None = None,
@@ -84,6 +94,7 @@ def prepare(
         path: Where it lies.
         model: Its card says what the network needs.
         options: Every choice.
+        look: Look for the slide's likeness to the training images too; ``options.strict`` always does.
         known: What opening it found out.
         load: Loads the model's network, once slide and model were found to fit; gives None where another network is
             used in its place.
@@ -117,10 +128,10 @@ def prepare(
     doubts += tissue.doubts
     if not tissue.cells.any():
         doubts += (Doubt("no-tissue", "no tissue was found; `tissue` none analyses everything"),)
-    applicability = look_at_fields(PixelSource(slide, frame), tissue, card, mpp=size.mpp, stop=watch.stop)
-    if applicability is not None:
-        doubts += applicability.doubts()
-    _refuse_doubts(path, doubts, options)
+    likeness: Applicability | None = None
+    if look or options.strict:
+        likeness = look_at_fields(PixelSource(slide, frame), tissue, card, mpp=size.mpp, stop=watch.stop)
+    _refuse_doubts(path, doubts if likeness is None else doubts + likeness.doubts(), options)
     try:
         fingerprint = slide_fingerprint(slide_files(path), None if known is None else known.parts)
     except OSError as error:
@@ -138,7 +149,6 @@ def prepare(
             options=options,
             network=loaded,
             region_size=budget.region_size,
-            applicability=applicability,
             doubts=doubts,
         )
 
@@ -155,6 +165,7 @@ def prepare(
         plan=plan,
         provenance=provenance,
         doubts=doubts,
+        likeness=likeness,
         batch_size=options.batch_size,
         slide_mm2=round(slide.bounds.width * size.x * slide.bounds.height * size.y / 1e6, 6),
     )

@@ -37,13 +37,11 @@ def make_provenance(
     options: SegmentOptions,
     network: NetworkFacts | None,
     region_size: int,
-    applicability: Applicability | None,
     doubts: Sequence[Doubt],
 ) -> dict[str, Any]:
     """Return the record, as JSON, that goes into the store and that a continued run must repeat.
 
-    ``applicability`` is None where the model's card cannot tell, and ``network`` where one was given in place of the
-    model's.
+    ``network`` is None where one was given in place of the model's.
     """
     card, file = model.card, MODEL_FILE if network is None else network.file
     return {
@@ -84,10 +82,25 @@ def make_provenance(
             "provider": "given network" if network is None else network.provider,
             "precision": card.precision if network is None else network.precision,
         },
-        **({} if applicability is None else {"applicability": applicability.as_dict(frame.downsample)}),
         "versions": versions() | ({} if network is None else network.versions),
         "warnings": [asdict(doubt) for doubt in doubts],
     }
+
+
+def add_likeness(provenance: dict[str, Any], likeness: Applicability, downsample: float) -> dict[str, Any]:
+    """Return the record with what the slide looks like, which follows from the rest and tells no run from another.
+
+    Args:
+        provenance: See :func:`make_provenance`.
+        likeness: Of the slide to the training images.
+        downsample: Level-0 pixels per mask pixel.
+    """
+    last = {
+        "versions": provenance["versions"],
+        "warnings": provenance["warnings"] + [asdict(doubt) for doubt in likeness.doubts()],
+    }
+    first = {key: value for key, value in provenance.items() if key not in last}
+    return first | {"applicability": likeness.as_dict(downsample)} | last
 
 
 def _scaled_decoding(slide: Slide, frame: MaskFrame, tissue: TissueMask) -> dict[str, Any]:

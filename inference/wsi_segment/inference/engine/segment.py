@@ -71,11 +71,11 @@ def segment(
     try:
         with (scheduler or LocalThreads(network)).opened(order, watch) as run:
             with disk_errors(out):
-                mask, kept = _compute(run, model, options=options, output=output, watch=watch)
+                prepared, mask, kept = _compute(run, model, options=options, output=output, watch=watch)
                 seconds = round(time.monotonic() - started, 2)
                 finished = list(output.finished.values())
                 summary = _summarise(
-                    run.prepared, path=path, out=out, card=model.card, finished=finished, kept=kept, seconds=seconds
+                    prepared, path=path, out=out, card=model.card, finished=finished, kept=kept, seconds=seconds
                 )
                 if before_publishing is not None:
                     before_publishing(run.slide, mask, summary)
@@ -87,8 +87,10 @@ def segment(
         output.release()
 
 
-def _compute(run: Run, model: Model, options: SegmentOptions, output: Output, watch: Watch) -> tuple[Mask, int]:
-    """Compute what is missing; return the mask, and how many of its regions an earlier run had finished."""
+def _compute(
+    run: Run, model: Model, options: SegmentOptions, output: Output, watch: Watch
+) -> tuple[Prepared, Mask, int]:
+    """Compute what is missing; return all that is known now, the mask, and how many regions an earlier run had done."""
     prepared, plan = run.prepared, run.prepared.plan
     layout = MaskLayout(prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
     writer = output.begin(RunIdentity.of(prepared.provenance), layout)
@@ -101,8 +103,8 @@ def _compute(run: Run, model: Model, options: SegmentOptions, output: Output, wa
         output.check()
         output.take(region)
 
-    run.compute(output, writer, missing, done=done, count=count)
-    return run.finish(output, writer, watch.step("pyramid")), len(kept)
+    prepared = prepared.with_likeness(run.compute(output, writer, missing, done=done, count=count))
+    return prepared, run.finish(output, writer, prepared.provenance, watch.step("pyramid")), len(kept)
 
 
 def _summarise(

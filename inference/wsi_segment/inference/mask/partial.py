@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsi_segment.errors import OutputError
 from wsi_segment.files import printable, refuse_existing
@@ -125,10 +126,11 @@ class Output:
         """
         self._site.check()
 
-    def finish(self, step: Step, make: Finisher | None = None) -> Mask:
+    def finish(self, provenance: dict[str, Any], step: Step, make: Finisher | None = None) -> Mask:
         """Make the coarse levels and the metadata, when all regions are finished.
 
         Args:
+            provenance: The whole of it, as JSON.
             step: Called with (blocks done, 0) after each; may raise to stop.
             make: Does it elsewhere, as :meth:`wsi_segment.inference.mask.store.MaskStore.finish` does it here.
 
@@ -140,7 +142,7 @@ class Output:
         if make is not None:
             self._metadata = make(self._store.with_coarsest(regions), step)
         else:
-            self._metadata = self._store.finish(regions, step)
+            self._metadata = self._store.finish(regions, provenance, step)
         return Mask.of_parts(self.final, self._site.store.path, self._metadata)
 
     def publish(self) -> None:

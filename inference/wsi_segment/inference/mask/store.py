@@ -42,7 +42,7 @@ class MaskLayout:
     region_size: int
     """Side of the regions in mask pixels."""
     provenance: dict[str, Any]
-    """As JSON; it goes into the root."""
+    """What is known of it already, as JSON; it goes into the root."""
 
 
 class MaskStore:
@@ -123,11 +123,14 @@ class MaskStore:
         return [replace(regions[0], coarsest=kept), *regions[1:]]
 
     @shipped_settings()
-    def finish(self, regions: Iterable[FinishedRegion], step: Callable[[int, int], None]) -> Mapping[str, bytes]:
+    def finish(
+        self, regions: Iterable[FinishedRegion], provenance: dict[str, Any], step: Callable[[int, int], None]
+    ) -> Mapping[str, bytes]:
         """Make the coarse levels, and note what every region holds, so that damage can be found.
 
         Args:
             regions: All of them, in any order; where reading back is not for free, after :meth:`keep` for each.
+            provenance: The whole of it, as JSON.
             step: Called with (blocks done, 0) after each; may raise to stop.
 
         Returns:
@@ -139,6 +142,7 @@ class MaskStore:
             for _ in writer.read_from(near).finishing_steps(self._put_coarse):
                 done += 1
                 step(done, 0)
+        self._root.update_attributes({ATTRIBUTE: provenance})
         noted: dict[str, Any] = {
             region.key: {"pixels": list(region.pixels), "sha256": region.sha256}
             | ({"probabilities_sha256": region.probabilities_sha256} if region.probabilities_sha256 else {})

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthetic import SLIDES, tissue_like, write_model, write_slide
-from wsi_segment.errors import Cancelled, InputError
+from synthetic import SLIDES, ChannelNetwork, files_of, tissue_like, write_model, write_slide
+from wsi_segment.errors import Cancelled, InputError, RunError
 from wsi_segment.inference.engine.applicability import slide_likeness
 from wsi_segment.inference.engine.applicability.slide_likeness import SQUARE, Applicability, look_at_fields
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -147,9 +147,47 @@ def test_summary_mask_and_preview_say_it_and_strict_refuses_it(tmp_path: Path, m
     with Image.open(tmp_path / "p.png") as picture:
         legend = np.asarray(picture.convert("RGB"))[:, 900:]
     assert ((legend[..., 0] > 150) & (legend[..., 1] < 60)).sum() > 200  # red words
+    network = ChannelNetwork()
     with pytest.raises(InputError, match=r"unlike what this model knows.*strict"):
-        segment(path, model, tmp_path / "n.zarr", SegmentOptions(workers=1, strict=True))
+        segment(path, model, tmp_path / "n.zarr", SegmentOptions(workers=1, strict=True), network=network)
+    assert network.windows == 0
     assert not (tmp_path / "n.zarr").exists()
+
+
+def test_a_slide_is_looked_at_while_regions_are_computed(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, computing = write_slide(tmp_path / "s.tiff", tissue_like(900, 1200, 4)), threading.Event()
+
+    class Network(ChannelNetwork):
+        def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+            computing.set()
+            return super().__call__(windows)
+
+    def describe_later(pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        assert computing.wait(60)
+        return describe(pixels)
+
+    monkeypatch.setattr(slide_likeness, "describe", describe_later)
+    out = tmp_path / "m.zarr"
+    segment(path, model, out, SegmentOptions(workers=2, region_size=512), network=Network())
+    assert Mask.open(out).provenance["applicability"]["fields"] == 6
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_run_that_goes_on_says_what_one_that_was_not_cut_off_says(tmp_path: Path, model: Model, strict: bool) -> None:
+    path, out = write_slide(tmp_path / "s.tiff", tissue_like(1400, 1500, 77)), tmp_path / "m.zarr"
+    whole = segment(path, model, tmp_path / "whole.zarr", SegmentOptions(region_size=512))
+
+    def cut_off(*finished: object) -> None:
+        raise InterruptedError("cut off")
+
+    with pytest.raises(RunError, match="cut off"):
+        segment(path, model, out, SegmentOptions(region_size=512), before_publishing=cut_off)
+    summary = segment(path, model, out, SegmentOptions(region_size=512, strict=strict))
+    assert summary.regions_kept == summary.regions == 9
+    assert summary.provenance == whole.provenance
+    assert files_of(out) == files_of(tmp_path / "whole.zarr")
 
 
 @pytest.mark.skipif(not SLIDES.is_dir(), reason="real slides are not at hand")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from cryptography import x509
@@ -35,7 +36,8 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import versions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
-from wsi_segment.model.card import Model, find_model
+from wsi_segment.model.card import Model, find_model, write_card
+from wsi_segment.model.likeness import describe, fit_profile
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by POSIX signals")
 pytest.importorskip("distributed")
@@ -56,7 +58,11 @@ PAUSE = 0.03
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     write_slide(folder / "s.tiff", tissue_like(1500, 2000), levels=2)
-    write_model(folder / "model")
+    model = write_model(folder / "model")
+    noise = np.random.default_rng(0).integers(60, 200, (10, 64, 64, 3), np.uint8)
+    known = [features for features in map(describe, noise) if features is not None]
+    profile = fit_profile(known, known, "noise").model_dump(mode="json")
+    write_card(model.card.model_copy(update={"applicability": profile}), model.folder)
     return folder
 
 
@@ -67,7 +73,8 @@ def model(made: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def local(made: Path, model: Model) -> dict[str, bytes]:
-    segment(made / "s.tiff", model, made / "local.zarr", OPTIONS)
+    summary = segment(made / "s.tiff", model, made / "local.zarr", OPTIONS)
+    assert [doubt.code for doubt in summary.warnings] == ["unlike-training-data"]
     return files_of(made / "local.zarr")
 
 

@@ -1,7 +1,7 @@
 """Fields of a slide's tissue, each beside what the model's training images look like.
 
 A network gives classes for whatever it is shown, and no lower probabilities where stain or focus are new to it. So one
-field of each square of the tissue is described before the network runs (see :mod:`wsi_segment.model.likeness`), on a
+field of each square of the tissue is described by its pixels alone (see :mod:`wsi_segment.model.likeness`), on a
 grid of the whole mask, so that neither regions nor memory change what is said.
 """
 

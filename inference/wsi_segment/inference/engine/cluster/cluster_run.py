@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.applicability.slide_likeness import Applicability
 from wsi_segment.inference.engine.cluster.facts import Choice, settle_for_all
 from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
 from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
@@ -60,10 +61,11 @@ class ClusterRun:
         regions: Sequence[Region],
         done: Callable[[FinishedRegion], None],
         count: Callable[[int], None],
-    ) -> None:
+    ) -> Applicability | None:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
+        likeness = self.prepared.likeness
         if not regions:
-            return
+            return likeness
         ticket = self._leave(output, "plan", Bundle(self._order, self._choice, self._settlement, writer))
         planned = self.prepared.plan.regions
         columns = planned[-1].column + 1
@@ -75,19 +77,21 @@ class ClusterRun:
         )
         numbers = (region.row * columns + region.column for region in regions)
         self._feeder.run(compute_region, numbers, items, lambda index, finished: done(finished), ticket=ticket)
+        return likeness
 
-    def finish(self, output: Output, writer: RegionWriter, step: Step) -> Mask:
+    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
 
         def make(regions: Iterable[FinishedRegion], step: Step) -> Mapping[str, bytes]:
             step(0, 0)
-            ticket, made = self._leave(output, "finished", (writer, pack_regions(regions))), dict[str, bytes]()
+            finished = writer, provenance, pack_regions(regions)
+            ticket, made = self._leave(output, "finished", finished), dict[str, bytes]()
             self._feeder.run(
                 finish_run, [0], Items("pyramid"), lambda index, metadata: made.update(metadata), ticket=ticket
             )
             return made
 
-        return output.finish(step, make)
+        return output.finish(provenance, step, make)
 
     def _leave(self, output: Output, name: str, what: Any) -> Ticket:
         """Leave something for workers beside the output; return what they find it by."""

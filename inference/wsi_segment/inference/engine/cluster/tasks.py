@@ -69,19 +69,19 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
 
     Args:
         index: Of the task; unused.
-        ticket: Of what the client left: the writer, and all finished regions.
+        ticket: Of what the client left: the writer, the provenance and all finished regions.
     """
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, read_left
     from wsi_segment.inference.mask.ledger import unpack_regions
     from wsi_segment.inference.progress import Watch
 
-    writer, packed = read_left(ticket)
+    writer, provenance, packed = read_left(ticket)
     regions = unpack_regions(packed)
     store = writer.store
     try:
         for region in regions:
             store.keep(region)
-        return dict(store.finish(regions, Watch(stop=RUNS.stop_of(ticket.token)).step("pyramid")))
+        return dict(store.finish(regions, provenance, Watch(stop=RUNS.stop_of(ticket.token)).step("pyramid")))
     finally:
         store.close()
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from wsi_segment.inference.engine.applicability.slide_likeness import Applicability, look_at_fields
 from wsi_segment.inference.engine.networks.network import LoadedNetwork, Network, load_network
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.prepare import Prepared, prepare
@@ -68,14 +70,28 @@ class LocalRun:
         regions: Sequence[Region],
         done: Callable[[FinishedRegion], None],
         count: Callable[[int], None],
-    ) -> None:
+    ) -> Applicability | None:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
         task, workers = RegionTask(self.predictor(count), writer), self.prepared.plan.budget.workers
-        run_tasks(task, regions, workers=workers, done=done, stop=self.watch.stop)
+        likeness = self.prepared.likeness
 
-    def finish(self, output: Output, writer: RegionWriter, step: Step) -> Mask:
+        def look() -> None:
+            nonlocal likeness
+            if likeness is None:
+                likeness = self.look()
+
+        run_tasks(task, regions, workers=workers, done=done, stop=self.watch.stop, first=look)
+        return likeness
+
+    def look(self) -> Applicability | None:
+        """Return the slide's likeness to the training images; None where the model's card cannot tell."""
+        prepared = self.prepared
+        source = PixelSource(self.seen, prepared.frame)
+        return look_at_fields(source, prepared.tissue, self.card, mpp=prepared.size.mpp, stop=self.watch.stop)
+
+    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
-        return output.finish(step)
+        return output.finish(provenance, step)
 
 
 class LocalThreads:
@@ -105,6 +121,7 @@ class LocalThreads:
                 path=order.path,
                 model=order.model,
                 options=options,
+                look=False,
                 known=known,
                 load=load,
                 watch=watch,
@@ -131,6 +148,7 @@ def run_tasks(
     workers: int,
     done: Callable[[FinishedRegion], None],
     stop: threading.Event,
+    first: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a task for each region; the first failure stops the others and is raised.
 
@@ -140,8 +158,10 @@ def run_tasks(
         workers: Number of threads.
         done: Called with each result as it comes, on the thread that has it, never on two at once.
         stop: Set here when something failed, so that running tasks end soon.
+        first: Called once on a worker thread, beside the first regions.
     """
     if not regions:
+        first()
         return
     from dask.base import compute  # loaded once pixels are there to be computed, not to look at a slide
     from dask.delayed import delayed
@@ -157,6 +177,7 @@ def run_tasks(
     start, count = delayed(run, traverse=False), len(regions)
     # Dask starts independent tasks by their names, the last one first
     calls = [start(region, dask_key_name=f"region-{count - index:08d}") for index, region in enumerate(regions)]
+    calls.append(delayed(first, traverse=False)(dask_key_name=f"region-{count + 1:08d}"))
     with ThreadPoolExecutor(workers, thread_name_prefix="region") as pool:
         try:
             # by its name Dask would load dask.distributed first, to look for a cluster

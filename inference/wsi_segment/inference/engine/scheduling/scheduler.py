@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from wsi_segment.inference.engine.applicability.slide_likeness import Applicability
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.prepare import Prepared
 from wsi_segment.inference.grid.region import Region
@@ -56,7 +57,7 @@ class Run(Protocol):
         regions: Sequence[Region],
         done: Callable[[FinishedRegion], None],
         count: Callable[[int], None],
-    ) -> None:
+    ) -> Applicability | None:
         """Compute regions; the first failure stops the others and is raised.
 
         Args:
@@ -66,18 +67,22 @@ class Run(Protocol):
             done: Called with each result as it comes, never on two threads at once.
             count: Called from any thread with the number of further windows predicted.
 
+        Returns:
+            The slide's likeness to the training images; None where the model's card cannot tell.
+
         Raises:
             Cancelled: the run was stopped.
             SlideError: pixels cannot be read.
             RunError: the cluster is lost, or a region killed its workers again and again.
         """
 
-    def finish(self, output: Output, writer: RegionWriter, step: Step) -> Mask:
+    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
         """Make the coarse levels and the metadata, when all regions are finished; see :meth:`Output.finish`.
 
         Args:
             output: Of the run.
             writer: As for :meth:`compute`.
+            provenance: The whole of it.
             step: Called with (blocks done, 0) after each; may raise to stop.
         """
 

@@ -75,7 +75,7 @@ def candidates_of(
     with closing(open_slide(path, options.image)) as slide:
         scaled = with_scaled_levels(slide)
         seen = ColourManaged(scaled) if options.apply_icc else scaled
-        prepared = prepare(seen, path=path, model=model, options=options, watch=Watch())
+        prepared = prepare(seen, path=path, model=model, options=options, look=False, watch=Watch())
         source = PixelSource(seen, prepared.frame)
         predictor = RegionPredictor(
             source=source,
