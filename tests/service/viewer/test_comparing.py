@@ -135,7 +135,6 @@ def test_both_views_move_together_whichever_is_moved(
         page.mouse.move(x, y)
         page.mouse.down()
         page.mouse.move(x + dx, y + dy, steps=6)
-        page.wait_for_timeout(1000)  # let go of after a rest, nothing is thrown
         page.mouse.up()
         wanted = (before[0] - dx, before[1] - dy, before[2])
         watched.until(lambda wanted=wanted: place_of(page) == pytest.approx(wanted, abs=2))  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -224,11 +225,12 @@ def test_a_result_that_was_removed_is_said(watched: Watched, gallery: Served) ->
     web.delete(f"{gallery.url}/v1/jobs/{job['id']}/results").raise_for_status()
     for _ in range(5):
         page.keyboard.press("+")
-    page.wait_for_timeout(1000)
-    for _ in range(6):
+
+    def goes_on_and_hears_of_it() -> bool:
         page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(200)
-    page.wait_for_selector(".notice.error:has-text('removed')")
+        return page.locator(".notice.error:has-text('removed')").count() > 0
+
+    watched.until(goes_on_and_hears_of_it)
     page.goto("about:blank")
     watched.open(f"view/{job['id']}", "problem")
     assert "removed" in page.inner_text("main")
@@ -238,14 +240,20 @@ def test_a_result_that_was_removed_is_said(watched: Watched, gallery: Served) ->
 def test_a_connection_that_was_lost_is_said_and_the_view_completed(watched: Watched, result: str) -> None:
     page = watched.open(f"view/{result}", "view")
     watched.drawn()
+    begun, known = time.monotonic(), len(watched.requests)
     page.context.set_offline(True)
     for key in ("+", "+", "+", "ArrowRight"):
         page.keyboard.press(key)
     page.wait_for_selector("#connection:not([hidden])")
     assert "does not answer" in page.inner_text("#connection")
-    page.wait_for_timeout(6500)  # until OpenSeadragon has given its tiles up
-    asked = Counter(url for url in watched.requests if "/results/tiles/" in url)
-    assert max(asked.values()) < 10, asked  # now and then, and not with every frame
+
+    def asked(kind: str) -> int:
+        """How often the tile was asked for that was most often."""
+        return max(Counter(url for url in watched.requests[known:] if kind in url).values(), default=0)
+
+    watched.until(lambda: asked("/v1/slides/") == 4)  # three times again: OpenSeadragon has given it up
+    often = asked("/results/tiles/")
+    assert often <= 2 + (time.monotonic() - begun) / 2, "now and then, and not with every frame"
     place = page.url
     page.context.set_offline(False)
     page.wait_for_selector("#connection", state="hidden")
