@@ -5,6 +5,7 @@
 
 import { hrefOf } from "../app/router.js";
 import { showError } from "../app/notices.js";
+import { asked, modelOf } from "../jobs/asked.js";
 import { listen } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
@@ -30,9 +31,9 @@ export function compareWith({ pane, disposal, addPanel }) {
       return;
     }
     fill(list, others.map((one) => h("li", {}, h("a", {
-      text: `${one.model}${one.model_version ? ` ${one.model_version}` : ""}, ${moment(one.finished)}`,
+      text: `${modelOf(one)}, ${moment(one.finished, "medium")}`,
       attributes: { href: hrefOf("compare", [job.id, one.id]) },
-    }))));
+    }), h("br"), h("small", { text: asked(one) }))));
     renew();
   };
 }

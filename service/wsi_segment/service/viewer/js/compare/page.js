@@ -6,6 +6,7 @@
 import { bindKeys } from "../app/keys.js";
 import { setReady } from "../app/ready.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
+import { modelOf } from "../jobs/asked.js";
 import { createDisposal, debounced } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
@@ -119,7 +120,7 @@ async function openPanes(place, results, query, disposal) {
   for (const [index, result] of results.entries()) {
     const name = index === 0 ? "A" : "B";
     const element = h("section", { class: "pane", attributes: { "aria-label": `Result ${name}` }, data: { drawn: "false", side: name } });
-    element.append(h("span", { class: "pane-name", text: `${name}: ${modelOf(result)}` }));
+    element.append(h("span", { class: "pane-name", text: `${name}: ${modelOf(result.job)}` }));
     place.append(element);
     const pane = await createPane(element, result, classesAt(query), { navigator: index === 1, keepScale: true, name: `Slide with the mask of result ${name}` });
     disposal.add(pane.dispose);
@@ -158,15 +159,10 @@ function panelsIn(side) {
   };
 }
 
-/** @param {Result} result */
-function modelOf({ job }) {
-  return `${job.model}${job.model_version ? ` ${job.model_version}` : ""}`;
-}
-
 /** @param {Result} a @param {Result} b */
 function heading(a, b) {
   const line = (/** @type {string} */ name, /** @type {Result} */ result, /** @type {Result} */ other) => h("p", {}, h("strong", { text: `${name} ` }),
-    h("a", { text: modelOf(result), attributes: { href: hrefOf("view", [result.job.id]) } }),
+    h("a", { text: modelOf(result.job), attributes: { href: hrefOf("view", [result.job.id]) } }),
     [`, ${moment(result.job.finished)}`, ...ownParameters(result, other)].join("; "));
   const name = a.job.slide_name ?? "Slide";
   return h("header", { class: "side-head" }, h("h1", { text: name }), line("A", a, b), line("B", b, a),

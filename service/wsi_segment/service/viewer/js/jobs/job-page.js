@@ -9,9 +9,9 @@ import { hrefOf } from "../app/router.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { address } from "../server/api.js";
-import { FIELDS } from "../submit/fields.js";
 import { trackJob } from "../server/track.js";
 import { canView, jobActions } from "./actions.js";
+import { modelOf, parametersOf } from "./asked.js";
 import { progressBar, progressText, statusBadge } from "./status.js";
 
 /** @typedef {import("../server/track.js").Tracked} Tracked */
@@ -92,7 +92,7 @@ function preview(job) {
 function facts(job) {
   /** @type {[string, Node|string|null][]} */
   const found = [
-    ["Model", `${job.model}${job.model_version ? ` ${job.model_version}` : ""}`],
+    ["Model", modelOf(job)],
     ["Slide", h("a", { text: job.slide_name ?? job.slide, attributes: { href: hrefOf("slide", [job.slide]) } })],
     ["Batch", job.batch ? h("a", { text: job.batch, attributes: { href: hrefOf("batches", [job.batch]) } }) : null],
     ["Posted", moment(job.created)],
@@ -101,10 +101,6 @@ function facts(job) {
     ["Priority", job.priority ? String(job.priority) : null],
     ["Id", h("code", { text: job.id })],
   ];
-  for (const [key, value] of Object.entries(job.parameters)) {
-    if (value === null || value === false || key === "model") continue;
-    const text = FIELDS.find((spec) => spec.name === key)?.text ?? key.replaceAll("_", " ");
-    found.push([text, typeof value === "object" ? "as drawn" : value === true ? "yes" : String(value)]);
-  }
+  for (const { text, value } of parametersOf(job)) found.push([text, value || "yes"]);
   return /** @type {[string, Node|string][]} */ (found.filter((entry) => entry[1] !== null));
 }

@@ -37,7 +37,7 @@ export function progressBar(job) {
  */
 export function progressText({ job, rate, left }) {
   if (job.status === "accepted") return waitingText(job);
-  if (job.status !== "running") return job.message;
+  if (job.status !== "running") return job.message === WORDS[job.status] ? "" : job.message;
   const parts = [STAGES[job.stage] ?? job.stage];
   if (job.stage === "segment" && job.total > 0) parts.push(`${count(job.done)} of ${count(job.total)} windows`);
   if (rate !== null) parts.push(`${significant(rate)} windows/s`);

@@ -12,6 +12,7 @@ import { get, server } from "../server/api.js";
 import { follow } from "../server/follow.js";
 import { Pace, applyEvent } from "../server/track.js";
 import { jobActions } from "./actions.js";
+import { asked, modelOf } from "./asked.js";
 import { progressBar, progressText, statusBadge } from "./status.js";
 
 /** @typedef {import("../server/types.js").Job} Job */
@@ -128,8 +129,8 @@ function row(job, pace, changed) {
     h("th", { attributes: { scope: "row" } }, h("a", { text: job.slide_name ?? job.name ?? job.slide, attributes: { href: hrefOf("jobs", [job.id]) } })),
     h("td", { class: "state" }, statusBadge(job), doubts ? h("span", { class: "warning", text: doubts, attributes: { title: job.warnings.map((one) => one.message).join("\n") } }) : null,
       job.status === "running" ? progressBar(job) : null, text ? h("small", { text }) : null),
-    h("td", { class: "model", text: job.model }),
-    h("td", {}, h("a", { attributes: { href: hrefOf("jobs", [job.id]) } }, h("time", { text: moment(job.created), attributes: { datetime: job.created } }))),
+    h("td", { class: "model" }, modelOf(job), h("small", { text: asked(job) })),
+    h("td", {}, h("a", { attributes: { href: hrefOf("jobs", [job.id]) } }, h("time", { text: moment(job.created, "medium"), attributes: { datetime: job.created } }))),
     h("td", {}, h("div", { class: "actions" }, jobActions(job, changed))),
   );
 }

@@ -20,11 +20,11 @@ export function significant(value, digits = 3) {
 }
 
 /**
- * Write an area.
+ * Write an area; the unit changes where µm² have no more than three digits, so that a column has one of them as far as can be.
  * @param {number} mm2 in mm²
  */
 export function area(mm2) {
-  if (mm2 !== 0 && mm2 < 0.01) return `${significant(mm2 * 1e6)} µm²`;
+  if (mm2 !== 0 && mm2 < 0.001) return `${significant(mm2 * 1e6)} µm²`;
   return `${significant(mm2)} mm²`;
 }
 
@@ -55,10 +55,11 @@ export function duration(seconds) {
 /**
  * Write a moment in the time of this computer.
  * @param {string|number|null} moment ISO 8601, or milliseconds
+ * @param {"short"|"medium"} [timeStyle] `medium`: to the second
  */
-export function moment(moment) {
+export function moment(moment, timeStyle = "short") {
   if (moment === null) return "";
-  return new Date(moment).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  return new Date(moment).toLocaleString("en-GB", { dateStyle: "medium", timeStyle });
 }
 
 /** @param {number} bytes */

@@ -234,7 +234,8 @@ export class OutlineLayer {
       context.fillStyle = "rgb(255 255 255 / 20%)";
       context.fill(shape.path, "evenodd");
     }
-    this.stroke(context, shape.path, status === "rejected" ? "rgb(0 0 0 / 35%)" : "rgb(0 0 0 / 75%)", (chosen ? 7 : status === "kept" ? 5 : 4) * pixel);
+    this.stroke(context, shape.path, status === "rejected" ? "rgb(0 0 0 / 35%)" : "rgb(0 0 0 / 75%)", (chosen ? 10 : status === "kept" ? 5 : 4) * pixel);
+    if (chosen) this.stroke(context, shape.path, "rgb(255 255 255)", 8 * pixel); // told from its neighbours, whatever its class
     this.stroke(context, shape.path, color, (chosen ? 4 : status === "kept" ? 3 : 2) * pixel);
   }
 

@@ -67,6 +67,7 @@ export function reviewPanel(session, disposal, does) {
     h("input", { id: "fetch-corrections", attributes: { type: "text", readonly: true, value: `wsi-segment fetch ${session.job} --corrections training/` } }));
   listen(disposal, session, "changed", show);
   listen(disposal, session, "said", (event) => { said.textContent = event.detail; });
+  listen(disposal, history, "changed", () => { said.textContent = ""; }); // it was of what is past
   listen(disposal, history, "changed", versions.renew);
   show();
   return { element: content, show, save: () => void save(session.job, name, history) };

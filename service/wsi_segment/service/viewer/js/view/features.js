@@ -9,6 +9,7 @@ import { compareWith } from "../compare/choose.js";
 import { display } from "./display.js";
 import { downloads } from "./downloads.js";
 import { growing } from "./growing.js";
+import { heading } from "./heading.js";
 import { legend } from "./legend.js";
 import { measure } from "./measure.js";
 import { outlines } from "./outlines.js";
@@ -21,5 +22,5 @@ import { zoomButtons } from "./zoom-buttons.js";
 
 /** @type {import("./page.js").Feature[]} */
 export const FEATURES = [
-  zoomButtons, measure, snapshot, scaleBar, pointerReadout, growing, legend, display, probability, outlines, uncertain, review, compareWith, permalink, downloads,
+  heading, zoomButtons, measure, snapshot, scaleBar, pointerReadout, growing, legend, display, probability, outlines, uncertain, review, compareWith, permalink, downloads,
 ];

@@ -59,7 +59,7 @@ export function growing({ pane, disposal, side }) {
     if (ended) return;
     ended = true;
     if (now.job.status !== "successful") {
-      notice(`The job ${now.job.status === "failed" ? "failed" : "was cancelled"}. ${now.job.message}`, { kind: "error" });
+      notice(`The job ${now.job.status === "failed" ? "failed" : "was cancelled"}. ${progressText(now)}`.trim(), { kind: "error" });
       return;
     }
     pane.replaceResult(await readResult(id));

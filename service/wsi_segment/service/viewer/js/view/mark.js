@@ -1,5 +1,5 @@
 /**
- * Marks a box of the slide.
+ * Marks a box of the slide, until the slide is pressed.
  * @module
  */
 
@@ -25,6 +25,12 @@ export function markOn(stage, disposal) {
     for (const [name, value] of Object.entries({ x: from.x, y: from.y, width: to.x - from.x, height: to.y - from.y })) shape.setAttribute(name, String(value));
   };
   disposal.add(stage.onDraw(draw));
+  const forget = () => {
+    marked = null;
+    shape.remove();
+  };
+  stage.viewer.addHandler("canvas-press", forget);
+  disposal.add(() => stage.viewer.removeHandler("canvas-press", forget));
   return (box) => {
     marked = box;
     layer.append(shape);

@@ -8,10 +8,9 @@ import { bindKeys } from "../app/keys.js";
 import { setReady } from "../app/ready.js";
 import { notice } from "../app/notices.js";
 import { fetchedPart } from "../app/pages.js";
-import { go, hrefOf, replaceQuery } from "../app/router.js";
+import { go, replaceQuery } from "../app/router.js";
 import { createDisposal, debounced, listen } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
-import { moment } from "../lib/format.js";
 import { viewKeys } from "./keys.js";
 import { createPane } from "./pane.js";
 import { createViewState, parseView, writeView } from "./view-state.js";
@@ -36,6 +35,9 @@ const PATIENCE_MILLISECONDS = 800;
 /** Without another tile for so long, tiles are slow, and tools need not wait for them. */
 const MOST_PATIENCE_MILLISECONDS = 3000;
 
+/** The view of a region is so many times as wide. */
+const ROOM = 1.5;
+
 /** @type {import("../app/router.js").OpenPage} */
 export async function openViewPage(main, route) {
   const id = route.parts[0] ?? "";
@@ -46,12 +48,12 @@ export async function openViewPage(main, route) {
   fill(main, h("p", { class: "loading", text: "Loading the result …" }));
   const result = await firstResult(id);
   fill(main, h("div", { class: "view" }, paneElement, side));
+  if (!state.get().at && result.job.region) state.set({ at: around(result.job.region, paneElement) });
   const pane = await createPane(paneElement, result, state, { name: `Slide ${result.job.slide_name ?? ""} with its mask` });
   disposal.add(pane.dispose);
   const overlay = h("div", { class: "overlay" });
   const toolbar = h("div", { class: "toolbar", attributes: { role: "toolbar", "aria-label": "View" } });
   paneElement.append(overlay, toolbar);
-  side.append(heading(pane, disposal));
 
   /** @type {View} */
   const view = {
@@ -88,6 +90,17 @@ export async function openViewPage(main, route) {
       return true;
     },
   };
+}
+
+/**
+ * Return the view of a region: of a large slide, it may be no more than a dot.
+ * @param {readonly number[]} region x0, y0, x1, y1 in level-0 pixels
+ * @param {HTMLElement} pane
+ * @returns {[number, number, number]}
+ */
+function around([x0 = 0, y0 = 0, x1 = 1, y1 = 1], pane) {
+  const scale = Math.max((x1 - x0) / (pane.clientWidth || 1), (y1 - y0) / (pane.clientHeight || 1));
+  return [(x0 + x1) / 2, (y0 + y1) / 2, ROOM * scale];
 }
 
 /**
@@ -129,35 +142,4 @@ function watchResult({ pane }) {
   };
   pane.layer.addEventListener("gone", gone);
   return () => pane.layer.removeEventListener("gone", gone);
-}
-
-/**
- * Say what is shown, and again when the job has ended, which may bring doubts.
- * @param {Pane} pane
- * @param {Disposal} disposal
- */
-function heading(pane, disposal) {
-  const element = h("header", { class: "side-head" });
-  /** @type {import("../server/types.js").Job|null} */
-  let told = null;
-  const tell = () => {
-    if (pane.result.job === told) return;
-    told = pane.result.job;
-    fill(element, ...facts(pane.result));
-  };
-  tell();
-  listen(disposal, pane.element, "result-replaced", tell);
-  return element;
-}
-
-/** @param {import("./result.js").Result} result */
-function facts({ job, slide }) {
-  const name = job.slide_name ?? job.name ?? "Slide";
-  return [
-    h("h1", { text: name, attributes: { title: name } }),
-    h("p", {}, [`${job.model}${job.model_version ? ` ${job.model_version}` : ""}`, moment(job.finished ?? job.started), ""].filter((text, index) => text || index === 2).join(" · "),
-      h("a", { text: "job", attributes: { href: hrefOf("jobs", [job.id]) } })),
-    slide ? null : h("p", { class: "hint", text: "The slide itself is not there: only its mask is shown." }),
-    job.warnings.map((one) => h("p", { class: "warning", text: one.message })),
-  ];
 }

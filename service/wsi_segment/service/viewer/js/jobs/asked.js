@@ -1,0 +1,53 @@
+/**
+ * What a job was asked for, in words: what jobs of one slide are told apart by.
+ * @module
+ */
+
+import { count } from "../lib/format.js";
+import { FIELDS } from "../submit/fields.js";
+
+/** @typedef {import("../server/types.js").Job} Job */
+
+/**
+ * List the parameters of a job that say something, those by default too, in the order of the dialog.
+ * @param {Job} job
+ * @returns {{text: string, value: string, byDefault: boolean}[]} `value` is empty where the text says it all
+ */
+export function parametersOf(job) {
+  const place = (/** @type {string} */ name) => FIELDS.findIndex((one) => one.name === name);
+  const stated = Object.entries(job.parameters).filter(([name, value]) => value !== null && value !== false && name !== "model");
+  return stated.sort(([a], [b]) => place(a) - place(b)).map(([name, value]) => {
+    const spec = FIELDS[place(name)];
+    const text = spec?.text ?? `${name.charAt(0).toUpperCase()}${name.slice(1)}`.replaceAll("_", " ");
+    return { text, value: worded(job, name, value), byDefault: value === spec?.choices?.[0] };
+  });
+}
+
+/**
+ * Say in one line how a job differs from one that was asked for nothing but a slide and a model.
+ * @param {Job} job
+ */
+export function asked(job) {
+  const whole = job.parameters["region"] ? [] : ["Whole slide"];
+  const others = parametersOf(job).filter((one) => !one.byDefault).map(({ text, value }) => `${text} ${value}`.trim());
+  return [...whole, ...others].join(" · ");
+}
+
+/** @param {Job} job */
+export function modelOf(job) {
+  return `${job.model}${job.model_version ? ` ${job.model_version}` : ""}`;
+}
+
+/**
+ * @param {Job} job
+ * @param {string} name of a parameter
+ * @param {unknown} value
+ */
+function worded(job, name, value) {
+  if (name === "region" && job.region) {
+    const [x0, y0, x1, y1] = job.region;
+    return `${count(x1 - x0)} × ${count(y1 - y0)} px`;
+  }
+  if (typeof value === "object") return "as drawn";
+  return value === true ? "" : String(value);
+}
