@@ -2,9 +2,11 @@
 
 ``cost``: CPU seconds of scheduler, client and two single-threaded workers, beside two threads of one process, on slides
 of two sizes at the model's pixel size, half of each tissue. The ratio is that of the slopes, so that what both pay once
-does not count; what is paid once is printed too. ``--notes FILE`` keeps what was measured, so that repeats can be made
-one by one. ``empty``: regions without tissue through 64 slots. ``requests``: what a slide in a bucket of an emulator is
-asked for by some workers, beside what their regions need.
+does not count; what is paid once is printed too. Both runs of a pair go on in turns of a second, one stopped while the
+other computes: a shared machine gets faster and slower by a fifth within a minute, and so both of them feel it.
+``--notes FILE`` keeps what was measured, so that repeats can be made one by one. ``empty``: regions without tissue
+through 64 slots. ``requests``: what a slide in a bucket of an emulator is asked for by some workers, beside what their
+regions need.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -36,26 +39,51 @@ if TYPE_CHECKING:
     from wsi_segment.inference.engine.prepare import Prepared
 
 MIB = 1 << 20
+TURN_SECONDS = 1.0
 RUN = """
-import json, resource, sys, time
-from pathlib import Path
+import json, sys, time
 from wsi_segment.inference import segment, SegmentOptions
-started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-address = sys.argv[3] if len(sys.argv) > 3 else None
-options = SegmentOptions(overwrite=True, region_size=1024, workers=0 if address else 2)
+started = time.perf_counter()
+address = sys.argv[4] if len(sys.argv) > 4 else None
+options = SegmentOptions(overwrite=True, region_size=int(sys.argv[3]) or None, workers=0 if address else 2)
 summary = segment(sys.argv[1], out=sys.argv[2], options=options, quiet=True, scheduler=address)
 print(json.dumps({"windows": summary.windows, "regions": summary.regions, "wall": time.perf_counter() - started}))
 """
 
 
-def run(slide: Path, out: Path, address: str | None = None) -> tuple[float, dict[str, float]]:
-    """Segment in a process of its own; its CPU seconds, and what it says."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def start(slide: Path, out: Path, region_size: int, address: str | None = None) -> subprocess.Popen[str]:
+    """Start to segment in a process of its own."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, str(slide), str(out), *([address] if address else [])]
-    said = json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, said
+    command = [sys.executable, "-c", RUN, str(slide), str(out), str(region_size), *([address] if address else [])]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def end(process: subprocess.Popen[str]) -> tuple[float, dict[str, float]]:
+    """Wait for a process; its CPU seconds, and what it says."""
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime, json.loads(said)
+
+
+def take_turns(one: list[int], other: list[int]) -> None:
+    """Let two groups of processes go on in turns, until the first of either has ended."""
+    try:
+        while not any(psutil.Process(pids[0]).status() == psutil.STATUS_ZOMBIE for pids in (one, other)):
+            for going, standing in ((one, other), (other, one)):
+                tell(standing, signal.SIGSTOP)
+                tell(going, signal.SIGCONT)
+                time.sleep(TURN_SECONDS)
+    finally:
+        tell([*one, *other], signal.SIGCONT)
+
+
+def tell(pids: list[int], what: signal.Signals) -> None:
+    """Send all of them a signal."""
+    for pid in pids:
+        os.kill(pid, what)
 
 
 def used(pids: list[int]) -> float:
@@ -86,7 +114,7 @@ def write_glass(path: Path, side: int) -> Path:
     return write_slide(path, pixels, mpp=find_model(DEFAULT_MODEL).card.mpp, levels=4, compression="jpeg")
 
 
-def cost(folder: Path, sides: list[int], repeats: int, notes: Path | None) -> None:
+def cost(folder: Path, sides: list[int], repeats: int, region_size: int, notes: Path | None) -> None:
     """Print CPU seconds of both ways, and the ratio of their slopes."""
     slides = [write_half(folder / f"{side}.tiff", side) for side in sides]
     with LiveCluster(folder / "cluster") as live:
@@ -98,34 +126,43 @@ def cost(folder: Path, sides: list[int], repeats: int, notes: Path | None) -> No
         started = [used([pid]) for pid in pids]
         print(f"CPU s to start: scheduler {started[0]:.2f}, workers {started[1]:.2f} and {started[2]:.2f}")
         glass = write_glass(folder / "glass.tiff", 4096)
-        run(glass, folder / "warm.zarr", live.address)
+        end(start(glass, folder / "warm.zarr", region_size=1024, address=live.address))
         ready = [used([pid]) for pid in pids[1:]]
         print(f"CPU s of a worker until it is set up (16 regions without tissue): {ready[0]:.2f}, {ready[1]:.2f}")
-        found: dict[tuple[int, str], list[float]] = {}
-        for side, way, cpu in json.loads(notes.read_text()) if notes is not None and notes.exists() else ():
-            found.setdefault((side, way), []).append(cpu)
-        print("side  way      CPU s  of it client  scheduler  wall s  windows")
-        for _ in range(repeats):
+        rounds: list[dict[str, float]] = json.loads(notes.read_text()) if notes is not None and notes.exists() else []
+        print(" side  local  cluster, of it client  scheduler  windows  regions")
+        for number in range(repeats):
+            found: dict[str, float] = {}
             for side, slide in zip(sides, slides, strict=True):
-                cpu, said = run(slide, folder / "l.zarr")
-                found.setdefault((side, "local"), []).append(cpu)
-                print(f"{side:5d}  local    {cpu:6.2f}  {'':23}  {said['wall']:6.1f}  {said['windows']:6d}", flush=True)
+                local = start(slide, folder / "l.zarr", region_size)
+                client = start(slide, folder / "c.zarr", region_size, live.address)
                 before, scheduler = used(pids), used(pids[:1])
-                client, said = run(slide, folder / "c.zarr", live.address)
-                scheduler = used(pids[:1]) - scheduler
-                cpu = client + used(pids) - before
-                found.setdefault((side, "cluster"), []).append(cpu)
+                turns = [local.pid], [client.pid, *pids]
+                take_turns(*(turns if number % 2 else turns[::-1]))
+                alone, _ = end(local)
+                own, said = end(client)
+                scheduler, cpu = used(pids[:1]) - scheduler, own + used(pids) - before
+                found |= {f"{side} local": alone, f"{side} cluster": cpu}
                 print(
-                    f"{side:5d}  cluster  {cpu:6.2f}  {client:12.2f}  {scheduler:9.2f}  {said['wall']:6.1f}  "
-                    f"{said['windows']:6d}",
+                    f"{side:5d} {alone:6.2f}  {cpu:7.2f}  {own:12.2f}  {scheduler:9.2f}  {said['windows']:7d}  "
+                    f"{said['regions']:7d}",
                     flush=True,
                 )
+            rounds.append(found)
+            print(f"       ratio of the slopes {ratio(sides, found):.3f}", flush=True)
         if notes is not None:
-            notes.write_text(json.dumps([[*key, cpu] for key, cpus in found.items() for cpu in cpus]))
-        medians = {key: statistics.median(values) for key, values in found.items()}
-        slope = {way: medians[sides[1], way] - medians[sides[0], way] for way in ("local", "cluster")}
-        print({f"{side} {way}": round(value, 2) for (side, way), value in medians.items()})
-        print(f"ratio of the slopes: {slope['cluster'] / slope['local']:.3f}")
+            notes.write_text(json.dumps(rounds))
+        medians = {way: statistics.median(one[way] for one in rounds) for way in rounds[0]}
+        print({way: round(value, 2) for way, value in medians.items()})
+        ratios = [ratio(sides, one) for one in rounds]
+        print(f"{len(rounds)} rounds: median of their ratios {statistics.median(ratios):.3f}", end=", ")
+        print(f"ratio of the medians' slopes {ratio(sides, medians):.3f}")
+
+
+def ratio(sides: list[int], found: dict[str, float]) -> float:
+    """Return how much more CPU a further part of a slide takes on a cluster."""
+    small, large = sides
+    return (found[f"{large} cluster"] - found[f"{small} cluster"]) / (found[f"{large} local"] - found[f"{small} local"])
 
 
 def settled_small(slide: Path, options: SegmentOptions) -> Prepared:
@@ -261,7 +298,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="cluster-"))
     try:
         if args.what == "cost":
-            cost(folder, args.sides, args.repeats, args.notes)
+            cost(folder, args.sides, args.repeats, region_size=args.region_size, notes=args.notes)
         elif args.what == "requests":
             requests(folder, args.side, args.region_size, args.workers)
         else:
