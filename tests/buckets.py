@@ -84,7 +84,10 @@ class Bucket:
 
 
 def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestHandler]:
-    conditional = threading.Lock()  # S3 compares and writes in one step; the emulator's threads may come in between
+    counting, conditional = (
+        threading.Lock(),
+        threading.Lock(),
+    )  # S3 compares and writes in one step; the emulator's threads may come in between
 
     class Spoiling(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -92,8 +95,10 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            bucket.requests.append((self.command, self.path))
-            fault = bucket.fault(len(bucket.requests), self.command, self.path)
+            with counting:
+                bucket.requests.append((self.command, self.path))
+                number = len(bucket.requests)
+            fault = bucket.fault(number, self.command, self.path)
             if fault == "silence":
                 time.sleep(bucket.seconds)
             if fault == "503":
@@ -110,8 +115,9 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
                 content = response.read()
             connection.close()
             if self.command == "GET":
-                bucket.sent += len(content)
-                bucket.sent_of[self.path.partition("?")[0].rpartition("/")[2]] += len(content)
+                with counting:
+                    bucket.sent += len(content)
+                    bucket.sent_of[self.path.partition("?")[0].rpartition("/")[2]] += len(content)
             self.send_response(500 if fault == "done but 500" else response.status)
             for name, value in response.getheaders():
                 if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):

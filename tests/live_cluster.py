@@ -10,18 +10,25 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from free_ports import free_port
 
+if TYPE_CHECKING:
+    from wsi_segment.inference.engine.cluster.connection import Tls
+
 _READY_SECONDS = 180.0
 
 WATCHED = """
 import json, os, time
+from wsi_segment.inference.engine.cluster import worker_runs
 from wsi_segment.inference.engine.predict import RegionPredictor
 
-FOLDER = {folder!r}
+FOLDER, predicted = {folder!r}, 0
+if {hold!r}:
+    worker_runs.STALL_SECONDS = 3600.0
 predict = RegionPredictor.predict = getattr(RegionPredictor, "original", RegionPredictor.predict)  # Dask loads it twice
 RegionPredictor.original = predict
 
@@ -36,9 +43,13 @@ def watched(self, m_region):
     if {die!r} == name:
         os.kill(os.getpid(), 9)
     def slower(windows):
+        global predicted
+        predicted += windows
         time.sleep({pause!r})
         note("windows", windows)
         count(windows)
+        while {hold!r} and predicted >= {hold!r} and not os.path.exists(FOLDER + "/let-go"):
+            time.sleep(0.05)
     object.__setattr__(self, "count", slower)
     try:
         return predict(self, m_region)
@@ -48,23 +59,25 @@ def watched(self, m_region):
 RegionPredictor.predict = watched
 {more}
 """
-"""Preloaded by workers: notes what they predict, and lets them be slow, hang once, or die of one region."""
+"""Preloaded by workers: notes what they predict, and lets them be slow, stand still, hang once or die of a region."""
 
 
 class LiveCluster:
     """A context; it ends what it started by SIGKILL, since Dask's own end may never come."""
 
-    def __init__(self, folder: Path, *, protocol: str = "tcp", flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *, tls: Tls | None = None) -> None:
         """A cluster that is to be started.
 
         Args:
             folder: For logs, notes and what workers keep; they run in a folder of their own.
-            protocol: ``tcp`` or ``tls``.
-            flags: Of scheduler and workers.
+            tls: What scheduler and workers encrypt with; None for not at all.
         """
         self.folder, self.port = folder, free_port()
-        self.address = f"{protocol}://127.0.0.1:{self.port}"
-        self._flags, self._protocol = flags, protocol
+        self._protocol, self._flags = "tcp", list[str]()
+        if tls is not None:
+            self._protocol = "tls"
+            self._flags = ["--tls-ca-file", str(tls.ca), "--tls-cert", str(tls.cert), "--tls-key", str(tls.key)]
+        self.address = f"{self._protocol}://127.0.0.1:{self.port}"
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         (folder / "elsewhere").mkdir(parents=True, exist_ok=True)
@@ -109,12 +122,32 @@ class LiveCluster:
         return worker
 
     def watched(
-        self, *, pause: float = 0.0, hang: bool = False, die: str = "", more: str = "", name: str = "watched"
+        self,
+        *,
+        pause: float = 0.0,
+        hold: int = 0,
+        hang: bool = False,
+        die: str = "",
+        more: str = "",
+        name: str = "watched",
     ) -> Path:
-        """Write what workers preload, see :data:`WATCHED`."""
+        """Write what workers preload, see :data:`WATCHED`.
+
+        Args:
+            pause: Seconds after each batch.
+            hold: Windows of a process after which it stands still until :meth:`let_go`, however fast it is; 0 for none.
+            hang: Whether the first region hangs for good.
+            die: Region of which its process dies.
+            more: Further code.
+            name: Of the file.
+        """
         path = self.folder / f"{name}.py"
-        path.write_text(WATCHED.format(folder=str(self.folder), pause=pause, hang=hang, die=die, more=more))
+        path.write_text(WATCHED.format(folder=str(self.folder), pause=pause, hold=hold, hang=hang, die=die, more=more))
         return path
+
+    def let_go(self) -> None:
+        """Let workers that stand still go on."""
+        (self.folder / "let-go").touch()
 
     def notes(self) -> list[list[object]]:
         """What workers noted: kind, region, windows and process."""

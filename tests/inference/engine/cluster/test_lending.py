@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buckets import Bucket, emulated
+from certificates import write_certificate
 from live_cluster import LiveCluster
 from synthetic import files_of, tissue_like, write_model, write_slide
 from wsi_segment.inference.engine.cluster import lending
@@ -18,11 +23,40 @@ from wsi_segment.inference.engine.cluster.lending import Borrower, Lender
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.slides.location import output_location, slide_location
+from wsi_segment.model.card import find_model
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are ended by POSIX signals")
 distributed = pytest.importorskip("distributed")
 
 OPTIONS = SegmentOptions(region_size=512, overlap=0.25)
+STOPPED = """
+import signal
+from wsi_segment.inference.engine.cluster import lending
+lending._PATIENCE = "1s"
+runs = worker_runs.WorkerRuns
+find = runs.first_find = getattr(runs, "first_find", runs.find)
+
+def stopped(self, ticket):
+    if ticket.token in self._runs and not os.path.exists(FOLDER + "/stopped"):
+        with open(FOLDER + "/stopping", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename(FOLDER + "/stopping", FOLDER + "/stopped")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    while not os.path.exists(FOLDER + "/stopped"):
+        time.sleep(0.05)
+    return find(self, ticket)
+
+asked = lending.Borrower.first_asked = getattr(lending.Borrower, "first_asked", lending.Borrower._asked)
+
+def noted(self, starts, lengths):
+    parts = asked(self, starts, lengths)
+    with open(FOLDER + "/asked", "a") as file:
+        file.write(json.dumps(parts == [None] * len(starts)) + "\\n")
+    return parts
+
+runs.find, lending.Borrower._asked = stopped, noted
+"""
+"""A worker that has planned stands still before its first region, and others begin theirs only then."""
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +65,66 @@ def bucket() -> Iterator[Bucket]:
         yield running
 
 
-def test_workers_have_of_each_other_what_planning_fetched(bucket: Bucket, tmp_path: Path) -> None:
-    slide = write_slide(tmp_path / "s.tiff", tissue_like(1500, 2000), levels=2, compression="jpeg")
-    model = write_model(tmp_path / "model")
-    segment(slide, model, tmp_path / "local.zarr", OPTIONS)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, bucket: Bucket) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    slide = write_slide(folder / "s.tiff", tissue_like(1500, 2000), levels=2, compression="jpeg")
+    segment(slide, write_model(folder / "model"), folder / "local.zarr", OPTIONS)
     bucket.client.upload_file(str(slide), bucket.name, "s.tiff")
+    return folder
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def run(cluster: Cluster, made: Path, bucket: Bucket, name: str) -> dict[str, bytes]:
+    """Segment the slide in the bucket on a cluster; the mask's objects."""
     place = f"s3://{bucket.name}"
+    bucket.sent_of.clear()
+    slide, out = slide_location(f"{place}/s.tiff"), output_location(f"{place}/{name}")
+    segment(slide, find_model(made / "model"), out, OPTIONS, scheduler=cluster)
+    return bucket.objects(f"{name}/")
+
+
+@pytest.mark.parametrize("encrypts", [False, True])
+def test_workers_have_of_each_other_what_planning_fetched(
+    bucket: Bucket, made: Path, tmp_path: Path, encrypts: bool
+) -> None:
+    tls = write_certificate(tmp_path) if encrypts else None
+    with LiveCluster(tmp_path / "cluster", tls=tls) as live:
+        for _ in range(2):
+            live.add_worker(live.watched(hold=1), nanny=False)
+        with Cluster(live.address, tls) as cluster, ThreadPoolExecutor(1) as aside:
+            running = aside.submit(run, cluster, made, bucket, f"tls-{encrypts}.zarr")
+            try:  # both take part, however late one of them joined
+                until(lambda: running.done() or len({note[3] for note in live.notes() if note[0] == "windows"}) == 2)
+            finally:
+                live.let_go()
+            assert running.result() == files_of(made / "local.zarr")
+    assert bucket.sent_of["s.tiff"] == (made / "s.tiff").stat().st_size
+
+
+def test_where_the_worker_that_planned_stands_still_the_bucket_is_asked(
+    bucket: Bucket, made: Path, tmp_path: Path
+) -> None:
     with LiveCluster(tmp_path / "cluster") as live:
         for _ in range(2):
-            live.add_worker(live.watched(pause=0.03), nanny=False)
-        with Cluster(live.address) as cluster:
-            segment(
-                slide_location(f"{place}/s.tiff"),
-                model,
-                output_location(f"{place}/m.zarr"),
-                OPTIONS,
-                scheduler=cluster,
-            )
-        took_part = {note[3] for note in live.notes() if note[0] == "windows"}
-    assert len(took_part) == 2
-    assert bucket.objects("m.zarr/") == files_of(tmp_path / "local.zarr")
-    assert bucket.sent_of["s.tiff"] == slide.stat().st_size
+            live.add_worker(live.watched(more=STOPPED), nanny=False)
+        with Cluster(live.address) as cluster, ThreadPoolExecutor(1) as aside:
+            running = aside.submit(run, cluster, made, bucket, "stopped.zarr")
+            asked, stopped = live.folder / "asked", live.folder / "stopped"
+            try:
+                until(lambda: running.done() or (asked.exists() and live.windows()))
+            finally:
+                if stopped.exists():  # that it is given up later has a test of its own
+                    os.kill(int(stopped.read_text()), signal.SIGKILL)
+            assert running.result() == files_of(made / "local.zarr")
+        assert asked.read_text().split() == ["true"]  # once, and it had nothing to give
+    assert bucket.sent_of["s.tiff"] > (made / "s.tiff").stat().st_size
 
 
 def test_a_lender_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
