@@ -117,9 +117,26 @@ def test_numbers_say_how_much_differs(
     assert found["only_one_mm2"] == pytest.approx(((first > 0) != (second > 0)).sum() * 1e-6, rel=1e-6)
     assert {(pair["this"], pair["other"]) for pair in found["pairs"]} >= {("green", "blue"), ("blue", "green")}
     page = compare(watched, (result, other_result))
-    assert "probabilities true" in page.inner_text(".side-head"), "what tells the two apart"
+    assert "Keep probabilities" in page.inner_text(".side-head"), "what tells the two apart"
     text = page.inner_text("[data-compare='share']")
     assert float(text.split()[0].rstrip("%")) == pytest.approx(100 * share, abs=0.1)
+    watched.clean()
+
+
+def test_long_names_and_areas_have_room_in_the_panel(watched: Watched, result: str, other_result: str) -> None:
+    page = compare(watched, (result, other_result))
+    page.wait_for_selector("[data-panel='differences'] .legend td.name")
+    page.evaluate(
+        "() => { for (const [at, text] of [['.class span:last-child', 'adenocarcinoma'], ['tbody th:not(:has(*))',"
+        " 'serrated-adenoma'], ['.name', 'adenocarcinoma'], ['td:last-child', '0.00914 mm²'], ['td:nth-child(2):not("
+        ".name)', '0.00684 mm²'], ['td:nth-child(3):nth-last-child(2)', '28.4 %'], ['td:nth-child(4)', '28.4 %']])"
+        " for (const one of document.querySelectorAll(`.legend ${at}`)) one.textContent = text; }"
+    )
+    over = page.locator(".side .legend").evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect().right - one.parentElement.getBoundingClientRect().right)"
+    )
+    assert len(over) == 2
+    assert max(over) <= 0, over
     watched.clean()
 
 

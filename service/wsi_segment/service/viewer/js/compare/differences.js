@@ -44,5 +44,5 @@ function show(element, found, finest) {
     h("p", { class: "hint", text: parts.join("; ") }),
     found.pairs.length === 0 ? null : h("table", { class: "legend" },
       h("thead", {}, h("tr", {}, ["A", "B", "Area"].map((text) => h("th", { text, attributes: { scope: "col" } })))),
-      h("tbody", {}, found.pairs.slice(0, MOST).map((pair) => h("tr", {}, h("th", { text: pair.this, attributes: { scope: "row" } }), h("td", { text: pair.other }), h("td", { text: area(pair.area_mm2) }))))));
+      h("tbody", {}, found.pairs.slice(0, MOST).map((pair) => h("tr", {}, h("th", { text: pair.this, attributes: { scope: "row" } }), h("td", { class: "name", text: pair.other }), h("td", { text: area(pair.area_mm2) }))))));
 }

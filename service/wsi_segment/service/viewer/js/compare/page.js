@@ -6,7 +6,7 @@
 import { bindKeys } from "../app/keys.js";
 import { setReady } from "../app/ready.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
-import { modelOf } from "../jobs/asked.js";
+import { askedBeside, modelOf } from "../jobs/asked.js";
 import { createDisposal, debounced } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
@@ -163,22 +163,10 @@ function panelsIn(side) {
 function heading(a, b) {
   const line = (/** @type {string} */ name, /** @type {Result} */ result, /** @type {Result} */ other) => h("p", {}, h("strong", { text: `${name} ` }),
     h("a", { text: modelOf(result.job), attributes: { href: hrefOf("view", [result.job.id]) } }),
-    [`, ${moment(result.job.finished)}`, ...ownParameters(result, other)].join("; "));
+    [`, ${moment(result.job.finished)}`, ...askedBeside(result.job, other.job)].join("; "));
   const name = a.job.slide_name ?? "Slide";
   return h("header", { class: "side-head" }, h("h1", { text: name }), line("A", a, b), line("B", b, a),
     h("p", {}, h("a", { text: "Change sides", attributes: { href: hrefOf("compare", [b.job.id, a.job.id]) } })));
-}
-
-/**
- * List the parameters by which two results of one model can be told apart.
- * @param {Result} result
- * @param {Result} other
- */
-function ownParameters(result, other) {
-  const [own, theirs] = [result, other].map(({ job }) => /** @type {Record<string, unknown>} */ ({ ...job.parameters }));
-  return Object.entries(own ?? {})
-    .filter(([name, value]) => name !== "model" && JSON.stringify(value) !== JSON.stringify(theirs?.[name]))
-    .map(([name, value]) => `${name.replaceAll("_", " ")} ${value === null ? "by default" : typeof value === "object" ? "drawn" : String(value)}`);
 }
 
 /** @param {number[]} color @param {string} text */

@@ -29,13 +29,27 @@ export function parametersOf(job) {
  */
 export function asked(job) {
   const whole = job.parameters["region"] ? [] : ["Whole slide"];
-  const others = parametersOf(job).filter((one) => !one.byDefault).map(({ text, value }) => `${text} ${value}`.trim());
-  return [...whole, ...others].join(" · ");
+  return [...whole, ...parametersOf(job).filter((one) => !one.byDefault).map(inWords)].join(" · ");
+}
+
+/**
+ * List what a job was asked for and another one was not.
+ * @param {Job} job
+ * @param {Job} other
+ */
+export function askedBeside(job, other) {
+  const theirs = parametersOf(other).map(inWords);
+  return parametersOf(job).map(inWords).filter((one) => !theirs.includes(one));
 }
 
 /** @param {Job} job */
 export function modelOf(job) {
   return `${job.model}${job.model_version ? ` ${job.model_version}` : ""}`;
+}
+
+/** @param {{text: string, value: string}} parameter */
+function inWords({ text, value }) {
+  return `${text} ${value}`.trim();
 }
 
 /**
