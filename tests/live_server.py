@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,3 +265,16 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert found["status"] == status
     assert found["type"].startswith("urn:wsi-segment:problem:")
     return found
+
+
+def longest_wait(served: Served, send: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
+    """What a request answers, and the share of its time for which another one waited meanwhile."""
+    with ThreadPoolExecutor(1) as beside, web.client(base_url=served.url) as other:
+        begun = time.monotonic()
+        sending = beside.submit(send)
+        waits = []
+        while not sending.done():
+            before = time.monotonic()
+            assert other.get("/health/live").is_success
+            waits.append(time.monotonic() - before)
+        return sending.result(), max(waits) / (time.monotonic() - begun)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from groovy_console import GroovyConsole, PluginError
-from wsi_segment.service.api.requests import Choices
+from wsi_segment.service.api.bodies.requests import Choices
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.service.api.requests import BatchRow, JobRequest
+from wsi_segment.service.api.bodies.requests import BatchRow, JobRequest
 from wsi_segment.service.cli.commands.submit import CHOICES
 from wsi_segment.service.cli.main import make_parser
 from wsi_segment.service.slide_manifest import COLUMNS

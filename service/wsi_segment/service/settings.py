@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         "repeatable",
     )
     hook_ca: Path | None = Field(None, description="certificates (PEM) of a private authority of such hosts")
-    max_body: ByteSize = Field(ByteSize(16 << 20), description="largest request body")
+    max_body: ByteSize = Field(ByteSize(16 << 20), description="largest body of a job or a batch")
     upload_limit: ByteSize = Field(ByteSize(0), description="largest slide that may be uploaded; 0 refuses uploads")
     uploads_total: ByteSize = Field(ByteSize(0), description="bytes of all uploads together; 0 for any number")
     keep_days: float | None = Field(None, gt=0, description="days after which results and uploads are removed")

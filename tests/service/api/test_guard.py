@@ -64,7 +64,7 @@ def asked(
         ("nonsense", "GET", "/v1/slides", 401), ("expired", "GET", "/v1/slides", 401),
         ("revoked", "GET", "/v1/slides", 401), ("reader", "GET", "/v1/slides", 200),
         ("reader", "POST", "/v1/jobs", 403), ("reader", "DELETE", "/v1/jobs/" + "0" * 24, 403),
-        ("reader", "GET", "/metrics", 403), ("writer", "POST", "/v1/jobs", 422), ("writer", "GET", "/metrics", 403),
+        ("reader", "GET", "/metrics", 403), ("writer", "POST", "/v1/jobs", 415), ("writer", "GET", "/metrics", 403),
         ("metrics", "GET", "/metrics", 200), ("metrics", "GET", "/v1/slides", 403),
     ],
 )  # fmt: skip

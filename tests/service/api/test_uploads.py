@@ -8,16 +8,19 @@ import sqlite3
 import time
 import zipfile
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 
 import web
-from live_server import Served, problem, write_slides
+from live_server import Served, job_body, longest_wait, problem, write_slides
 from synthetic import tissue_like, write_slide
 from wsi_segment.service.folders.uploads import Uploads
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.housekeeping import Housekeeping
+from wsi_segment.service.jobs.job_rows import Outlines
 from wsi_segment.service.jobs.job_table import Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
 
@@ -83,7 +86,7 @@ def test_a_list_of_jobs_with_large_outlines_is_quick(database: Database) -> None
     assert len(json.dumps(region)) > 10_000_000
     jobs = Jobs(database)
     for _ in range(12):
-        jobs.accept([NewJob("0" * 24, {"region": region})])
+        jobs.accept([NewJob("0" * 24, {"region": Outlines.of(region)})])
     spent = []
     for _ in range(5):
         started = time.perf_counter()
@@ -97,13 +100,31 @@ def test_a_list_of_jobs_with_large_outlines_is_quick(database: Database) -> None
     assert jobs.outlines(claimed.id)["region"] == region
 
 
-def test_more_than_a_million_positions_are_refused(served: Served, http: httpx.Client) -> None:
-    slide = http.get("/v1/slides", params={"path": "slides/s0.tiff"}).json()["slides"][0]
+@pytest.mark.parametrize("batch", [False, True], ids=["job", "batch"])
+def test_more_than_a_million_positions_are_refused_while_others_are_answered(served: Served, batch: bool) -> None:
     points = [[number % 1000, number // 1000] for number in range(90_000)]
     region = {"type": "Polygon", "coordinates": [points] * 12}
-    body = json.dumps({"slide": slide["id"], "model": "channels", "region": region}, separators=(",", ":"))
-    answer = http.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
+    with served.client() as client:
+        wanted = job_body(client, region=region)
+    body = json.dumps({"jobs": [wanted]} if batch else wanted, separators=(",", ":"))
+    address = f"{served.url}/v1/{'batches' if batch else 'jobs'}"
+    send = partial(web.post, address, content=body, headers={"content-type": "application/json"})
+    answer, waited = longest_wait(served, send)
     assert "1080000 positions" in problem(answer, 422)["detail"]
+    assert waited < 0.3, "nobody waits for what somebody else posts"
+
+
+def test_large_outlines_are_kept_as_they_came(served: Served) -> None:
+    region = ring(90_000)
+    with served.client() as client:
+        wanted = job_body(client, region=region)
+    job = web.post(f"{served.url}/v1/jobs", json=wanted).json()["id"]
+    assert Jobs(Database(served.data)).outlines(job)["region"] == region
+
+
+def test_other_requests_may_have_a_small_body_alone(served: Served) -> None:
+    answer = web.post(f"{served.url}/v1/hooks", json={"url": "http://127.0.0.1/", "more": [1] * 40_000})
+    assert "larger than the 65536 bytes" in problem(answer, 413)["detail"]
 
 
 def test_outlines_in_rows_of_an_earlier_version_are_moved_out_of_them(tmp_path: Path) -> None:

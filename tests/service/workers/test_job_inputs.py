@@ -13,6 +13,7 @@ from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
+from wsi_segment.service.jobs.job_rows import Outlines
 from wsi_segment.service.jobs.job_table import NewJob
 from wsi_segment.service.workers import job_runner as work_module
 from wsi_segment.service.workers.job_inputs import filled, inputs_of, windows_at_most
@@ -133,6 +134,6 @@ def test_the_estimate_is_what_a_slide_needs_if_all_of_it_is_tissue(bench: Bench)
     assert estimate is not None
     assert 0.5 < estimate / summary["windows"] < 2
     box = {"type": "Polygon", "coordinates": [[[0, 0], [90, 0], [90, 90], [0, 0]]]}
-    smaller = windows_at_most(described, parameters | {"region": box}, model)
+    smaller = windows_at_most(described, parameters | {"region": Outlines.of(box)}, model)
     assert smaller is not None
     assert smaller < estimate

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from wsi_segment.service.api import problems
 from wsi_segment.service.api.access.credentials import Credentials
 from wsi_segment.service.api.access.guard import Guard
-from wsi_segment.service.api.requests import BatchRequest
+from wsi_segment.service.api.bodies.requests import BatchRequest, JobRequest
+from wsi_segment.service.api.bodies.sent_corrections import SentCorrections
 from wsi_segment.service.api.routes import all_events as event_routes
 from wsi_segment.service.api.routes import batches as batch_routes
 from wsi_segment.service.api.routes import corrections as correction_routes
@@ -29,7 +30,6 @@ from wsi_segment.service.api.routes import slides as slide_routes
 from wsi_segment.service.api.routes import system as system_routes
 from wsi_segment.service.api.routes import viewer as viewer_routes
 from wsi_segment.service.api.service import Service
-from wsi_segment.service.api.viewing.sent_corrections import SentCorrections
 from wsi_segment.service.jobs.actions import Actions
 
 _DESCRIPTION = """Segments whole-slide images. Post a slide as a job, follow it, fetch its mask.
@@ -108,7 +108,7 @@ def _describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = made()
             schemas = document["components"]["schemas"]
-            for model in (problems.Problem, BatchRequest, SentCorrections):
+            for model in (problems.Problem, JobRequest, BatchRequest, SentCorrections):
                 schema = TypeAdapter(model).json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
             document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

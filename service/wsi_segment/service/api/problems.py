@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from wsi_segment.errors import SlideError
+from wsi_segment.service.api.bodies.aside import UnsoundError
 from wsi_segment.service.folders.file_looks import HangsError
 from wsi_segment.service.folders.root_watch import RootAwayError
 from wsi_segment.service.folders.uploads import NoRoomError
@@ -117,6 +119,23 @@ def link(method: str, path: str, source: str = "id") -> dict[str, Any]:
     return {"operationRef": reference, "parameters": {name: f"$response.body#/{source}"}}
 
 
+def media_type(request: Request, what: str, *known: str) -> str:
+    """Return the media type of a body.
+
+    Args:
+        request: The request.
+        what: What its body is, for the message.
+        known: Media types that it can have.
+
+    Raises:
+        ProblemError: it has another one.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in known:
+        raise ProblemError(415, "unsupported-media-type", f"{what} is {' or '.join(known)}")
+    return kind
+
+
 def install(app: FastAPI) -> None:
     """Answer all errors of an application as problems."""
 
@@ -172,12 +191,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [
-            {"where": ".".join(str(part) for part in one["loc"]), "detail": one["msg"][:_SHORT]}
-            for one in error.errors()[:_SHORT]
-        ]
-        first = errors[0]
-        return ProblemError(422, "invalid-request", f"{first['where']}: {first['detail']}", errors=errors).response()
+        return _invalid(error.errors()).response()
+
+    @app.exception_handler(UnsoundError)
+    async def on_unsound(request: Request, error: UnsoundError) -> Response:
+        return _invalid(error.problems).response()
 
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> Response:
@@ -204,6 +222,15 @@ def system_problem(error: Exception) -> ProblemError | None:
 def internal_error() -> ProblemError:
     """Return the answer to an unexpected error."""
     return ProblemError(500, "internal-error", "the server failed; its log says more, by the request id")
+
+
+def _invalid(found: Sequence[Mapping[str, Any]]) -> ProblemError:
+    """Return the answer to a request of which pydantic found something wrong."""
+    errors = [
+        {"where": ".".join(str(part) for part in one["loc"]), "detail": one["msg"][:_SHORT]} for one in found[:_SHORT]
+    ]
+    first = errors[0]
+    return ProblemError(422, "invalid-request", f"{first['where']}: {first['detail']}", errors=errors)
 
 
 def _methods(request: Request) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.access.prefix import href
-from wsi_segment.service.api.requests import Id
+from wsi_segment.service.api.bodies.requests import Id
 from wsi_segment.service.jobs.job_table import Batch, Job, Status
 from wsi_segment.service.jobs.outbox import worst
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install
 from wsi_segment.service.full_disk import is_disk_full
+from wsi_segment.service.jobs.job_rows import write_json
 from wsi_segment.service.jobs.tables import VERSION
 
 SQLITE_FILE = "jobs.sqlite"
@@ -72,7 +73,9 @@ class Database:
         if url is None:
             _refuse_network(data)
             self.file = data / SQLITE_FILE
-            self._engine = create_engine(f"sqlite:///{self.file}", connect_args={"timeout": _BUSY_SECONDS})
+            self._engine = create_engine(
+                f"sqlite:///{self.file}", json_serializer=write_json, connect_args={"timeout": _BUSY_SECONDS}
+            )
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
@@ -221,7 +224,12 @@ def _postgresql(url: str) -> Engine:
     try:
         parsed = parsed.set(drivername="postgresql+psycopg")
         return create_engine(
-            parsed, pool_pre_ping=True, pool_size=10, pool_timeout=_POOL_SECONDS, connect_args=_POSTGRESQL_PATIENCE
+            parsed,
+            json_serializer=write_json,
+            pool_pre_ping=True,
+            pool_size=10,
+            pool_timeout=_POOL_SECONDS,
+            connect_args=_POSTGRESQL_PATIENCE,
         )
     except ModuleNotFoundError as error:
         raise InputError(f"`database`: PostgreSQL needs {how_to_install('postgresql')}") from error

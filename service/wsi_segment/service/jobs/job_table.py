@@ -80,7 +80,7 @@ class NewJob:
 
     slide: str
     parameters: dict[str, Any]
-    """Parameters, with outlines, if any, as GeoJSON."""
+    """Parameters; outlines, if any, as :class:`~wsi_segment.service.jobs.job_rows.Outlines`."""
     priority: int = 0
     client: str = ""
     """Name of the key that it was posted with; empty for none."""

@@ -11,9 +11,9 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.windows import settle_sides
 from wsi_segment.inference.grid.lattice import stride_of
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
-from wsi_segment.inference.slides.geojson_features import bounds_of
 from wsi_segment.inference.slides.slide_files import slide_files
 from wsi_segment.model.card import MODEL_FILE, Model
+from wsi_segment.service.jobs.job_rows import Outlines
 from wsi_segment.service.jobs.job_table import Job
 from wsi_segment.service.workers.slide_catalogue import FoundSlide
 
@@ -58,7 +58,8 @@ def windows_at_most(described: dict[str, Any], parameters: dict[str, Any], model
     mpp = parameters.get("mpp") or described.get("mpp")
     if not mpp:
         return None
-    box = bounds_of(parameters.get("region"))
+    region = parameters.get("region")
+    box = region.bounds if isinstance(region, Outlines) else None
     x0, y0, x1, y1 = box or (0, 0, described["width"], described["height"])
     sides = (min(x1, described["width"]) - max(x0, 0), min(y1, described["height"]) - max(y0, 0))
     card = model.card

@@ -26,6 +26,10 @@ from wsi_segment.service.settings import LOOPBACK
 CORRECTIONS_LIMIT = 64 << 20
 """Bytes of the corrections of a slide."""
 
+_LARGE = frozenset({"/v1/jobs", "/v1/batches"})
+_SMALL = 64 << 10
+"""Bytes of other requests, whose bodies the event loop reads."""
+
 _TARGETS = ("job_id", "batch_id", "slide_id", "hook_id")
 
 log = logging.getLogger("wsi_segment.service.access")
@@ -57,7 +61,7 @@ class Guard:
             hosts: Names that clients may use for this server, in addition to those of the loopback.
             origins: Origins of pages that may call, in addition to the server's own.
             prefix: Path before all addresses, where the proxy does not name one.
-            max_body: Bytes that a request may have, counted as they come.
+            max_body: Bytes that a job or a batch may have, counted as they come.
             upload_limit: The same for the upload of a slide.
         """
         self._app, self._credentials, self._actions, self._metrics = app, credentials, actions, metrics
@@ -137,10 +141,12 @@ class Guard:
         await self._app(scope, receiving, answer)
 
     def _limit(self, path: str) -> int:
-        """Bytes that a body may have: slides and outlines are larger than requests."""
+        """Bytes that a body may have: slides, outlines and tables are larger than other requests."""
         if path == "/v1/slides":
             return self._upload_limit
-        return max(self._max_body, CORRECTIONS_LIMIT) if path.endswith("/corrections.geojson") else self._max_body
+        if path.endswith("/corrections.geojson"):
+            return max(self._max_body, CORRECTIONS_LIMIT)
+        return self._max_body if path in _LARGE else min(self._max_body, _SMALL)
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse DNS rebinding, for every method, with a key or without."""

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from wsi_segment.errors import InputError
 from wsi_segment.model.card import Model
-from wsi_segment.model.first_problem import first_problem
 from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
+from wsi_segment.service.api.bodies.aside import read_aside
+from wsi_segment.service.api.bodies.requests import MOST_ROWS, Id
+from wsi_segment.service.api.bodies.sent_jobs import SentBatch, read_batch
 from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, followed, link
-from wsi_segment.service.api.requests import MOST_ROWS, BatchRequest, BatchRow, Id
+from wsi_segment.service.api.problems import (
+    NothingMoreError,
+    ProblemError,
+    created,
+    documented,
+    followed,
+    link,
+    media_type,
+)
 from wsi_segment.service.api.responses import BatchList, BatchOut, batch_out
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.jobs.events import read_events
@@ -54,26 +60,6 @@ _BODY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Posted:
-    """A batch as it came: sound rows, and what is wrong with the others, by their numbers from 1."""
-
-    name: str
-    rows: dict[int, BatchRow]
-    errors: dict[int, str]
-    lines: dict[int, int]
-    """Lines of the file that rows of CSV start at, by the numbers of the rows."""
-    hint: str = ""
-    """What to add to a message that a slide is missing."""
-
-    def add(self, number: int, row: Any) -> None:
-        """Add a row of JSON, sound or not."""
-        try:
-            self.rows[number] = BatchRow.model_validate_json(to_json(row, inf_nan_mode="constants"))
-        except ValidationError as error:
-            self.errors[number] = str(first_problem(error, "row"))
-
-
 @router.post(
     "/batches",
     status_code=201,
@@ -90,19 +76,20 @@ class _Posted:
 )
 async def post_batch(service: Here, request: Request, idempotency_key: IdempotencyKey = None) -> Response:
     """Have many slides segmented; every row is checked first, and all that is wrong comes in one answer."""
+    kind = media_type(request, "a batch", "application/json", _CSV)
     content = await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("application/json", _CSV):
-        raise ProblemError(415, "unsupported-media-type", f"a batch is application/json or {_CSV}")
+    post = JobPost(service, request, idempotency_key, content)
+    if (answer := await anyio.to_thread.run_sync(post.stored_answer)) is not None:
+        return answer
+    if kind == _CSV:
+        sent = await anyio.to_thread.run_sync(_read_csv, service, content)
+    else:
+        sent = await read_aside(read_batch, content)
 
-    def handle() -> Response:
-        post = JobPost(service, request, idempotency_key, content)
-        if (answer := post.stored_answer()) is not None:
-            return answer
-        posted = _from_csv(service, content) if kind == _CSV else _from_json(content)
-        return post.accept(_checked(service, posted, request.state.client), _render, posted.name)
+    def accept() -> Response:
+        return post.accept(_checked(service, sent, request.state.client), _render, sent.name)
 
-    return await anyio.to_thread.run_sync(handle)
+    return await anyio.to_thread.run_sync(accept)
 
 
 def _render(accepted: Accepted) -> tuple[str, str]:
@@ -110,22 +97,7 @@ def _render(accepted: Accepted) -> tuple[str, str]:
     return href(f"/v1/batches/{accepted.batch.id}"), batch_out(accepted.batch).model_dump_json()
 
 
-def _from_json(content: bytes) -> _Posted:
-    try:
-        request = BatchRequest.model_validate_json(content)
-    except ValidationError as error:
-        errors = error.errors()
-        if any(one["loc"][:1] != ("jobs",) or len(one["loc"]) == 1 for one in errors):
-            raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in errors]) from error
-    else:
-        return _Posted(request.name, dict(enumerate(request.jobs, start=1)), {}, {})
-    posted = _Posted("", {}, {}, {})  # only rows are wrong: the sound ones are checked too
-    for number, row in enumerate(from_json(content)["jobs"], start=1):
-        posted.add(number, row)
-    return posted
-
-
-def _from_csv(service: Service, content: bytes) -> _Posted:
+def _read_csv(service: Service, content: bytes) -> SentBatch:
     """Read rows of CSV, numbered from 1 without empty ones; outlines in a cell are GeoJSON, or a box in brackets."""
     try:
         manifest = parse_manifest(content, lambda slide: _is_served(service, slide))
@@ -135,7 +107,7 @@ def _from_csv(service: Service, content: bytes) -> _Posted:
         detail = f"the manifest has {len(manifest.rows)} rows; give 1 to {MOST_ROWS}, and the rest in another"
         raise ProblemError(422, "invalid-manifest", detail)
     lines = {number: row.line for number, row in enumerate(manifest.rows, start=1)}
-    posted = _Posted(name="", rows={}, errors={}, lines=lines, hint=manifest.hint)
+    sent = SentBatch(lines=lines, hint=manifest.hint)
     for number, row in enumerate(manifest.rows, start=1):
         given = dict(row.choices)
         problem = row.problem.lstrip(":, ")
@@ -146,10 +118,10 @@ def _from_csv(service: Service, content: bytes) -> _Posted:
                 except ValueError as error:
                     problem = problem or f"column {name}: not GeoJSON ({error})"
         if problem:
-            posted.errors[number] = problem
+            sent.errors[number] = problem
         else:
-            posted.add(number, {"slide": row.slide, **given})
-    return posted
+            sent.add(number, {"slide": row.slide, **given})
+    return sent
 
 
 def _is_served(service: Service, slide: str) -> bool:
@@ -160,32 +132,32 @@ def _is_served(service: Service, slide: str) -> bool:
     return True
 
 
-def _checked(service: Service, posted: _Posted, client: str) -> list[NewJob]:
+def _checked(service: Service, sent: SentBatch, client: str) -> list[NewJob]:
     """Check every row against roots and models, and note their inputs; slides are not opened: that is for workers."""
     found: dict[int, FoundSlide] = {}
     models: dict[str | None, Model] = {}
     parameters: dict[int, dict[str, Any]] = {}
     unknown = {}
-    for number, row in posted.rows.items():
+    for number, (row, chosen) in sent.rows.items():
         try:
             slide = _find(service, row.slide)
             if row.model not in models:
                 models[row.model] = service.models.get(row.model)
-            parameters[number] = filled(row.parameters(), models[row.model])
+            parameters[number] = filled(chosen, models[row.model])
             found[number] = slide
         except (UnknownSlideError, UnknownModelError) as error:
-            unknown[number] = str(error) + ("" if row.slide.isascii() else posted.hint)
+            unknown[number] = str(error) + ("" if row.slide.isascii() else sent.hint)
         except InputError as error:  # of this model's windows
-            posted.errors[number] = str(error)
-    prints = {} if posted.errors or unknown else service.fingerprints(list(found.values()))
+            sent.errors[number] = str(error)
+    prints = {} if sent.errors or unknown else service.fingerprints(list(found.values()))
     new = []
     for number, slide in found.items():
         if prints.get(slide.id) is None:
             if prints:
                 unknown[number] = "the slide cannot be read"
             continue
-        row, model = posted.rows[number], models[posted.rows[number].model]
-        inputs = inputs_of(str(prints[slide.id]), slide.size if slide.files else None, None, model)
+        row, _ = sent.rows[number]
+        inputs = inputs_of(str(prints[slide.id]), slide.size if slide.files else None, None, models[row.model])
         new.append(
             NewJob(
                 slide=slide.id,
@@ -195,16 +167,15 @@ def _checked(service: Service, posted: _Posted, client: str) -> list[NewJob]:
                 inputs=inputs,
             )
         )
-    if errors := posted.errors | unknown:
+    if errors := sent.errors | unknown:
         listed = [
-            {"row": number, "detail": errors[number]}
-            | ({"line": posted.lines[number]} if number in posted.lines else {})
+            {"row": number, "detail": errors[number]} | ({"line": sent.lines[number]} if number in sent.lines else {})
             for number in sorted(errors)
         ]
         first = listed[0]
         place = f"line {first['line']}" if "line" in first else f"row {first['row']}"
         detail = f"{len(listed)} rows are wrong, nothing was accepted; {place}: {first['detail']}"
-        status, kind = (422, "invalid-manifest") if posted.errors else (404, "unknown-rows")
+        status, kind = (422, "invalid-manifest") if sent.errors else (404, "unknown-rows")
         raise ProblemError(status, kind, detail, errors=listed[:_MOST_ERRORS])
     service.catalogue.remember(list(found.values()))
     return new

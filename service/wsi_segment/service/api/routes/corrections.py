@@ -6,15 +6,14 @@ from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from wsi_segment.service.api.bodies.aside import read_aside
+from wsi_segment.service.api.bodies.sent_corrections import keep_corrections
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.routes.jobs import JobId
 from wsi_segment.service.api.service import Here, Service
-from wsi_segment.service.api.viewing import sent_corrections
-from wsi_segment.service.api.viewing.sent_corrections import UnsoundError
 from wsi_segment.service.workers.kept_corrections import ChangedError, Corrections, Version
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/corrections.geojson", tags=["results"])
@@ -90,13 +89,11 @@ async def put_corrections(
     if if_match == "*" and latest is not None:
         expected = latest.tag
     try:
-        made, features = await sent_corrections.keep(kept, content, request.state.client, expected)
+        made, features = await read_aside(keep_corrections, content, kept, request.state.client, expected)
     except ChangedError as error:
         raise ProblemError(
             412, "changed", "corrections were sent meanwhile; fetch them, and send yours again with their ETag"
         ) from error
-    except UnsoundError as error:
-        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.problems]) from error
     except ValueError as error:
         raise ProblemError(422, "invalid-request", "a number is not finite") from error
     answer = KeptOut(version=made.number, features=features).model_dump()

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from wsi_segment.errors import InputError
 from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
+from wsi_segment.service.api.bodies.requests import Id
 from wsi_segment.service.api.problems import ProblemError, documented
-from wsi_segment.service.api.requests import Id
 from wsi_segment.service.api.responses import moment
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.hooks.hook_table import Hook

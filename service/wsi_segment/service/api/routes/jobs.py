@@ -14,12 +14,22 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from wsi_segment.errors import InputError
 from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
+from wsi_segment.service.api.bodies.aside import read_aside
+from wsi_segment.service.api.bodies.requests import Id, JobRequest
+from wsi_segment.service.api.bodies.sent_jobs import read_job
 from wsi_segment.service.api.event_stream import LastEventId, stream_events
 from wsi_segment.service.api.feed import Listener
 from wsi_segment.service.api.idempotency import IdempotencyKey, JobPost
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
-from wsi_segment.service.api.problems import NothingMoreError, ProblemError, created, documented, followed, link
-from wsi_segment.service.api.requests import Id, JobRequest
+from wsi_segment.service.api.problems import (
+    NothingMoreError,
+    ProblemError,
+    created,
+    documented,
+    followed,
+    link,
+    media_type,
+)
 from wsi_segment.service.api.responses import JobList, JobOut, Outlook, job_out
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.jobs.events import read_events
@@ -30,6 +40,12 @@ from wsi_segment.service.workers.slide_pool import describe
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=documented())
 
 JobId = Annotated[Id, Path(alias="job_id")]
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}}},
+    }
+}
 
 
 @router.post(
@@ -39,16 +55,25 @@ JobId = Annotated[Id, Path(alias="job_id")]
     responses=created(
         404,
         409,
+        415,
         503,
         look=link("get", "/v1/jobs/{job_id}"),
         cancel=link("delete", "/v1/jobs/{job_id}"),
         retry=link("post", "/v1/jobs/{job_id}/retry"),
         results=link("get", "/v1/jobs/{job_id}/results"),
     ),
+    openapi_extra=_BODY,
 )
-def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_key: IdempotencyKey = None) -> Response:
+async def post_job(service: Here, request: Request, idempotency_key: IdempotencyKey = None) -> Response:
     """Have a slide segmented."""
-    post = JobPost(service, request, idempotency_key, wanted.model_dump_json().encode())
+    media_type(request, "a job", "application/json")
+    content = await request.body()
+    wanted, chosen = await read_aside(read_job, content)
+    post = JobPost(service, request, idempotency_key, content)
+    return await anyio.to_thread.run_sync(_accept, service, post, wanted, chosen)
+
+
+def _accept(service: Service, post: JobPost, wanted: JobRequest, chosen: dict[str, Any]) -> Response:
     if (answer := post.stored_answer()) is not None:
         return answer
     slide = service.catalogue.by_id(wanted.slide)
@@ -56,14 +81,14 @@ def post_job(service: Here, request: Request, wanted: JobRequest, idempotency_ke
     described = service.describe(slide) if wanted.image is None else service.look(describe, slide, wanted.image)
     _check_size(wanted, described)
     try:
-        parameters = filled(wanted.parameters(), model)
+        parameters = filled(chosen, model)
     except InputError as error:
         raise ProblemError(422, "impossible-parameters", str(error)) from error
     new = NewJob(
         slide=slide.id,
         parameters=parameters,
         priority=wanted.priority,
-        client=request.state.client,
+        client=present_caller().key,
         inputs=inputs_of(described["fingerprint"], slide.size if slide.files else None, described, model),
         windows=windows_at_most(described, parameters, model),
     )

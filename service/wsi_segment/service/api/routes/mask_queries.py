@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from wsi_segment.service.api.bodies.requests import Id
 from wsi_segment.service.api.problems import ProblemError, documented
-from wsi_segment.service.api.requests import Id
 from wsi_segment.service.api.routes.jobs import JobId
 from wsi_segment.service.api.service import Here
 from wsi_segment.service.api.viewing.differences import differences

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from wsi_segment.service.api.access.caller import present_caller
 from wsi_segment.service.api.access.prefix import href
+from wsi_segment.service.api.bodies.requests import Id, Whole
 from wsi_segment.service.api.problems import ProblemError, documented
-from wsi_segment.service.api.requests import Id, Whole
 from wsi_segment.service.api.responses import Link, moment
 from wsi_segment.service.api.service import Here
 

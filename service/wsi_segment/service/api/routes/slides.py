@@ -15,9 +15,9 @@ from fastapi.responses import Response
 from wsi_segment.errors import SlideError
 from wsi_segment.files import replacing
 from wsi_segment.service.api.access.prefix import href
+from wsi_segment.service.api.bodies.requests import Id
 from wsi_segment.service.api.paging import PageSize, PageToken, token_of
 from wsi_segment.service.api.problems import ProblemError, answers, documented, link, linked
-from wsi_segment.service.api.requests import Id
 from wsi_segment.service.api.responses import Link, SlideList, SlideOut
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.folders.root_watch import RootAwayError

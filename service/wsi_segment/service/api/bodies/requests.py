@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.slides.geojson_features import refuse_units
+from wsi_segment.service.jobs.job_rows import Outlines
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["5f2b1c9d8e7a6f5b4c3d2e1f"])]
 
@@ -194,9 +195,14 @@ class Choices(_In):
         return self
 
     def parameters(self) -> dict[str, Any]:
-        """Return the choices as the job keeps them: outlines as one object of GeoJSON."""
+        """Return the choices as the job keeps them."""
         made = self.model_dump(exclude_defaults=True, exclude={"slide", "priority", "width", "height"})
-        return made | {name: _as_geojson(made[name]) for name in ("region", "tissue") if name in made}
+        drawn = {name: made[name] for name in ("region", "tissue") if isinstance(made.get(name), list | dict)}
+        return made | {name: Outlines.of(_as_geojson(areas)) for name, areas in drawn.items()}
+
+    def apart(self) -> tuple[Self, dict[str, Any]]:
+        """Return the request without its outlines, which can be large, and the parameters, which hold them as text."""
+        return self.model_copy(update={"region": None, "tissue": None}), self.parameters()
 
 
 class JobRequest(Choices):

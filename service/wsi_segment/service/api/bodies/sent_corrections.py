@@ -1,23 +1,14 @@
-"""Corrections as a client sends them: read, checked and kept, large ones in a process of its own.
-
-To read 50,000 outlines takes seconds, in which a thread would let no other request of the server go on.
-"""
+"""Corrections as a client sends them: checked and kept."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-import anyio.to_process
-import anyio.to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from wsi_segment.service.api.requests import MultiPolygon, Polygon
+from wsi_segment.service.api.bodies.aside import check
+from wsi_segment.service.api.bodies.requests import MultiPolygon, Polygon
 from wsi_segment.service.workers.kept_corrections import Corrections, Version
-
-_LARGE = 1 << 20
-"""Bytes from which on a process of its own is worth its start."""
 
 
 class Classification(BaseModel):
@@ -65,17 +56,7 @@ class SentCorrections(BaseModel):
         return self
 
 
-class UnsoundError(Exception):
-    """What was sent are no corrections; its argument lists what is wrong, as pydantic does."""
-
-    @property
-    def problems(self) -> Sequence[dict[str, Any]]:
-        """What is wrong."""
-        found: Sequence[dict[str, Any]] = self.args[0]
-        return found
-
-
-async def keep(kept: Corrections, content: bytes, author: str, expected: str | None) -> tuple[Version, int]:
+def keep_corrections(content: bytes, kept: Corrections, author: str, expected: str | None) -> tuple[Version, int]:
     """Keep what was sent as another version, and return it with the number of its features.
 
     Raises:
@@ -83,24 +64,6 @@ async def keep(kept: Corrections, content: bytes, author: str, expected: str | N
         ChangedError: see :meth:`Corrections.keep`.
         ValueError: a number is not finite.
     """
-    if len(content) < _LARGE:
-        return await anyio.to_thread.run_sync(_keep, kept, content, author, expected)
-    return await anyio.to_process.run_sync(_keep_large, kept, content, author, expected)
-
-
-def _keep(kept: Corrections, content: bytes, author: str, expected: str | None) -> tuple[Version, int]:
-    try:
-        sent = SentCorrections.model_validate_json(content)
-    except ValidationError as error:  # which cannot be handed from one process to another
-        raise UnsoundError(error.errors(include_url=False, include_context=False, include_input=False)) from None
+    sent = check(SentCorrections, content)
     features: list[dict[str, Any]] = [one.model_dump(mode="json") for one in sent.features]
     return kept.keep(features, author, expected, sent.rejected), len(features)
-
-
-def _keep_large(kept: Corrections, content: bytes, author: str, expected: str | None) -> tuple[Version, int]:
-    """Keep many features; to look for garbage among millions of numbers would take most of the time."""
-    gc.disable()
-    try:
-        return _keep(kept, content, author, expected)
-    finally:
-        gc.enable()

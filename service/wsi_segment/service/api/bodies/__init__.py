@@ -1,0 +1,1 @@
+"""Bodies of requests: what they may say, and how they are read."""
