@@ -268,13 +268,16 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def longest_wait(served: Served, send: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
-    """What a request answers, and the share of its time for which another one waited meanwhile."""
+    """What a request answers, and the share of its time for which another one waited meanwhile: the least of three."""
+    shares = []
     with ThreadPoolExecutor(1) as beside, web.client(base_url=served.url) as other:
-        begun = time.monotonic()
-        sending = beside.submit(send)
-        waits = []
-        while not sending.done():
-            before = time.monotonic()
-            assert other.get("/health/live").is_success
-            waits.append(time.monotonic() - before)
-        return sending.result(), max(waits) / (time.monotonic() - begun)
+        for _ in range(3):  # a busy machine holds up one of them for a moment, and a busy server all
+            begun = time.monotonic()
+            sending = beside.submit(send)
+            waits = [0.0]
+            while not sending.done():
+                before = time.monotonic()
+                assert other.get("/health/live").is_success
+                waits.append(time.monotonic() - before)
+            shares.append(max(waits) / (time.monotonic() - begun))
+        return sending.result(), min(shares)

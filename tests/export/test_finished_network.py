@@ -118,6 +118,8 @@ def test_a_run_and_its_model_are_trained_further_alike_and_the_card_says_from_wh
     assert card.license == "MIT; of the weights that it began with: CC0-1.0"
     assert card.attribution == "own lab; first lab"
     assert load_run(tmp_path / "of-run").described["started_from"]["sha256"] == sha256_of(tmp_path / "first/best.pt")
+    origin = read_starting_point(str(tmp_path / "of-run")).origin  # a third training names all that were before
+    assert (origin.license, origin.attribution) == (card.license, card.attribution)
 
 
 @pytest.mark.parametrize(

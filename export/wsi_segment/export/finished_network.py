@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from wsi_segment.errors import ModelError
-from wsi_segment.export.model_folder import training_data_of
+from wsi_segment.export.model_folder import attribution_of, license_of, training_data_of
 from wsi_segment.export.parity import LARGEST_DIFFERENCE, largest_difference
 from wsi_segment.model.card import CARD_FILE, RUN_FILE, WINDOW, Model, bundled_models, find_model, sha256_of
 from wsi_segment.model.training.resnet import Head, SegmentationNetwork, Upsampling
@@ -54,8 +54,8 @@ def _of_run(folder: Path) -> StartingPoint:
             name=f"a training on {described['dataset']}, step {run.row['step']:.0f}",
             sha256=sha256_of(folder / BEST_FILE),
             training_data=training_data_of(described),
-            license=described["license"],
-            attribution=described["attribution"],
+            license=license_of(described),
+            attribution=attribution_of(described),
         ),
     )
 

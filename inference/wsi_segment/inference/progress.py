@@ -49,6 +49,21 @@ def no_step(done: int, total: int) -> None:
     """Take a step that nobody watches."""
 
 
+class OwnStop(threading.Event):
+    """Ends one run: set by the run itself where it fails, or once the event of whoever watches it is set.
+
+    That one may end other runs too, of the slides that come next, and is never set from here.
+    """
+
+    def __init__(self, outer: threading.Event) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def is_set(self) -> bool:
+        """Return whether the run is to end."""
+        return super().is_set() or self._outer.is_set()
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """Whoever watches a run: where it reports to, and what ends it."""

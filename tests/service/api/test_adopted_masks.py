@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -65,3 +66,15 @@ def test_masks_that_are_replaced_come_and_go_are_followed_without_a_restart(tmp_
         shutil.rmtree(masks / "a.zarr")
         eventually(lambda: listed().keys() == {"b"})
         assert http.get(f"/v1/jobs/{second}").json()["removed"] is not None
+
+
+def test_a_mask_of_a_region_is_listed_as_others_are(tmp_path: Path) -> None:
+    folder, outline = write_slides(tmp_path / "served"), tmp_path / "region.geojson"
+    square = [[200, 200], [800, 200], [800, 800], [200, 800], [200, 200]]
+    outline.write_text(json.dumps({"type": "Polygon", "coordinates": [square]}))
+    model, options = find_model(folder / "models" / "channels"), SegmentOptions(region=outline)
+    segment(folder / "slides" / "s0.tiff", model=model, out=folder / "masks" / "a.zarr", options=options)
+    with Served(folder, "--results", folder / "masks", "--workers", 0) as served:
+        (job,) = web.get(f"{served.url}/v1/jobs").json()["jobs"]
+    assert job["parameters"]["region"].startswith("geojson ")
+    assert job["region"] is None

@@ -94,6 +94,9 @@ def test_very_many_outlines_are_kept_while_others_are_answered(served: Served, a
     wrong = json.dumps(many | {"features": [*many["features"], {"type": "Feature"}]})
     refused = web.put(address, content=wrong, headers=condition)
     assert (refused.status_code, refused.json()["errors"][0]["where"]) == (422, "body.features.15000.geometry")
+    assert web.put(address, json=collection("red"), headers=condition).is_success
+    condition["If-Match"] = "*"
+    condition.pop("If-None-Match", None)
     content = json.dumps(many)
     saved, waited = longest_wait(served, partial(web.put, address, content=content, headers=condition))
     assert saved.json()["features"] == 15_000

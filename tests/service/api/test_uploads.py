@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import socket
 import sqlite3
 import time
 import zipfile
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -119,7 +122,29 @@ def test_large_outlines_are_kept_as_they_came(served: Served) -> None:
     with served.client() as client:
         wanted = job_body(client, region=region)
     job = web.post(f"{served.url}/v1/jobs", json=wanted).json()["id"]
-    assert Jobs(Database(served.data)).outlines(job)["region"] == region
+    with closing(Database(served.data)) as database:
+        assert Jobs(database).outlines(job)["region"] == region
+
+
+def test_a_job_may_begin_with_a_byte_order_mark(served: Served) -> None:
+    with served.client() as client:
+        body = codecs.BOM_UTF8 + json.dumps(job_body(client)).encode()
+    answer = web.post(f"{served.url}/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201
+
+
+def test_a_client_that_goes_away_within_its_body_is_no_failure_of_the_server(served: Served) -> None:
+    address = urlsplit(served.url)
+    head = (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(f"{head}\r\n{{".encode())
+    deadline = time.monotonic() + 60
+    while "POST /v1/jobs 400" not in served.log:
+        assert time.monotonic() < deadline, served.log
+        time.sleep(0.05)
+    assert "the request failed" not in served.log
 
 
 def test_other_requests_may_have_a_small_body_alone(served: Served) -> None:

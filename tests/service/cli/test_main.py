@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 from synthetic import SLIDES, class_map, tissue_like, write_model, write_slide
 from wsi_segment.errors import InputError, SlideError
+from wsi_segment.inference.engine.networks.onnx_network import OnnxNetwork
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.model.card import write_card
 from wsi_segment.service.cli.main import COMMANDS, main, make_parser
@@ -79,6 +81,26 @@ def test_one_bad_slide_of_several_is_reported_and_the_rest_done(
     assert "1 segmented, 0 skipped, 1 failed" in out
     assert "bad.svs" in err
     assert (tmp_path / "masks" / "made.zarr").exists()
+
+
+def test_a_slide_that_fails_within_its_pixels_does_not_end_those_after_it(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(slide, tmp_path / "after.tiff")
+    predict, failures = OnnxNetwork.__call__, iter([SlideError("made.tiff: a tile cannot be decoded")])
+
+    def failing(self: OnnxNetwork, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        for error in failures:
+            raise error
+        return predict(self, windows)
+
+    monkeypatch.setattr(OnnxNetwork, "__call__", failing)
+    slides = [str(slide), str(tmp_path / "after.tiff")]
+    assert main([*slides, "--out", str(tmp_path / "masks"), "--model", str(model)]) == 1
+    out, err = capsys.readouterr()
+    assert "1 segmented, 0 skipped, 1 failed" in out
+    assert "a tile cannot be decoded" in err
+    assert (tmp_path / "masks" / "after.zarr").exists()
 
 
 def test_the_word_segment_may_stand_before_the_slide(slide: Path, model: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Header, Request
@@ -40,7 +41,11 @@ class JobPost:
         """
         self._service, self._request = service, request
         self._key = None if key is None else f"{request.state.client} {request.url.path} {key}"
-        self._digest = hashlib.sha256(content).hexdigest()
+        self._content = content
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self._content).hexdigest()
 
     def stored_answer(self) -> Response | None:
         """Return the answer that the request got when it came first, or None.

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from wsi_segment.errors import SlideError
@@ -192,6 +193,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
         return _invalid(error.errors()).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_cut_off(request: Request, error: ClientDisconnect) -> Response:
+        return ProblemError(400, "cut-off", "the connection ended before the body did").response()
 
     @app.exception_handler(UnsoundError)
     async def on_unsound(request: Request, error: UnsoundError) -> Response:

@@ -220,7 +220,7 @@ def job_out(job: Job, slide_name: str | None, outlook: Outlook = _NO_OUTLOOK) ->
     """Describe a job for clients."""
     inputs = job.inputs or {}
     slide, model = inputs.get("slide", {}), inputs.get("model", {})
-    at = f"/v1/jobs/{job.id}"
+    at, region = f"/v1/jobs/{job.id}", job.parameters.get("region")
     links = [_link("self", at), _link("monitor", f"{at}/events", "text/event-stream")]
     links.append(_link("viewer", f"/#/view/{job.id}", "text/html"))
     if job.status == "successful" and job.removed is None:
@@ -252,7 +252,7 @@ def job_out(job: Job, slide_name: str | None, outlook: Outlook = _NO_OUTLOOK) ->
         model_version=model.get("version"),
         model_sha256=model.get("sha256"),
         parameters=job.parameters,
-        region=(job.parameters.get("region") or {}).get("bounds"),
+        region=region.get("bounds") if isinstance(region, dict) else None,  # the mask of no job says its digest alone
         batch=job.batch,
         priority=job.priority,
         created=moment(job.created),

@@ -20,7 +20,7 @@ from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
-from wsi_segment.inference.progress import Step, Watch
+from wsi_segment.inference.progress import OwnStop, Step, Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -105,6 +105,7 @@ class LocalThreads:
     def opened(self, order: Order, watch: Watch) -> Iterator[LocalRun]:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Scheduler`."""
         options, given, known = order.options, self._network, Known()
+        watch = Watch(watch.report, OwnStop(watch.stop))
         slide = open_slide(order.path, options.image, known)
         try:
             seen = as_seen(slide, apply_icc=options.apply_icc)

@@ -5,10 +5,12 @@ To check a million positions takes seconds, in which a thread would let no other
 
 from __future__ import annotations
 
+import codecs
 import gc
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import anyio
 import anyio.to_process
 import anyio.to_thread
 from pydantic import BaseModel, ValidationError
@@ -16,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 _LARGE = 1 << 20
 """Bytes from which on a process of its own is worth its start."""
 _MOST_PROBLEMS = 1000
+_LARGE_AT_ONCE = anyio.CapacityLimiter(2)
+"""A process keeps the memory that it has taken."""
 
 _Checked = TypeVar("_Checked", bound=BaseModel)
 _Read = TypeVar("_Read")
@@ -52,9 +56,10 @@ async def read_aside(read: Callable[..., _Read], content: bytes, *arguments: Any
         content: Its first argument.
         arguments: The others.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     if len(content) < _LARGE:
         return await anyio.to_thread.run_sync(read, content, *arguments)
-    return await anyio.to_process.run_sync(_read_large, read, content, *arguments)
+    return await anyio.to_process.run_sync(_read_large, read, content, *arguments, limiter=_LARGE_AT_ONCE)
 
 
 def _read_large(read: Callable[..., _Read], content: bytes, *arguments: Any) -> _Read:

@@ -11,7 +11,7 @@ import { FIELDS } from "../submit/fields.js";
 /**
  * List the parameters of a job that say something, those by default too, in the order of the dialog.
  * @param {Job} job
- * @returns {{text: string, value: string, byDefault: boolean}[]} `value` is empty where the text says it all
+ * @returns {{name: string, text: string, value: string, byDefault: boolean}[]} `value` is empty where the text says it all
  */
 export function parametersOf(job) {
   const place = (/** @type {string} */ name) => FIELDS.findIndex((one) => one.name === name);
@@ -19,7 +19,7 @@ export function parametersOf(job) {
   return stated.sort(([a], [b]) => place(a) - place(b)).map(([name, value]) => {
     const spec = FIELDS[place(name)];
     const text = spec?.text ?? `${name.charAt(0).toUpperCase()}${name.slice(1)}`.replaceAll("_", " ");
-    return { text, value: worded(job, name, value), byDefault: value === spec?.choices?.[0] };
+    return { name, text, value: worded(job, name, value), byDefault: value === spec?.choices?.[0] };
   });
 }
 
@@ -38,8 +38,8 @@ export function asked(job) {
  * @param {Job} other
  */
 export function askedBeside(job, other) {
-  const theirs = parametersOf(other).map(inWords);
-  return parametersOf(job).map(inWords).filter((one) => !theirs.includes(one));
+  const [own, theirs] = /** @type {Record<string, unknown>[]} */ ([job.parameters, other.parameters]);
+  return parametersOf(job).filter(({ name }) => JSON.stringify(own?.[name]) !== JSON.stringify(theirs?.[name])).map(inWords);
 }
 
 /** @param {Job} job */
@@ -62,6 +62,6 @@ function worded(job, name, value) {
     const [x0, y0, x1, y1] = job.region;
     return `${count(x1 - x0)} × ${count(y1 - y0)} px`;
   }
-  if (typeof value === "object") return "as drawn";
+  if (typeof value === "object" || String(value).startsWith("geojson ")) return "as drawn";
   return value === true ? "" : String(value);
 }
