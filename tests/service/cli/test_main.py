@@ -71,6 +71,24 @@ def test_a_folder_gets_a_store_for_each_slide_and_skips_finished_ones(
     assert "0 segmented, 2 skipped, 0 failed" in capsys.readouterr().out
 
 
+def test_a_mask_that_was_made_otherwise_is_skipped_with_a_word(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(slide, tmp_path / "other.tiff")
+    other = Path(shutil.copytree(model, tmp_path / "other"))
+    (other / "card.json").write_text((other / "card.json").read_text().replace('"version": "', '"version": "9'))
+    slides = [str(slide), str(tmp_path / "other.tiff"), "--out", str(tmp_path / "masks"), "--model"]
+    assert main([*slides, str(model)]) == 0
+    for arguments, said in (
+        ([str(model)], "already exists, skipped\n"),
+        ([str(other)], "skipped; it was made by channels"),
+        ([str(model), "--precision", "int8"], "skipped; it was made in fp32, not in int8: --overwrite replaces it\n"),
+    ):
+        capsys.readouterr()
+        assert main([*slides, *arguments]) == 0
+        assert capsys.readouterr().out.count(said) == 2
+
+
 def test_one_bad_slide_of_several_is_reported_and_the_rest_done(
     slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,7 +129,7 @@ class _Table:
 
         if not order.options.overwrite and site_of(order.out).is_taken():
             self.skipped += 1
-            self.display.line(f"{order.out}: already exists, skipped")
+            self.display.line(f"{order.out}: already exists, skipped{_made_otherwise(order)}")
             return
         try:
             self.done[order.out] = self.segment(order, self.stop)
@@ -154,3 +154,25 @@ class _Table:
                 self.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+
+def _made_otherwise(order: Order) -> str:
+    """Say where a mask is of another model, version or precision than what is asked for; nothing where it is not."""
+    from wsi_segment.inference.mask.mask import Mask
+    from wsi_segment.model.card import DEFAULT_MODEL, find_model
+
+    try:
+        card = find_model(order.model or DEFAULT_MODEL).card
+        made = Mask.open(order.out).provenance
+        model, precision = made["model"], made["parameters"]["precision"]
+        name, digest = f"{model['name']} {model['version']}", model["sha256"]
+    except (WsiSegmentError, KeyError):  # of an early version, or no mask at all, or no such model
+        return ""
+    wanted = f"{card.name} {card.version}"
+    if name != wanted:
+        return f"; it was made by {name}, not by {wanted}: --overwrite replaces it"
+    if digest not in card.files.values():
+        return f"; it was made by another file of {name}: --overwrite replaces it"
+    if order.options.precision not in ("auto", precision):
+        return f"; it was made in {precision}, not in {order.options.precision}: --overwrite replaces it"
+    return ""
