@@ -157,14 +157,17 @@ def test_summary_mask_and_preview_say_it_and_strict_refuses_it(tmp_path: Path, m
 def test_a_slide_is_looked_at_while_regions_are_computed(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, computing = write_slide(tmp_path / "s.tiff", tissue_like(900, 1200, 4)), threading.Event()
+    path = write_slide(tmp_path / "s.tiff", tissue_like(900, 1200, 4))
+    computing, looking = threading.Event(), threading.Event()
 
     class Network(ChannelNetwork):
         def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
             computing.set()
+            assert looking.wait(60)
             return super().__call__(windows)
 
     def describe_later(pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        looking.set()
         assert computing.wait(60)
         return describe(pixels)
 
