@@ -208,6 +208,7 @@ def test_buttons_are_in_reach_while_the_server_is_away(
 ) -> None:
     with browsing(browser, gallery.url, width=width, height=800) as watched:
         page = watched.open(f"view/{result}", "view")
+        watched.drawn()
         page.context.set_offline(True)
         page.locator("#connection").wait_for()
         covered = watched.run(
@@ -220,7 +221,7 @@ def test_buttons_are_in_reach_while_the_server_is_away(
         assert covered == []
         page.context.set_offline(False)
         page.locator("#connection").wait_for(state="hidden")
-        watched.clean("ERR_INTERNET_DISCONNECTED")
+        watched.clean("ERR_INTERNET_DISCONNECTED", "failed to load")  # tiles that were on their way
 
 
 def test_what_the_dialog_asks_for_is_all_that_a_job_can_have(browser: Browser, gallery: Served) -> None:
