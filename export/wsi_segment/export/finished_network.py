@@ -19,6 +19,7 @@ from wsi_segment.model.card import CARD_FILE, RUN_FILE, WINDOW, Model, bundled_m
 from wsi_segment.model.training.resnet import Head, SegmentationNetwork, Upsampling
 from wsi_segment.model.training.run_folder import BEST_FILE, load_run
 from wsi_segment.model.training.starting_point import Origin, StartingPoint
+from wsi_segment.model.varied_windows import varied_windows
 
 _TELLING: dict[str, Head] = {
     "head.lateral.weight": "lateral",
@@ -70,8 +71,7 @@ def _of_model(model: Model) -> StartingPoint:
     upsampling = _upsampling(graph, head)
     network = SegmentationNetwork(len(card.classes), head, upsampling).eval()
     _take_over(network, graph, stored, path)
-    patches = _varied_pixels()
-    difference = largest_difference(network, graph, patches)
+    difference = largest_difference(network, graph, varied_windows(4, WINDOW))
     if not difference <= LARGEST_DIFFERENCE:
         raise ModelError(
             f"{path}: the network read from it differs by {difference:.2g} from the graph, more than "
@@ -125,11 +125,3 @@ def _take_over(
         shift.copy_(torch.from_numpy(bias.copy()))
         if isinstance(after, nn.BatchNorm2d):
             after.weight.fill_(math.sqrt(1 + after.eps))  # its statistics are 0 and 1
-
-
-def _varied_pixels() -> NDArray[np.uint8]:
-    """Return patches (B, 128, 128, 3) with flat fields, edges and noise."""
-    rng = np.random.default_rng(0)
-    fields = np.repeat(np.repeat(rng.integers(0, 256, (4, 8, 8, 3)), WINDOW // 8, axis=1), WINDOW // 8, axis=2)
-    noisy: NDArray[np.uint8] = np.clip(fields + rng.integers(-40, 41, fields.shape), 0, 255).astype(np.uint8)
-    return noisy

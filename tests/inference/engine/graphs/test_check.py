@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from wsi_segment.errors import ModelError
-from wsi_segment.inference.engine.graphs.check import find_form, layout_of, measured_activation, varied_windows
+from wsi_segment.inference.engine.graphs.check import find_form, layout_of, measured_activation
 from wsi_segment.inference.engine.graphs.conversion import GraphForm, as_logits
 from wsi_segment.inference.engine.stitch import softmax
 from wsi_segment.model.card import InputFormat, ModelCard, OutputFormat
+from wsi_segment.model.varied_windows import varied_windows
 
 
 class Value:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import ModelError
-from wsi_segment.inference.engine.graphs.check import varied_windows
 from wsi_segment.inference.grid.box import ceil_div
+from wsi_segment.model.varied_windows import varied_windows
 
 Respond = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Windows (B, h, w, 3) in, outputs (B, C, rows, columns) out."""

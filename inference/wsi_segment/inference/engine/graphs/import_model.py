@@ -22,7 +22,6 @@ from wsi_segment.inference.engine.graphs.check import (
     find_form,
     reason_of,
     run_graph,
-    varied_windows,
 )
 from wsi_segment.inference.engine.graphs.conversion import GraphForm, Layout, channels_first
 from wsi_segment.inference.engine.graphs.geometry import find_geometry
@@ -49,6 +48,7 @@ from wsi_segment.model.card import (
     sha256_of,
     write_card,
 )
+from wsi_segment.model.varied_windows import varied_windows
 
 DEFAULT_SIDE = 256
 """Window of a graph that takes any size where none is given."""

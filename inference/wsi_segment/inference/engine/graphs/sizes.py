@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_segment.inference.engine.graphs.check import varied_windows
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import BLOCK_MARGIN, BLOCK_SIDES, BLOCK_STEP
 from wsi_segment.model.card import Model, write_card
+from wsi_segment.model.varied_windows import varied_windows
 
 BLOCK_PIXEL_BYTES = 160
 """Most memory that a network may take for a pixel of a block; what a run's budget reckons with."""
