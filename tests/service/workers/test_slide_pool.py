@@ -161,21 +161,23 @@ def test_more_looks_than_may_wait_are_refused_at_once(tmp_path: Path, monkeypatc
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
+    pipes = [tmp_path / "first", tmp_path / "second"]  # of one pipe, one look could read what both should
     answers: list[bytes] = []
-    threads = [threading.Thread(target=lambda: answers.append(pool.call(Path.read_bytes, pipe))) for _ in range(2)]
-    for thread in threads:
-        thread.start()  # each waits for somebody to write
+    threads = [
+        threading.Thread(target=lambda at: answers.append(pool.call(Path.read_bytes, at)), args=[pipe])
+        for pipe in pipes
+    ]
+    for pipe, thread in zip(pipes, threads, strict=True):
+        os.mkfifo(pipe)
+        thread.start()  # waits for somebody to write
     deadline = time.monotonic() + 60
     while pool._calls._value:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with pytest.raises(BusyError, match="try again"):
         pool.call(time.sleep, 0.0)
-    for _ in threads:
+    for pipe, thread in zip(pipes, threads, strict=True):
         pipe.write_bytes(b"read")
-    for thread in threads:
         thread.join()
     assert answers == [b"read", b"read"]
     assert pool.call(operator.call, form_in_use) == "json"  # a child's log has the form of its parent's
