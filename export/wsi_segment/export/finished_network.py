@@ -58,6 +58,7 @@ def _of_run(folder: Path) -> StartingPoint:
             license=license_of(described),
             attribution=attribution_of(described),
         ),
+        started_from=(described.get("started_from") or {}).get("sha256"),
     )
 
 
@@ -91,6 +92,7 @@ def _of_model(model: Model) -> StartingPoint:
             license=card.license,
             attribution=card.attribution,
         ),
+        started_from=(card.started_from or {}).get("sha256"),
     )
 
 

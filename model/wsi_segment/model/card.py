@@ -142,6 +142,8 @@ class ModelCard(_Strict):
     """Side of the patches that the network learnt from, pixels."""
     started_from: dict[str, str] | None = None
     """``name`` and ``sha256`` of the finished network that its training began with; None for one from the beginning."""
+    averaged_with: tuple[dict[str, str], ...] | None = None
+    """``name`` and ``sha256`` of the networks that its weights are the mean with; None for a training's own."""
     checked_window: int | None = Field(default=None, ge=1)
     """Side of the largest window on which the network was found to compute the same as on ``window``, pixels."""
     smoothing_um: float | None = Field(default=None, ge=0)

@@ -41,6 +41,13 @@ class StartingPoint:
     """Pixel size that it learnt at, µm."""
     classes: tuple[SegmentClass, ...]
     origin: Origin
+    started_from: str | None = None
+    """Digest of the weights that its own training began with; None for a training from the beginning."""
+
+    @property
+    def family(self) -> frozenset[str]:
+        """Digests of its weights and of those that it began with."""
+        return frozenset(digest for digest in (self.origin.sha256, self.started_from) if digest is not None)
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the network's own architecture."""

@@ -30,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", metavar="RUN|MODEL", help="folder that wsi-segment train made; or a model to copy")
     add("--out", required=True, type=Path, metavar="MODELDIR", help="model folder to make")
+    add(
+        "--average-with",
+        action="append",
+        default=[],
+        metavar="MODEL|RUN",
+        help="make weights the mean with those of this one, where both were trained --from one, or it began with it "
+        "(repeatable)",
+    )
     add("--int8", action="store_true", help="add a file in int8, calibrated on `train`, checked on `val`; for CPUs")
     add("--fp16", action="store_true", help="add a file in fp16, checked on `val`; for GPUs")
     add(
@@ -90,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _whole_model(args: argparse.Namespace) -> Model:
-    """Make the folder, of a run or of another model, and state on its card how kinds are smoothed."""
+    """Make the folder, with the mean of weights where that is asked for, and state how kinds are smoothed."""
     from dataclasses import replace
 
     from wsi_segment.errors import InputError
@@ -101,11 +109,23 @@ def _whole_model(args: argparse.Namespace) -> Model:
         raise InputError(f"--balance-classes {strength:g} is out of range; give 0 to 1")
     if radius is not None and not 0 <= radius <= _LARGEST_RADIUS:
         raise InputError(f"--smoothing-um {radius:g} is out of range; give 0 to {_LARGEST_RADIUS:g}")
-    model = _made_model(args)
+    model = _averaged(args) if args.average_with else _made_model(args)
     if radius is None:
         return model
     model = replace(model, card=model.card.model_copy(update={"smoothing_um": radius or None}))
     write_card(model.card, model.folder)
+    return model
+
+
+def _averaged(args: argparse.Namespace) -> Model:
+    """Make the folder of the mean of several networks; those that have none are refused before."""
+    from wsi_segment.export.averaging import average, read_relatives
+
+    relatives = read_relatives(args.source, args.average_with)
+    model = average(_made_model(args), relatives)
+    if not args.quiet:
+        names = " and ".join(one.origin.name for one in relatives)
+        print(f"{model.folder}: weights are now the mean of its own and those of {names}")
     return model
 
 
