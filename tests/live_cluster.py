@@ -185,6 +185,7 @@ class LiveCluster:
 
     def _start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+        environment["DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"] = "1 day"  # whoever gives up a silent worker is not Dask
         with (self.folder / log).open("ab") as opened:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", *command, "--dashboard-address", "127.0.0.1:0", *self._flags],
