@@ -38,6 +38,13 @@ def pixels_of(element: Locator) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"))
 
 
+def navigator_of(watched: Watched) -> Locator:
+    """Return the navigator, once its slide is drawn, for which a view does not wait."""
+    navigator = watched.page.locator(".navigator")
+    watched.until(lambda: bool(np.ptp(pixels_of(navigator), axis=(0, 1)).min() > 30))  # more than its empty ground
+    return navigator
+
+
 def view(watched: Watched, job: str, query: str = "") -> None:
     """Go to a view; within the same result the page stays, as when somebody changes the address."""
     target = f"#/view/{job}{'?' + query if query else ''}"
@@ -146,6 +153,7 @@ def test_a_link_brings_the_same_view_back(watched: Watched, result: str) -> None
     watched.drawn()
     watched.until(lambda: watched.page.input_value("#permalink") == watched.page.url and "off=3" in watched.page.url)
     link = watched.page.url
+    navigator_of(watched)
     first = picture(watched)
     watched.page.goto("about:blank")
     watched.page.goto(link)
@@ -154,6 +162,7 @@ def test_a_link_brings_the_same_view_back(watched: Watched, result: str) -> None
     assert watched.page.get_attribute("[data-class='3']", "aria-pressed") == "false"
     assert watched.page.input_value("#mask-opacity") == "60"
     assert watched.page.is_checked("#mask-outline")
+    navigator_of(watched)
     second = picture(watched)
     assert (np.abs(first.astype(int) - second.astype(int)).max(axis=2) > 40).mean() < 0.002
     watched.clean()
@@ -170,8 +179,7 @@ def test_a_link_that_works_on_this_computer_only_says_so(watched: Watched, resul
 
 def test_the_navigator_shows_the_slide_and_takes_the_view_where_it_is_clicked(watched: Watched, result: str) -> None:
     view(watched, result, "at=900,700,1")
-    navigator = watched.page.locator(".navigator")
-    watched.until(lambda: bool(np.ptp(pixels_of(navigator), axis=(0, 1)).min() > 30))  # more than its empty ground
+    navigator = navigator_of(watched)
     whole = navigator.bounding_box()
     marked = navigator.locator(".displayregion").bounding_box()
     pane = watched.page.locator(".pane").bounding_box()
