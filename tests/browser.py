@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-"""A processor draws: a machine for tests has no graphics card."""
+"""A processor stands in for a graphics card, which a machine for tests has not."""
+NO_CARD = FLAGS[:1]
+"""The browser draws its window as it chooses to where no graphics card is: by software, and none stands in."""
 VIEWER_TOOLS = ROOT / ".ci-viewer" / "node_modules"
 """What ``.ci/tools`` gets from npm."""
 PATIENCE = 150_000
@@ -104,13 +106,13 @@ class Watched:
 
 
 @contextmanager
-def launched() -> Iterator[Browser]:
+def launched(flags: list[str] = FLAGS) -> Iterator[Browser]:
     """A browser; it is closed at the end."""
     program = chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=PATIENCE)
+        browser = playwright.chromium.launch(executable_path=program, args=flags, timeout=PATIENCE)
         try:
             yield browser
         finally:

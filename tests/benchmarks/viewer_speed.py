@@ -1,13 +1,14 @@
 """How quick the viewer is, beside a plain page of OpenSeadragon that shows the same slide's DZI.
 
-    python tests/benchmarks/viewer_speed.py PART [--rounds 6] [--steps 20] [--folder FOLDER]
+    python tests/benchmarks/viewer_speed.py PART [--rounds 6] [--steps 20] [--card none] [--folder FOLDER]
 
 PART is one of ``pages`` (first view, and a walk over more than 200 tiles, or none with ``--steps 0``: both pages from
 one server take turns in one browser, each time with an empty cache, and draw by the same drawer; each is opened in a
 window that has shown a blank page for 3 s), ``toggle`` (repaint after a class is switched, in as many fresh browsers
 as there are rounds), ``memory`` (of the tab's processes over 4,000 tiles, of the page that ``--page`` names) and
-``tiles`` (how long tiles take while jobs saturate the cores). Prints JSON. A folder that is given keeps the slide and
-its mask for the next part.
+``tiles`` (how long tiles take while jobs saturate the cores). With ``--card none`` the browser draws as it chooses to
+where no graphics card is; without, one is emulated as in the tests, and the whole window is drawn by a Vulkan device
+that the processor computes. Prints JSON. A folder that is given keeps the slide and its mask for the next part.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from browser import FLAGS, Watched, browsing, launched
+from browser import FLAGS, NO_CARD, Watched, browsing, launched
 from live_server import Served
 from synthetic import tissue_like, write_model, write_slide
 from wsi_segment.service.api.viewing.viewer_files import PATH, viewer_files
@@ -48,6 +49,7 @@ SETTLE = 3
 """Seconds before a page is opened in its window: the browser loads parts of its own for about one, for any page."""
 RATE = 20
 """Tiles a second beside jobs."""
+CARDS = {"none": NO_CARD, "emulated": FLAGS}
 _PLAIN = """<!doctype html><html><head><meta charset="utf-8"></head><body>
 <div id="stage"></div><script src="{osd}"></script><script src="/plain.js"></script></body></html>"""
 _PLAIN_CODE = """
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--page", choices=("viewer", "plain"), default="viewer")
+    parser.add_argument("--card", choices=CARDS, default="emulated")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -108,16 +111,16 @@ def main() -> None:
             warm(server, slide, job)
             found: Any
             if args.part == "toggle":
-                found = [toggling(server, job) for _ in range(args.rounds)]
+                found = [toggling(server, job, CARDS[args.card]) for _ in range(args.rounds)]
             else:
-                with launched() as browser:
+                with launched(CARDS[args.card]) as browser:
                     if args.part == "pages":
                         found = pages(browser, server, slide, job=job, rounds=args.rounds, steps=args.steps)
                     elif args.part == "memory":
                         found = memory(browser, server, None if args.page == "plain" else job, slide, args.side)
                     else:
                         found = beside_jobs(server, slide, args.side)
-    print(json.dumps({args.part: found, "side": args.side, "flags": FLAGS}, indent=1))
+    print(json.dumps({args.part: found, "side": args.side, "flags": CARDS[args.card]}, indent=1))
 
 
 def make(folder: Path, side: int) -> None:
@@ -219,12 +222,12 @@ def tiles_of(watched: Watched, kind: str) -> int:
     return sum(kind in url and url.endswith((".jpg", ".png")) for url in watched.requests)
 
 
-def toggling(server: Served, job: str) -> dict[str, float]:
+def toggling(server: Served, job: str, flags: list[str]) -> dict[str, float]:
     """Return how long it takes until a class that is switched is drawn, over the whole window, in milliseconds.
 
     In a browser of its own: what one has drawn once, it draws quicker.
     """
-    with launched() as browser, browsing(browser, server.url, 1280, 800) as watched:
+    with launched(flags) as browser, browsing(browser, server.url, 1280, 800) as watched:
         open_ours(watched, job)
         watched.wait("view")
         watched.page.wait_for_timeout(3000)  # the other pages are fetched meanwhile
