@@ -182,15 +182,15 @@ class Client:
                 for number, event in self._stream(f"/v1/{kind}/{name}/events", after):
                     after, failures = number, 0
                     yield event
+                if self._call("GET", f"/v1/{kind}/{name}")["status"] in ENDED:
+                    return
             except (httpx.TransportError, _AwayError) as error:
                 failures += 1
                 if failures > _TRIES:
                     raise RunError(f"{self._url}: the connection was lost ({error}); the job goes on there") from error
                 time.sleep(min(8.0, _PAUSE * 2**failures))
-                continue
-            if self._call("GET", f"/v1/{kind}/{name}")["status"] in ENDED:
-                return
-            time.sleep(_PAUSE)  # the server ended the stream, as it does when it stops
+            else:
+                time.sleep(_PAUSE)  # the server ended the stream, as it does when it stops
 
     def wait(self, job_id: str, report: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """Wait until a job ends, and return it.
@@ -272,14 +272,14 @@ class Client:
                         "one, give the authority's certificate as `ca` or WSI_SEGMENT_CA"
                     ) from error
                 if attempt + 1 == _TRIES:
-                    raise RunError(
+                    raise _AwayError(
                         f"{self._url}: no server answers ({error}); is wsi-segment serve running?"
                     ) from error
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise InputError(f"`server` {self._url}: not an address such as http://127.0.0.1:8000") from error
             except httpx.TransportError as error:
                 if attempt + 1 == _TRIES:
-                    raise RunError(f"{self._url}: the connection was lost ({error})") from error
+                    raise _AwayError(f"{self._url}: the connection was lost ({error})") from error
             else:
                 if answer.status_code not in _AWAY or attempt + 1 == _TRIES:
                     self._check(answer)
@@ -303,7 +303,8 @@ class Client:
         if answer.status_code == _UNAUTHORIZED:  # in place of how HTTP spells it
             detail = f"{detail.partition(': send ')[0]}; give one as `key`, or in WSI_SEGMENT_KEY"
         unknown, refused = answer.status_code == 404, answer.status_code < 500
-        kind = _UnknownError if unknown else InputError if refused else RunError
+        away = answer.status_code in _AWAY
+        kind = _UnknownError if unknown else InputError if refused else _AwayError if away else RunError
         raise kind(f"{self._url}: {detail}")
 
 
@@ -311,7 +312,7 @@ class _UnknownError(InputError):
     """The server has nothing of that name."""
 
 
-class _AwayError(Exception):
+class _AwayError(RunError):
     """The server cannot answer at present."""
 
 
