@@ -4,14 +4,16 @@
 of two sizes at the model's pixel size, half of each tissue. The ratio is that of the slopes, so that what both pay once
 does not count; what is paid once is printed too. Both runs of a pair go on in turns of a second, one stopped while the
 other computes: a shared machine gets faster and slower by a fifth within a minute, and so both of them feel it.
-``--notes FILE`` keeps what was measured, so that repeats can be made one by one. ``empty``: regions without tissue
-through 64 slots. ``requests``: what a slide in a bucket of an emulator is asked for by some workers, beside what their
-regions need.
+``--notes FILE`` keeps what was measured, so that repeats can be made one by one. The package's bytecode is made before,
+as installing it does: where Python may not write any, each process would compile what it imports. ``empty``: regions
+without tissue through 64 slots. ``requests``: what a slide in a bucket of an emulator is asked for by some workers,
+beside what their regions need.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import resource
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import wsi_segment
 from live_cluster import LiveCluster
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
@@ -116,7 +119,10 @@ def write_glass(path: Path, side: int) -> Path:
 
 def cost(folder: Path, sides: list[int], repeats: int, region_size: int, notes: Path | None) -> None:
     """Print CPU seconds of both ways, and the ratio of their slopes."""
+    for package in wsi_segment.__path__:
+        compileall.compile_dir(package, quiet=1)
     slides = [write_half(folder / f"{side}.tiff", side) for side in sides]
+    glass = write_glass(folder / "glass.tiff", 4096)
     with LiveCluster(folder / "cluster") as live:
         workers = [live.add_worker(nanny=False) for _ in range(2)]
         assert live.scheduler is not None
@@ -125,7 +131,6 @@ def cost(folder: Path, sides: list[int], repeats: int, region_size: int, notes: 
             time.sleep(0.2)
         started = [used([pid]) for pid in pids]
         print(f"CPU s to start: scheduler {started[0]:.2f}, workers {started[1]:.2f} and {started[2]:.2f}")
-        glass = write_glass(folder / "glass.tiff", 4096)
         end(start(glass, folder / "warm.zarr", region_size=1024, address=live.address))
         ready = [used([pid]) for pid in pids[1:]]
         print(f"CPU s of a worker until it is set up (16 regions without tissue): {ready[0]:.2f}, {ready[1]:.2f}")
