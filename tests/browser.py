@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-"""A processor stands in for a graphics card, which a machine for tests has not."""
+"""A processor stands in for a graphics card, which a test machine lacks."""
 NO_CARD = FLAGS[:1]
 """The browser draws its window as it chooses to where no graphics card is: by software, and none stands in."""
 VIEWER_TOOLS = ROOT / ".ci-viewer" / "node_modules"

@@ -69,6 +69,15 @@ def test_every_weight_becomes_the_mean_and_figures_of_other_weights_go(tmp_path:
     assert mean.card.metrics == {}
 
 
+def test_the_mean_of_a_mean_names_all_that_it_was_made_of(tmp_path: Path) -> None:
+    first, *others = (relative(tmp_path / name, seed) for seed, name in enumerate(("first", "second", "third")))
+    for other in others:
+        average(find_model(first.folder), read_relatives(str(first.folder), [str(other.folder)]))
+    card = find_model(first.folder).card
+    assert [one["name"] for one in card.averaged_with or ()] == ["second 1", "third 1"]
+    assert card.attribution == "one lab"
+
+
 def test_a_training_and_what_it_began_with_are_averaged_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,5 +111,5 @@ def test_what_has_no_mean_is_refused_in_one_line_before_anything_is_written(
         assert says in said
         assert said.count("\n") == 1
     assert main(["export", "colorectal-biopsy", "--average-with", "colorectal-biopsy", "--out", str(out)]) == 2
-    assert "stands there twice" in capsys.readouterr().err
+    assert "named twice" in capsys.readouterr().err
     assert not out.exists()

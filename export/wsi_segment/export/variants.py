@@ -105,3 +105,11 @@ def _with_variant(card: ModelCard, variant: Variant, digest: str) -> ModelCard:
     replaced = {one.file for one in card.variants or ()} - {one.file for one in others}
     files = {name: kept for name, kept in card.files.items() if name not in replaced}
     return card.model_copy(update={"variants": (*others, variant), "files": files | {variant.file: digest}})
+
+
+def without_earlier_logits(model: Model) -> ModelCard:
+    """Remove files that were made of logits that ``model.onnx`` no longer gives, and return the card without them."""
+    for file in {one.file for one in model.card.variants or ()} - {MODEL_FILE}:
+        (model.folder / file).unlink(missing_ok=True)
+    changes = {"files": {MODEL_FILE: sha256_of(model.folder / MODEL_FILE)}, "variants": None}
+    return model.card.model_copy(update=changes)

@@ -187,7 +187,8 @@ class Client:
             except (httpx.TransportError, _AwayError) as error:
                 failures += 1
                 if failures > _TRIES:
-                    raise RunError(f"{self._url}: the connection was lost ({error}); the job goes on there") from error
+                    reason = str(error).removeprefix(f"{self._url}: ")
+                    raise RunError(f"{self._url}: the connection was lost ({reason}); the job goes on there") from error
                 time.sleep(min(8.0, _PAUSE * 2**failures))
             else:
                 time.sleep(_PAUSE)  # the server ended the stream, as it does when it stops

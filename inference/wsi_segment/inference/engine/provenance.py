@@ -130,8 +130,8 @@ def versions() -> dict[str, str]:
 def _card_digest(card: ModelCard, file: str) -> str:
     """Hash every field of a card that bears on pixels with sha256; of its files, the one that is run."""
     # None is left out, so that cards without the fields of later versions keep their sum
-    prose = {"description", "limitations", "attribution", "training_data", "applicability"}
-    prose |= {"started_from", "averaged_with"}
+    origin = {"attribution", "training_data", "started_from", "averaged_with"}
+    prose = {"description", "limitations", "applicability"} | origin
     one = card.model_copy(update={"files": {file: card.files[file]}})
     fields = one.model_dump_json(exclude=prose | {"metrics", "variants"}, exclude_none=True)
     return hashlib.sha256(fields.encode()).hexdigest()

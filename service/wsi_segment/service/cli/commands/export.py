@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wsi_segment.model.card import Model, ModelCard, Precision
+    from wsi_segment.model.card import Model, Precision
     from wsi_segment.model.data.dataset import Dataset
 
 HELP = "Export a training run to ONNX with a model card; add files in int8 or fp16."
@@ -120,11 +120,12 @@ def _whole_model(args: argparse.Namespace) -> Model:
 def _averaged(args: argparse.Namespace) -> Model:
     """Make the folder of the mean of several networks; those that have none are refused before."""
     from wsi_segment.export.averaging import average, read_relatives
+    from wsi_segment.inference.engine.graphs.sizes import state_checked_window
 
-    relatives = read_relatives(args.source, args.average_with)
-    model = average(_made_model(args), relatives)
+    networks = read_relatives(args.source, args.average_with)
+    model = state_checked_window(average(_made_model(args), networks))
     if not args.quiet:
-        names = " and ".join(one.origin.name for one in relatives)
+        names = " and ".join(one.origin.name for one in networks[1:])
         print(f"{model.folder}: weights are now the mean of its own and those of {names}")
     return model
 
@@ -165,6 +166,7 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
     from rich.console import Console
 
     from wsi_segment.export.last_convolution import scale_logits
+    from wsi_segment.export.variants import without_earlier_logits
     from wsi_segment.inference.engine.networks.network import load_network
     from wsi_segment.inference.evaluation.temperature import find_temperature
     from wsi_segment.inference.progress_bar import make_bar
@@ -185,7 +187,7 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
         "error": round(found.error, 4),
         "error_before": round(found.error_before, 4),
     }
-    card = _without_earlier_logits(model).with_metrics(MODEL_FILE, {"calibration": figures})
+    card = without_earlier_logits(model).with_metrics(MODEL_FILE, {"calibration": figures})
     write_card(card, model.folder)
     if not quiet:
         print(
@@ -205,6 +207,7 @@ def _balanced(model: Model, dataset: Dataset, strength: float, *, quiet: bool) -
     from wsi_segment.errors import DatasetError
     from wsi_segment.export.class_balance import kind_offsets
     from wsi_segment.export.last_convolution import shift_logits
+    from wsi_segment.export.variants import without_earlier_logits
     from wsi_segment.inference.evaluation.model_scores import shared_names
     from wsi_segment.model.card import MODEL_FILE, write_card
 
@@ -217,23 +220,13 @@ def _balanced(model: Model, dataset: Dataset, strength: float, *, quiet: bool) -
     shift_logits(model.folder / MODEL_FILE, offsets)
     before = model.card.metrics.get("class_balance", {}).get("strength", 0.0)
     kept = {name: model.card.metrics[name] for name in ("selection", "calibration") if name in model.card.metrics}
-    card = _without_earlier_logits(model).model_copy(update={"metrics": kept})
+    card = without_earlier_logits(model).model_copy(update={"metrics": kept})
     card = card.with_metrics(MODEL_FILE, {"class_balance": {"split": "train", "strength": round(before + strength, 3)}})
     write_card(card, model.folder)
     if not quiet:
         changes = ", ".join(f"{name} {offset:+.2f}" for name, offset in zip(names, offsets, strict=True))
         print(f"{model.folder}: added to the logits: {changes}")
     return replace(model, card=card)
-
-
-def _without_earlier_logits(model: Model) -> ModelCard:
-    """Remove files that were made of logits that ``model.onnx`` no longer gives, and return the card without them."""
-    from wsi_segment.model.card import MODEL_FILE, sha256_of
-
-    for file in {one.file for one in model.card.variants or ()} - {MODEL_FILE}:
-        (model.folder / file).unlink(missing_ok=True)
-    changes = {"files": {MODEL_FILE: sha256_of(model.folder / MODEL_FILE)}, "variants": None}
-    return model.card.model_copy(update=changes)
 
 
 def _with_applicability(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
