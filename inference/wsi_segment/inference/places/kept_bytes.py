@@ -9,8 +9,9 @@ from typing import Any
 
 Fetch = Callable[[Sequence[int], Sequence[int]], list[bytes]]
 """Returns parts of an object by their starts and lengths."""
-KEPT_BYTES = 32 << 20
-"""Bytes that are kept of a slide: the next band of pixels starts with the last tiles of this band."""
+KEPT_BYTES = 64 << 20
+"""Bytes that are kept of a slide: the tiles of all fields that planning looks at, of which regions need most again, and
+the last tiles of a band of pixels, with which the next one starts."""
 
 
 class KeptBytes:

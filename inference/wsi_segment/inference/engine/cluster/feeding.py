@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MOST_HANGS = 3
 """A region is given up once it has hung this many times."""
-_LIGHT = 4
+_LIGHT = 2
 """Times as many items in flight where nothing is predicted: they hold no memory, and the more are sent at once, the
 less each costs scheduler and client."""
 _LOOK_SECONDS = 0.1
