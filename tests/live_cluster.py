@@ -110,14 +110,14 @@ class LiveCluster:
         raise AssertionError(self.log("scheduler.log"))
 
     def add_worker(
-        self, preload: Path | None = None, *, nanny: bool = True, threads: int = 1
+        self, preload: Path | None = None, *, nanny: bool = True, threads: int = 1, cwd: Path | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a worker; it joins when it is ready."""
+        """Start a worker, in a folder of its own or in ``cwd``; it joins when it is ready."""
         number = len(list(self.folder.glob("worker-*.log")))
         flags = ["--nthreads", str(threads), "--host", "127.0.0.1", "--local-directory", str(self.folder / "scratch")]
         flags += ["--preload", str(preload)] if preload is not None else []
         flags += [] if nanny else ["--no-nanny"]
-        worker = self._start("worker", self.address, *flags, log=f"worker-{number}.log")
+        worker = self._start("worker", self.address, *flags, log=f"worker-{number}.log", cwd=cwd)
         self.workers.append(worker)
         return worker
 
@@ -183,7 +183,7 @@ class LiveCluster:
         """What a process wrote."""
         return (self.folder / name).read_text(errors="replace")
 
-    def _start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
+    def _start(self, *command: str, log: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
         environment["DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"] = "1 day"  # whoever gives up a silent worker is not Dask
         with (self.folder / log).open("ab") as opened:
@@ -192,7 +192,7 @@ class LiveCluster:
                 stdout=opened,
                 stderr=opened,
                 env=environment,
-                cwd=self.folder / "elsewhere",
+                cwd=cwd or self.folder / "elsewhere",
             )
 
 

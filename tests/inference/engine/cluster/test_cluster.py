@@ -395,6 +395,25 @@ worker_models._find = lambda model, file: find(replace(model, folder=Path("/nowh
     assert files_of(tmp_path / "m.zarr") == local
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a process sees its own folder under one name there")
+def test_a_worker_with_another_file_under_the_name_of_the_slide_is_refused(
+    live: LiveCluster, made: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where one machine holds an older copy: its regions would be those of another slide."""
+    older = tmp_path / "older"
+    older.mkdir()
+    write_slide(older / "s.tiff", tissue_like(1500, 2000)[:, ::-1], levels=2)
+    for folder in (made, older):
+        live.add_worker(cwd=folder)
+    monkeypatch.chdir(made)
+    with Cluster(live.address) as cluster:
+        while cluster.slots() < 2:
+            time.sleep(0.1)
+        with pytest.raises(InputError, match=r"worker tcp://\S+: /proc/self/cwd/s.tiff is another file there"):
+            segment(Path("/proc/self/cwd/s.tiff"), model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+    assert not (tmp_path / "m.zarr").exists()
+
+
 def test_workers_with_other_versions_are_refused(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:
     other = """
 from wsi_segment.inference.engine import provenance
@@ -437,10 +456,12 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
         with Cluster(live.address, tls) as cluster:
             segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
         assert files_of(tmp_path / "m.zarr") == local
-        with pytest.raises((InputError, ClusterLostError), match="`scheduler` tls://"):
+        with pytest.raises(InputError, match="encrypts; give `tls_ca`, `tls_cert` and `tls_key`"):
             Cluster(live.address).__enter__()
     with pytest.raises(InputError, match="certificates are for an address that starts with tls://"):
         Cluster("tcp://127.0.0.1:1", tls)
+    with pytest.raises(InputError, match="give an address such as tcp://host:8786"):
+        Cluster("http://127.0.0.1:8786")
 
 
 def test_nobody_at_the_address_is_one_line() -> None:

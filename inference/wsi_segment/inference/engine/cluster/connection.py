@@ -80,7 +80,7 @@ class Cluster:
             InputError: ``address`` is not an address, or certificates are given and it does not encrypt.
         """
         scheme, separator, host = address.partition("://")
-        if not separator or not host:
+        if not separator or not host or scheme in ("http", "https"):
             raise InputError(f"`scheduler` {address}: give an address such as tcp://host:8786 or tls://host:8786")
         if tls is not None and scheme == "tcp":
             raise InputError(f"`scheduler` {address}: certificates are for an address that starts with tls://")
@@ -274,7 +274,12 @@ class Cluster:
         self._listeners.pop(token, None)
 
     def _security(self, distributed: Any) -> Any:
-        if self._tls is None:
+        if self._tls is None:  # Dask's own configuration may have some
+            if (
+                self.address.startswith("tls://")
+                and not distributed.Security().get_connection_args("client")["ssl_context"]
+            ):
+                raise InputError(f"`scheduler` {self.address}: encrypts; give `tls_ca`, `tls_cert` and `tls_key`")
             return None
         for name, path in (("tls_ca", self._tls.ca), ("tls_cert", self._tls.cert), ("tls_key", self._tls.key)):
             if not path.is_file():

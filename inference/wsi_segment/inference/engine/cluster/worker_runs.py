@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wsi_segment.errors import InputError, RunError
+from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.engine.cluster.facts import Choice, refuse_other_versions
 from wsi_segment.inference.engine.cluster.lending import OPERATION, Borrower
 from wsi_segment.inference.engine.cluster.tickets import Ticket
@@ -27,8 +27,11 @@ from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
+from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide
+from wsi_segment.inference.slides.slide_files import slide_files
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.settling import Settlement
@@ -141,6 +144,7 @@ class WorkerRuns:
                 if opened is None:
                     known = settlement.known
                     known.parts.borrow = Borrower(settlement.lender, ticket.token, self._worker)
+                    self._refuse_other_slide(order, prepared)
                     opened = self.open(ticket.token, order, bundle.choice, known=known)
                 watch = Watch(stop=opened.stop)
                 opened.local = LocalRun(
@@ -183,6 +187,20 @@ class WorkerRuns:
             raise InputError(
                 f"worker {self.address}: {threads} regions at once take about {wanted >> 20} MiB, and it may have "
                 f"{limit >> 20} MiB; start workers with fewer threads or more memory, or lower `batch_size`"
+            )
+
+    def _refuse_other_slide(self, order: Order, prepared: Prepared) -> None:
+        """Refuse a file that only has the name of the slide that was planned, such as an older copy on this machine."""
+        if is_remote(order.path):
+            return  # one object for all
+        try:
+            found = slide_fingerprint(slide_files(order.path))
+        except OSError as error:
+            raise SlideError(f"worker {self.address}: {order.path}: {error.strerror} there") from error
+        if found != prepared.provenance["slide"]["fingerprint"]:
+            raise InputError(
+                f"worker {self.address}: {order.path} is another file there than where the slide was planned; give all "
+                "workers the same slide under this name"
             )
 
     def _start(self) -> None:
