@@ -24,7 +24,7 @@ from certificates import write_certificate
 from free_ports import free_port
 from live_cluster import LiveCluster, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
-from wsi_segment.errors import Cancelled, InputError, OutputError, RunError
+from wsi_segment.errors import Cancelled, InputError, OutputError, RunError, SlideError
 from wsi_segment.inference.engine.cluster import worker_runs
 from wsi_segment.inference.engine.cluster.connection import Cluster
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
@@ -410,6 +410,25 @@ def test_a_worker_with_another_file_under_the_name_of_the_slide_is_refused(
         while cluster.slots() < 2:
             time.sleep(0.1)
         with pytest.raises(InputError, match=r"worker tcp://\S+: /proc/self/cwd/s.tiff is another file there"):
+            segment(Path("/proc/self/cwd/s.tiff"), model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+    assert not (tmp_path / "m.zarr").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process sees its own folder under one name there")
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_worker_without_the_slide_is_named_with_what_to_do(
+    live: LiveCluster, made: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """Whether it is the one that plans the slide, as it must be where no other has it, or computes a region of it."""
+    live.add_worker()
+    for _ in range(others):
+        live.add_worker(cwd=made)
+    monkeypatch.chdir(made)
+    with Cluster(live.address) as cluster:
+        while cluster.slots() < 1 + others:
+            time.sleep(0.1)
+        line = r"worker tcp://\S+: /proc/self/cwd/s.tiff: .* there; all workers must see the slide under this very path"
+        with pytest.raises(SlideError, match=line):
             segment(Path("/proc/self/cwd/s.tiff"), model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
     assert not (tmp_path / "m.zarr").exists()
 

@@ -116,7 +116,7 @@ class WorkerRuns:
         self._start()
         return_freed_memory()
         kept = network_for(order.model, choice, order.options.batch_size)
-        slide = open_slide(order.path, order.options.image, known)
+        slide = self._open_slide(order, known)
         limit = max(STALL_SECONDS, _LOADS * kept.seconds)
         seen = as_seen(slide, apply_icc=order.options.apply_icc)
         opened = OpenedRun(slide, seen, kept.network, known=known, limit=limit, stop=self.stop_of(token))
@@ -189,6 +189,18 @@ class WorkerRuns:
                 f"{limit >> 20} MiB; start workers with fewer threads or more memory, or lower `batch_size`"
             )
 
+    def _open_slide(self, order: Order, known: Known) -> Slide:
+        try:
+            return open_slide(order.path, order.options.image, known)
+        except SlideError as error:
+            if is_remote(order.path) or not isinstance(error.__cause__, OSError):
+                raise
+            raise self._unseen(str(error)) from error
+
+    def _unseen(self, reason: str) -> SlideError:
+        """Return the error of a slide that other machines may have under this path, and this one has not."""
+        return SlideError(f"worker {self.address}: {reason} there; all workers must see the slide under this very path")
+
     def _refuse_other_slide(self, order: Order, prepared: Prepared) -> None:
         """Refuse a file that only has the name of the slide that was planned, such as an older copy on this machine."""
         if is_remote(order.path):
@@ -196,7 +208,7 @@ class WorkerRuns:
         try:
             found = slide_fingerprint(slide_files(order.path))
         except OSError as error:
-            raise SlideError(f"worker {self.address}: {order.path}: {error.strerror} there") from error
+            raise self._unseen(f"{order.path}: {error.strerror}") from error
         if found != prepared.provenance["slide"]["fingerprint"]:
             raise InputError(
                 f"worker {self.address}: {order.path} is another file there than where the slide was planned; give all "
