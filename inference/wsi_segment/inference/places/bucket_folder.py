@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +14,9 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
+from wsi_segment.errors import InputError
 from wsi_segment.extras import needs_extra
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
@@ -37,9 +40,38 @@ class TakenError(Exception):
     """An object is there already, or is another one than was expected."""
 
 
-def is_bucket(path: Path) -> bool:
+def is_bucket(path: str | Path) -> bool:
     """Return whether a location is an address of an object store."""
     return not isinstance(path, Path) and str(path).partition("://")[0] in SCHEMES
+
+
+def refuse_odd_names(path: str | Path) -> None:
+    """Refuse an address of which no object can be reached; a key is taken as it stands, ``%`` and all.
+
+    Raises:
+        InputError: a part of it is empty, ``.`` or ``..``, which other programs leave out, or holds control characters.
+    """
+    bucket, *parts = str(path).partition("://")[2].rstrip("/").split("/")
+    if not bucket:
+        raise InputError(f"{path}: names no bucket; give an address such as s3://bucket/name")
+    if any(part in ("", ".", "..") for part in parts):
+        raise InputError(f"{path}: an address of objects has no empty part, no . and no ..; write it without")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for part in parts for letter in part):
+        raise InputError(f"{str(path)!r}: a name of objects has characters that cannot be used; give another name")
+
+
+def object_folder(path: Path) -> ObjectFolder:
+    """Return the objects below an address, whose account, if it names one, the location keeps apart."""
+    scheme, _, rest = str(path).rstrip("/").partition("://")
+    container, slash, key = rest.partition("/")
+    account = getattr(path, "storage_options", {}).get("account_name")
+    host = f"@{account}.dfs.core.windows.net" if account else ""
+    return ObjectFolder(f"{scheme}://{container}{host}{slash}{key}")
+
+
+def object_of(path: Path) -> tuple[ObjectFolder, str]:
+    """Return the folder and the key of an object."""
+    return object_folder(path.parent), path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +79,8 @@ class ObjectFolder:
     """The objects whose names begin alike; see :class:`wsi_segment.inference.places.folder.Folder`."""
 
     address: str
-    """``s3://bucket/prefix`` and the like, without a slash at the end."""
+    """``s3://bucket/prefix`` and the like, without a slash at the end; what follows the bucket is no URL but the name
+    of objects as it is, in which ``%``, ``#`` and ``?`` stand for themselves."""
 
     @property
     def path(self) -> Path:
@@ -84,7 +117,8 @@ class ObjectFolder:
         """Return what zarr reads the folder by."""
         from zarr.storage import ObjectStore
 
-        return ObjectStore(client_of(self.address), read_only=True)
+        bucket, prefix = self._parts
+        return ObjectStore(client_of(f"{bucket}/{quote(prefix)}"), read_only=True)  # by a URL, which is decoded
 
     def put_file(self, key: str, file: Any) -> None:
         """Put what an open file holds, in parts if it is large."""

@@ -10,7 +10,7 @@ from time import sleep
 
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.places import bucket_shards
-from wsi_segment.inference.places.bucket_folder import ObjectFolder, at_once
+from wsi_segment.inference.places.bucket_folder import ObjectFolder, at_once, object_folder
 from wsi_segment.inference.places.bucket_shards import RUN, ShardFolder
 from wsi_segment.inference.places.lease import Lease
 from wsi_segment.inference.places.ledger_records import run_name, sealed, unsealed
@@ -74,8 +74,8 @@ class BucketSite:
         """Look at nothing yet."""
         self.final = final
         self.partial = final.with_name(f"{final.name}.partial")
-        self._final = ObjectFolder(str(final).rstrip("/"))
-        self._beside = ObjectFolder(str(self.partial).rstrip("/"))
+        self._final = object_folder(final)
+        self._beside = object_folder(self.partial)
         self._run = ""
         self.records = ObjectRecords(self._beside)
         self._lease = Lease(self._beside, str(final))
@@ -98,7 +98,7 @@ class BucketSite:
 
     def probe(self, beside: Iterable[Path]) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        for folder in (self._beside, *(ObjectFolder(str(path)) for path in beside)):
+        for folder in (self._beside, *map(object_folder, beside)):
             if len(folder.name().encode()) > _LONGEST_NAME - 100:
                 raise OutputError(f"{self.final}: names of objects have {_LONGEST_NAME} bytes; choose a shorter `out`")
         try:

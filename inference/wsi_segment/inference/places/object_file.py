@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsi_segment.inference.places.bucket_folder import ObjectFolder
+from wsi_segment.inference.places.bucket_folder import object_of
 from wsi_segment.inference.places.kept_bytes import KeptBytes
 
 _BLOCK = 1 << 16
@@ -58,11 +58,6 @@ class Parts:
         self.counted += more
         if self.counted > _MOST_NOTED:
             self.noted.clear()
-
-
-def object_of(path: Path) -> tuple[ObjectFolder, str]:
-    """Return the folder and the key of an object."""
-    return ObjectFolder(str(path.parent).rstrip("/")), path.name
 
 
 class ObjectFile(io.RawIOBase):

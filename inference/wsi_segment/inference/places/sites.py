@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from wsi_segment.files import replacing
-from wsi_segment.inference.places.bucket_folder import ObjectFolder, is_bucket
+from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder, object_of
 from wsi_segment.inference.places.bucket_site import BucketSite
 from wsi_segment.inference.places.folder import Folder, LocalFolder
 from wsi_segment.inference.places.local_site import LocalSite
@@ -24,7 +24,7 @@ def site_of(final: Path) -> Site:
 
 def folder_of(path: Path) -> Folder:
     """Return the files below a path or an address."""
-    return ObjectFolder(str(path).rstrip("/")) if is_bucket(path) else LocalFolder(path)
+    return object_folder(path) if is_bucket(path) else LocalFolder(path)
 
 
 @contextmanager
@@ -48,4 +48,5 @@ def writing(path: Path, *, text: bool = False, shared: bool = False) -> Iterator
             yield content
             content.flush()
         content.seek(0)
-        ObjectFolder(str(path.parent).rstrip("/")).put_file(path.name, content)
+        folder, key = object_of(path)
+        folder.put_file(key, content)

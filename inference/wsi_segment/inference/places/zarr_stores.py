@@ -9,7 +9,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
-from wsi_segment.inference.places.bucket_folder import ObjectFolder, is_bucket
+from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder
 
 
 def zarr_store(path: Path) -> Store:
@@ -17,7 +17,7 @@ def zarr_store(path: Path) -> Store:
     if isinstance(path, Path):
         return LocalStore(path, read_only=True)
     if is_bucket(path):
-        return ObjectFolder(str(path).rstrip("/")).zarr_store()
+        return object_folder(path).zarr_store()
     return FsspecStore.from_url(str(path), storage_options=dict(path.storage_options), read_only=True)
 
 

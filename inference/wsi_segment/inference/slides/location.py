@@ -10,7 +10,7 @@ from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
-from wsi_segment.inference.places.bucket_folder import is_bucket
+from wsi_segment.inference.places.bucket_folder import is_bucket, refuse_odd_names
 from wsi_segment.inference.places.object_file import ObjectFile, Parts
 
 _BLOCK = 1 << 20
@@ -24,8 +24,11 @@ def slide_location(place: str | Path) -> Path:
     ('a.svs', 'a.svs')
 
     Raises:
-        InputError: it is neither, the scheme is unknown, or what it needs is not installed.
+        InputError: it is neither, the scheme is unknown, or what it needs is not installed, or it is no name of an
+            object.
     """
+    if is_bucket(place):
+        refuse_odd_names(place)
     if not isinstance(place, str):
         if isinstance(place, Path) or hasattr(place, "storage_options"):  # what this function returns
             return place
