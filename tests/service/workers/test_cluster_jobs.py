@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import web
 from live_cluster import LiveCluster, kill_tree
 from live_server import Served, write_slides
 from synthetic import files_of
@@ -48,6 +49,7 @@ def test_jobs_run_on_the_cluster_and_wait_in_the_queue_while_it_is_away(tmp_path
         live.kill_workers()
         until(lambda: client.job(first)["status"] == "accepted", lambda: running.log)
         assert client.job(first)["message"] == "the cluster is away; the job goes on when it is back"
+        assert f"given back: the cluster is away; the job goes on when it is back job={first}" in running.log
         live.start_scheduler()
         for _ in range(2):
             live.add_worker(live.watched(pause=0.1, name="again"))
@@ -63,3 +65,32 @@ def test_jobs_run_on_the_cluster_and_wait_in_the_queue_while_it_is_away(tmp_path
         assert time.monotonic() - cancelled < 20
         client.retry(second)
         until(lambda: client.job(second)["status"] == "successful", lambda: running.log)
+
+
+def test_readiness_and_log_say_that_the_cluster_is_away_or_has_no_workers(tmp_path: Path) -> None:
+    folder = write_slides(tmp_path / "served")
+    with (
+        LiveCluster(tmp_path / "cluster") as live,
+        Served(folder, "--scheduler", live.address, "--workers", "1") as running,
+        running.client() as client,
+    ):
+
+        def away() -> bool:
+            answer = web.get(f"{running.url}/health/ready")
+            return answer.status_code == 503 and "the cluster is away or has no workers" in answer.json()["detail"]
+
+        until(away, lambda: running.log)
+        assert f"jobs wait for the cluster: {live.address} has no workers" in running.log
+        live.add_worker(live.watched(hold=20))
+        running.wait_for("/health/ready")
+        assert "the cluster is there" in running.log
+        job = client.submit("slides/s0.tiff", model="channels")["id"]
+        until(lambda: live.windows() >= 20, lambda: running.log)
+        live.kill_workers()
+        until(lambda: f"waits: the cluster has no workers job={job}" in running.log, lambda: running.log)
+        live.add_worker()
+        until(lambda: client.job(job)["status"] == "successful", lambda: running.log)
+        assert f"ended (successful) job={job}" in running.log
+        assert live.scheduler is not None
+        kill_tree(live.scheduler)
+        until(away, lambda: running.log)

@@ -29,13 +29,17 @@ class ClusterLink:
     def is_there(self) -> bool:
         """Return whether the cluster has workers now; connect to it where that is not so yet. It is said once."""
         try:
-            return self.cluster().slots() > 0
+            reason = "" if self.cluster().slots() else f"{self._address} has no workers"
         except WsiSegmentError as error:
             self.close()
-            if str(error) != self._said:
-                self._said = str(error)
-                log.warning("jobs wait for the cluster: %s", error)
-            return False
+            reason = str(error)
+        if reason != self._said:
+            self._said = reason
+            if reason:
+                log.warning("jobs wait for the cluster: %s", reason)
+            else:
+                log.info("the cluster is there")
+        return not reason
 
     def cluster(self) -> Cluster:
         """Return the connection; see :class:`wsi_segment.inference.engine.cluster.connection.Cluster` for errors."""
@@ -46,8 +50,6 @@ class ClusterLink:
             ca, cert, key = (Path(one) for one in self._tls) if self._tls is not None else (None, None, None)
             tls = tls_of(self._address, ca, cert, key)
             self._cluster = Cluster(self._address, tls, PATIENCE_SECONDS).__enter__()
-            self._said = ""
-            log.info("connected to the cluster")
         return self._cluster
 
     def close(self) -> None:

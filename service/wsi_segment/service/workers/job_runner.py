@@ -102,21 +102,22 @@ class JobRunner:
                     {**one, "message": self._for_clients(one["message"], slide)} for one in files.read_warnings()
                 ]
                 self._queue.end(job, "successful", warnings=[*warnings, *([UNBOUND] if job.inputs is None else [])])
+            log.info("ended (successful)", extra={"job": job.id})
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
         except RootAwayError as error:
-            self._queue.release(job, str(error))
+            self._give_back(job, str(error))
         except Cancelled:
             if watch.refusal:
                 self._try_to_end(job, "failed", watch.refusal)
             elif watch.cancelled:
                 self._try_to_end(job, "dismissed", "cancelled")
             elif not watch.lost:
-                self._queue.release(job, "the service was stopped; the job goes on with it")
+                self._give_back(job, "the service was stopped; the job goes on with it")
         except ClusterLostError:
             if self._link is not None:  # what it knows of the cluster is some seconds old: look again before a claim
                 self._link.close()
-            self._queue.release(job, "the cluster is away; the job goes on when it is back")
+            self._give_back(job, "the cluster is away; the job goes on when it is back")
         except DiskFullError:
             self._wait_for_space(job)
         except MemoryError:
@@ -135,14 +136,14 @@ class JobRunner:
     def _blame(self, job: Job, slide: FoundSlide | None, error: Exception) -> None:
         """Find what is to blame for an error: a share that went away, the machine, or the job."""
         if (reason := self._gone(job)) is not None:
-            self._queue.release(job, reason)
+            self._give_back(job, reason)
         elif _was_missing(error) and self._is_there(job):  # counted as a crash, so that it ends one day
             said = f"{self._for_clients(str(error), slide)}; it is there again"
-            self._queue.release(job, said, crashed=True)
+            self._give_back(job, said, crashed=True)
         elif isinstance(error, InputError):
             self._try_to_end(job, "failed", self._for_clients(str(error), slide))
         elif isinstance(error, RunError):
-            self._queue.release(job, self._for_clients(str(error), slide), crashed=True)
+            self._give_back(job, self._for_clients(str(error), slide), crashed=True)
         else:
             log.error("unexpected", exc_info=error, extra={"job": job.id})
             self._try_to_end(job, "failed", f"unexpected {type(error).__name__}; the server's log says more")
@@ -190,9 +191,14 @@ class JobRunner:
             return without_paths(message, folders)
         return without_paths(message, folders, slide.location, slide.files)
 
+    def _give_back(self, job: Job, reason: str, crashed: bool = False) -> None:
+        self._queue.release(job, reason, crashed)
+        log.warning("given back: %s", reason, extra={"job": job.id})
+
     def _try_to_end(self, job: Job, status: Status, message: str) -> None:
         try:
             self._queue.end(job, status, message)
+            log.info("ended (%s)", status, extra={"job": job.id})
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
 

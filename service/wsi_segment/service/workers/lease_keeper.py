@@ -47,16 +47,31 @@ class LeaseKeeper:
         """Why the job takes too much."""
         self.stop = threading.Event()
         self.cancelled = self.lost = False
-        self._over = threading.Event()
+        self._over, self._lock = threading.Event(), threading.Lock()
         self._latest = Progress("tissue", 0, 0)
         self._stage = "opening"
+        self._waits_since: float | None = None
+        self._waited = 0.0
 
     def report(self, progress: Progress) -> None:
         """Remember what the engine reports; the thread passes it on."""
+        self._time_waiting(progress.stage == "waiting")
         self._latest, self._stage = progress, progress.stage
         most = self._limits.windows
         if most and progress.stage == "segment" and progress.total > most:
             self._refuse(f"the slide needs {progress.total} windows, and a job may have {most}; see `job_windows`")
+
+    def _time_waiting(self, waits: bool) -> None:
+        """Tell waiting for a cluster without workers from work, in the log and in what counts for `job_hours`."""
+        with self._lock:
+            since, now = self._waits_since, time.monotonic()
+            if waits == (since is not None):
+                return
+            self._waits_since = now if waits else None
+            if since is not None:
+                self._waited += now - since
+        said = f"works again, after {now - since:.0f} s" if since is not None else "waits: the cluster has no workers"
+        log.warning(said, extra={"job": self._job.id})
 
     def stage(self, name: str) -> None:
         """Set a stage that the engine does not report."""
@@ -89,7 +104,7 @@ class LeaseKeeper:
         while not self._over.wait(LOOK_SECONDS):
             if self._stopping.is_set():
                 self.stop.set()
-            if most and time.monotonic() - started > 3600 * most:
+            if most and time.monotonic() - started - self._waited > 3600 * most:
                 self._refuse(f"the job took longer than the {most:g} hours that it may take; see `job_hours`")
             try:
                 seen = self._queue.look(self._job)

@@ -20,7 +20,7 @@ from wsi_segment.service.jobs.database import Database, is_away
 from wsi_segment.service.jobs.leases import LeaseWatch, free_dead_owners, owner_name
 from wsi_segment.service.jobs.queue import free_owners
 from wsi_segment.service.jobs.tables import jobs
-from wsi_segment.service.workers.worker import WorkerConfig
+from wsi_segment.service.workers.worker import CLUSTER_AWAY, WorkerConfig
 
 CANCEL_SECONDS = 5.0
 """A worker that has not let go of a cancelled job after this long is killed."""
@@ -48,6 +48,15 @@ class _Worker:
     """Time since which that has not changed, by the monotonic clock."""
     cancelled: float | None = None
     """Time at which the cancel of its job was first seen."""
+    without_cluster: bool = False
+    """Whether it starts no job because the cluster that computes is away."""
+
+    def listen(self) -> None:
+        """Hear what it says on its output, to the end of it."""
+        assert self.process.stdout is not None
+        with self.process.stdout as said:
+            for line in said:
+                self.without_cluster = line == CLUSTER_AWAY
 
 
 class Supervisor:
@@ -90,6 +99,12 @@ class Supervisor:
         """Number of running workers."""
         with self._lock:
             return sum(worker.process.poll() is None for worker in self._workers)
+
+    @property
+    def cluster_away(self) -> bool:
+        """Whether workers start no jobs because the cluster that computes is away."""
+        with self._lock:
+            return any(worker.without_cluster for worker in self._workers)
 
     def stop(self) -> None:
         """Have workers give their jobs back, and stop them; may be called again."""
@@ -163,11 +178,15 @@ class Supervisor:
         while len(self._workers) < self._count and not self._over.is_set():
             token = secrets.token_hex(8)
             command = [sys.executable, "-m", "wsi_segment.service.workers.worker", token]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0)  # nothing is left to write at its end
+            process = subprocess.Popen(  # unbuffered: nothing is left to write at its end
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
             assert process.stdin is not None
             process.stdin.write(self._config.line())
+            worker = _Worker(process, owner_name(process.pid, token))
+            threading.Thread(target=worker.listen, name="worker-says", daemon=True).start()
             with self._lock:
-                self._workers.append(_Worker(process, owner_name(process.pid, token)))
+                self._workers.append(worker)
 
     def _put_away(self, workers: list[_Worker]) -> None:
         with self._lock:

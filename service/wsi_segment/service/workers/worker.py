@@ -2,7 +2,8 @@
 
 A decoder that crashes takes down one worker and nothing else. The argument is a token that distinguishes the process
 from others that had its number. The configuration comes as a line of JSON on standard input; later lines are ``wake``
-(a job arrived) and ``stop``, and the end of the input means that the parent died.
+(a job arrived) and ``stop``, and the end of the input means that the parent died. On standard output it says whether
+the cluster that computes is away, if there is to be one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from wsi_segment.service.workers.job_runner import JobRunner
 
 POLL_SECONDS = 2.0
+CLUSTER_AWAY, CLUSTER_THERE = b"cluster away\n", b"cluster there\n"
 NICE = 10
 _PR_SET_PDEATHSIG = 1
 _PLANNED_SHARE = 0.6
@@ -66,6 +68,8 @@ def main() -> int:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent says when
     instructions = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - a buffered one is locked by the thread at the end
+    told = FileIO(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing else that is printed gets there
     config = WorkerConfig(**json.loads(instructions.readline()))
     stopping, wake = threading.Event(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: _stop(stopping, wake))
@@ -73,11 +77,11 @@ def main() -> int:
     if hasattr(os, "nice"):
         os.nice(NICE)
     cap_memory(config.memory)
-    _work(config, stopping, wake)
+    _work(config, stopping, wake, told)
     return 0
 
 
-def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event) -> None:
+def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event, told: FileIO) -> None:
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.service.folders.root_watch import RootWatch
     from wsi_segment.service.folders.slide_roots import parse_roots
@@ -116,10 +120,14 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
         limits=Limits(config.job_windows, config.job_hours),
         link=link,
     )
+    was_away = False
     try:
         while not stopping.is_set():
             wake.clear()
             away = link is not None and not link.is_there()
+            if away != was_away:
+                told.write(CLUSTER_AWAY if away else CLUSTER_THERE)
+                was_away = away
             if away or not _do_one(queue, runner, roots=roots, data=data, min_free=config.min_free):
                 wake.wait(POLL_SECONDS)
     finally:
@@ -144,7 +152,6 @@ def _do_one(queue: Queue, runner: JobRunner, roots: RootWatch, data: Path, min_f
         return False
     log.info("started", extra={"job": job.id})
     runner.do(job)
-    log.info("ended", extra={"job": job.id})
     return True
 
 

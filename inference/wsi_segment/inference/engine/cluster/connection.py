@@ -187,14 +187,20 @@ class Cluster:
         if time.monotonic() - looked > _SLOTS_SECONDS:
             found = self.call(lambda client: client.run_on_scheduler(count_slots))
             self._counted = (time.monotonic(), found)
-            self._refuse_empty(found)
+            if found:
+                self._empty_since = None
         return found
 
-    def _refuse_empty(self, slots: int) -> None:
-        """Lose patience where no worker has been there for long."""
+    def wait_for_workers(self, watch: Watch) -> None:
+        """Report that a run waits for workers, of which there are none, and lose patience in the end.
+
+        Raises:
+            ClusterLostError: there have been none for too long.
+        """
         now = time.monotonic()
-        self._empty_since = None if slots else self._empty_since or now
-        if self._patience is not None and self._empty_since is not None and now - self._empty_since > self._patience:
+        self._empty_since = self._empty_since or now
+        watch.report(Progress("waiting", 0, 0))
+        if self._patience is not None and now - self._empty_since > self._patience:
             raise ClusterLostError(
                 f"`scheduler` {self.address}: has had no workers for {self._patience:g} s; what is finished is kept"
             )
@@ -218,8 +224,7 @@ class Cluster:
             watch.check()
             found = self.call(lambda client: client.run(find_facts, device, on_error="return"))
             if not found:
-                self._refuse_empty(0)
-                watch.report(Progress("waiting", 0, 0))
+                self.wait_for_workers(watch)
                 watch.stop.wait(_WAIT_SECONDS)
         self._empty_since = None
         ours = facts_here("cpu").versions

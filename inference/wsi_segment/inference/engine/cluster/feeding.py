@@ -15,7 +15,7 @@ from wsi_segment.errors import RunError, WsiSegmentError
 from wsi_segment.inference.engine.cluster.tasks import stop_run
 from wsi_segment.inference.engine.cluster.tickets import LackingModel
 from wsi_segment.inference.engine.cluster.worker_runs import end_process
-from wsi_segment.inference.progress import Progress, Watch
+from wsi_segment.inference.progress import Watch
 from wsi_segment.model.card import Model
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Feeder:
             share *= _LIGHT
         room = share - len(flying)
         if not self._cluster.slots():
-            self._watch.report(Progress("waiting", 0, 0))
+            self._cluster.wait_for_workers(self._watch)
         if not waiting or (room < max(1, share // 4) and flying):
             return
         batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
