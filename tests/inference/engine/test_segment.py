@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -596,3 +597,28 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
     inside = class_map(tmp_path / "n.zarr")
     assert inside[:128, :128].all()
     assert not inside[150:].any()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open is not replaced there")
+@pytest.mark.parametrize("by_rename", [False, True])
+def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(tmp_path: Path, by_rename: bool) -> None:
+    """Written to in place its mask would be of two slides; by what is opened again later it may be so otherwise too."""
+    path, other = tmp_path / "s.tiff", tmp_path / "other.tiff"
+    for file, seed in ((path, 0), (other, 1)):  # laid out alike, so that nothing fails to decode
+        write_slide(file, tissue_like(1300, 1700, seed=seed), compression=None)
+    model, options = write_model(tmp_path / "model"), SegmentOptions(region_size=512, workers=1)
+
+    def replace_it(told: Progress) -> None:
+        if told.stage == "segment" and told.done and other.exists():
+            if not by_rename:
+                path.write_bytes(other.read_bytes())
+                other.unlink()
+            else:
+                other.replace(path)
+
+    with pytest.raises(InputError, match=r"s\.tiff: was replaced or written to while it was read"):
+        segment(path, model, tmp_path / "m.zarr", options, report=replace_it)
+    assert not (tmp_path / "m.zarr").exists()
+    segment(path, model, tmp_path / "m.zarr", replace(options, overwrite=True))
+    segment(path, model, tmp_path / "undisturbed.zarr", options)
+    assert files_of(tmp_path / "m.zarr") == files_of(tmp_path / "undisturbed.zarr")

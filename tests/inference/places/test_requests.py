@@ -83,7 +83,13 @@ def test_requests_and_bytes_on_one_worker_and_on_many(
             seen = as_seen(opened, apply_icc=False)
             assert bucket.sent == before
             run = LocalRun(
-                prepared, opened, seen=seen, network=Nothing(), card=MODEL.card, watch=Watch(stop=threading.Event())
+                prepared,
+                opened,
+                seen=seen,
+                network=Nothing(),
+                card=MODEL.card,
+                watch=Watch(stop=threading.Event()),
+                path=location,
             )
             predictor = run.predictor(lambda windows: None)
             for region in regions[number::workers]:

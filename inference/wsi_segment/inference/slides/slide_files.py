@@ -16,6 +16,7 @@ from wsi_segment.inference.slides.dicom import (
     slides_of,
 )
 from wsi_segment.inference.slides.dicom_frames import refuse_misread
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import is_remote
 
 
@@ -35,6 +36,31 @@ def slide_files(path: Path) -> tuple[Path, ...]:
     if path.suffix.lower() == ".mrxs":
         return (path, *sorted(part for part in path.with_suffix("").rglob("*") if part.is_file()))
     return (path,)
+
+
+def refuse_replaced(path: Path, fingerprint: str) -> None:
+    """Refuse a mask whose slide is another one by now: some of its pixels may be of that one.
+
+    What is no longer there was what it was for as long as it could be read. Objects in a bucket are not compared.
+
+    Args:
+        path: Of the slide.
+        fingerprint: Of what was there when the slide was opened.
+
+    Raises:
+        SlideError: another slide is there.
+    """
+    if is_remote(path):
+        return
+    try:
+        found = slide_fingerprint(slide_files(path))
+    except OSError:
+        return
+    if found != fingerprint:
+        raise SlideError(
+            f"{path}: was replaced or written to while it was read, so that its mask may be of both; segment it again "
+            "with `overwrite`"
+        )
 
 
 def file_of(path: Path) -> Path:

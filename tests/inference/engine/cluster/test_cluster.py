@@ -414,6 +414,22 @@ def test_a_worker_with_another_file_under_the_name_of_the_slide_is_refused(
     assert not (tmp_path / "m.zarr").exists()
 
 
+def test_a_slide_that_is_replaced_while_workers_read_it_gives_no_mask(
+    live: LiveCluster, model: Model, tmp_path: Path
+) -> None:
+    for name, flip in (("s.tiff", 1), ("other.tiff", -1)):  # laid out alike, so that nothing fails to decode
+        write_slide(tmp_path / name, tissue_like(1500, 2000)[:, ::flip], levels=2, compression=None)
+    live.add_worker()
+    run = InTheBackground(live, tmp_path, model, tmp_path / "m.zarr", stands=True)
+    run.until(run.stood.is_set)
+    with (tmp_path / "s.tiff").open("r+b") as file:  # which is never shorter, so that nothing fails to be read
+        file.write((tmp_path / "other.tiff").read_bytes())
+    run.go.set()
+    with pytest.raises(SlideError, match=r"s\.tiff: was replaced or written to while it was read"):
+        run.end()
+    assert not (tmp_path / "m.zarr").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a process sees its own folder under one name there")
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_worker_without_the_slide_is_named_with_what_to_do(

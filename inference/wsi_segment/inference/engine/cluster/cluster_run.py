@@ -84,7 +84,7 @@ class ClusterRun:
 
         def make(regions: Iterable[FinishedRegion], step: Step) -> Mapping[str, bytes]:
             step(0, 0)
-            finished = writer, provenance, pack_regions(regions)
+            finished = writer, provenance, self._order.path, pack_regions(regions)
             ticket, made = self._leave(output, "finished", finished), dict[str, bytes]()
             self._feeder.run(
                 finish_run, [0], Items("pyramid"), lambda index, metadata: made.update(metadata), ticket=ticket

@@ -69,13 +69,18 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
 
     Args:
         index: Of the task; unused.
-        ticket: Of what the client left: the writer, the provenance and all finished regions.
+        ticket: Of what the client left: the writer, the provenance, where the slide is, and all finished regions.
+
+    Raises:
+        SlideError: another slide is there by now.
     """
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, read_left
     from wsi_segment.inference.mask.ledger import unpack_regions
     from wsi_segment.inference.progress import Watch
+    from wsi_segment.inference.slides.slide_files import refuse_replaced
 
-    writer, provenance, packed = read_left(ticket)
+    writer, provenance, path, packed = read_left(ticket)
+    refuse_replaced(path, provenance["slide"]["fingerprint"])
     regions = unpack_regions(packed)
     store = writer.store
     try:

@@ -154,6 +154,7 @@ class WorkerRuns:
                     network=opened.network,
                     card=order.model.card,
                     watch=watch,
+                    path=order.path,
                 )
                 opened.writer = bundle.writer
             opened.used = time.monotonic()

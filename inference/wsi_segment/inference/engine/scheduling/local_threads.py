@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wsi_segment.inference.engine.applicability.slide_likeness import Applicability, look_at_fields
@@ -28,6 +29,7 @@ from wsi_segment.inference.slides.readers.icc import ColourManaged
 from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
+from wsi_segment.inference.slides.slide_files import refuse_replaced
 from wsi_segment.model.card import ModelCard
 
 
@@ -43,6 +45,7 @@ class LocalRun:
     network: Network
     card: ModelCard
     watch: Watch
+    path: Path
 
     def predictor(self, count: Callable[[int], None]) -> RegionPredictor:
         """Return what computes a region; safe to call from several threads.
@@ -91,6 +94,7 @@ class LocalRun:
 
     def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
+        refuse_replaced(self.path, provenance["slide"]["fingerprint"])
         return output.finish(provenance, step)
 
 
@@ -130,7 +134,15 @@ class LocalThreads:
             )
             network = given or loaded
             assert network is not None
-            yield LocalRun(prepared, slide, seen=seen, network=network, card=order.model.card, watch=watch)
+            yield LocalRun(
+                prepared,
+                slide,
+                seen=seen,
+                network=network,
+                card=order.model.card,
+                watch=watch,
+                path=order.path,
+            )
         finally:
             slide.close()
 
