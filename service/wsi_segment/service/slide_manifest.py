@@ -11,7 +11,7 @@ from typing import Any
 from wsi_segment.csv_table import Row, parse_number, read_table
 from wsi_segment.errors import InputError
 from wsi_segment.files import is_there
-from wsi_segment.inference.slides.location import slide_location
+from wsi_segment.inference.slides.location import is_remote, read_file, slide_location
 
 TRUE = frozenset({"true", "yes", "1", "wahr", "vrai", "verdadero", "vero", "waar", "prawda"})
 FALSE = frozenset({"false", "no", "0", "falsch", "faux", "falso", "onwaar", "fałsz"})
@@ -105,18 +105,19 @@ def read_manifest(path: Path, exists: Callable[[str], bool] | None = None) -> Ma
     """Read a manifest.
 
     Args:
-        path: The file.
+        path: The file, or its address.
         exists: See :func:`parse_manifest`; by default whether the slide lies beside the manifest or at a whole path.
 
     Raises:
         InputError: the file is missing or not a manifest, or rows are wrong: all of them in one line.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such manifest; it is a CSV with the columns {','.join(COLUMNS)}")
+    columns = ",".join(COLUMNS)
+    if not is_remote(path) and not path.is_file():
+        raise InputError(f"{path}: no such manifest; it is a CSV with the columns {columns}")
     try:
-        manifest = parse_manifest(
-            path.read_bytes(), exists or (lambda slide: "://" not in slide and is_there(path.parent / slide))
-        )
+        manifest = parse_manifest(read_file(path), exists or (lambda slide: _is_beside(path, slide)))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; it is a CSV with the columns {columns}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if manifest.problems:
@@ -126,7 +127,14 @@ def read_manifest(path: Path, exists: Callable[[str], bool] | None = None) -> Ma
 
 def locate(slide: str, folder: Path) -> Path:
     """Return the location of a slide or file that a manifest in ``folder`` names."""
-    return slide_location(slide) if "://" in slide else folder / slide
+    if "://" in slide or Path(slide).is_absolute():
+        return slide_location(slide)
+    return slide_location(folder / slide)
+
+
+def _is_beside(manifest: Path, slide: str) -> bool:
+    """Return whether a slide is there; a bucket is not asked for each row."""
+    return "://" not in slide and not is_remote(manifest) and is_there(manifest.parent / slide)
 
 
 def _parse_row(row: Row) -> ManifestRow:

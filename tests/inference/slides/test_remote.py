@@ -96,6 +96,7 @@ def bucket(local: Path) -> Iterator[str]:
         environment.setenv("AWS_ACCESS_KEY_ID", "test")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()  # of what other tests have left, which knows their server
         files = s3fs.S3FileSystem()
         files.mkdir("slides")
         files.put(str(local), "slides/case 1/made.tiff")

@@ -11,6 +11,7 @@ from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.networks.network import Device, PrecisionChoice
 from wsi_segment.inference.grid.region import REGION_SIZES
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
+from wsi_segment.inference.slides.location import slide_location
 
 TissueMethod = Literal["otsu", "none"] | Path
 """How tissue is found; a path is a GeoJSON file of outlines."""
@@ -41,9 +42,9 @@ class SegmentOptions:
     apply_icc: bool = False
     """Bring colours from the slide's ICC profile to sRGB; else the profile is only recorded."""
     tissue: TissueMethod = "otsu"
-    """How tissue is found: ``otsu``, ``none`` to analyse everything, or a GeoJSON file of outlines."""
+    """How tissue is found: ``otsu``, ``none`` to analyse everything, or a GeoJSON file of outlines, or its address."""
     region: Path | None = None
-    """GeoJSON file of outlines beyond which nothing is analysed; to whole cells of tissue, about 16 µm."""
+    """GeoJSON file of outlines beyond which nothing is analysed, or its address; to cells of tissue of about 16 µm."""
     device: Device = "auto"
     """Device that runs the network."""
     precision: PrecisionChoice = "auto"
@@ -74,9 +75,9 @@ class SegmentOptions:
             *others, last = get_args(choices)
             if getattr(self, name) not in (*others, last):
                 raise InputError(f"`{name}` is {getattr(self, name)!r}; give {', '.join(others)} or {last}")
-        for name in ("tissue", "region"):  # as text, by those who do not run a type checker
-            if isinstance(value := getattr(self, name), str) and value not in ("otsu", "none"):
-                object.__setattr__(self, name, Path(value))
+        for name, words in (("tissue", ("otsu", "none")), ("region", ())):  # addresses, and paths as text
+            if isinstance(value := getattr(self, name), str) and value not in words:
+                object.__setattr__(self, name, slide_location(value))
         if self.region_size is not None and self.region_size not in REGION_SIZES:
             raise InputError(f"`region_size` is {self.region_size}; give one of {REGION_SIZES}")
 

@@ -21,8 +21,9 @@ from wsi_segment.inference.engine.windows import settle_sides
 from wsi_segment.inference.grid.lattice import BLOCK_STEP, Lattice
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
+from wsi_segment.inference.slides.location import read_file
 from wsi_segment.inference.slides.slide import PixelSize, Slide
-from wsi_segment.model.card import MODEL_FILE, Model, ModelCard, sha256_of
+from wsi_segment.model.card import MODEL_FILE, Model, ModelCard
 
 
 def make_provenance(
@@ -73,8 +74,8 @@ def make_provenance(
         "parameters": {
             **_lattice(lattice, card, options),
             **({"smoothing_um": card.smoothing_um} if radius_of(card) else {}),
-            "tissue": f"geojson {sha256_of(options.tissue)}" if isinstance(options.tissue, Path) else options.tissue,
-            "region": None if options.region is None else f"geojson {sha256_of(options.region)}",
+            "tissue": options.tissue if isinstance(options.tissue, str) else _geojson(options.tissue),
+            "region": None if options.region is None else _geojson(options.region),
             "region_size": region_size,
             "apply_icc": options.apply_icc,
             "ome_zarr": options.ome_zarr,
@@ -85,6 +86,10 @@ def make_provenance(
         "versions": versions() | ({} if network is None else network.versions),
         "warnings": [asdict(doubt) for doubt in doubts],
     }
+
+
+def _geojson(path: Path) -> str:
+    return f"geojson {hashlib.sha256(read_file(path)).hexdigest()}"
 
 
 def add_likeness(provenance: dict[str, Any], likeness: Applicability, downsample: float) -> dict[str, Any]:

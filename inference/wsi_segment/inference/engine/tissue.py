@@ -204,7 +204,7 @@ def find_tissue(
     def stained() -> NDArray[np.bool_]:
         return tissue_of(read_whole(PixelSource(slide, coarse), step), mask_mpp * cell)
 
-    if isinstance(method, Path):
+    if not isinstance(method, str):
         read = slide.levels[coarse.level]  # a large slide without a coarse level is not read whole for a doubt
         to_compare = stained if read.width * read.height <= _CHEAP else None
         cells, doubts = outlined_cells(

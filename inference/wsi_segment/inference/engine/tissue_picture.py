@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wsi_segment.files import replacing
 from wsi_segment.inference.engine.morphology import shrunk
 from wsi_segment.inference.engine.tissue import find_tissue
 from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask.preview import LONGEST_SIDE, draw_scale_bar
+from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.progress import no_step
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource, read_whole
@@ -67,6 +67,6 @@ def write_tissue_picture(path: Path, slide: Slide, slide_mpp: float, mask_mpp: f
     area = share * slide.bounds.width * slide.bounds.height * slide_mpp**2 / 1e6
     text = f"tissue: {area:.2f} square mm, {100 * share:.0f} % of what was scanned"
     draw.text((8, picture.height + 8), text, (25, 25, 25), font=ImageFont.load_default(15))
-    with replacing(path) as file:
+    with writing(path) as file:
         canvas.save(file, format="PNG", optimize=True)
     return share

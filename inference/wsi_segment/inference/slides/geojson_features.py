@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import InputError
+from wsi_segment.inference.slides.location import read_file
 
 Kind = tuple[str, str]
 """Words for one of a kind, and for several."""
@@ -121,7 +122,7 @@ def read_json(path: Path) -> Any:
         InputError: it is missing, damaged, or not JSON in UTF-8, UTF-16 or UTF-32.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

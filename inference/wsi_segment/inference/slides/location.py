@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,7 @@ from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
-from wsi_segment.inference.places.bucket_folder import is_bucket, refuse_odd_names
+from wsi_segment.inference.places.bucket_folder import is_bucket, reason_of, refuse_odd_names
 from wsi_segment.inference.places.object_file import ObjectFile, Parts
 
 _BLOCK = 1 << 20
@@ -52,15 +53,19 @@ def slide_location(place: str | Path) -> Path:
     return cast("Path", location)
 
 
-def output_location(place: str | Path) -> Path:
-    """Return where a mask is written: a path, or an object of a bucket with its interface.
+def output_location(place: str | Path, field: str = "out") -> Path:
+    """Return where something is written: a path, or an object of a bucket with its interface.
+
+    Args:
+        place: A path or an address.
+        field: What it was given as, for messages.
 
     Raises:
         InputError: nothing can be written there; see also :func:`slide_location`.
     """
     location = slide_location(place)
     if is_remote(location) and not is_bucket(location):
-        raise InputError(f"`out` {location}: masks are written to folders and to object stores, such as s3://")
+        raise InputError(f"`{field}` {location}: can only be in a folder or in an object store, such as s3://")
     return location
 
 
@@ -76,6 +81,11 @@ def network_reason(error: Exception, file: Any) -> str:
         error: What was raised by fsspec, or by a library that read through it.
         file: Address of the file, or of one that is there if anything is.
     """
+    if is_bucket(file):
+        if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+            return "no such file"
+        said = str(error) if isinstance(error, InputError) else getattr(error, "strerror", None)
+        return said or reason_of(error, str(file))
     cause = error.__cause__ if isinstance(error, FileNotFoundError) else error  # what fsspec says of any answer
     if cause is None or getattr(cause, "status", None) == 404:
         return "no such file"
@@ -83,11 +93,28 @@ def network_reason(error: Exception, file: Any) -> str:
     return f"{reason}; {WITHOUT_RANGES}" if ignores_ranges(file) else reason
 
 
+def read_file(path: Path) -> bytes:
+    """Return what a small file holds, wherever it lies.
+
+    Raises:
+        OSError: it cannot be read; ``strerror`` says why.
+    """
+    if not is_remote(path):
+        return path.read_bytes()
+    try:
+        with open_bytes(path) as file:
+            return file.read()
+    except Exception as error:  # every protocol has errors of its own
+        raise OSError(errno.EIO, network_reason(error, path)) from error
+
+
 WITHOUT_RANGES = "its server ignores the header Range, so that parts of a file cannot be read: use another server"
 
 
 def ignores_ranges(file: Any) -> bool:
-    """Return whether a server answers a request for the first byte of a file with more than that."""
+    """Return whether a server answers a request for the first byte of a file with more than that; no bucket does."""
+    if is_bucket(file):
+        return False
     try:
         return len(file.fs.cat_file(str(file), start=0, end=1)) > 1
     except Exception:  # whatever else is wrong with it

@@ -55,6 +55,7 @@ def _run(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     try:
         with _libraries_silent(unless=args.debug):
+            _refuse_addresses(args)
             code = int(command.run(args))
         sys.stdout.flush()
     except Exception as error:  # the boundary: every error leaves as one line and an exit code
@@ -148,6 +149,15 @@ class _Version(argparse.Action):
 
         print(f"wsi-segment {version('wsi-segment')}")
         parser.exit()
+
+
+def _refuse_addresses(args: argparse.Namespace) -> None:
+    """Refuse an address where a path of this machine is needed, which would lead to a folder called ``s3:``."""
+    for field, value in vars(args).items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path) and re.match(r"[A-Za-z][\w+.-]+:/", path.as_posix()):
+                address = path.as_posix().replace(":/", "://", 1)
+                raise InputError(f"`{field}` {address}: must be on this machine; give a path, not an address")
 
 
 def _one_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wsi_segment.errors import InputError
@@ -62,7 +62,7 @@ def make_orders(
         wanted += _rows(manifest, options, model)
     if not wanted:
         raise InputError("no slides were given; name some, or give --manifest CSV")
-    if len(wanted) == 1 and out.suffix == ".zarr":
+    if len(wanted) == 1 and PurePosixPath(out.name).suffix == ".zarr":
         slide, own_model, own = wanted[0]
         return [Order(slide, out, own_model, own)]
     stems = [_stem(slide) for slide, _, _ in wanted]
@@ -82,21 +82,22 @@ def _rows(path: Path, options: SegmentOptions, model: str | None) -> list[tuple[
     for row in manifest.rows:
         changes: dict[str, Any] = dict(row.choices)
         own_model = changes.pop("model", model)
-        if changes.get("tissue", "none") not in ("otsu", "none"):
-            changes["tissue"] = folder / changes["tissue"]
-        if "region" in changes:
-            changes["region"] = folder / changes["region"]
-        slide = locate(row.slide, folder)
-        if manifest.hint and not row.slide.isascii() and not is_remote(slide) and not is_there(slide):
-            problems.append(f"line {row.line}, column slide: {row.slide!r} is not there")
         try:
+            if changes.get("tissue", "none") not in ("otsu", "none"):
+                changes["tissue"] = locate(changes["tissue"], folder)
+            if "region" in changes:
+                changes["region"] = locate(changes["region"], folder)
+            slide = locate(row.slide, folder)
             found.append((slide, own_model, replace(options, **changes)))
         except InputError as error:
             problems.append(f"line {row.line}: {error}")
+            continue
+        if manifest.hint and not row.slide.isascii() and not is_remote(slide) and not is_there(slide):
+            problems.append(f"line {row.line}, column slide: {row.slide!r} is not there")
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}{manifest.hint}")
     return found
 
 
 def _stem(slide: Path) -> str:
-    return slide.resolve().name if not is_remote(slide) and slide.is_dir() else slide.stem
+    return slide.resolve().name if not is_remote(slide) and slide.is_dir() else PurePosixPath(slide.name).stem

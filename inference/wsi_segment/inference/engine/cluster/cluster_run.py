@@ -131,10 +131,13 @@ def _for_others(order: Order) -> Order:
     """Return an order whose paths mean the same in another process."""
     options = order.options
     outlines: dict[str, Any] = {
-        name: path.absolute()
+        name: _anywhere(path)
         for name, path in (("tissue", options.tissue), ("region", options.region))
-        if isinstance(path, Path)
+        if path is not None and not isinstance(path, str)
     }
     model = replace(order.model, folder=order.model.folder.absolute())
-    path = order.path if is_remote(order.path) else order.path.absolute()
-    return replace(order, path=path, model=model, options=replace(options, **outlines))
+    return replace(order, path=_anywhere(order.path), model=model, options=replace(options, **outlines))
+
+
+def _anywhere(path: Path) -> Path:
+    return path if is_remote(path) else path.absolute()

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mpp", type=float, metavar="UM", help="µm per pixel, for --preview of a slide that states none"
     )
-    parser.add_argument("--preview", type=Path, metavar="PNG", help="draw the tissue that is found into a picture")
+    parser.add_argument("--preview", metavar="PNG", help="draw the tissue that is found into a picture")
     parser.add_argument("--model", metavar="MODEL", help="model whose scale --preview uses")
 
 
@@ -32,10 +32,12 @@ def run(args: argparse.Namespace) -> int:
 
     from wsi_segment.errors import SlideError
     from wsi_segment.inference.slides.description import describe
-    from wsi_segment.inference.slides.location import slide_location
+    from wsi_segment.inference.slides.location import output_location, slide_location
     from wsi_segment.service.cli.main import make_parser, with_flags
 
     location = slide_location(args.slide)
+    if args.preview is not None:
+        args.preview = output_location(args.preview, "preview")
     facts = describe(location, args.image)
     if facts.refused is not None and not facts.images:
         raise SlideError(facts.refused)

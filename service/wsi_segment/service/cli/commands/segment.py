@@ -23,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("slides", nargs="*", metavar="SLIDE", help="slide file, folder of DICOM files, or https:// or s3:// address")
     add(
         "--manifest",
-        type=Path,
         metavar="CSV",
         help="more slides: column slide, and optionally mpp, model and other choices",
     )
@@ -54,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOW",
         help="how tissue is found: otsu, none (everything), or a GeoJSON file (default: %(default)s)",
     )
-    add("--region", type=Path, metavar="GEOJSON", help="analyse only what lies inside these outlines")
+    add("--region", metavar="GEOJSON", help="analyse only what lies inside these outlines")
     add("--apply-icc", action="store_true", help="convert colours from the slide's ICC profile to sRGB first")
     add(
         "--device",
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     """Segment the slides: one after another with all cores on each, or some at once on a cluster."""
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.options import SegmentOptions
-    from wsi_segment.inference.slides.location import slide_location
+    from wsi_segment.inference.slides.location import output_location, slide_location
     from wsi_segment.service.cli.main import make_parser, with_flags
     from wsi_segment.service.cli.orders import ExtraOutputs, make_orders
     from wsi_segment.service.cli.printing import Display
@@ -112,13 +111,15 @@ def run(args: argparse.Namespace) -> int:
 
     for place in ("out", "preview", "geojson"):
         if getattr(args, place) is not None:
-            setattr(args, place, slide_location(getattr(args, place)))
+            setattr(args, place, output_location(getattr(args, place), place))
+    if args.manifest is not None:
+        args.manifest = slide_location(args.manifest)
     choices = SegmentOptions(
         image=args.image,
         mpp=args.mpp,
         window=args.window,
         overlap=args.overlap,
-        tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
+        tissue=args.tissue,
         region=args.region,
         device=args.device,
         precision=args.precision,
@@ -158,6 +159,8 @@ def _check_target(flag: str, path: Path | None) -> None:
     from wsi_segment.files import refuse_long_names, refuse_special, temporary_for
     from wsi_segment.inference.slides.location import is_remote
 
+    if path is not None and not path.name:
+        raise InputError(f"--{flag} {path}: not a name for a file; give one")
     if path is None or is_remote(path):  # a store that can be written to takes these too
         return
     try:
@@ -182,8 +185,9 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
 
     inputs = [args.manifest] if args.manifest is not None else []
     for order in orders:
-        inputs += [one for one in (order.options.region, order.options.tissue) if isinstance(one, Path)]
-        if not is_remote(order.slide) and is_there(order.slide):
+        outlines = order.options.region, order.options.tissue
+        inputs += [one for one in outlines if one is not None and not isinstance(one, str)]
+        if is_remote(order.slide) or is_there(order.slide):
             inputs.append(order.slide)
             with suppress(SlideError):  # one that is not a slide fails alone, later
                 inputs += slide_files(order.slide)
@@ -212,9 +216,10 @@ def _resolved(path: Path) -> Path:
         InputError: its links go round in a circle, or it is relative to a folder that is gone.
     """
     from wsi_segment.errors import InputError
+    from wsi_segment.inference.slides.location import is_remote
 
     try:
-        return path.resolve()
+        return path if is_remote(path) else path.resolve()
     except (OSError, RuntimeError) as error:  # the latter from pathlib before Python 3.13
         reason = "the working folder is gone" if isinstance(error, FileNotFoundError) else "its links form a circle"
         raise InputError(f"{path}: leads nowhere, {reason}; choose another") from error

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--count", type=int, default=20, metavar="N", help="number of fields in all (default: %(default)s)")
     add("--mpp", type=float, metavar="UM", help="as in segmentation")
     add("--tissue", default="otsu", metavar="HOW", help="as in segmentation (default: %(default)s)")
-    add("--region", type=Path, metavar="GEOJSON", help="suggest only what lies inside these outlines")
+    add("--region", metavar="GEOJSON", help="suggest only what lies inside these outlines")
     add(
         "--device", choices=("auto", "cpu", "cuda", "openvino"), default="auto", help="as in segmentation (%(default)s)"
     )
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise OutputError(f"{taken}: exists already; give another --out, or --overwrite it")
     options = SegmentOptions(
         mpp=args.mpp,
-        tissue=args.tissue if args.tissue in ("otsu", "none") else Path(args.tissue),
+        tissue=args.tissue,
         region=args.region,
         device=args.device,
         workers=1,
