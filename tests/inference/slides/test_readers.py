@@ -16,6 +16,7 @@ from synthetic import tissue_like, write_ome_tiff, write_slide
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.candidate import Candidate
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers.canvas import exact_downsample
 from wsi_segment.inference.slides.readers.icc import ColourManaged
@@ -273,3 +274,21 @@ def test_a_fluorescence_slide_of_many_files_is_refused_for_what_it_is(tmp_path: 
     facts.write_text("[GENERAL]\nSLIDE_TYPE = SLIDE_TYPE_BRIGHTFIELD\n", encoding="utf-8-sig")
     with pytest.raises(SlideError, match="not a slide that can be read"):
         open_slide(path)
+
+
+def test_the_images_that_a_key_file_names_are_part_of_the_slide(tmp_path: Path) -> None:
+    """Without them another slide of the same size would have the same fingerprint: a run would go on with it."""
+    keys = ("NoLayers=1", "NoJpegColumns=1", "NoJpegRows=1", "ImageFile = i.jpg", "MapFile=map.jpg", "SourceLens=10")
+    size = "PhysicalWidth=512000\nPhysicalHeight=512000"
+    path = tmp_path / "slide.vms"
+    path.write_text("\n".join(("[Virtual Microscope Specimen]", *keys, size, "")))
+    found = []
+    for seed in (0, 1):
+        pixels = tissue_like(512, 512, seed=seed)
+        for name, part in (("i.jpg", pixels), ("map.jpg", pixels[::8, ::8].copy())):
+            Image.fromarray(part).save(tmp_path / name, quality=90, subsampling=0, restart_marker_blocks=8)
+        open_slide(path).close()
+        (tmp_path / "beside.jpg").write_bytes(bytes([seed]))
+        assert [file.name for file in slide_files(path)] == ["slide.vms", "i.jpg", "map.jpg"]
+        found.append(slide_fingerprint(slide_files(path)))
+    assert found[0] != found[1]

@@ -19,12 +19,15 @@ from wsi_segment.inference.slides.dicom_frames import refuse_misread
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import is_remote
 
+LARGEST_KEY_FILE = 1 << 20
+"""Bytes; OpenSlide does not read larger ones either."""
+
 
 def slide_files(path: Path) -> tuple[Path, ...]:
     """Return the files whose bytes make the slide.
 
     That is the file itself; of DICOM all images of the slide, and none of what else lies in its folder; of MIRAX the
-    file and its folder.
+    file and its folder; of Hamamatsu's VMS and VMU the key file and those that it names.
 
     Raises:
         SlideError: a folder or DICOM file is no slide, or several.
@@ -35,6 +38,8 @@ def slide_files(path: Path) -> tuple[Path, ...]:
         return tuple(sorted(image.path for image in _dicom_slide(path)))
     if path.suffix.lower() == ".mrxs":
         return (path, *sorted(part for part in path.with_suffix("").rglob("*") if part.is_file()))
+    if path.suffix.lower() in (".vms", ".vmu"):
+        return (path, *_named_in(path))
     return (path,)
 
 
@@ -70,6 +75,19 @@ def file_of(path: Path) -> Path:
         SlideError: a folder or DICOM file is no slide, or several.
     """
     return _dicom_slide(path)[0].path if path.is_dir() or is_dicom(path) else path
+
+
+def _named_in(key_file: Path) -> list[Path]:
+    """Return the files that a key file of Hamamatsu's names, as far as they are beside it."""
+    try:
+        with key_file.open(encoding="utf-8", errors="replace") as opened:
+            lines = opened.read(LARGEST_KEY_FILE).split("\n")
+    except OSError:  # said by whoever opens it
+        return []
+    pairs = (line.partition("=") for line in lines)
+    names = {value.strip() for key, _, value in pairs if key.strip().upper().startswith(("IMAGEFILE", "MAPFILE"))}
+    beside = [key_file.parent / name for name in names if Path(name).name == name]
+    return sorted(file for file in beside if file.is_file())
 
 
 def _dicom_slide(path: Path) -> tuple[DicomFile, ...]:

@@ -20,7 +20,7 @@ from wsi_segment.errors import InputError, SlideError
 from wsi_segment.files import replacing
 from wsi_segment.inference.slides.dicom import is_dicom
 from wsi_segment.inference.slides.location import is_remote
-from wsi_segment.inference.slides.slide_files import slide_files
+from wsi_segment.inference.slides.slide_files import LARGEST_KEY_FILE, slide_files
 from wsi_segment.service.folders.file_looks import FileLooks, hash_of_states
 from wsi_segment.service.folders.slide_roots import Root
 from wsi_segment.service.jobs.database import Database
@@ -36,8 +36,6 @@ _NAMING_KEYS = ("FILE_", "INDEXFILE", "IMAGEFILE", "MAPFILE", "OPTIMISATIONFILE"
 """Prefixes of the keys by which MIRAX, then Hamamatsu, name files."""
 _PAGE_SECONDS = 20.0
 """Seconds that listing a page of slides may take."""
-_LARGEST_KEY_FILE = 1 << 20
-"""Bytes; OpenSlide does not read larger ones either."""
 
 
 class UnknownSlideError(InputError):
@@ -252,7 +250,7 @@ def companions(location: Path) -> tuple[Path, ...]:
         if file.suffix.lower() in (".ini", ".vms", ".vmu"):
             _refuse_paths(file)
     if location.suffix.lower() in (".vms", ".vmu"):
-        return (*files, *(part for part in location.parent.iterdir() if part.is_file()))
+        return tuple(dict.fromkeys([*files, *(part for part in location.parent.iterdir() if part.is_file())]))
     return files
 
 
@@ -265,7 +263,7 @@ def _read_with(location: Path) -> Iterator[Path]:
 
 def _refuse_paths(file: Path) -> None:
     """Refuse a key file of MIRAX or Hamamatsu that names files elsewhere than beside it: it is hostile."""
-    if (size := file.stat().st_size) > _LARGEST_KEY_FILE:
+    if (size := file.stat().st_size) > LARGEST_KEY_FILE:
         raise SlideError(f"{file.name}: {size} bytes are too many for a key file")
     for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):  # as GLib splits, and at nothing else
         key, _, value = line.partition("=")
