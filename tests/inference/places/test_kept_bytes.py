@@ -6,7 +6,8 @@ import pickle
 import random
 from collections.abc import Sequence
 
-from wsi_segment.inference.places.kept_bytes import KeptBytes
+from wsi_segment.inference.places.kept_bytes import KEPT_BYTES, Allowance, KeptBytes
+from wsi_segment.inference.places.object_file import Parts
 
 CONTENT = bytes(random.Random(1).randbytes(5000))
 
@@ -40,7 +41,7 @@ def test_the_same_part_asked_for_twice_at_once_is_fetched_once() -> None:
 def test_any_order_of_parts_gives_the_bytes_of_the_object() -> None:
     rng = random.Random(2)
     for most in (0, 300, 10000):
-        kept, source = KeptBytes(most), Object()
+        kept, source = KeptBytes(Allowance(most)), Object()
         for _ in range(2000):
             starts = [rng.randrange(4700) for _ in range(rng.randrange(1, 5))]
             lengths = [rng.randrange(300) for _ in starts]
@@ -74,3 +75,26 @@ def test_what_is_kept_can_be_had_by_others_and_where_it_lies_is_told() -> None:
     found = kept.find([100, 120, 170, 300, 399, 500], [80, 10, 20, 100, 2, 1])
     assert found == [CONTENT[100:180], CONTENT[120:130], None, CONTENT[300:400], None, None]
     assert len(source.fetched) == 3
+
+
+def test_all_objects_together_keep_no_more_than_one_may() -> None:
+    """The oldest goes first, whichever object it is of; what nobody uses any more takes no room."""
+    allowance = Allowance(1000)
+    one, other, source = KeptBytes(allowance), KeptBytes(allowance), Object()
+    one.ranges([0, 400], [400, 400], source.fetch)
+    other.ranges([0], [400], source.fetch)
+    assert (one.spans(), other.spans()) == (((400, 800),), ((0, 400),))
+    other.ranges([1000], [100], source.fetch)
+    assert one.nbytes + other.nbytes == allowance.nbytes == 900
+    del other
+    one.ranges([2000], [500], source.fetch)
+    assert one.spans() == ((400, 800), (2000, 2500))
+    assert one.nbytes == allowance.nbytes == 900
+
+
+def test_parts_of_a_process_share_one_allowance() -> None:
+    ours = [Parts().kept for _ in range(3)]
+    for kept in ours:
+        kept.ranges([0], [KEPT_BYTES // 2], lambda starts, lengths: [bytes(length) for length in lengths])
+    assert sum(kept.nbytes for kept in ours) <= KEPT_BYTES
+    assert ours[-1].nbytes == KEPT_BYTES // 2

@@ -19,6 +19,7 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.prepare import prepare
 from wsi_segment.inference.engine.scheduling.local_threads import LocalRun, LocalThreads, as_seen
 from wsi_segment.inference.engine.scheduling.scheduler import Order
+from wsi_segment.inference.places.kept_bytes import KEPT_BYTES
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
@@ -115,3 +116,14 @@ def test_one_process_fetches_a_small_slide_once(bucket: Bucket, tmp_path: Path) 
         assert run.prepared.provenance["slide"]["fingerprint"] == slide_fingerprint([path])
     assert bucket.sent == path.stat().st_size
     assert len(bucket.requests) == 2
+
+
+def test_what_is_kept_of_a_slide_in_a_bucket_counts_as_memory(bucket: Bucket, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "counted.tiff", tissue_like(600, 600), mpp=MODEL.card.mpp)
+    bucket.client.upload_file(str(path), bucket.name, "counted.tiff")
+    options, peaks = SegmentOptions(region_size=1024, tissue="none", workers=1), list[int]()
+    for location in (path, slide_location(f"s3://{bucket.name}/counted.tiff")):
+        with open_slide(location) as slide:
+            prepared = prepare(slide, path=location, model=MODEL, options=options, look=False)
+        peaks.append(prepared.plan.budget.peak_bytes)
+    assert peaks[1] - peaks[0] == KEPT_BYTES

@@ -7,7 +7,7 @@ import gc
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -63,11 +63,13 @@ class Budget:
     """Window rows whose pixels are read together."""
     workers: int
     bytes_per_worker: int
+    shared_bytes: int
+    """What a process holds beside its workers: network and libraries, tissue, and what is kept of slides in buckets."""
 
     @property
     def peak_bytes(self) -> int:
         """Estimate of the largest memory that the run holds."""
-        return _BASE_BYTES + TISSUE_BYTES + self.workers * self.bytes_per_worker
+        return self.shared_bytes + self.workers * self.bytes_per_worker
 
 
 def return_freed_memory() -> None:
@@ -106,10 +108,19 @@ def region_size_for(width: int, height: int, sizes: Sequence[int] = REGION_SIZES
     return sizes[-1]
 
 
-def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions) -> Budget:
+def make_budget(
+    frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions, kept_bytes: int = 0
+) -> Budget:
     """Add up what a run takes.
 
     Where memory is short, regions become smaller first, and then workers fewer.
+
+    Args:
+        frame: Of the mask.
+        lattice: Of its windows.
+        card: Of the model.
+        options: Every choice.
+        kept_bytes: What is kept of a slide that is fetched.
 
     Raises:
         InputError: even one worker on the smallest regions does not fit, or regions are smaller than blocks.
@@ -123,26 +134,36 @@ def make_budget(frame: MaskFrame, lattice: Lattice, card: ModelCard, options: Se
             "or a smaller `window`"
         )
     sizes = [largest] if options.region_size else [size for size in possible if size <= largest]
+    shared = _BASE_BYTES + TISSUE_BYTES + kept_bytes
     budgets = [
-        _budget_for(size, workers=options.threads, frame=frame, lattice=lattice, card=card, options=options)
+        _budget_for(
+            size, workers=options.threads, frame=frame, lattice=lattice, card=card, options=options, shared_bytes=shared
+        )
         for size in sizes
     ]
     for budget in budgets:
         if budget.peak_bytes <= limit:
             return budget
     smallest = budgets[-1]
-    workers = (limit - _BASE_BYTES - TISSUE_BYTES) // smallest.bytes_per_worker
+    workers = (limit - shared) // smallest.bytes_per_worker
     if workers < 1:
-        least = _BASE_BYTES + TISSUE_BYTES + smallest.bytes_per_worker
+        least = shared + smallest.bytes_per_worker
         raise InputError(
             f"a run with one worker takes about {least >> 20} MiB, {limit >> 20} MiB are allowed; "
             f"raise `memory_limit` or lower {'`window`' if lattice.blocks else '`batch_size`'}"
         )
-    return Budget(smallest.region_size, smallest.band_rows, workers, smallest.bytes_per_worker)
+    return replace(smallest, workers=workers)
 
 
 def _budget_for(
-    size: int, *, workers: int, frame: MaskFrame, lattice: Lattice, card: ModelCard, options: SegmentOptions
+    size: int,
+    *,
+    workers: int,
+    frame: MaskFrame,
+    lattice: Lattice,
+    card: ModelCard,
+    options: SegmentOptions,
+    shared_bytes: int,
 ) -> Budget:
     """Add up, buffer by buffer, what one worker holds at most while it computes a region of ``size`` mask pixels."""
     side = size + 2 * lattice.halo
@@ -169,4 +190,4 @@ def _budget_for(
         else options.batch_size * math.ceil(_WINDOW_BYTES * (lattice.window / WINDOW) ** 2),
     }
     _log.debug("a region of %d px takes %s", size, {name: f"{count >> 10} KiB" for name, count in bytes_of.items()})
-    return Budget(size, band_rows, workers, sum(bytes_of.values()))
+    return Budget(size, band_rows, workers, bytes_per_worker=sum(bytes_of.values()), shared_bytes=shared_bytes)

@@ -20,6 +20,8 @@ from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.mask.ledger import RunIdentity
 from wsi_segment.inference.mask.ngff import MaskMetadata
 from wsi_segment.inference.mask.pyramid import level_shapes
+from wsi_segment.inference.places.bucket_folder import is_bucket
+from wsi_segment.inference.places.kept_bytes import KEPT_BYTES
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.doubt import Doubt
@@ -116,7 +118,8 @@ def prepare(
     if (loaded := load()) is not None:
         # smaller calls than a graph's fixed batch would compute copies of windows
         options = replace(options, batch_size=max(options.batch_size, loaded.batch or 1))
-    budget = make_budget(frame, lattice, card, options)
+    kept_bytes = KEPT_BYTES if is_bucket(path) else 0
+    budget = make_budget(frame, lattice, card, options, kept_bytes=kept_bytes)
     tissue = find_tissue(
         slide,
         frame,
@@ -154,7 +157,9 @@ def prepare(
 
     provenance = describe(budget)
     if started is not None and started.differs_in_region_size_only(RunIdentity.of(provenance)):
-        budget = make_budget(frame, lattice, card, replace(options, region_size=started.region_size))
+        budget = make_budget(
+            frame, lattice, card, replace(options, region_size=started.region_size), kept_bytes=kept_bytes
+        )
         provenance = describe(budget)
     plan = make_plan(frame, lattice, tissue, budget)
     return Prepared(

@@ -4,36 +4,100 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right, insort
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
+from weakref import WeakValueDictionary
 
 Fetch = Callable[[Sequence[int], Sequence[int]], list[bytes]]
 """Returns parts of an object by their starts and lengths."""
-KEPT_BYTES = 64 << 20
-"""Bytes that are kept of a slide: the tiles of all fields that planning looks at, of which regions need most again, and
-the last tiles of a band of pixels, with which the next one starts."""
+KEPT_BYTES = 128 << 20
+"""Bytes that a process keeps of all slides in buckets. Of a large one it is some 50 MiB: the tiles of all fields that
+planning looks at, of which regions need most again, and the last tiles of a band of pixels, with which the next one
+starts; while regions of one slide are computed, another one may be planned."""
+
+
+class Allowance:
+    """How many bytes of objects are kept together, whichever they are of: the oldest go first."""
+
+    def __init__(self, most: int = KEPT_BYTES) -> None:
+        """Start with none."""
+        self.most = most
+        self.lock = threading.Lock()
+        """Held by whoever looks at what is kept, or changes it."""
+        self.nbytes = 0
+        self._ages: dict[tuple[int, int], int] = {}
+        """Lengths by the number of the object and the start of the part, the oldest first."""
+        self._held: Counter[int] = Counter()
+        """Bytes by the number of the object."""
+        self._objects: WeakValueDictionary[int, KeptBytes] = WeakValueDictionary()
+        self._numbers = count()
+
+    def join(self, kept: KeptBytes) -> int:
+        """Return the number by which an object is known, as long as somebody uses it."""
+        number = next(self._numbers)
+        self._objects[number] = kept
+        return number
+
+    def add(self, number: int, start: int, length: int) -> None:
+        """Count a part as the newest one."""
+        self._ages[number, start] = length
+        self._held[number] += length
+        self.nbytes += length
+
+    def remove(self, number: int, start: int) -> None:
+        """Count a part no longer."""
+        length = self._ages.pop((number, start))
+        self._held[number] -= length
+        self.nbytes -= length
+
+    def drop_oldest(self, least: int) -> None:
+        """Drop what is too much, but keep at least so many bytes."""
+        most = max(self.most, least)
+        if self.nbytes > most:
+            self._forget_gone()
+        while self.nbytes > most:
+            number, start = next(iter(self._ages))
+            kept = self._objects.get(number)
+            if kept is None:  # nobody uses it any more since a moment ago
+                self.remove(number, start)
+            else:
+                kept.drop(start)
+
+    def _forget_gone(self) -> None:
+        gone = {number for number in self._held if number not in self._objects}
+        for number, start in [part for part in self._ages if part[0] in gone] if gone else []:
+            self.remove(number, start)
+        for number in gone:
+            del self._held[number]
+
+
+ALLOWANCE = Allowance()
+"""Of this process."""
 
 
 class KeptBytes:
     """The last bytes of one object, by where they lie; safe to use from several threads.
 
     Memory bound:
-        ``most``, or all that was fetched at once if that is more.
+        That of the allowance, for all objects together; or all that was fetched at once if that is more.
     """
 
-    def __init__(self, most: int = KEPT_BYTES) -> None:
+    def __init__(self, allowance: Allowance = ALLOWANCE) -> None:
         """Start empty."""
-        self._most = most
+        self._allowance = allowance
+        self._number = allowance.join(self)
         self._parts: dict[int, bytes] = {}
-        """By where they start, the oldest first; none reaches into another."""
+        """By where they start; none reaches into another."""
         self._starts: list[int] = []
         """Where they start, in order."""
-        self._lock = threading.Lock()
+        self._lock = allowance.lock
         self.nbytes = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle nothing of it: another process fetches what it needs itself."""
-        return KeptBytes, (self._most,)
+        return KeptBytes, ()
 
     def ranges(self, starts: Sequence[int], lengths: Sequence[int], fetch: Fetch) -> list[bytes]:
         """Return parts of the object; of each only what follows after its kept beginning is fetched.
@@ -55,9 +119,7 @@ class KeptBytes:
         with self._lock:
             for (start, _), content in found.items():
                 self._put(start, content)
-            most = max(self._most, sum(map(len, found.values())))
-            while self.nbytes > most:
-                self._drop(next(iter(self._parts)))
+            self._allowance.drop_oldest(least=sum(map(len, found.values())))
         return [part + found.get(rest, b"") for part, rest in zip(kept, rests, strict=True)]
 
     def find(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes | None]:
@@ -96,12 +158,15 @@ class KeptBytes:
             if first + len(self._parts[first]) > end:
                 content = content[: first - start]
                 break
-            self._drop(first)
+            self.drop(first)
         if content:
             insort(self._starts, start)
             self._parts[start] = content
             self.nbytes += len(content)
+            self._allowance.add(self._number, start, len(content))
 
-    def _drop(self, start: int) -> None:
+    def drop(self, start: int) -> None:
+        """Keep a part no longer; the lock of the allowance is held."""
+        self._allowance.remove(self._number, start)
         self.nbytes -= len(self._parts.pop(start))
         del self._starts[bisect_right(self._starts, start) - 1]
