@@ -24,7 +24,7 @@ from buckets import Bucket, emulated
 from dying_runs import run_slowly
 from forked_runs import Forked
 from synthetic import ChannelNetwork, files_of, make_model, tissue_like, write_model, write_slide
-from wsi_segment.errors import OutputError, RunError
+from wsi_segment.errors import OutputError, RunError, SlideError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.mask import Mask
@@ -35,6 +35,7 @@ from wsi_segment.inference.mask.verify import verify
 from wsi_segment.inference.places import bucket_shards
 from wsi_segment.inference.places import lease as leases
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
+from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.service.cli.main import main
 
@@ -270,6 +271,22 @@ def test_a_run_may_be_written_and_finished_by_other_processes(
 
 def spoiled(bucket: Bucket, kind: str, every: int) -> None:
     bucket.fault = lambda number, method, path: kind if number % every == 0 else None
+
+
+def test_a_slide_that_is_replaced_in_its_bucket_while_it_is_read_gives_no_mask(
+    bucket: Bucket, slide: Path, tmp_path: Path
+) -> None:
+    bucket.client.upload_file(str(slide), bucket.name, "changing.tiff")
+    other = write_slide(tmp_path / "other.tiff", tissue_like(1100, 2200, seed=1))
+
+    def replace_it(told: Progress) -> None:
+        if told.stage == "segment" and told.done:
+            bucket.client.upload_file(str(other), bucket.name, "changing.tiff")
+
+    where = slide_location(f"s3://{bucket.name}/changing.tiff")
+    with pytest.raises(SlideError, match=r"changing\.tiff: was replaced or written to while it was read"):
+        segment(where, make_model(), tmp_path / "m.zarr", RUN, report=replace_it, network=ChannelNetwork())
+    assert not (tmp_path / "m.zarr").exists()
 
 
 @pytest.mark.parametrize("kind", ["503", "done but 500", "cut"])

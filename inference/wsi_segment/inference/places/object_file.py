@@ -35,6 +35,8 @@ class Parts:
 
     size: int = 0
     """Of the object in bytes; 0 where that is not known."""
+    tag: str = ""
+    """By which the bucket names the object's content; empty where it does not."""
     noted: dict[int, bytes] = field(default_factory=dict, repr=False)
     """By where they start."""
     counted: int = 0
@@ -83,6 +85,7 @@ class ObjectFile(io.RawIOBase):
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
         self._parts.size = size = int(found[1]["size"])
+        self._parts.tag = found[1].get("e_tag") or ""
         self._parts.kept.ranges([0], [len(found[0])], lambda *missing: [found[0]])
         if size <= _SMALL:
             self.ranges([0], [size])
@@ -144,3 +147,16 @@ class ObjectFile(io.RawIOBase):
     def readall(self) -> bytes:
         """Return all that follows."""
         return self.read(-1)
+
+
+def is_replaced(path: Path, parts: Parts) -> bool:
+    """Return whether an object is another one than that which parts are of, as far as the bucket tells.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not parts.tag:
+        return False
+    folder, key = object_of(path)
+    found = folder.look(key, 1)
+    return found is not None and found[1].get("e_tag") != parts.tag

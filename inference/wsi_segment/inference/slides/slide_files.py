@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsi_segment.errors import SlideError
+from wsi_segment.inference.places.object_file import Parts, is_replaced
 from wsi_segment.inference.slides.dicom import (
     DicomFile,
     dicom_files,
@@ -43,25 +44,24 @@ def slide_files(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def refuse_replaced(path: Path, fingerprint: str) -> None:
+def refuse_replaced(path: Path, fingerprint: str, parts: Parts) -> None:
     """Refuse a mask whose slide is another one by now: some of its pixels may be of that one.
 
-    What is no longer there was what it was for as long as it could be read. Objects in a bucket are not compared.
+    What is no longer there was what it was for as long as it could be read.
 
     Args:
         path: Of the slide.
         fingerprint: Of what was there when the slide was opened.
+        parts: Of the object in a bucket that is the slide.
 
     Raises:
         SlideError: another slide is there.
     """
-    if is_remote(path):
-        return
     try:
-        found = slide_fingerprint(slide_files(path))
+        replaced = is_replaced(path, parts) if is_remote(path) else slide_fingerprint(slide_files(path)) != fingerprint
     except OSError:
         return
-    if found != fingerprint:
+    if replaced:
         raise SlideError(
             f"{path}: was replaced or written to while it was read, so that its mask may be of both; segment it again "
             "with `overwrite`"

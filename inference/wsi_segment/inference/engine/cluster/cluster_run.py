@@ -24,6 +24,7 @@ from wsi_segment.inference.mask.ledger import FinishedRegion, pack_regions
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
+from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.progress import Step, Watch
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.open import open_slide
@@ -84,7 +85,8 @@ class ClusterRun:
 
         def make(regions: Iterable[FinishedRegion], step: Step) -> Mapping[str, bytes]:
             step(0, 0)
-            finished = writer, provenance, self._order.path, pack_regions(regions)
+            slide = self._order.path, Parts(tag=self._settlement.known.parts.tag)
+            finished = writer, provenance, slide, pack_regions(regions)
             ticket, made = self._leave(output, "finished", finished), dict[str, bytes]()
             self._feeder.run(
                 finish_run, [0], Items("pyramid"), lambda index, metadata: made.update(metadata), ticket=ticket

@@ -79,8 +79,8 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
     from wsi_segment.inference.progress import Watch
     from wsi_segment.inference.slides.slide_files import refuse_replaced
 
-    writer, provenance, path, packed = read_left(ticket)
-    refuse_replaced(path, provenance["slide"]["fingerprint"])
+    writer, provenance, (path, parts), packed = read_left(ticket)
+    refuse_replaced(path, provenance["slide"]["fingerprint"], parts)
     regions = unpack_regions(packed)
     store = writer.store
     try:

@@ -155,6 +155,7 @@ class WorkerRuns:
                     card=order.model.card,
                     watch=watch,
                     path=order.path,
+                    parts=opened.known.parts,
                 )
                 opened.writer = bundle.writer
             opened.used = time.monotonic()
