@@ -458,7 +458,7 @@ def test_a_missing_bucket_and_a_dead_store_are_one_line(
     assert said.count("\n") == 1
     assert "there is no bucket no-such-bucket" in said
     assert main([str(slide), "--out", "https://example.org/m.zarr", "--quiet"]) == 2
-    assert "object stores" in capsys.readouterr().err
+    assert "object store" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
