@@ -89,6 +89,19 @@ def test_inline_code_and_styles_are_nowhere_in_the_page() -> None:
     assert all(address.startswith("/wsi/") for address in addresses)
 
 
+def test_modules_that_ask_the_server_are_fetched_before_all_others() -> None:
+    files = viewer_files()
+    page = files.page_under("")
+    head = re.sub(r"<template.*?</template>", "", page, flags=re.DOTALL)
+    links = r'<link rel="modulepreload" href="/static/viewer/[0-9a-f]+/([^"]+)" fetchpriority="(\w+)">'
+    assert re.findall(links, head) == [(name, "high") for name in files.first]
+    assert "js/app/early.js" in files.first
+    assert not set(files.first) & {*files.needed, *files.of_pages["view"]}
+    later = dict(re.findall(r'<template data-page="(\w*)">(.*?)</template>', page, flags=re.DOTALL))
+    for name, modules in {"": files.needed, **files.of_pages}.items():
+        assert re.findall(links, later[name]) == [(module, "low") for module in modules]
+
+
 def test_an_address_of_another_version_is_refused(served: Served) -> None:
     assert "reload" in problem(web.get(f"{served.url}/static/viewer/0123456789abcdef/js/main.js"), 404)["detail"]
     for name in ("%2e%2e%2fsettings.py", "js%2f..%2f..%2fsettings.py", "js/", "index.html"):

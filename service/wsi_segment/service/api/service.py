@@ -203,7 +203,7 @@ class Service:
             raise type(error)(without_paths(str(error), self.catalogue.folders, slide.location, slide.files)) from error
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

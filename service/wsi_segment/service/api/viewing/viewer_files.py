@@ -42,8 +42,10 @@ class ViewerFiles:
     """Files that the page loads, by path below :data:`PATH` and the digest."""
     digest: str
     """Changes with any of the files, so that browsers may keep them for ever under an address."""
+    first: list[str]
+    """Modules that ask the server, before all others are fetched."""
     needed: list[str]
-    """Modules that every page needs."""
+    """Other modules that every page needs."""
     of_pages: dict[str, list[str]]
     """Modules that one page needs besides, by its name in the address."""
 
@@ -57,14 +59,15 @@ class ViewerFiles:
         Whether whoever asks may look (no key is needed, or a session is open) stands in it, so that it can ask for a
         result at once; what may be done is still decided with each request.
 
-        The modules that every page needs are named in its head, so that a browser fetches them at once and not as it
-        finds their imports. Those of a single page are in a template of its name, from which ``js/app/early.js`` takes
-        them: a server does not see the part of an address after ``#``.
+        Modules are named in it, so that a browser fetches them at once and not as it finds their imports. Those that
+        ask the server first are in its head. The others are in templates, from which ``js/app/early.js`` takes them
+        when it has asked: those of every page, and those of the page that the address names, in one of its name, since
+        a server does not see the part of an address after ``#``.
         """
         base = f"{prefix}{PATH}/{self.digest}"
         templates = [
-            f'<template data-page="{page}">\n{_preload(base, names)}\n</template>'
-            for page, names in self.of_pages.items()
+            f'<template data-page="{page}">\n{_preload(base, names, "low")}\n</template>'
+            for page, names in {"": self.needed, **self.of_pages}.items()
         ]
         styles = "\n".join(
             f'<link rel="stylesheet" href="{escape(f"{base}/{name}")}">'
@@ -76,7 +79,7 @@ class ViewerFiles:
             "entered": "true" if entered else "false",
             "base": escape(base),
             "version": escape(version("wsi-segment")),
-            "preload": _preload(base, self.needed),
+            "preload": _preload(base, self.first, "high"),
             "pages": "\n".join(templates),
             "styles": styles,
         }
@@ -101,8 +104,11 @@ def _beside(module: str, path: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(module), path))
 
 
-def _preload(base: str, names: Iterable[str]) -> str:
-    return "\n".join(f'<link rel="modulepreload" href="{escape(f"{base}/{name}")}">' for name in names)
+def _preload(base: str, names: Iterable[str], priority: str) -> str:
+    """Return links that fetch modules; the server's answers go before those of low priority."""
+    return "\n".join(
+        f'<link rel="modulepreload" href="{escape(f"{base}/{name}")}" fetchpriority="{priority}">' for name in names
+    )
 
 
 @cache
@@ -114,12 +120,13 @@ def viewer_files() -> ViewerFiles:
     digest = hashlib.sha256(page)
     for name, held in content.items():
         digest.update(f"{name} {len(held)} ".encode() + held)
-    needed = list(dict.fromkeys(imported(content, _EARLY) + imported(content, _MAIN)))
+    first = imported(content, _EARLY)
+    needed = [name for name in imported(content, _MAIN) if name not in first]
     of_pages = {
-        name: [one for one in imported(content, _beside(_PAGES, path)) if one not in needed]
+        name: [one for one in imported(content, _beside(_PAGES, path)) if one not in first + needed]
         for name, path in _PAGE_MODULE.findall(content[_PAGES].decode())
     }
-    return ViewerFiles(page.decode(), content, digest.hexdigest()[:16], needed=needed, of_pages=of_pages)
+    return ViewerFiles(page.decode(), content, digest.hexdigest()[:16], first=first, needed=needed, of_pages=of_pages)
 
 
 def _walk(folder: Traversable, above: str) -> list[tuple[str, bytes]]:

@@ -13,24 +13,24 @@ import { currentRoute } from "./router.js";
 /** @typedef {import("../view/result.js").Result} Result */
 
 const route = currentRoute();
+const entering = document.documentElement.dataset["entered"] === "true";
+/** @type {Promise<Result|null>|null} */
+let result = null;
+if (entering && route.name === "view") result = readResult(route.parts[0] ?? "");
 /** @type {Promise<Session>|null} */
 let session = readSession();
-/** @type {Promise<Result|null>|null} */
-let result = route.name === "view" ? entered().then((may) => (may ? readResult(route.parts[0] ?? "") : null)) : null;
+if (!entering && route.name === "view") result = session.then((who) => (mayEnter(who) ? readResult(route.parts[0] ?? "") : null));
 for (const begun of [session, result]) begun?.catch(() => undefined); // asked again by whoever needs it
 
 // Modules come after the questions: some answers lead to further ones, and browsers have few requests under way at once.
 window.setTimeout(() => {
-  /** @type {HTMLTemplateElement|null} */
-  const modules = document.querySelector(`template[data-page="${CSS.escape(route.name || "slides")}"]`);
-  if (modules) document.head.append(modules.content.cloneNode(true));
+  for (const page of ["", route.name || "slides"]) {
+    /** @type {HTMLTemplateElement|null} */
+    const modules = document.querySelector(`template[data-page="${CSS.escape(page)}"]`);
+    if (modules) document.head.append(modules.content.cloneNode(true));
+  }
   if (route.name === "view") onTheProcessor(); // while nothing else can be done yet
 });
-
-/** Return whether pages can be shown, which the page itself may say. */
-async function entered() {
-  return document.documentElement.dataset["entered"] === "true" || (session !== null && mayEnter(await session));
-}
 
 /**
  * Return whether pages can be shown to somebody.
