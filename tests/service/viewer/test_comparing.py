@@ -123,6 +123,19 @@ def test_numbers_say_how_much_differs(
     watched.clean()
 
 
+def test_regions_of_one_size_are_told_apart_by_where_they_are(watched: Watched, gallery: Served) -> None:
+    regions = [[200, 300, 1000, 900], [400, 300, 1200, 900]]
+    with gallery.client() as client:
+        jobs = [client.submit("slides/small.tiff", model="channels", region=region)["id"] for region in regions]
+        for job in jobs:
+            assert client.wait(job)["status"] == "successful"
+    page = compare(watched, (jobs[0], jobs[1]))
+    lines = page.locator(".side-head p")
+    for line, x in ((0, 200), (1, 400)):
+        assert f"Region 800 × 600 px at x {x}, y 300" in lines.nth(line).inner_text()
+    watched.clean()
+
+
 def test_long_names_and_areas_have_room_in_the_panel(watched: Watched, result: str, other_result: str) -> None:
     page = compare(watched, (result, other_result))
     page.wait_for_selector("[data-panel='differences'] .legend td.name")

@@ -19,7 +19,7 @@ from live_server import Served, write_slides
 from synthetic import write_slide
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 
 def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served) -> None:
@@ -55,6 +55,37 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     watched.wait("batches")
     assert page.locator(".notice").count() == 0, "it goes with the page that it is about"
     watched.clean()
+
+
+def test_a_thumbnail_that_is_still_made_or_cannot_be_had_is_said(watched: Watched) -> None:
+    """The server's answers are kept back, and then refused, as where it has too much to do."""
+    kept: list[Route] = []
+    refusing = False
+
+    def answer(route: Route) -> None:
+        if refusing:
+            route.fulfill(status=503)
+        else:
+            kept.append(route)
+
+    watched.page.route("**/thumbnail?*", answer)
+    page = watched.open("slides", "slides")
+    words = page.locator("li.slide-card .no-picture")
+    watched.until(lambda: len(kept) == 2)
+    assert words.all_inner_texts() == ["…", "…"]
+    one, other = kept
+    one.continue_()
+    page.wait_for_selector(f"li[data-slide='{slide_of(one)}']:not(:has(.no-picture))")
+    refusing = True
+    other.fulfill(status=503)
+    page.wait_for_selector(f"li[data-slide='{slide_of(other)}'] .no-picture:has-text('no picture')")
+    assert page.locator("li.slide-card img").count() == 1
+    watched.clean("503")
+
+
+def slide_of(route: Route) -> str:
+    """Return the slide of a request for a thumbnail."""
+    return route.request.url.split("/slides/")[1].split("/")[0]
 
 
 def test_controls_stand_beside_their_names_on_a_telephone(browser: Browser, gallery: Served) -> None:

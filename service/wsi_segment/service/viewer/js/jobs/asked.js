@@ -33,13 +33,18 @@ export function asked(job) {
 }
 
 /**
- * List what a job was asked for and another one was not.
+ * List what a job was asked for and another one was not; of regions that are as large as each other, where they are.
  * @param {Job} job
  * @param {Job} other
  */
 export function askedBeside(job, other) {
   const [own, theirs] = /** @type {Record<string, unknown>[]} */ ([job.parameters, other.parameters]);
-  return parametersOf(job).filter(({ name }) => JSON.stringify(own?.[name]) !== JSON.stringify(theirs?.[name])).map(inWords);
+  const said = parametersOf(other).map(inWords);
+  return parametersOf(job).filter(({ name }) => JSON.stringify(own?.[name]) !== JSON.stringify(theirs?.[name])).map((one) => {
+    const words = inWords(one);
+    const [x, y] = one.name === "region" && job.region && said.includes(words) ? job.region : [];
+    return x === undefined || y === undefined ? words : `${words} at x ${count(x)}, y ${count(y)}`;
+  });
 }
 
 /** @param {Job} job */

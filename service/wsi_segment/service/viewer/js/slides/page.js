@@ -18,6 +18,8 @@ import { openSubmitDialog } from "../submit/dialog.js";
 
 const PAGE = 48;
 const LOOK_AGAIN = 1500;
+/** Requests for a thumbnail before the page says that there is none. */
+const MOST_TRIES = 3;
 
 /** @type {import("../app/router.js").OpenPage} */
 export async function openSlidesPage(main, route) {
@@ -95,13 +97,11 @@ function card(slide, selected, changed) {
       changed();
     },
   } });
-  const picture = usable ? h("img", { attributes: { src: address(`/v1/slides/${slide.id}/thumbnail?size=256`), alt: "", loading: "lazy", width: 256, height: 256 } }) : null;
-  picture?.addEventListener("error", () => retry(picture), { once: true });
   const facts = slide.width && slide.height
     ? `${count(slide.width)} × ${count(slide.height)} px · ${slide.mpp ? `${significant(slide.mpp)}\u00a0µm/px` : "pixel size unknown"}`
     : "";
   return h("li", { class: "card slide-card", data: { slide: slide.id } },
-    h("a", { class: "picture", attributes: { href: usable || notYet(slide) ? hrefOf("slide", [slide.id]) : null, tabindex: -1, "aria-hidden": "true" } }, picture ?? h("span", { class: "no-picture", text: notYet(slide) ? "…" : "no picture" })),
+    h("a", { class: "picture", attributes: { href: usable || notYet(slide) ? hrefOf("slide", [slide.id]) : null, tabindex: -1, "aria-hidden": "true" } }, usable ? thumbnail(slide) : h("span", { class: "no-picture", text: notYet(slide) ? "…" : "no picture" })),
     h("div", { class: "slide-name" },
       may("write") && usable ? box : null,
       usable || notYet(slide) ? h("a", { text: slide.name, attributes: { href: hrefOf("slide", [slide.id]) } }) : h("span", { text: slide.name })),
@@ -111,11 +111,25 @@ function card(slide, selected, changed) {
   );
 }
 
-/** @param {HTMLImageElement} image */
-function retry(image) {
-  window.setTimeout(() => {
+/**
+ * Return the picture of a slide over words that say whether it is still made, or cannot be had.
+ * @param {Slide} slide
+ */
+function thumbnail(slide) {
+  const words = h("span", { class: "no-picture", text: "…" });
+  const image = h("img", { attributes: { src: address(`/v1/slides/${slide.id}/thumbnail?size=256`), alt: "", loading: "lazy", width: 256, height: 256 } });
+  let tries = 1;
+  image.addEventListener("load", () => words.remove());
+  image.addEventListener("error", () => {
+    if (tries === MOST_TRIES) {
+      image.remove();
+      words.textContent = "no picture";
+      return;
+    }
     const url = new URL(image.src);
-    url.searchParams.set("size", "255"); // another address: a failed one is not fetched again
-    image.src = url.href;
-  }, LOOK_AGAIN);
+    url.searchParams.set("size", String(256 - tries)); // another address: a failed one is not fetched again
+    tries += 1;
+    window.setTimeout(() => { image.src = url.href; }, LOOK_AGAIN);
+  });
+  return [words, image];
 }
