@@ -36,15 +36,16 @@ def chromium() -> str:
 class Watched:
     """A page, and what no page of ours may do: errors in the console, requests to other hosts."""
 
-    def __init__(self, context: BrowserContext, url: str) -> None:
+    def __init__(self, context: BrowserContext, url: str, listening: bool = True) -> None:
         self.url, self.page = url, context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.errors: list[str] = []
         self.foreign: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", lambda request: self._asked(request.url))
+        if listening:
+            self.page.on("console", self._said)
+            self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+            self.page.on("request", lambda request: self._asked(request.url))
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -120,11 +121,16 @@ def launched(flags: list[str] = FLAGS) -> Iterator[Browser]:
 
 
 @contextmanager
-def browsing(browser: Browser, url: str, width: int = 1000, height: int = 700, **more: Any) -> Iterator[Watched]:
-    """A page that knows nothing of others, and in which nothing glides: views are there at once."""
+def browsing(
+    browser: Browser, url: str, width: int = 1000, height: int = 700, *, listening: bool = True, **more: Any
+) -> Iterator[Watched]:
+    """A page that knows nothing of others, and in which nothing glides: views are there at once.
+
+    Without ``listening`` nothing is noted of it, which costs a measurement some milliseconds for each request.
+    """
     choices = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"} | more
     context = browser.new_context(**choices)
     try:
-        yield Watched(context, url)
+        yield Watched(context, url, listening)
     finally:
         context.close()

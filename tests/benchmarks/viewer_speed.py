@@ -4,11 +4,12 @@
 
 PART is one of ``pages`` (first view, and a walk over more than 200 tiles, or none with ``--steps 0``: both pages from
 one server take turns in one browser, each time with an empty cache, and draw by the same drawer; each is opened in a
-window that has shown a blank page for 3 s), ``toggle`` (repaint after a class is switched, in as many fresh browsers
-as there are rounds), ``memory`` (of the tab's processes over 4,000 tiles, of the page that ``--page`` names) and
-``tiles`` (how long tiles take while jobs saturate the cores). With ``--card none`` the browser draws as it chooses to
-where no graphics card is; without, one is emulated as in the tests, and the whole window is drawn by a Vulkan device
-that the processor computes. Prints JSON. A folder that is given keeps the slide and its mask for the next part.
+window that has shown a blank page for 3 s, and notes by its own clock when the frame with all tiles was made),
+``toggle`` (repaint after a class is switched, in as many fresh browsers as there are rounds), ``memory`` (of the tab's
+processes over 4,000 tiles, of the page that ``--page`` names) and ``tiles`` (how long tiles take while jobs saturate
+the cores). With ``--card none`` the browser draws as it chooses to where no graphics card is; without, one is emulated
+as in the tests, and the whole window is drawn by a Vulkan device that the processor computes. Prints JSON. A folder
+that is given keeps the slide and its mask for the next part.
 """
 
 from __future__ import annotations
@@ -50,6 +51,22 @@ SETTLE = 3
 RATE = 20
 """Tiles a second beside jobs."""
 CARDS = {"none": NO_CARD, "emulated": FLAGS}
+_NOTING = """
+performance.setResourceTimingBufferSize(20000);
+new MutationObserver((_, observer) => {
+  if (!document.querySelector("html[data-drawn='true'], .pane[data-drawn='true']")) return;
+  observer.disconnect();
+  requestAnimationFrame(() => setTimeout(() => performance.mark("first view")));
+}).observe(document, {subtree: true, attributes: true, attributeFilter: ["data-drawn"]});
+"""
+_NOTED = """() => new Promise((done) => {
+  const look = () => {
+    const [mark] = performance.getEntriesByName("first view");
+    if (mark) done(mark.startTime / 1000); else setTimeout(look, 20);
+  };
+  look();
+})"""
+_FETCHED = "() => performance.getEntriesByType('resource').map((one) => one.name)"
 _PLAIN = """<!doctype html><html><head><meta charset="utf-8"></head><body>
 <div id="stage"></div><script src="{osd}"></script><script src="/plain.js"></script></body></html>"""
 _PLAIN_CODE = """
@@ -161,21 +178,24 @@ def pages(browser: Browser, server: Served, slide: str, *, job: str, rounds: int
 
     def visit_viewer() -> None:
         nonlocal drawer
-        with browsing(browser, server.url) as watched:
+        with browsing(browser, server.url, listening=False) as watched:
             settle(watched)
-            first["viewer"].append(timed(lambda: open_ours(watched, job)))
+            open_ours(watched, job)
             watched.wait("view")  # an address that changes before would open the page again
+            first["viewer"].append(first_view(watched))
             drawer = drawer_of(watched)
             walk["viewer"].append(timed(lambda: walk_over(watched, _GO_OURS, steps)))
-            tiles["viewer, of the slide"] = tiles_of(watched, "/slides/")
-            tiles["viewer, of the mask"] = tiles_of(watched, "/results/tiles/")
+            fetched = watched.run(_FETCHED)
+            tiles["viewer, of the slide"] = tiles_of(fetched, "/slides/")
+            tiles["viewer, of the mask"] = tiles_of(fetched, "/results/tiles/")
 
     def visit_plain() -> None:
-        with plain_page(browser, server, slide, drawer) as watched:
+        with plain_page(browser, server, slide, drawer, listening=False) as watched:
             settle(watched)
-            first["plain"].append(timed(lambda: open_plain(watched)))
+            open_plain(watched)
+            first["plain"].append(first_view(watched))
             walk["plain"].append(timed(lambda: walk_over(watched, _GO_PLAIN, steps)))
-            tiles["plain"] = tiles_of(watched, "/slides/")
+            tiles["plain"] = tiles_of(watched.run(_FETCHED), "/slides/")
 
     for turn in range(rounds):
         visits = [("viewer", visit_viewer), ("plain", visit_plain)]
@@ -217,9 +237,9 @@ def drawer_of(watched: Watched) -> str:
     return str(chosen)
 
 
-def tiles_of(watched: Watched, kind: str) -> int:
-    """Return how many tiles of a kind a page asked for."""
-    return sum(kind in url and url.endswith((".jpg", ".png")) for url in watched.requests)
+def tiles_of(requests: list[str], kind: str) -> int:
+    """Return how many of the addresses that a page asked for are tiles of a kind."""
+    return sum(kind in url and url.endswith((".jpg", ".png")) for url in requests)
 
 
 def toggling(server: Served, job: str, flags: list[str]) -> dict[str, float]:
@@ -266,7 +286,7 @@ def timed(action: Any) -> float:
 
 @contextmanager
 def plain_page(
-    browser: Browser, server: Served, slide: str, drawer: str, *, tiles_per_frame: int = 1
+    browser: Browser, server: Served, slide: str, drawer: str, *, tiles_per_frame: int = 1, listening: bool = True
 ) -> Iterator[Watched]:
     """Return a page that is OpenSeadragon and nothing else, at the server's own address."""
     osd = f"{PATH}/{viewer_files().digest}/vendor/openseadragon/openseadragon.min.js"
@@ -278,7 +298,7 @@ def plain_page(
             _PLAIN_CODE % (f"/v1/slides/{slide}/slide.dzi", drawer, tiles_per_frame),
         ),
     }
-    with browsing(browser, server.url) as watched:
+    with browsing(browser, server.url, listening=listening) as watched:
         devtools = watched.page.context.new_cdp_session(watched.page)
 
         def answer(event: Any) -> None:
@@ -309,9 +329,18 @@ def open_ours(watched: Watched, job: str) -> None:
 
 
 def settle(watched: Watched) -> None:
-    """Show a blank page for a while."""
+    """Show a blank page for a while; the next one notes when its first view is there."""
+    watched.page.add_init_script(_NOTING)
     watched.page.goto("about:blank")
     time.sleep(SETTLE)
+
+
+def first_view(watched: Watched) -> float:
+    """Return the seconds from the start of the navigation until the frame with all tiles was made, by the page's clock.
+
+    A script outside learns of it late: it has to wait for its turn in a page that works on.
+    """
+    return round(float(watched.run(_NOTED)), 3)
 
 
 def walk_over(watched: Watched, go: str, steps: int) -> None:
@@ -340,7 +369,7 @@ def memory(browser: Browser, server: Served, job: str | None, slide: str, side: 
         places = [(x, y) for y in range(400, side - 300, 700) for x in range(500, side - 400, 900)]
         for x, y in places * 8:
             watched.run(_GO_OURS if job else _GO_PLAIN, [x, y, 1.0, side])
-            fetched = tiles_of(watched, "/tiles/") + tiles_of(watched, "/slide_files/")
+            fetched = tiles_of(watched.requests, "/tiles/") + tiles_of(watched.requests, "/slide_files/")
             if fetched >= 500 * (len(seen) + 1):
                 devtools.send("HeapProfiler.collectGarbage")
                 used = devtools.send("Runtime.getHeapUsage")
