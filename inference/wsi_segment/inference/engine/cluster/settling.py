@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from wsi_segment.inference.engine.cluster.facts import Choice
@@ -56,19 +57,23 @@ def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingMode
             opened = RUNS.open(token, order, choice, known=Known())
         except ModelMissingError:
             return lacking()
+        opened.planning = True
     network: LoadedNetwork = opened.network  # type: ignore[assignment]  # of the model, as `open` loads it
 
     def load() -> _Facts:
         return _Facts(choice.provider, network.precision, network.file, versions=network.versions, batch=network.batch)
 
-    prepared = prepare(
-        opened.seen,
-        path=order.path,
-        model=order.model,
-        options=replace(order.options, memory_limit=_ANY_MEMORY, workers=1),
-        known=opened.known,
-        load=load,
-        watch=Watch(stop=opened.stop),
-        started=order.started,
-    )
+    try:
+        prepared = prepare(
+            opened.seen,
+            path=order.path,
+            model=order.model,
+            options=replace(order.options, memory_limit=_ANY_MEMORY, workers=1),
+            known=opened.known,
+            load=load,
+            watch=Watch(stop=opened.stop),
+            started=order.started,
+        )
+    finally:
+        opened.used, opened.planning = time.monotonic(), False
     return Settlement(prepared, opened.known, Lender(RUNS.address, opened.known.parts.kept.spans()))

@@ -7,9 +7,11 @@ import os
 import pickle
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.engine.cluster.facts import Choice, refuse_other_versions
@@ -45,6 +47,8 @@ _LOADS = 20
 """It also counts as hanging only after this many times what loading and trying its network took."""
 _IDLE_SECONDS = 120.0
 """Seconds without a request after which a run's slide is closed."""
+_MOST_STOPS = 256
+"""How many runs that were stopped last are remembered, so that what of them still begins ends at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class OpenedRun:
     limit: float
     stop: threading.Event
     used: float = field(default_factory=time.monotonic)
+    planning: bool = False
+    """Whether this process is looking for its tissue and regions, which may take long."""
     local: LocalRun | None = None
     writer: RegionWriter | None = None
     regions: dict[int, Pulse] = field(default_factory=dict)
@@ -95,8 +101,9 @@ class WorkerRuns:
 
     def __init__(self) -> None:
         self._runs: dict[str, OpenedRun] = {}
-        self._stops: dict[str, threading.Event] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._stops: WeakValueDictionary[str, threading.Event] = WeakValueDictionary()
+        self._last_stops: deque[threading.Event] = deque(maxlen=_MOST_STOPS)
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._worker: Any = None
@@ -107,13 +114,18 @@ class WorkerRuns:
             return self._locks.setdefault(token, threading.Lock())
 
     def stop_of(self, token: str) -> threading.Event:
-        """Return the event that ends a run in this process."""
+        """Return the event that ends a run in this process, which is known as long as it is used, or asked for."""
         with self._lock:
-            return self._stops.setdefault(token, threading.Event())
+            stop = self._stops.setdefault(token, threading.Event())
+            self._last_stops.append(stop)
+            return stop
 
     def open(self, token: str, order: Order, choice: Choice, known: Known) -> OpenedRun:
-        """Open a slide and load its network; see :func:`network_for` and :func:`open_slide`."""
+        """Open a slide and load its network, once; see :func:`network_for` and :func:`open_slide`."""
         self._start()
+        with self._lock:
+            if (there := self._runs.get(token)) is not None:
+                return there
         return_freed_memory()
         kept = network_for(order.model, choice, order.options.batch_size)
         slide = self._open_slide(order, known)
@@ -243,18 +255,19 @@ class WorkerRuns:
                         news.append([pulse.index, pulse.windows, hangs])
                 if news:
                     self._worker.log_event(TOPIC, {"token": token, "worker": self._worker.address, "regions": news})
-                if not opened.regions and now - opened.used > _IDLE_SECONDS:
-                    self._close(token)
+            self.close_idle(now)
 
-    def _close(self, token: str) -> None:
-        with self.lock_of(token), self._lock:
-            opened = self._runs[token]
-            if opened.regions:
-                return
-            del self._runs[token]
-            self._locks.pop(token, None)
-            self._stops.pop(token, None)
-        opened.slide.close()
+    def close_idle(self, now: float) -> None:
+        """Close the slides of runs that nothing was asked of for long."""
+        with self._lock:
+            tokens = list(self._runs)
+        for token in tokens:
+            with self.lock_of(token), self._lock:
+                opened = self._runs[token]
+                if opened.regions or opened.planning or now - opened.used <= _IDLE_SECONDS:
+                    continue
+                del self._runs[token]
+            opened.slide.close()
 
 
 def read_left(ticket: Ticket) -> Any:
