@@ -44,6 +44,19 @@ def test_without_overlap_a_window_is_its_own_crop() -> None:
     np.testing.assert_array_equal(stitcher.class_ids("nearest")[::8, ::8], probabilities.argmax(axis=0) + 1)
 
 
+def test_windows_are_averaged_where_they_were_added_up_and_only_once() -> None:
+    probabilities = np.random.default_rng(1).random((3, 16, 16), np.float32)
+    stitcher = RegionStitcher(Box(0, 0, 128, 192), 3, 8, np.full((16, 16), 0.3, np.float32))
+    for top in (0, 64):
+        stitcher.add(Box(0, top, 128, top + 128), probabilities)
+    first = stitcher.probabilities()
+    expected = first.copy()
+    np.testing.assert_allclose(first[:, 8:16], (probabilities[:, 8:] + probabilities[:, :8]) / 2, rtol=1e-6)
+    again = stitcher.probabilities()
+    np.testing.assert_array_equal(again, expected)
+    assert np.shares_memory(first, again)  # a region's shares are large enough to be kept once
+
+
 def test_where_no_window_came_the_id_is_0() -> None:
     stitcher = RegionStitcher(Box(0, 0, 200, 130), 3, 8)
     stitcher.add(Box(0, 0, 128, 128), np.full((3, 16, 16), 1 / 3, np.float32))

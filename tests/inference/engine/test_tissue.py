@@ -94,6 +94,17 @@ def test_windows_with_tissue_are_those_that_touch_a_cell(data: st.DataObject) ->
             assert found[j, i] == full[y : y + 48, x : x + 48].any()
 
 
+@pytest.mark.parametrize("cell", [16, 512])
+def test_planes_of_boxes_are_cleared_of_glass_strip_by_strip(cell: int) -> None:
+    cells = np.random.default_rng(cell).random((4 * 512 // cell, 3 * 512 // cell)) < 0.5
+    mask = TissueMask.of(cells, cell)
+    box = Box(512, 512, 3 * 512 - 5, 3 * 512 + 77)  # as at a mask's edges
+    plane = np.random.default_rng(1).integers(1, 256, (box.height, box.width), np.uint8)
+    expected = np.where(mask.pixels(box), plane, 0)
+    mask.clear_glass(plane, box)
+    np.testing.assert_array_equal(plane, expected)
+
+
 def test_real_slide_has_tissue_and_glass(slides: Path) -> None:
     slide = open_slide(slides / "CMU-1-Small-Region.svs")
     tissue = find_tissue(

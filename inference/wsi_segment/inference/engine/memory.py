@@ -179,10 +179,10 @@ def _budget_for(
         * math.ceil(band_height * frame.ratio)
         * _SOURCE_BYTES,
         "band": band_width * band_height * 3,
-        "sums and averages": cells * classes * 8,
+        "sums, and averages without the halo": cells * classes * (8 if lattice.halo else 4),
         "smoothing": smoothed * (classes + 6) * 4,
         "weights, ids and borders of cells": cells * 16,
-        "ids, tissue, the pyramid and its encoding at full size": 8 * pixels,
+        "ids, the pyramid and its encoding at full size": 6 * pixels,
         # one class at full size as float32 three times, as uint8, halved and encoded
         "probabilities": 16 * pixels if options.probabilities else 0,
         "batch": lattice.window**2 * BLOCK_PIXEL_BYTES

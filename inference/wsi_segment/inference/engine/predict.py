@@ -27,13 +27,14 @@ class RegionPrediction:
 
     _stitcher: RegionStitcher
     _upsampling: Upsampling
-    _tissue: NDArray[np.bool_]
+    _tissue: TissueMask
+    _m_region: Box
     _stop: threading.Event | None
 
     def class_ids(self) -> NDArray[np.uint8]:
         """Return class ids (height, width)."""
         ids = self._stitcher.class_ids(self._upsampling)
-        ids[~self._tissue] = 0
+        self._tissue.clear_glass(ids, self._m_region)
         return ids
 
     def probability_planes(self) -> Iterator[NDArray[np.uint8]]:
@@ -41,7 +42,7 @@ class RegionPrediction:
         for plane in self._stitcher.probability_planes(self._upsampling):
             if self._stop is not None and self._stop.is_set():
                 raise Cancelled("stopped")
-            plane[~self._tissue] = 0
+            self._tissue.clear_glass(plane, self._m_region)
             yield plane
 
 
@@ -94,7 +95,7 @@ class RegionPredictor:
             self.count(sum(map(worth_of, batch.windows)) if lattice.blocks else len(batch.windows))
         if lattice.halo:
             stitcher = self._narrowed(stitcher, m_wide, m_region, radius)
-        return RegionPrediction(stitcher, card.upsampling, self.tissue.pixels(m_region), self.stop)
+        return RegionPrediction(stitcher, card.upsampling, self.tissue, m_region, _stop=self.stop)
 
     def _narrowed(self, wide: RegionStitcher, m_wide: Box, m_region: Box, radius: float) -> RegionStitcher:
         """Return what was stitched of a region with its halo, kinds smoothed, of the region alone."""

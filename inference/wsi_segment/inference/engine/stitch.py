@@ -64,7 +64,7 @@ class RegionStitcher:
     """Accumulates the windows of one region. They must come in lattice order.
 
     Memory bound:
-        (classes + 1) x 4 bytes per cell of the region; class ids of the region once more at full size.
+        (classes + 1) x 4 bytes per cell of the region, sums and averages alike; class ids once more at full size.
         Windows come in lattice order, so the order of every cell's additions, and with it the last bit of
         its sum, is the same for all regions.
     """
@@ -103,9 +103,14 @@ class RegionStitcher:
         self._weights[dst_rows, dst_columns] += weight
 
     def probabilities(self) -> NDArray[np.float32]:
-        """Average all windows (C, rows, columns), one cell per output stride; all 0 where no window came."""
+        """Average all windows (C, rows, columns), one cell per output stride; all 0 where no window came.
+
+        The sums become the averages where they are, and no window may be added afterwards.
+        """
         covered = np.broadcast_to(self._weights > 0, self._sums.shape)
-        return np.divide(self._sums, self._weights, out=np.zeros_like(self._sums), where=covered)
+        np.divide(self._sums, self._weights, out=self._sums, where=covered)
+        np.sign(self._weights, out=self._weights)  # averages divided again stay as they are
+        return self._sums
 
     def probability_planes(self, upsampling: Upsampling) -> Iterator[NDArray[np.uint8]]:
         """Yield probability * 255 of each class, (height, width), in card order; one plane at a time."""

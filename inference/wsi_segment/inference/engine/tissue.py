@@ -149,6 +149,12 @@ class TissueMask:
         full = self.cells[rows, columns].repeat(self.cell, axis=1).repeat(self.cell, axis=0)
         return full[: m_box.height, : m_box.width]
 
+    def clear_glass(self, plane: NDArray[np.uint8], m_box: Box) -> None:
+        """Set what is no tissue to 0, in place, in a plane (height, width) of a box that starts on a chunk."""
+        for top in range(0, m_box.height, CHUNK):  # at full size, the tissue of a large box is as large as the plane
+            strip = Box(m_box.x0, m_box.y0 + top, m_box.x1, min(m_box.y0 + top + CHUNK, m_box.y1))
+            plane[top : top + CHUNK] *= self.pixels(strip)
+
     def _cell_range(
         self, starts: NDArray[np.int64], window: int, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
