@@ -601,7 +601,8 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
 
 @pytest.mark.skipif(sys.platform == "win32", reason="what is open is not replaced there")
 @pytest.mark.parametrize("by_rename", [False, True])
-def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(tmp_path: Path, by_rename: bool) -> None:
+@pytest.mark.parametrize("stage", ["tissue", "segment"])
+def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(tmp_path: Path, stage: str, by_rename: bool) -> None:
     """Written to in place its mask would be of two slides; by what is opened again later it may be so otherwise too."""
     path, other = tmp_path / "s.tiff", tmp_path / "other.tiff"
     for file, seed in ((path, 0), (other, 1)):  # laid out alike, so that nothing fails to decode
@@ -609,7 +610,7 @@ def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(tmp_path: Path,
     model, options = write_model(tmp_path / "model"), SegmentOptions(region_size=512, workers=1)
 
     def replace_it(told: Progress) -> None:
-        if told.stage == "segment" and told.done and other.exists():
+        if told.stage == stage and told.done and other.exists():
             if not by_rename:
                 path.write_bytes(other.read_bytes())
                 other.unlink()

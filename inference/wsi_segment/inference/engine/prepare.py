@@ -108,7 +108,7 @@ def prepare(
         InputError: slide, model or parameters are at fault, or ``options.strict`` and there is a doubt.
         Cancelled: ``watch.stop`` was set.
     """
-    card, watch = model.card, watch or Watch()
+    card, watch, known = model.card, watch or Watch(), known or Known()
     # a stated pixel size that is not used leaves no doubt
     doubts = tuple(one for one in slide.doubts if options.mpp is None or one.code != "pixel-size-differs")
     _refuse_doubts(path, doubts, options)
@@ -136,7 +136,7 @@ def prepare(
         likeness = look_at_fields(PixelSource(slide, frame), tissue, card, mpp=size.mpp, stop=watch.stop)
     _refuse_doubts(path, doubts if likeness is None else doubts + likeness.doubts(), options)
     try:
-        fingerprint = slide_fingerprint(slide_files(path), None if known is None else known.parts)
+        fingerprint = known.fingerprint or slide_fingerprint(slide_files(path), known.parts)
     except OSError as error:
         raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
 

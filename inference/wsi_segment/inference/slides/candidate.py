@@ -14,6 +14,7 @@ import tifffile
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.places.object_file import Parts
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import is_remote, network_reason, open_bytes
 from wsi_segment.inference.slides.readers.levels import shows_the_same
 from wsi_segment.inference.slides.readers.refuse import misplaced, problem_of
@@ -26,7 +27,7 @@ from wsi_segment.inference.slides.readers.tiff import (
     has_proportions_of,
     open_tiff,
 )
-from wsi_segment.inference.slides.slide_files import file_of
+from wsi_segment.inference.slides.slide_files import file_of, slide_files
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for a tiled TIFF of no vendor that it knows."""
@@ -43,6 +44,8 @@ class Known:
     """Whether two directories of a TIFF show the same, by where they lie in the file; the finer one is the first."""
     parts: Parts = field(default_factory=Parts)
     """What was read of an object in a bucket to parse it."""
+    fingerprint: str = ""
+    """Of the files of this machine as they were before they were opened; empty of what is read over the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Candidate:
             SlideError: there is nothing to look at.
         """
         file = path if is_remote(path) else _existing(path)
+        if known is not None and not known.fingerprint and not is_remote(path):
+            known.fingerprint = _fingerprint(path)  # later it might be that of a file that took its place
         known = Known() if known is None else known
         content = _reach(path, known.parts) if is_remote(path) else None
         flags = {}
@@ -239,6 +244,13 @@ def _existing(path: Path) -> Path:
     if empty:
         raise SlideError(f"{path}: the file is empty; copy it again")
     return file
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        return slide_fingerprint(slide_files(path))
+    except OSError as error:
+        raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _why_not(error: Exception) -> str:
