@@ -96,6 +96,9 @@ def test_what_is_read_from_a_bucket_is_never_written_to(
         for name in ("s.tiff", "r.geojson", "m.zarr/x"):
             assert main([*given, flag, f"{study}/{name}"]) == 2
             assert "choose another name" in one_line(capsys)
+    for picture, said in ((f"{study}/s.tiff", "choose another name"), (f"s3://{bucket.name}", "name for a file")):
+        assert main(["info", f"{study}/s.tiff", "--preview", picture, "--mpp", "0.5"]) == 2
+        assert said in one_line(capsys)
     assert bucket.objects("study/") == before
 
 

@@ -119,6 +119,31 @@ def test_a_picture_of_a_slide_without_a_pixel_size_needs_one(tmp_path: Path) -> 
     assert (tmp_path / "t.png").is_file()
 
 
+def test_the_preview_never_takes_the_place_of_the_slide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(tmp_path / "model")
+    slide, folder, link = tmp_path / "s.tiff", tmp_path / "dicom", tmp_path / "link.png"
+    write_slide(slide, tissue_like(600, 600), mpp=1.0)
+    folder.mkdir()
+    write_dicom(folder, DicomSpec())
+    link.symlink_to(slide)
+    image = next(folder.iterdir())
+    for given, picture, said in (
+        (slide, slide, "is read by this run; choose another name"),
+        (slide, link, "is read by this run; choose another name"),
+        (folder, image, "is read by this run; choose another name"),
+        (slide, "", "not a name for a file"),
+        (slide, tmp_path / "model", "is a folder"),
+    ):
+        before = {file: file.read_bytes() for file in (slide, *folder.iterdir())}
+        words = ["info", given, "--preview", picture, "--model", tmp_path / "model"]
+        assert main([str(word) for word in words]) == 2
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1
+        assert said in line
+        assert {file: file.read_bytes() for file in (slide, *folder.iterdir())} == before
+    assert link.is_symlink()
+
+
 def test_a_file_that_is_nothing_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "s.svs").write_bytes(b"nothing")
     assert main(["info", str(tmp_path / "s.svs")]) == 2

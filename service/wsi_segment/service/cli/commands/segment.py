@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsi_segment.service.cli.cluster_flags import add_cluster_flags, connected_by
@@ -108,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.service.cli.orders import ExtraOutputs, make_orders
     from wsi_segment.service.cli.printing import Display
     from wsi_segment.service.cli.table import segment_one, segment_table
+    from wsi_segment.service.cli.targets import refuse_unwritable
 
     for place in ("out", "preview", "geojson"):
         if getattr(args, place) is not None:
@@ -140,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{flag} {getattr(args, flag)} is for one slide, {len(orders)} were given")
     _check_apart(args, orders)
     for flag in ("preview", "geojson"):
-        _check_target(flag, getattr(args, flag))
+        refuse_unwritable(flag, getattr(args, flag))
     parser = make_parser("segment")
     display = Display(quiet=args.quiet or args.json, spell=lambda text: with_flags(text, parser))
     with connected_by(args) as cluster:
@@ -153,76 +152,28 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _check_target(flag: str, path: Path | None) -> None:
-    """Refuse a file that cannot be written before the slide is segmented, not after."""
-    from wsi_segment.errors import InputError
-    from wsi_segment.files import refuse_long_names, refuse_special, temporary_for
-    from wsi_segment.inference.slides.location import is_remote
-
-    if path is not None and not path.name:
-        raise InputError(f"--{flag} {path}: not a name for a file; give one")
-    if path is None or is_remote(path):  # a store that can be written to takes these too
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        refuse_long_names([path])
-        refuse_special(path)
-        probe = temporary_for(path)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"--{flag} {path}: cannot be written ({error.strerror}); choose another place") from error
-    if path.is_dir():
-        raise InputError(f"--{flag} {path}: is a folder; give the name of a file")
-
-
 def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
     """Refuse an output in the place of something that is read, or of another output."""
-    from wsi_segment.errors import InputError, SlideError
-    from wsi_segment.files import is_there
-    from wsi_segment.inference.slides.location import is_remote
-    from wsi_segment.inference.slides.slide_files import slide_files
+    from wsi_segment.errors import InputError
+    from wsi_segment.service.cli.targets import IS_READ, IS_THE_MASK, IS_WRITTEN, files_read, place_of, refuse_taken
 
     inputs = [args.manifest] if args.manifest is not None else []
     for order in orders:
         outlines = order.options.region, order.options.tissue
         inputs += [one for one in outlines if one is not None and not isinstance(one, str)]
-        if is_remote(order.slide) or is_there(order.slide):
-            inputs.append(order.slide)
-            with suppress(SlideError):  # one that is not a slide fails alone, later
-                inputs += slide_files(order.slide)
-    taken = {_resolved(path): "is read" for path in inputs}
+        inputs += files_read(order.slide)
+    taken = {place_of(path): IS_READ for path in inputs}
     for order in orders:
         for path in (order.out, order.out.with_name(order.out.name + ".partial")):
-            there = _resolved(path)
+            there = place_of(path)
             if there in taken:
-                raise InputError(f"--out {order.out}: {taken[there]} by this run; choose another name")
-            taken[there] = "is the mask"
+                raise InputError(f"--out {order.out}: {taken[there]}; choose another name")
+            taken[there] = IS_THE_MASK
     for flag in ("preview", "geojson"):
         path = getattr(args, flag)
-        if path is None:
-            continue
-        own = _resolved(path)
-        for there in (own, *own.parents):
-            if there in taken and (there == own or taken[there] == "is the mask"):
-                raise InputError(f"--{flag} {path}: {taken[there]} of this run; choose another name")
-        taken[own] = "is written"
-
-
-def _resolved(path: Path) -> Path:
-    """Return where a path leads to.
-
-    Raises:
-        InputError: its links go round in a circle, or it is relative to a folder that is gone.
-    """
-    from wsi_segment.errors import InputError
-    from wsi_segment.inference.slides.location import is_remote
-
-    try:
-        return path if is_remote(path) else path.resolve()
-    except (OSError, RuntimeError) as error:  # the latter from pathlib before Python 3.13
-        reason = "the working folder is gone" if isinstance(error, FileNotFoundError) else "its links form a circle"
-        raise InputError(f"{path}: leads nowhere, {reason}; choose another") from error
+        if path is not None:
+            refuse_taken(flag, path, taken)
+            taken[place_of(path)] = IS_WRITTEN
 
 
 def _print_json(summaries: list[Summary], single: bool) -> None:
