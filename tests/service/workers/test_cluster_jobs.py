@@ -79,8 +79,9 @@ def test_readiness_and_log_say_that_the_cluster_is_away_or_has_no_workers(tmp_pa
             answer = web.get(f"{running.url}/health/ready")
             return answer.status_code == 503 and "the cluster is away or has no workers" in answer.json()["detail"]
 
+        assert web.get(f"{running.url}/health/ready").status_code == 503  # before anybody looked, too
         until(away, lambda: running.log)
-        assert f"jobs wait for the cluster: {live.address} has no workers" in running.log
+        until(lambda: f"jobs wait for the cluster: {live.address} has no workers" in running.log, lambda: running.log)
         live.add_worker(live.watched(hold=20))
         running.wait_for("/health/ready")
         assert "the cluster is there" in running.log
@@ -91,6 +92,10 @@ def test_readiness_and_log_say_that_the_cluster_is_away_or_has_no_workers(tmp_pa
         live.add_worker()
         until(lambda: client.job(job)["status"] == "successful", lambda: running.log)
         assert f"ended (successful) job={job}" in running.log
+        [ended] = running.workers()
+        ended.kill()
+        until(lambda: [one for one in running.workers() if one != ended], lambda: running.log)
+        running.wait_for("/health/ready")  # where the first look of the new one finds it there
         assert live.scheduler is not None
         kill_tree(live.scheduler)
         until(away, lambda: running.log)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,23 @@ def test_a_worker_that_begins_while_the_service_stops_is_told_too(
     supervisor.stop()
     assert time.monotonic() - started < 20
     assert [worker.process.returncode for worker in supervisor._workers] == [0]
+    database.close()
+
+
+@pytest.mark.parametrize("scheduler", [None, "tcp://127.0.0.1:1"])
+def test_a_cluster_counts_as_away_until_a_worker_says_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str | None
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_PAUSE_SECONDS", 0.0)
+    database = Database(tmp_path)
+    database.migrate()
+    supervisor = Supervisor(database, replace(CONFIG, data=str(tmp_path), scheduler=scheduler), 1)
+    for _ in range(2):  # at the start, and after a worker was replaced
+        supervisor._replace_ended()
+        assert supervisor.cluster_away == (scheduler is not None)
+        supervisor.kill()
+        supervisor._workers[0].process.wait()
+    supervisor._end_all()
     database.close()
 
 

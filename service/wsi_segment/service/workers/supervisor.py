@@ -49,7 +49,7 @@ class _Worker:
     cancelled: float | None = None
     """Time at which the cancel of its job was first seen."""
     without_cluster: bool = False
-    """Whether it starts no job because the cluster that computes is away."""
+    """Whether it starts no job because the cluster that computes is away, or was not looked for yet."""
 
     def listen(self) -> None:
         """Hear what it says on its output, to the end of it."""
@@ -102,7 +102,7 @@ class Supervisor:
 
     @property
     def cluster_away(self) -> bool:
-        """Whether workers start no jobs because the cluster that computes is away."""
+        """Whether workers start no jobs because the cluster that computes is away, or was not looked for yet."""
         with self._lock:
             return any(worker.without_cluster for worker in self._workers)
 
@@ -183,7 +183,8 @@ class Supervisor:
             )
             assert process.stdin is not None
             process.stdin.write(self._config.line())
-            worker = _Worker(process, owner_name(process.pid, token))
+            alone = self._config.scheduler is not None  # until it says that the cluster is there
+            worker = _Worker(process, owner_name(process.pid, token), without_cluster=alone)
             threading.Thread(target=worker.listen, name="worker-says", daemon=True).start()
             with self._lock:
                 self._workers.append(worker)

@@ -120,7 +120,7 @@ def _work(config: WorkerConfig, stopping: threading.Event, wake: threading.Event
         limits=Limits(config.job_windows, config.job_hours),
         link=link,
     )
-    was_away = False
+    was_away: bool | None = None  # the first look is told, whatever it sees
     try:
         while not stopping.is_set():
             wake.clear()
