@@ -7,10 +7,11 @@
 # chunks and shards, the same function loses nothing: for that one it joins the blocks of a shard first.
 # Reported as dask issue 12583 (September 2026).
 # Seen with dask 2026.8.0 and zarr 3.1.6 on Linux x86-64, Python 3.11, four threads; the shares differ from run to run:
-#     to_zarr(blocks, "shards.zarr", chunks=(128, 128), shards=(1024, 1024)): 73.4% of the pixels lost
-#     to_zarr(blocks, "chunks.zarr", chunks=(1024, 1024)): 68.8% of the pixels lost
-#     to_zarr(blocks, an array that exists, of those chunks and shards): 0.0% of the pixels lost
-#     to_zarr(blocks, "same.zarr"): 0.0% of the pixels lost
+#     shards.zarr: 73.4% of the pixels lost
+#     chunks.zarr: 68.8% of the pixels lost
+#     existing.zarr: 0.0% of the pixels lost
+#     same.zarr: 0.0% of the pixels lost
+#     rechunked.zarr: 0.0% of the pixels lost
 # What does help: blocks.rechunk(shards) before, or an array made by zarr.create_array.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -11,7 +11,7 @@ class Tiles {
     final String job
     /** Pixels of a tile's side. */
     final int side
-    private static final int HELD = 128
+    private static final int HELD = 512
     final int slideWidth, slideHeight
     /** By level: level-0 pixels a mask pixel, and the mask's size. */
     final double[] downsamples

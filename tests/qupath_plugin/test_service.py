@@ -264,9 +264,9 @@ def test_tiles_and_their_table_are_the_masks_own(groovy: GroovyConsole, served: 
     assert [*zip(heights, widths, strict=True)] == [ids.shape for ids in levels]
     assert names == {"0": "not analysed", "1": "red", "2": "green", "3": "blue"}
     assert colors["1"] == [200, 0, 0]
-    assert len(digests) == sum(-(-ids.shape[0] // 512) * -(-ids.shape[1] // 512) for ids in levels)
+    assert len(digests) == sum(-(-ids.shape[0] // 256) * -(-ids.shape[1] // 256) for ids in levels)
     for z, x, y, digest in digests:
-        part = levels[z][y * 512 : (y + 1) * 512, x * 512 : (x + 1) * 512]
+        part = levels[z][y * 256 : (y + 1) * 256, x * 256 : (x + 1) * 256]
         assert bytes.fromhex(digest) == part.tobytes()
     assert fits is None
     assert misfit == "the result is of a slide of 900 x 700 px, the open image has 700 x 900"
@@ -327,7 +327,7 @@ def test_finished_masks_of_a_folder_come_by_the_same_routes(
         service.download("${tiles.at}/objects.geojson", java.nio.file.Path.of(path))
         [tiles.slideWidth, tiles.ids(0, 0, 0).length]
         """
-        assert call(groovy, other.url, code, path=tmp_path / "o.geojson") == [900, 512 * 512]
+        assert call(groovy, other.url, code, path=tmp_path / "o.geojson") == [900, 256 * 256]
     assert (tmp_path / "o.geojson").stat().st_size > 1000
 
 

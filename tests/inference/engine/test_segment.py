@@ -603,7 +603,7 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
 @pytest.mark.parametrize("by_rename", [False, True])
 @pytest.mark.parametrize("stage", ["tissue", "segment"])
 def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(tmp_path: Path, stage: str, by_rename: bool) -> None:
-    """Written to in place its mask would be of two slides; by what is opened again later it may be so otherwise too."""
+    """Its mask would be of two slides, also after a rename, where a reader opens files again."""
     path, other = tmp_path / "s.tiff", tmp_path / "other.tiff"
     for file, seed in ((path, 0), (other, 1)):  # laid out alike, so that nothing fails to decode
         write_slide(file, tissue_like(1300, 1700, seed=seed), compression=None)

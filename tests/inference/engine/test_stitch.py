@@ -54,7 +54,7 @@ def test_windows_are_averaged_where_they_were_added_up_and_only_once() -> None:
     np.testing.assert_allclose(first[:, 8:16], (probabilities[:, 8:] + probabilities[:, :8]) / 2, rtol=1e-6)
     again = stitcher.probabilities()
     np.testing.assert_array_equal(again, expected)
-    assert np.shares_memory(first, again)  # a region's shares are large enough to be kept once
+    assert np.shares_memory(first, again)  # a region's averages are large enough to be kept once
 
 
 def test_where_no_window_came_the_id_is_0() -> None:

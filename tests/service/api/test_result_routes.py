@@ -50,20 +50,20 @@ def test_files_of_the_mask_have_ranges_and_tags_and_never_leave_it(http: httpx.C
 
 def test_every_tile_of_every_level_is_the_masks_own(http: httpx.Client, done: str, store: Path) -> None:
     table = http.get(f"/v1/jobs/{done}/results/tiles.json").json()
-    assert table["tile_size"] == 512
+    assert table["tile_size"] == 256
     assert (table["slide_width"], table["slide_height"], table["origin"]) == (900, 700, [0.0, 0.0])
     assert [entry["name"] for entry in table["classes"]] == ["not analysed", "red", "green", "blue"]
     for z, level in enumerate(table["levels"]):
         ids = class_map(store, z)
         assert (level["height"], level["width"], level["downsample"]) == (*ids.shape, 2**z)
         seen = np.zeros_like(ids)
-        columns, rows = -(-level["width"] // 512), -(-level["height"] // 512)
+        columns, rows = -(-level["width"] // 256), -(-level["height"] // 256)
         for y in range(rows):
             for x in range(columns):
                 content = http.get(f"/v1/jobs/{done}/results/tiles/{z}/{x}/{y}.png").content
                 with Image.open(io.BytesIO(content)) as tile:
                     assert tile.mode == "L"
-                    seen[y * 512 : (y + 1) * 512, x * 512 : (x + 1) * 512] = np.asarray(tile)
+                    seen[y * 256 : (y + 1) * 256, x * 256 : (x + 1) * 256] = np.asarray(tile)
         assert np.array_equal(seen, ids)
         for x, y in ((columns, 0), (0, rows), (columns, rows)):
             problem(http.get(f"/v1/jobs/{done}/results/tiles/{z}/{x}/{y}.png"), 404)

@@ -53,11 +53,11 @@ def test_finished_regions_are_shown_and_others_are_empty(half_done: tuple[Path, 
 def assembled(growing: GrowingMask, z: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     level = growing.mask.levels[z]
     ids = np.zeros((level.height, level.width), np.uint8)
-    for y in range(-(-level.height // 512)):
-        for x in range(-(-level.width // 512)):
+    for y in range(-(-level.height // 256)):
+        for x in range(-(-level.width // 256)):
             tile = growing.tile(z, x, y)
             assert tile is not None
-            ids[y * 512 : y * 512 + tile.shape[0], x * 512 : x * 512 + tile.shape[1]] = tile
+            ids[y * 256 : y * 256 + tile.shape[0], x * 256 : x * 256 + tile.shape[1]] = tile
     return ids
 
 
@@ -71,8 +71,8 @@ def test_counts_are_those_of_the_finished_regions(half_done: tuple[Path, Path]) 
 def test_there_is_no_tile_outside(half_done: tuple[Path, Path]) -> None:
     growing = GrowingMasks().of(half_done[1])
     assert growing is not None
-    assert growing.tile(0, 6, 0) is None
-    assert growing.tile(0, 0, 6) is None
+    assert growing.tile(0, 11, 0) is None
+    assert growing.tile(0, 0, 11) is None
 
 
 def test_a_ledger_that_grew_is_read_again_and_one_that_did_not_is_not(half_done: tuple[Path, Path]) -> None:

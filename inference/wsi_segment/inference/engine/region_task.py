@@ -31,5 +31,5 @@ class RegionTask:
         prediction = self.predictor.predict(region.m_box)
         ids = prediction.class_ids()
         planes = prediction.probability_planes() if self.writer.store.keeps_probabilities else None
-        del prediction  # and the shares with it, unless planes are still to be made of them
+        del prediction  # and its probabilities, unless planes are still to be made of them
         return self.writer.write(region, ids, classes, planes)

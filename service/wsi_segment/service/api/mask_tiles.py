@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsi_segment.inference.grid.box import Box
-from wsi_segment.inference.grid.region import CHUNK
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.probabilities import Probabilities
 from wsi_segment.service.api.responses import MaskClass, MaskLevel, TilesOut
 from wsi_segment.service.folders.adopted_masks import state_of
 
-TILE = CHUNK
-"""A tile is a chunk of the store: to ask for a quarter of one costs about as much."""
+TILE = 256
 _MOST_OPEN = 32
 
 
@@ -52,7 +50,7 @@ class MaskTiles:
         return tile_table(mask, pixels, probabilities=Probabilities.open(store) is not None)
 
     def tile(self, store: Path, z: int, x: int, y: int) -> bytes | None:
-        """Return class ids as a grey PNG, at most 512 x 512 (less on the mask's edge); None outside of the mask."""
+        """Return class ids as a grey PNG, at most 256 x 256 (less on the mask's edge); None outside of the mask."""
         mask = self.opened(store)
         box = _tile_box(mask, z, x, y)
         if box is None:

@@ -94,7 +94,7 @@ def get_tile_table(service: Here, job_id: JobId) -> TilesOut:
 
 @router.get("/tiles/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
 def get_mask_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -> Response:
-    """Return the class ids of a tile of at most 512 x 512 as a grey PNG; level 0 is the finest."""
+    """Return the class ids of a tile of at most 256 x 256 as a grey PNG; level 0 is the finest."""
     job, files = service.result(job_id)
     content = service.masks.tile(files.store, z, x, y)
     if content is None:

@@ -12,7 +12,7 @@ import { packed } from "../view/paint.js";
 /** Where the classes differ, and where only one of the masks has one. */
 export const DIFFERENT = [214, 0, 147];
 export const ONLY_ONE = [90, 90, 90];
-const MOST_KEPT = 64;
+const MOST_KEPT = 256;
 
 export class DifferenceLayer {
   /**

@@ -41,7 +41,7 @@ function emptyTable(slide) {
   if (!slide?.width || !slide.height) throw new Error("The job has only begun, and its slide cannot be shown. Try again in a moment.");
   const mpp = slide.mpp ?? 1;
   return {
-    tile_size: 512,
+    tile_size: 256,
     levels: [],
     origin: [0, 0],
     slide_width: slide.width,

@@ -1,7 +1,7 @@
 /**
  * Tiles of numbers (class ids, or a probability) of one source: fetched when they are wanted, the last used kept.
  *
- * Memory bound: `MOST_KEPT` tiles of 256 KiB of numbers and `MOST_PICTURES` pictures of 1 MiB, more only while a screen
+ * Memory bound: `MOST_KEPT` tiles of 64 KiB of numbers and `MOST_PICTURES` pictures of 256 KiB, more only while a screen
  * needs more. Browsers give the memory of a canvas back when they please; one without a size has none.
  * @module
  */
@@ -24,8 +24,8 @@ import { decodeGreyPng } from "./grey-png.js";
  * @property {boolean} stale whether another version is on its way
  */
 
-const MOST_KEPT = 96;
-const MOST_PICTURES = 24;
+const MOST_KEPT = 384;
+const MOST_PICTURES = 96;
 /** A screen of tiles: a page that is busy with the slide hears late that one is there, and would ask late for the next. */
 const AT_ONCE = 16;
 const RETRY_MILLISECONDS = 2000;
