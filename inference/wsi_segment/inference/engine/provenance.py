@@ -12,6 +12,7 @@ from typing import Any
 import onnxruntime
 import openslide
 
+from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.applicability.slide_likeness import Applicability
 from wsi_segment.inference.engine.kinds.smooth import radius_of
 from wsi_segment.inference.engine.networks.network import NetworkFacts
@@ -21,7 +22,7 @@ from wsi_segment.inference.engine.windows import settle_sides
 from wsi_segment.inference.grid.lattice import BLOCK_STEP, Lattice
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.frame import MaskFrame
-from wsi_segment.inference.slides.location import read_file
+from wsi_segment.inference.slides.geojson_features import naming, read_packed
 from wsi_segment.inference.slides.slide import PixelSize, Slide
 from wsi_segment.model.card import MODEL_FILE, Model, ModelCard
 
@@ -43,6 +44,9 @@ def make_provenance(
     """Return the record, as JSON, that goes into the store and that a continued run must repeat.
 
     ``network`` is None where one was given in place of the model's.
+
+    Raises:
+        InputError: a file of outlines cannot be read.
     """
     card, file = model.card, MODEL_FILE if network is None else network.file
     return {
@@ -74,8 +78,8 @@ def make_provenance(
         "parameters": {
             **_lattice(lattice, card, options),
             **({"smoothing_um": card.smoothing_um} if radius_of(card) else {}),
-            "tissue": options.tissue if isinstance(options.tissue, str) else _geojson(options.tissue),
-            "region": None if options.region is None else _geojson(options.region),
+            "tissue": options.tissue if isinstance(options.tissue, str) else _geojson(options.tissue, "tissue"),
+            "region": None if options.region is None else _geojson(options.region, "region"),
             "region_size": region_size,
             "apply_icc": options.apply_icc,
             "ome_zarr": options.ome_zarr,
@@ -88,8 +92,12 @@ def make_provenance(
     }
 
 
-def _geojson(path: Path) -> str:
-    return f"geojson {hashlib.sha256(read_file(path)).hexdigest()}"
+def _geojson(path: Path, field: str) -> str:
+    try:
+        with naming(path):
+            return f"geojson {hashlib.sha256(read_packed(path)).hexdigest()}"
+    except InputError as error:
+        raise InputError(f"`{field}` {error}") from error
 
 
 def add_likeness(provenance: dict[str, Any], likeness: Applicability, downsample: float) -> dict[str, Any]:

@@ -115,20 +115,30 @@ def naming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: not GeoJSON: nested too deeply") from error
 
 
+def read_packed(path: Path) -> bytes:
+    """Return what a file holds, packed as it may be.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}; give a GeoJSON file of polygons") from error
+
+
 def read_json(path: Path) -> Any:
     """Parse a file, packed with gzip or not; one JSON text per line (RFC 8142) makes a list.
 
     Raises:
         InputError: it is missing, damaged, or not JSON in UTF-8, UTF-16 or UTF-32.
     """
+    content = read_packed(path)
     try:
-        content = read_file(path)
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"cannot be read: its gzip is cut off or damaged ({error})") from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}; give a GeoJSON file of polygons") from error
     if not content.strip():
         raise InputError("not GeoJSON: the file is empty")
     if content.startswith(_ZIP):

@@ -73,6 +73,12 @@ class LeaseKeeper:
         said = f"works again, after {now - since:.0f} s" if since is not None else "waits: the cluster has no workers"
         log.warning(said, extra={"job": self._job.id})
 
+    def _worked(self, started: float) -> float:
+        """Return the seconds since then without those of waiting for workers, the wait that lasts included."""
+        with self._lock:
+            now = time.monotonic()
+            return now - started - self._waited - (0.0 if self._waits_since is None else now - self._waits_since)
+
     def stage(self, name: str) -> None:
         """Set a stage that the engine does not report."""
         self._stage, self._latest = name, Progress("tissue", 0, 0)
@@ -104,7 +110,7 @@ class LeaseKeeper:
         while not self._over.wait(LOOK_SECONDS):
             if self._stopping.is_set():
                 self.stop.set()
-            if most and time.monotonic() - started - self._waited > 3600 * most:
+            if most and self._worked(started) > 3600 * most:
                 self._refuse(f"the job took longer than the {most:g} hours that it may take; see `job_hours`")
             try:
                 seen = self._queue.look(self._job)
