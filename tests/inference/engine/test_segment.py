@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import threading
 import tracemalloc
@@ -41,6 +42,7 @@ from wsi_segment.inference.places.folder import LocalFolder
 from wsi_segment.inference.places.ledger_records import LineRecords
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.doubt import Doubt
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -617,9 +619,48 @@ def test_a_slide_that_is_replaced_while_it_is_read_gives_no_mask(tmp_path: Path,
             else:
                 other.replace(path)
 
-    with pytest.raises(InputError, match=r"s\.tiff: was replaced or written to while it was read"):
+    with pytest.raises(InputError, match=r"s\.tiff: was replaced or written to .* segment it again$"):
         segment(path, model, tmp_path / "m.zarr", options, report=replace_it)
     assert not (tmp_path / "m.zarr").exists()
-    segment(path, model, tmp_path / "m.zarr", replace(options, overwrite=True))
+    segment(path, model, tmp_path / "m.zarr", options)
     segment(path, model, tmp_path / "undisturbed.zarr", options)
     assert files_of(tmp_path / "m.zarr") == files_of(tmp_path / "undisturbed.zarr")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open is not written to there")
+def test_a_slide_that_is_written_to_beside_what_its_fingerprint_samples_gives_no_mask(tmp_path: Path) -> None:
+    """And no later run goes on with the regions of before, though it is the same run by its fingerprint."""
+    path = write_slide(tmp_path / "s.tiff", tissue_like(1300, 1700), compression=None)
+    model, options = write_model(tmp_path / "model"), SegmentOptions(region_size=512, workers=1)
+    before, fingerprint = path.stat(), slide_fingerprint([path])
+
+    def write_to_it(told: Progress) -> None:
+        if told.stage == "segment" and told.done:
+            with path.open("r+b") as file:
+                file.seek(100_000)
+                file.write(bytes(200_000))
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))  # whatever clock the disk has
+
+    with pytest.raises(InputError, match=r"s\.tiff: was replaced or written to .* segment it again$"):
+        segment(path, model, tmp_path / "m.zarr", options, report=write_to_it)
+    assert slide_fingerprint([path]) == fingerprint
+    assert not (tmp_path / "m.zarr").exists()
+    segment(path, model, tmp_path / "m.zarr", options)
+    segment(path, model, tmp_path / "undisturbed.zarr", options)
+    assert files_of(tmp_path / "m.zarr") == files_of(tmp_path / "undisturbed.zarr")
+
+
+def test_a_run_goes_on_where_its_slide_has_another_time_meanwhile(tmp_path: Path) -> None:
+    """As a copy has."""
+    path = write_slide(tmp_path / "s.tiff", tissue_like(1300, 1700))
+    options, stop = SegmentOptions(region_size=512, workers=1), threading.Event()
+
+    def stop_it(told: Progress) -> None:
+        if told.stage == "segment" and told.done:
+            stop.set()
+
+    with pytest.raises(Cancelled):
+        segment(path, make_model(), tmp_path / "m.zarr", options, report=stop_it, stop=stop, network=ChannelNetwork())
+    os.utime(path, (1, 1))
+    segment(path, make_model(), tmp_path / "m.zarr", options, network=ChannelNetwork())
+    assert (tmp_path / "m.zarr").exists()

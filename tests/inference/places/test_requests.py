@@ -91,7 +91,7 @@ def test_requests_and_bytes_on_one_worker_and_on_many(
                 card=MODEL.card,
                 watch=Watch(stop=threading.Event()),
                 path=location,
-                parts=theirs.parts,
+                known=theirs,
             )
             predictor = run.predictor(lambda windows: None)
             for region in regions[number::workers]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wsi_segment.errors import RunError
+from wsi_segment.errors import RunError, SlideError
 from wsi_segment.files import printable
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.networks.network import Network
@@ -104,7 +104,14 @@ def _compute(
         output.take(region)
 
     prepared = prepared.with_likeness(run.compute(output, writer, missing, done=done, count=count))
-    return prepared, run.finish(output, writer, prepared.provenance, watch.step("pyramid")), len(kept)
+    try:
+        mask = run.finish(output, writer, prepared.provenance, watch.step("pyramid"))
+    except (
+        SlideError
+    ):  # another slide is there by now, maybe with the same fingerprint: none goes on with these regions
+        output.discard()
+        raise
+    return prepared, mask, len(kept)
 
 
 def _summarise(

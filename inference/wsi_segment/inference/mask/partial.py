@@ -145,6 +145,12 @@ class Output:
             self._metadata = self._store.finish(regions, provenance, step)
         return Mask.of_parts(self.final, self._site.store.path, self._metadata)
 
+    def discard(self) -> None:
+        """Remove what was computed, so that no run goes on with it."""
+        self._site.check()
+        self._site.records.close()
+        self._site.clear()
+
     def publish(self) -> None:
         """Put the store under the final name in one step, and remove what is left.
 

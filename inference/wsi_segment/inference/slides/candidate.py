@@ -27,7 +27,7 @@ from wsi_segment.inference.slides.readers.tiff import (
     has_proportions_of,
     open_tiff,
 )
-from wsi_segment.inference.slides.slide_files import file_of, slide_files
+from wsi_segment.inference.slides.slide_files import file_of, slide_files, written
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for a tiled TIFF of no vendor that it knows."""
@@ -46,6 +46,8 @@ class Known:
     """What was read of an object in a bucket to parse it."""
     fingerprint: str = ""
     """Of the files of this machine as they were before they were opened; empty of what is read over the network."""
+    written: tuple[tuple[int, int], ...] = ()
+    """Of the same, see :func:`wsi_segment.inference.slides.slide_files.written`; it says nothing on another machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Candidate:
         """
         file = path if is_remote(path) else _existing(path)
         if known is not None and not known.fingerprint and not is_remote(path):
-            known.fingerprint = _fingerprint(path)  # later it might be that of a file that took its place
+            _note_files(path, known)  # later they might be those that took their place
         known = Known() if known is None else known
         content = _reach(path, known.parts) if is_remote(path) else None
         flags = {}
@@ -246,9 +248,10 @@ def _existing(path: Path) -> Path:
     return file
 
 
-def _fingerprint(path: Path) -> str:
+def _note_files(path: Path, known: Known) -> None:
     try:
-        return slide_fingerprint(slide_files(path))
+        files = slide_files(path)
+        known.written, known.fingerprint = written(files), slide_fingerprint(files)
     except OSError as error:
         raise SlideError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -44,7 +44,13 @@ def slide_files(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def refuse_replaced(path: Path, fingerprint: str, parts: Parts) -> None:
+def written(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
+    """Return the size of each file in bytes, and when it was written to, in ns; a copy may have other times."""
+    found = (file.stat() for file in files)
+    return tuple((status.st_size, status.st_mtime_ns) for status in found)
+
+
+def refuse_replaced(path: Path, fingerprint: str, parts: Parts, before: tuple[tuple[int, int], ...] = ()) -> None:
     """Refuse a mask whose slide is another one by now: some of its pixels may be of that one.
 
     What is no longer there was what it was for as long as it could be read.
@@ -53,18 +59,22 @@ def refuse_replaced(path: Path, fingerprint: str, parts: Parts) -> None:
         path: Of the slide.
         fingerprint: Of what was there when the slide was opened.
         parts: Of the object in a bucket that is the slide.
+        before: What :func:`written` returned when this process opened the slide; a fingerprint is of samples alone.
 
     Raises:
         SlideError: another slide is there.
     """
     try:
-        replaced = is_replaced(path, parts) if is_remote(path) else slide_fingerprint(slide_files(path)) != fingerprint
+        if is_remote(path):
+            replaced = is_replaced(path, parts)
+        else:
+            files = slide_files(path)
+            replaced = slide_fingerprint(files) != fingerprint or before not in ((), written(files))
     except OSError:
         return
     if replaced:
         raise SlideError(
-            f"{path}: was replaced or written to while it was read, so that its mask may be of both; segment it again "
-            "with `overwrite`"
+            f"{path}: was replaced or written to while it was read, so that its mask may be of both; segment it again"
         )
 
 

@@ -167,7 +167,7 @@ class WorkerRuns:
                     card=order.model.card,
                     watch=watch,
                     path=order.path,
-                    parts=opened.known.parts,
+                    known=opened.known,
                 )
                 opened.writer = bundle.writer
             opened.used = time.monotonic()

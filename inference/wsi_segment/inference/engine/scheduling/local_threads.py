@@ -21,7 +21,6 @@ from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
-from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.progress import OwnStop, Step, Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.open import open_slide
@@ -47,7 +46,7 @@ class LocalRun:
     card: ModelCard
     watch: Watch
     path: Path
-    parts: Parts
+    known: Known
 
     def predictor(self, count: Callable[[int], None]) -> RegionPredictor:
         """Return what computes a region; safe to call from several threads.
@@ -96,7 +95,7 @@ class LocalRun:
 
     def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
-        refuse_replaced(self.path, provenance["slide"]["fingerprint"], self.parts)
+        refuse_replaced(self.path, provenance["slide"]["fingerprint"], self.known.parts, self.known.written)
         return output.finish(provenance, step)
 
 
@@ -144,7 +143,7 @@ class LocalThreads:
                 card=order.model.card,
                 watch=watch,
                 path=order.path,
-                parts=known.parts,
+                known=known,
             )
         finally:
             slide.close()
