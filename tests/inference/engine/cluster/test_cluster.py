@@ -437,8 +437,8 @@ def test_a_worker_without_the_slide_is_named_with_what_to_do(
 ) -> None:
     """Whether it is the one that plans the slide, as it must be where no other has it, or computes a region of it."""
     live.add_worker()
-    for _ in range(others):
-        live.add_worker(cwd=made)
+    for _ in range(others):  # which stands still within its first region, so that there is one for the other
+        live.add_worker(live.watched(hold=1), cwd=made)
     monkeypatch.chdir(made)
     with Cluster(live.address) as cluster:
         while cluster.slots() < 1 + others:

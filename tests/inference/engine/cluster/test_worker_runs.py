@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from synthetic import make_model, tissue_like, write_slide
+from wsi_segment.errors import SlideError
 from wsi_segment.inference.engine.cluster import settling, worker_runs
 from wsi_segment.inference.engine.cluster.worker_runs import WorkerRuns
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -99,3 +102,15 @@ def test_runs_that_are_over_leave_nothing_behind(runs: WorkerRuns, order: Order,
     runs.stop_of("used").set()
     assert held.is_set()
     assert used.stop.is_set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize(("name", "absent"), [("gone.tiff", True), ("s.tiff/s.tiff", True), ("loop.tiff", False)])
+def test_only_a_slide_that_is_not_there_must_be_seen_under_its_path(
+    runs: WorkerRuns, order: Order, tmp_path: Path, name: str, absent: bool
+) -> None:
+    (tmp_path / "loop.tiff").symlink_to("loop.tiff")
+    with pytest.raises(SlideError, match=rf"^worker .*{name}: .*") as raised:
+        runs.open("token", replace(order, path=tmp_path / name), None, known=Known())  # type: ignore[arg-type]
+    assert ("all workers must see the slide under this very path" in str(raised.value)) == absent
+    assert ("cannot be read: " in str(raised.value)) != absent

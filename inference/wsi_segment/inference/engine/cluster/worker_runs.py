@@ -209,11 +209,14 @@ class WorkerRuns:
         except SlideError as error:
             if is_remote(order.path) or not isinstance(error.__cause__, OSError):
                 raise
-            raise self._unseen(str(error)) from error
+            raise self._unseen(str(error), error.__cause__) from error
 
-    def _unseen(self, reason: str) -> SlideError:
-        """Return the error of a slide that other machines may have under this path, and this one has not."""
-        return SlideError(f"worker {self.address}: {reason} there; all workers must see the slide under this very path")
+    def _unseen(self, reason: str, cause: OSError) -> SlideError:
+        """Return the error of a slide that other machines may be able to read, and this one is not."""
+        line = f"worker {self.address}: {reason}"
+        if isinstance(cause, FileNotFoundError | NotADirectoryError):
+            line += " there; all workers must see the slide under this very path"
+        return SlideError(line)
 
     def _refuse_other_slide(self, order: Order, prepared: Prepared) -> None:
         """Refuse a file that only has the name of the slide that was planned, such as an older copy on this machine."""
@@ -222,7 +225,7 @@ class WorkerRuns:
         try:
             found = slide_fingerprint(slide_files(order.path))
         except OSError as error:
-            raise self._unseen(f"{order.path}: {error.strerror}") from error
+            raise self._unseen(f"{order.path}: cannot be read: {error.strerror}", error) from error
         if found != prepared.provenance["slide"]["fingerprint"]:
             raise InputError(
                 f"worker {self.address}: {order.path} is another file there than where the slide was planned; give all "
