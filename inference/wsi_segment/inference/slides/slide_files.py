@@ -88,7 +88,7 @@ def file_of(path: Path) -> Path:
 
 
 def _named_in(key_file: Path) -> list[Path]:
-    """Return the files that a key file of Hamamatsu's names, as far as they are beside it."""
+    """Return the files that a key file of Hamamatsu's names, as far as they are in its folder or below."""
     try:
         with key_file.open(encoding="utf-8", errors="replace") as opened:
             lines = opened.read(LARGEST_KEY_FILE).split("\n")
@@ -96,8 +96,8 @@ def _named_in(key_file: Path) -> list[Path]:
         return []
     pairs = (line.partition("=") for line in lines)
     names = {value.strip() for key, _, value in pairs if key.strip().upper().startswith(("IMAGEFILE", "MAPFILE"))}
-    beside = [key_file.parent / name for name in names if Path(name).name == name]
-    return sorted(file for file in beside if file.is_file())
+    below = [key_file.parent / name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts]
+    return sorted(file for file in below if file.is_file())
 
 
 def _dicom_slide(path: Path) -> tuple[DicomFile, ...]:
