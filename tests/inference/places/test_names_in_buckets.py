@@ -16,7 +16,7 @@ from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.verify import verify
 from wsi_segment.inference.places.bucket_folder import object_folder, object_of
-from wsi_segment.inference.slides.location import slide_location
+from wsi_segment.inference.slides.location import object_place, slide_location
 from wsi_segment.service.cli.main import main
 
 NAMES = ("a b", "a%20b", "a%2Fb", "100%", "a#b", "a?b=c&d", "a+b", "ü 日本", "a\\b", "a ", "~$[a]{b}*'\"")
@@ -133,3 +133,19 @@ def test_an_address_without_a_bucket_is_one_line() -> None:
     for address in ("s3://", "s3:///x.zarr"):
         with pytest.raises(InputError, match="names no bucket"):
             slide_location(address)
+
+
+def test_addresses_of_one_object_lead_to_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    upath = pytest.importorskip("upath")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "mine")
+    at = ".dfs.core.windows.net"
+    for addresses in (
+        ("s3://b/x/a%20b", "s3a://b/x/a%20b"),
+        ("gs://b/x", "gcs://b/x"),
+        ("az://b/x", "abfs://b/x", "abfss://b/x", f"az://b@mine{at}/x", f"abfss://b@mine{at}/x"),
+        (f"abfs://b@other{at}/x", f"abfss://b@other{at}/x"),
+    ):
+        assert len({object_place(upath.UPath(address)) for address in addresses}) == 1
+    others = ["s3://b/x", "s3://c/x", "s3://b/y", "s3://b/a b", "s3://b/a%20b", "gs://b/x", "az://b/x"]
+    others.append(f"az://b@other{at}/x")
+    assert len({object_place(upath.UPath(address)) for address in others}) == len(others)

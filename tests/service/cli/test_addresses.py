@@ -90,13 +90,19 @@ def test_what_is_read_from_a_bucket_is_never_written_to(
     bucket: Bucket, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study, before = f"s3://{bucket.name}/study", bucket.objects("study/")
+    alias = study.replace("s3:", "s3a:")
     given = [f"{study}/s.tiff", "--out", f"{study}/m.zarr", "--model", str(folder / "model"), "--quiet"]
     given += ["--region", f"{study}/r.geojson"]
     for flag in ("--preview", "--geojson"):
         for name in ("s.tiff", "r.geojson", "m.zarr/x"):
-            assert main([*given, flag, f"{study}/{name}"]) == 2
-            assert "choose another name" in one_line(capsys)
-    for picture, said in ((f"{study}/s.tiff", "choose another name"), (f"s3://{bucket.name}", "name for a file")):
+            for place in (study, alias):
+                assert main([*given, flag, f"{place}/{name}"]) == 2
+                assert "choose another name" in one_line(capsys)
+    for picture, said in (
+        (f"{study}/s.tiff", "choose another name"),
+        (f"{alias}/s.tiff", "choose another name"),
+        (f"s3://{bucket.name}", "name for a file"),
+    ):
         assert main(["info", f"{study}/s.tiff", "--preview", picture, "--mpp", "0.5"]) == 2
         assert said in one_line(capsys)
     assert bucket.objects("study/") == before

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
-from wsi_segment.inference.places.bucket_folder import is_bucket, reason_of, refuse_odd_names
+from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder, reason_of, refuse_odd_names
 from wsi_segment.inference.places.object_file import ObjectFile, Parts
 
 _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""
+_ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
+"""Schemes by which the objects of another one are reached too."""
 
 
 def slide_location(place: str | Path) -> Path:
@@ -72,6 +75,18 @@ def output_location(place: str | Path, field: str = "out") -> Path:
 def is_remote(path: Path) -> bool:
     """Return whether a location is read over the network."""
     return not isinstance(path, Path)
+
+
+def object_place(path: Path) -> PurePosixPath:
+    """Return scheme, account, bucket and key of an address, alike for all addresses of one object."""
+    scheme, _, rest = object_folder(path).address.partition("://")
+    scheme = _ALIASES.get(scheme, scheme)
+    bucket, slash, key = rest.partition("/")
+    bucket, _, host = bucket.partition("@")
+    account = host.partition(".")[0]
+    if scheme == "az":
+        account = account or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    return PurePosixPath(f"{scheme}:{account}@{bucket}{slash}{key}")
 
 
 def network_reason(error: Exception, file: Any) -> str:

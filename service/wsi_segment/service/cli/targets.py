@@ -72,16 +72,16 @@ def refuse_unwritable(flag: str, path: Path | None) -> None:
 
 
 def place_of(path: Path) -> PurePath:
-    """Return where a path leads to.
+    """Return where a path leads to, or what tells an object from others, by whichever scheme it is addressed.
 
     Raises:
         InputError: its links go round in a circle, or it is relative to a folder that is gone.
     """
     from wsi_segment.errors import InputError
-    from wsi_segment.inference.slides.location import is_remote
+    from wsi_segment.inference.slides.location import is_remote, object_place
 
     try:
-        return path if is_remote(path) else path.resolve()
+        return object_place(path) if is_remote(path) else path.resolve()
     except (OSError, RuntimeError) as error:  # the latter from pathlib before Python 3.13
         reason = "the working folder is gone" if isinstance(error, FileNotFoundError) else "its links form a circle"
         raise InputError(f"{path}: leads nowhere, {reason}; choose another") from error
