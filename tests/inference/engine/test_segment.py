@@ -601,6 +601,27 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
     assert not inside[150:].any()
 
 
+def test_outlines_that_go_away_while_tissue_is_looked_for_are_said(slide: Path, tmp_path: Path) -> None:
+    outlines = tmp_path / "t.geojson"
+    corners = [[0, 0], [1700, 0], [1700, 1300], [0, 0]]
+    outlines.write_text(json.dumps({"type": "Polygon", "coordinates": [corners]}))
+
+    def remove(progress: Progress) -> None:
+        if progress.stage == "tissue":  # which is looked for to compare the outlines with, once they were read
+            outlines.unlink(missing_ok=True)
+
+    with pytest.raises(InputError, match=r"^`tissue` .*t\.geojson: cannot be read: No such file or directory; give"):
+        segment(
+            slide,
+            make_model(),
+            tmp_path / "m.zarr",
+            SegmentOptions(tissue=outlines),
+            network=ChannelNetwork(),
+            report=remove,
+        )
+    assert not (tmp_path / "m.zarr").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="what is open is not replaced there")
 @pytest.mark.parametrize("by_rename", [False, True])
 @pytest.mark.parametrize("stage", ["tissue", "segment"])
