@@ -428,6 +428,9 @@ def test_a_slide_that_is_replaced_while_workers_read_it_gives_no_mask(
     with pytest.raises(SlideError, match=r"s\.tiff: was replaced or written to while it was read"):
         run.end()
     assert not (tmp_path / "m.zarr").exists()
+    with Cluster(live.address) as cluster:  # nothing of before is kept, so there is nothing to overwrite
+        segment(tmp_path / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+    assert (tmp_path / "m.zarr").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process sees its own folder under one name there")
