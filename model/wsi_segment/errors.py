@@ -5,6 +5,7 @@
     WsiSegmentError
     ├── InputError          the arguments or the data are at fault
     │   ├── SlideError      a slide cannot be opened, read or scaled
+    │   │   └── ReplacedSlideError  it is another one than it was when it was opened
     │   ├── ModelError      a model folder is damaged, unknown or not to be trusted
     │   ├── DatasetError    a training dataset is incomplete or contradicts itself
     │   └── OutputError     the output exists, cannot be written, or belongs to another run
@@ -31,6 +32,10 @@ class InputError(WsiSegmentError):
 
 class SlideError(InputError):
     """A slide is missing, unreadable, of an unsupported kind, or has no usable pixel size."""
+
+
+class ReplacedSlideError(SlideError):
+    """A slide was replaced or written to while it was read."""
 
 
 class ModelError(InputError):

@@ -14,11 +14,12 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
 from fuzz.dicom_maker import OTHERS, VOLUME, DicomSpec, dataset_of, image_of, write_dicom
 from fuzz.oracle import judge, scene
-from wsi_segment.errors import SlideError
+from wsi_segment.errors import ReplacedSlideError, SlideError
+from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.slides.dicom import WHOLE_SLIDE, dicom_files, read_header, slides_of
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.open import open_slide
-from wsi_segment.inference.slides.slide_files import file_of, slide_files
+from wsi_segment.inference.slides.slide_files import file_of, refuse_replaced, slide_files
 
 SPEC = DicomSpec(width=300, height=260, levels=(2,), labels=("LABEL", "OVERVIEW"))
 
@@ -189,3 +190,14 @@ def test_sparse_frames_without_a_place_are_refused_before_a_reader_gets_them(
     made.save_as(image.path)
     with pytest.raises(SlideError, match="frames do not say where they lie"):
         slide_files(Path(folder))
+
+
+def test_a_slide_that_is_no_longer_there_was_not_replaced(tmp_path: Path) -> None:
+    emptied = tmp_path / "folder"
+    emptied.mkdir()
+    for gone in (tmp_path / "gone.svs", emptied):  # a run that has all its pixels ends with a mask
+        refuse_replaced(gone, "of what was there", Parts())
+    other = tmp_path / "other.tiff"
+    other.write_bytes(b"another file")
+    with pytest.raises(ReplacedSlideError, match="was replaced or written to while it was read"):
+        refuse_replaced(other, "of what was there", Parts())

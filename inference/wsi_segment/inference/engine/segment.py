@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wsi_segment.errors import RunError, SlideError
+from wsi_segment.errors import ReplacedSlideError, RunError
 from wsi_segment.files import printable
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.networks.network import Network
@@ -106,9 +106,7 @@ def _compute(
     prepared = prepared.with_likeness(run.compute(output, writer, missing, done=done, count=count))
     try:
         mask = run.finish(output, writer, prepared.provenance, watch.step("pyramid"))
-    except (
-        SlideError
-    ):  # another slide is there by now, maybe with the same fingerprint: none goes on with these regions
+    except ReplacedSlideError:  # its regions may be of both, and its fingerprint that of either
         output.discard()
         raise
     return prepared, mask, len(kept)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsi_segment.errors import SlideError
+from wsi_segment.errors import ReplacedSlideError, SlideError
 from wsi_segment.inference.places.object_file import Parts, is_replaced
 from wsi_segment.inference.slides.dicom import (
     DicomFile,
@@ -62,7 +62,7 @@ def refuse_replaced(path: Path, fingerprint: str, parts: Parts, before: tuple[tu
         before: What :func:`written` returned when this process opened the slide; a fingerprint is of samples alone.
 
     Raises:
-        SlideError: another slide is there.
+        ReplacedSlideError: another slide is there.
     """
     try:
         if is_remote(path):
@@ -70,10 +70,10 @@ def refuse_replaced(path: Path, fingerprint: str, parts: Parts, before: tuple[tu
         else:
             files = slide_files(path)
             replaced = slide_fingerprint(files) != fingerprint or before not in ((), written(files))
-    except OSError:
+    except (OSError, SlideError):  # nor is what is no slide any more
         return
     if replaced:
-        raise SlideError(
+        raise ReplacedSlideError(
             f"{path}: was replaced or written to while it was read, so that its mask may be of both; segment it again"
         )
 

@@ -72,7 +72,7 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
         ticket: Of what the client left: the writer, the provenance, where the slide is, and all finished regions.
 
     Raises:
-        SlideError: another slide is there by now.
+        ReplacedSlideError: another slide is there by now.
     """
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, read_left
     from wsi_segment.inference.mask.ledger import unpack_regions
