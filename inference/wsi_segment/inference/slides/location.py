@@ -28,8 +28,8 @@ def slide_location(place: str | Path) -> Path:
     ('a.svs', 'a.svs')
 
     Raises:
-        InputError: it is neither, the scheme is unknown, or what it needs is not installed, or it is no name of an
-            object.
+        InputError: it is neither, the scheme is unknown, what it needs is not installed, or it cannot be the address
+            of an object.
     """
     if is_bucket(place):
         refuse_odd_names(place)

@@ -88,7 +88,7 @@ def file_of(path: Path) -> Path:
 
 
 def _named_in(key_file: Path) -> list[Path]:
-    """Return the files that a key file of Hamamatsu's names, as far as they are in its folder or below."""
+    """Return the files that a Hamamatsu key file names, as far as they are in its folder or below."""
     try:
         with key_file.open(encoding="utf-8", errors="replace") as opened:
             lines = opened.read(LARGEST_KEY_FILE).split("\n")
