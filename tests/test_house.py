@@ -22,7 +22,7 @@ LAYERS = (
     ("model.training",),
     ("model.experiments",),
     ("export",),
-    ("inference.progress",),
+    ("inference.progress", "inference.allowance"),
     ("inference.grid",),
     ("inference.places",),
     ("inference.slides",),

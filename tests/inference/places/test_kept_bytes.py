@@ -6,7 +6,8 @@ import pickle
 import random
 from collections.abc import Sequence
 
-from wsi_segment.inference.places.kept_bytes import KEPT_BYTES, Allowance, KeptBytes
+from wsi_segment.inference.allowance import Allowance
+from wsi_segment.inference.places.kept_bytes import KEPT_BYTES, KeptBytes
 from wsi_segment.inference.places.object_file import Parts
 
 CONTENT = bytes(random.Random(1).randbytes(5000))

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthetic import ChannelNetwork, make_model, tissue_like, write_slide
+from wsi_segment.inference.allowance import Allowance
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers import tiles
-from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
+from wsi_segment.inference.slides.readers.kept_tiles import CACHE_BYTES, KeptTiles
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 
@@ -54,6 +55,28 @@ def test_a_tile_larger_than_all_that_is_kept_drops_none() -> None:
     kept.put(2, np.zeros(65, np.uint8))
     assert 1 in kept
     assert 2 not in kept
+
+
+def test_all_slides_together_keep_no_more_than_a_process_may() -> None:
+    """The tile that was used longest ago goes first, whichever slide it is of; a closed slide's take no room."""
+    allowance = Allowance(100)
+    one, other = KeptTiles(64, allowance), KeptTiles(64, allowance)
+    for key in range(3):
+        one.put(key, np.zeros(20, np.uint8))
+    assert one.get(0) is not None
+    for key in range(3):
+        other.put(key, np.zeros(20, np.uint8))
+    assert ([key in one for key in range(3)], other.nbytes) == ([True, False, True], 60)
+    del one
+    other.put(3, np.zeros(4, np.uint8))
+    assert other.nbytes == allowance.nbytes == 64
+
+
+def test_slides_of_a_process_share_one_allowance() -> None:
+    slides = [KeptTiles(CACHE_BYTES) for _ in range(4)]
+    for kept in slides:
+        kept.put(0, np.empty(CACHE_BYTES, np.uint8))
+    assert [kept.nbytes for kept in slides] == [0, 0, CACHE_BYTES, CACHE_BYTES]
 
 
 def test_a_run_decodes_no_tile_twice(tmp_path: Path, decoded: Counter[tuple[int, int]]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right, insort
-from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Any
-from weakref import WeakValueDictionary
+
+from wsi_segment.inference.allowance import Allowance
 
 Fetch = Callable[[Sequence[int], Sequence[int]], list[bytes]]
 """Returns parts of an object by their starts and lengths."""
@@ -18,62 +16,7 @@ planning looks at, of which regions need most again, and the last tiles of a ban
 starts; while regions of one slide are computed, another one may be planned."""
 
 
-class Allowance:
-    """How many bytes of objects are kept together, whichever they are of: the oldest go first."""
-
-    def __init__(self, most: int = KEPT_BYTES) -> None:
-        """Start with none."""
-        self.most = most
-        self.lock = threading.Lock()
-        """Held by whoever looks at what is kept, or changes it."""
-        self.nbytes = 0
-        self._ages: dict[tuple[int, int], int] = {}
-        """Lengths by the number of the object and the start of the part, the oldest first."""
-        self._held: Counter[int] = Counter()
-        """Bytes by the number of the object."""
-        self._objects: WeakValueDictionary[int, KeptBytes] = WeakValueDictionary()
-        self._numbers = count()
-
-    def join(self, kept: KeptBytes) -> int:
-        """Return the number by which an object is known, as long as somebody uses it."""
-        number = next(self._numbers)
-        self._objects[number] = kept
-        return number
-
-    def add(self, number: int, start: int, length: int) -> None:
-        """Count a part as the newest one."""
-        self._ages[number, start] = length
-        self._held[number] += length
-        self.nbytes += length
-
-    def remove(self, number: int, start: int) -> None:
-        """Count a part no longer."""
-        length = self._ages.pop((number, start))
-        self._held[number] -= length
-        self.nbytes -= length
-
-    def drop_oldest(self, least: int) -> None:
-        """Drop what is too much, but keep at least so many bytes."""
-        most = max(self.most, least)
-        if self.nbytes > most:
-            self._forget_gone()
-        while self.nbytes > most:
-            number, start = next(iter(self._ages))
-            kept = self._objects.get(number)
-            if kept is None:  # nobody uses it any more since a moment ago
-                self.remove(number, start)
-            else:
-                kept.drop(start)
-
-    def _forget_gone(self) -> None:
-        gone = {number for number in self._held if number not in self._objects}
-        for number, start in [part for part in self._ages if part[0] in gone] if gone else []:
-            self.remove(number, start)
-        for number in gone:
-            del self._held[number]
-
-
-ALLOWANCE = Allowance()
+ALLOWANCE = Allowance(KEPT_BYTES)
 """Of this process."""
 
 
