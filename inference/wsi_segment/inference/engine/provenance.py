@@ -54,7 +54,7 @@ def make_provenance(
             "name": card.name,
             "version": card.version,
             "sha256": card.files[file],
-            "card": _card_digest(card, file),
+            "card": card_digest(card, file),
         },
         "slide": {
             "fingerprint": fingerprint,
@@ -140,7 +140,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _card_digest(card: ModelCard, file: str) -> str:
+def card_digest(card: ModelCard, file: str) -> str:
     """Hash every field of a card that bears on pixels with sha256; of its files, the one that is run."""
     # None is left out, so that cards without the fields of later versions keep their sum
     origin = {"attribution", "training_data", "started_from", "averaged_with"}

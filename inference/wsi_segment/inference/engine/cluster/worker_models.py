@@ -38,17 +38,18 @@ _lock = threading.Lock()
 
 
 def network_for(model: Model, choice: Choice, batch_size: int) -> KeptNetwork:
-    """Return the network of a run, loaded once in this process.
+    """Return the network of a run, loaded once in this process for each card, which tells what enters its graph.
 
     Raises:
         ModelMissingError: its file is not on this machine.
         InputError: this process cannot compute what was settled.
     """
+    from wsi_segment.inference.engine.provenance import card_digest
+
+    facts = facts_of_this_process(choice.device)
     with _lock:
-        if choice.device not in _facts:
-            _facts[choice.device] = facts_here(choice.device)
-        device = device_of(_facts[choice.device], model.card, choice)
-        key = (model.card.files[choice.settled.file], device, choice.settled.precision, batch_size)
+        device = device_of(facts, model.card, choice)
+        key = (card_digest(model.card, choice.settled.file), device, choice.settled.precision, batch_size)
         if key not in _networks:
             here = replace(model, folder=_find(model, choice.settled.file))
             started = time.monotonic()
