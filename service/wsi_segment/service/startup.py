@@ -15,7 +15,7 @@ import psutil
 from sqlalchemy.engine import make_url
 
 from wsi_segment.errors import InputError
-from wsi_segment.inference.engine.cluster.address import tls_of
+from wsi_segment.inference.engine.cluster.address import refuse_odd_address, tls_of
 from wsi_segment.inference.engine.memory import default_limit
 from wsi_segment.service.folders.file_looks import FileLooks
 from wsi_segment.service.folders.root_watch import RootWatch, known_roots
@@ -78,6 +78,8 @@ def worker_config(settings: Settings) -> WorkerConfig:
         len(psutil.Process().cpu_affinity() or [1]) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
     )
     tls = tls_of(settings.scheduler, settings.tls_ca, settings.tls_cert, settings.tls_key)
+    if settings.scheduler is not None:
+        refuse_odd_address(settings.scheduler, certificates=tls is not None)
     return WorkerConfig(
         data=str(settings.data),
         database=settings.database,

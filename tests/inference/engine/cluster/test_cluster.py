@@ -34,6 +34,7 @@ from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
 from wsi_segment.model.card import Model, find_model, write_card
 from wsi_segment.model.likeness import describe, fit_profile
+from wsi_segment.service.cli.main import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by POSIX signals")
 pytest.importorskip("distributed")
@@ -498,8 +499,33 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
             Cluster(live.address).__enter__()
     with pytest.raises(InputError, match="certificates are for an address that starts with tls://"):
         Cluster("tcp://127.0.0.1:1", tls)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "127.0.0.1:8786",
+        "http://127.0.0.1:8786",
+        "inproc://1",
+        "tcp:///tmp/socket",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:99999",
+        "tcp://127.0.0.1:8786/",
+        "TCP://127.0.0.1:8786",
+        "tcp://me:secret@127.0.0.1:8786",
+        "ucx://127.0.0.1:8786",
+        "unix:///tmp/socket",
+    ],
+)
+def test_what_is_no_address_is_one_line_at_once(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match="give an address such as tcp://host:8786"):
-        Cluster("http://127.0.0.1:8786")
+        Cluster(address)
+    assert main(["serve", "--scheduler", address, "--port", str(free_port()), "--data", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_nobody_at_the_address_is_one_line() -> None:

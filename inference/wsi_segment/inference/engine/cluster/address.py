@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,24 @@ if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
 
 _KNOCK_SECONDS, _GREETING_SECONDS = 5, 10
+_ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.%]+\]|[^\s/@:?#\[\]]+):(\d{1,5})")
+
+
+def refuse_odd_address(address: str, *, certificates: bool) -> None:
+    """Refuse what is no address of a scheduler; Dask would look for it for 20 s, and end with a traceback.
+
+    Args:
+        address: As it was given.
+        certificates: Whether some were given too.
+
+    Raises:
+        InputError: it is none, or encrypts nothing though certificates are given.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found[3]) < 1 << 16:
+        raise InputError(f"`scheduler` {address}: give an address such as tcp://host:8786 or tls://host:8786")
+    if certificates and found[1] == "tcp":
+        raise InputError(f"`scheduler` {address}: certificates are for an address that starts with tls://")
 
 
 def tls_of(scheduler: str | None, ca: Path | None, cert: Path | None, key: Path | None) -> Tls | None:
@@ -44,8 +63,6 @@ def knock(address: str) -> None:
         OSError: nothing does.
     """
     where = urlsplit(address)
-    if where.scheme not in ("tcp", "tls") or not where.hostname or not where.port:
-        return
     with socket.create_connection((where.hostname, where.port), timeout=_KNOCK_SECONDS) as opened:
         if where.scheme == "tls":
             return

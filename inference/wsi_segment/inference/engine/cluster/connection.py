@@ -14,7 +14,7 @@ from typing import Any
 
 from wsi_segment.errors import InputError, WsiSegmentError
 from wsi_segment.extras import needs_extra
-from wsi_segment.inference.engine.cluster.address import knock
+from wsi_segment.inference.engine.cluster.address import knock, refuse_odd_address
 from wsi_segment.inference.engine.cluster.facts import WorkerFacts, facts_here, refuse_other_versions
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.cluster.tasks import find_facts
@@ -79,11 +79,7 @@ class Cluster:
         Raises:
             InputError: ``address`` is not an address, or certificates are given and it does not encrypt.
         """
-        scheme, separator, host = address.partition("://")
-        if not separator or not host or scheme in ("http", "https"):
-            raise InputError(f"`scheduler` {address}: give an address such as tcp://host:8786 or tls://host:8786")
-        if tls is not None and scheme == "tcp":
-            raise InputError(f"`scheduler` {address}: certificates are for an address that starts with tls://")
+        refuse_odd_address(address, certificates=tls is not None)
         self.address, self._tls, self._patience = address, tls, patience
         self._client: Any = None
         self._lock = threading.Lock()
