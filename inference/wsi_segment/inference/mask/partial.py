@@ -62,7 +62,6 @@ class Output:
         self._ledger: Ledger | None = None
         self._store: MaskStore | None = None
         self._metadata: Mapping[str, bytes] = {}
-        self._left: list[Left] = []
         self._site.tidy()
         self.refuse_taken()
         self._site.probe(summary_paths(final))
@@ -107,8 +106,7 @@ class Output:
         """Leave a file for the processes that write regions, until the output is published."""
         folder = folder_of(self._site.partial)
         folder.put({key: content})
-        self._left.append(Left(folder, key))
-        return self._left[-1]
+        return Left(folder, key)
 
     def take(self, region: FinishedRegion) -> None:
         """Count a region that a :class:`RegionWriter` has written; twice is harmless, and so is any order."""
@@ -160,8 +158,6 @@ class Output:
         self.refuse_taken()
         self._site.check()
         self._site.publish(self._metadata)
-        for left in self._left:
-            left.folder.delete([left.key])
 
     def release(self) -> None:
         """Let other processes have the place."""
