@@ -181,7 +181,7 @@ def settled_small(slide: Path, options: SegmentOptions) -> Prepared:
 
 def empty(folder: Path, count: int) -> None:
     """Print the rate of regions without tissue, and what each costs scheduler and client."""
-    from wsi_segment.inference.engine.cluster.cluster_run import ClusterRun
+    from wsi_segment.inference.engine.cluster.cluster_run import ClusterRun, FilesHere
     from wsi_segment.inference.engine.cluster.connection import Cluster
     from wsi_segment.inference.engine.cluster.facts import settle_for_all
     from wsi_segment.inference.engine.cluster.feeding import Feeder
@@ -222,7 +222,8 @@ def empty(folder: Path, count: int) -> None:
             writer = output.begin(RunIdentity.of(provenance), layout)
             feeder = Feeder(cluster, token, watch, model=model, file=choice.settled.file)
             settlement = Settlement(prepared, Known(), Lender("", ()))
-            cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=settlement)
+            here = FilesHere(order)
+            cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=settlement, here=here)
             assert live.scheduler is not None
             before = used([live.scheduler.pid]), time.process_time(), time.perf_counter()
             done = 0

@@ -78,8 +78,8 @@ def make_provenance(
         "parameters": {
             **_lattice(lattice, card, options),
             **({"smoothing_um": card.smoothing_um} if radius_of(card) else {}),
-            "tissue": options.tissue if isinstance(options.tissue, str) else _geojson(options.tissue, "tissue"),
-            "region": None if options.region is None else _geojson(options.region, "region"),
+            "tissue": options.tissue if isinstance(options.tissue, str) else outlines_digest(options.tissue, "tissue"),
+            "region": None if options.region is None else outlines_digest(options.region, "region"),
             "region_size": region_size,
             "apply_icc": options.apply_icc,
             "ome_zarr": options.ome_zarr,
@@ -92,7 +92,12 @@ def make_provenance(
     }
 
 
-def _geojson(path: Path, field: str) -> str:
+def outlines_digest(path: Path, field: str) -> str:
+    """Return by what a file of outlines is recorded.
+
+    Raises:
+        InputError: it cannot be read; ``field`` is what it was given as.
+    """
     try:
         with naming(path):
             return f"geojson {hashlib.sha256(read_packed(path)).hexdigest()}"

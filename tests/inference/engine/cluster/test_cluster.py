@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -400,18 +401,28 @@ worker_models._find = lambda model, file: find(replace(model, folder=Path("/nowh
 def test_a_worker_with_another_file_under_the_name_of_the_slide_is_refused(
     live: LiveCluster, made: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where one machine holds an older copy: its regions would be those of another slide."""
-    older = tmp_path / "older"
-    older.mkdir()
-    write_slide(older / "s.tiff", tissue_like(1500, 2000)[:, ::-1], levels=2)
-    for folder in (made, older):
-        live.add_worker(cwd=folder)
-    monkeypatch.chdir(made)
+    """As where one machine holds an older copy: its regions would be those of another slide; all, if it is alone."""
+    older, newer = tmp_path / "older", tmp_path / "newer"
+    for folder, flip, side in ((older, -1, 700), (newer, 1, 900)):
+        folder.mkdir()
+        write_slide(folder / "s.tiff", tissue_like(1500, 2000)[:, ::flip], levels=2)
+        ring = [[0, 0], [side, 0], [side, side], [0, side], [0, 0]]
+        (folder / "r.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    monkeypatch.chdir(newer)
+    slide, outlines = Path("/proc/self/cwd/s.tiff"), Path("/proc/self/cwd/r.geojson")
+    live.add_worker(cwd=older)
     with Cluster(live.address) as cluster:
+        for path, options in ((slide, OPTIONS), (made / "s.tiff", replace(OPTIONS, region=outlines))):
+            name = (options.region or path).name
+            with pytest.raises(
+                InputError, match=rf"worker tcp://\S+: /proc/self/cwd/{name} is another file there than here"
+            ):
+                segment(path, model, tmp_path / "m.zarr", options, scheduler=cluster)
+        live.add_worker(cwd=newer)
         while cluster.slots() < 2:
             time.sleep(0.1)
         with pytest.raises(InputError, match=r"worker tcp://\S+: /proc/self/cwd/s.tiff is another file there"):
-            segment(Path("/proc/self/cwd/s.tiff"), model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+            segment(slide, model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
     assert not (tmp_path / "m.zarr").exists()
 
 
@@ -421,14 +432,17 @@ def test_a_slide_that_is_replaced_while_workers_read_it_gives_no_mask(
     for name, flip in (("s.tiff", 1), ("other.tiff", -1)):  # laid out alike, so that nothing fails to decode
         write_slide(tmp_path / name, tissue_like(1500, 2000)[:, ::flip], levels=2, compression=None)
     live.add_worker()
-    run = InTheBackground(live, tmp_path, model, tmp_path / "m.zarr", stands=True)
-    run.until(run.stood.is_set)
-    with (tmp_path / "s.tiff").open("r+b") as file:  # which is never shorter, so that nothing fails to be read
-        file.write((tmp_path / "other.tiff").read_bytes())
-    run.go.set()
-    with pytest.raises(SlideError, match=r"s\.tiff: was replaced or written to while it was read"):
-        run.end()
-    assert not (tmp_path / "m.zarr").exists()
+    other = (tmp_path / "other.tiff").read_bytes()
+    for start, content in ((0, other), (100_000, other[:1])):  # the second leaves size and samples as they are
+        run = InTheBackground(live, tmp_path, model, tmp_path / "m.zarr", stands=True)
+        run.until(run.stood.is_set)
+        with (tmp_path / "s.tiff").open("r+b") as file:  # which is never shorter, so that nothing fails to be read
+            file.seek(start)
+            file.write(content)
+        run.go.set()
+        with pytest.raises(SlideError, match=r"s\.tiff: was replaced or written to while it was read"):
+            run.end()
+        assert not (tmp_path / "m.zarr").exists()
     with Cluster(live.address) as cluster:  # nothing of before is kept, so there is nothing to overwrite
         segment(tmp_path / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
     assert (tmp_path / "m.zarr").exists()

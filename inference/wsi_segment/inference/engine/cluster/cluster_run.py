@@ -6,8 +6,9 @@ import hashlib
 import pickle
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
 from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
 from wsi_segment.inference.engine.cluster.tickets import Ticket
 from wsi_segment.inference.engine.cluster.worker_runs import Bundle
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.provenance import outlines_digest
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion, pack_regions
@@ -26,9 +29,11 @@ from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.progress import Step, Watch
+from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide
+from wsi_segment.inference.slides.slide_files import refuse_replaced, slide_files, written
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.connection import Cluster
@@ -38,9 +43,11 @@ if TYPE_CHECKING:
 class ClusterRun:
     """A slide that workers have open; see :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
 
-    def __init__(self, feeder: Feeder, token: str, order: Order, choice: Choice, settlement: Settlement) -> None:
+    def __init__(
+        self, feeder: Feeder, token: str, order: Order, choice: Choice, settlement: Settlement, here: FilesHere
+    ) -> None:
         self._feeder, self._token, self._order, self._choice = feeder, token, order, choice
-        self._settlement, self.prepared = settlement, settlement.prepared
+        self._settlement, self.prepared, self._here = settlement, settlement.prepared, here
         self._slide: Slide | None = None
 
     @property
@@ -82,6 +89,7 @@ class ClusterRun:
 
     def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
+        self._here.refuse_replaced(self._settlement)
 
         def make(regions: Iterable[FinishedRegion], step: Step) -> Mapping[str, bytes]:
             step(0, 0)
@@ -102,6 +110,45 @@ class ClusterRun:
         return Ticket(self._token, place, hashlib.sha256(content).hexdigest())
 
 
+class FilesHere:
+    """The files of an order as this process sees them; other machines may have older copies under their names.
+
+    Where it does not see them, workers alone compare what they see.
+    """
+
+    def __init__(self, order: Order) -> None:
+        """Look at the slide before anybody opens it."""
+        self._order, self._written = order, tuple[tuple[int, int], ...]()
+        with suppress(OSError, InputError):
+            self._written = () if is_remote(order.path) else written(slide_files(order.path))
+
+    def refuse_others(self, settlement: Settlement) -> None:
+        """Refuse a plan that was made from other files.
+
+        Raises:
+            InputError: it was; the first of them and the worker are named.
+        """
+        record = settlement.prepared.provenance
+        looks = [(self._order.path, _fingerprint, record["slide"]["fingerprint"])]
+        for name, path in _outlines(self._order.options).items():
+            looks.append((path, partial(outlines_digest, field=name), record["parameters"][name]))
+        for path, digest, planned in looks:
+            found = planned
+            with suppress(OSError, InputError):  # what is not seen here
+                found = planned if is_remote(path) else digest(path)
+            if found != planned:
+                raise InputError(
+                    f"worker {settlement.lender.address}: {path} is another file there than here; give all machines "
+                    "the same file under this name"
+                )
+
+    def refuse_replaced(self, settlement: Settlement) -> None:
+        """Refuse a slide that is another one by now; see that function."""
+        if self._written:
+            fingerprint = settlement.prepared.provenance["slide"]["fingerprint"]
+            refuse_replaced(self._order.path, fingerprint, Parts(), self._written)
+
+
 @contextmanager
 def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[ClusterRun]:
     """See :meth:`wsi_segment.inference.engine.cluster.connection.Cluster.opened`."""
@@ -110,6 +157,7 @@ def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[Cl
         if value:
             raise InputError(f"`{field}` {value}: is of this machine alone, and with `scheduler` others compute")
     token, order = secrets.token_hex(4), _for_others(order)
+    here = FilesHere(order)
     facts = cluster.facts(options.device, watch)
     choice = settle_for_all(order.model.card, options.device, options.precision, facts)
     feeder = Feeder(cluster, token, watch, model=order.model, file=choice.settled.file)
@@ -122,7 +170,8 @@ def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[Cl
         token=token,
         pickled=pickle.dumps((order, choice)),
     )
-    run = ClusterRun(feeder, token, order, choice=choice, settlement=settled[0])
+    here.refuse_others(settled[0])
+    run = ClusterRun(feeder, token, order, choice=choice, settlement=settled[0], here=here)
     try:
         yield run
     finally:
@@ -132,13 +181,19 @@ def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[Cl
 def _for_others(order: Order) -> Order:
     """Return an order whose paths mean the same in another process."""
     options = order.options
-    outlines: dict[str, Any] = {
-        name: _anywhere(path)
-        for name, path in (("tissue", options.tissue), ("region", options.region))
-        if path is not None and not isinstance(path, str)
-    }
+    outlines: dict[str, Any] = {name: _anywhere(path) for name, path in _outlines(options).items()}
     model = replace(order.model, folder=order.model.folder.absolute())
     return replace(order, path=_anywhere(order.path), model=model, options=replace(options, **outlines))
+
+
+def _outlines(options: SegmentOptions) -> dict[str, Path]:
+    """Return the files of outlines by the names of their options."""
+    named = {"region": options.region, "tissue": options.tissue}
+    return {name: path for name, path in named.items() if path is not None and not isinstance(path, str)}
+
+
+def _fingerprint(path: Path) -> str:
+    return slide_fingerprint(slide_files(path))
 
 
 def _anywhere(path: Path) -> Path:
