@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wsi_segment.inference.engine.cluster.connection import Tls
+from wsi_segment.inference.engine.cluster.address import Tls
 
 
 def write_certificate(folder: Path) -> Tls:

@@ -17,7 +17,7 @@ import psutil
 from free_ports import free_port
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Tls
+    from wsi_segment.inference.engine.cluster.address import Tls
 
 _READY_SECONDS = 180.0
 

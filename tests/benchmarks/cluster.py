@@ -211,11 +211,9 @@ def empty(folder: Path, count: int) -> None:
             prepared = replace(small, frame=frame, plan=Plan(regions, small.plan.budget))
             provenance = prepared.provenance
             order, watch, token = Order(slide, model, options), Watch(), "0badcafe"
-            facts = cluster.facts("auto", watch)
-            while len(facts) < 2:
+            while cluster.slots() < 64:
                 time.sleep(0.5)
-                cluster.forget()
-                facts = cluster.facts("auto", watch)
+            facts = cluster.facts("auto", watch)
             choice = settle_for_all(model.card, "auto", "auto", facts)
             output = Output(folder / "m.zarr", overwrite=True)
             layout = MaskLayout(prepared.metadata(model, options), 512, provenance)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
-    from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
+    from wsi_segment.inference.engine.cluster.address import Tls
+    from wsi_segment.inference.engine.cluster.connection import Cluster
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.grid.box import Box
     from wsi_segment.inference.mask.geojson import write_geojson
@@ -76,7 +77,7 @@ _HOMES = {
     "SegmentOptions": "inference.engine.options",
     "Slide": "inference.slides.slide",
     "Summary": "inference.mask.summary",
-    "Tls": "inference.engine.cluster.connection",
+    "Tls": "inference.engine.cluster.address",
     "Verification": "inference.mask.verify",
     "find_model": "model.card",
     "open_slide": "inference.slides.open",

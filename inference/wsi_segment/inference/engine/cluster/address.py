@@ -6,17 +6,35 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from wsi_segment.errors import InputError
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Cluster, Tls
+    from wsi_segment.inference.engine.cluster.connection import Cluster
 
 _KNOCK_SECONDS, _GREETING_SECONDS = 5, 10
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.%]+\]|[^\s/@:?#\[\]]+):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a cluster that encrypts; PEM.
+
+    >>> from wsi_segment.inference import Cluster, Tls
+    >>> Cluster("tls://host:8786", Tls(ca=Path("ca.pem"), cert=Path("me.pem"), key=Path("me.key"))).address
+    'tls://host:8786'
+    """
+
+    ca: Path
+    """Certificate that the scheduler's and the workers' are signed with."""
+    cert: Path
+    """This client's certificate."""
+    key: Path
+    """Its key."""
 
 
 def refuse_odd_address(address: str, *, certificates: bool) -> None:
@@ -50,9 +68,31 @@ def tls_of(scheduler: str | None, ca: Path | None, cert: Path | None, key: Path 
     if ca is None or cert is None or key is None:
         missing = next(name for name, path in given.items() if path is None)
         raise InputError(f"`{missing}` is missing; `tls_ca`, `tls_cert` and `tls_key` go together")
-    from wsi_segment.inference.engine.cluster.connection import Tls
-
     return Tls(ca, cert, key)
+
+
+def security_of(address: str, tls: Tls | None) -> Any:
+    """Return what Dask encrypts with; None leaves it to its own configuration, which must have something for ``tls://``.
+
+    Raises:
+        InputError: a certificate is missing.
+    """
+    import distributed
+
+    make: Any = distributed.Security
+    if tls is None:
+        if address.startswith("tls://") and not make().get_connection_args("client")["ssl_context"]:
+            raise InputError(f"`scheduler` {address}: encrypts; give `tls_ca`, `tls_cert` and `tls_key`")
+        return None
+    for name, path in (("tls_ca", tls.ca), ("tls_cert", tls.cert), ("tls_key", tls.key)):
+        if not path.is_file():
+            raise InputError(f"`{name}` {path}: no such file")
+    return make(
+        tls_ca_file=str(tls.ca),
+        tls_client_cert=str(tls.cert),
+        tls_client_key=str(tls.key),
+        require_encryption=True,
+    )
 
 
 def knock(address: str) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
 from wsi_segment.errors import InputError, WsiSegmentError
 from wsi_segment.extras import needs_extra
-from wsi_segment.inference.engine.cluster.address import knock, refuse_odd_address
+from wsi_segment.inference.engine.cluster.address import Tls, knock, refuse_odd_address, security_of
 from wsi_segment.inference.engine.cluster.facts import WorkerFacts, facts_here, refuse_other_versions
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.cluster.tasks import find_facts
-from wsi_segment.inference.engine.cluster.tuning import count_slots, installed, set_up_scheduler, turn_down_worker
+from wsi_segment.inference.engine.cluster.tuning import (
+    HUSH,
+    count_slots,
+    installed,
+    set_up_scheduler,
+    turn_down_worker,
+)
 from wsi_segment.inference.engine.cluster.worker_models import receive_model
 from wsi_segment.inference.engine.scheduling.scheduler import Order, Run
 from wsi_segment.inference.progress import Progress, Watch
@@ -30,7 +33,6 @@ _SLOTS_SECONDS = 5.0
 _FACTS_SECONDS = 60.0
 """Seconds for which facts of the workers are kept; one that joins later checks itself whether it can take part."""
 _WAIT_SECONDS = 0.5
-_LOGGERS = ("distributed", "distributed.client", "distributed.core", "tornado", "tornado.application", "asyncio")
 _CLIENT_SETTINGS = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
@@ -38,23 +40,6 @@ _CLIENT_SETTINGS = {
 }
 DEATHS = 8
 """A region is given up once this many workers have died while computing it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Files of a cluster that encrypts; PEM.
-
-    >>> from wsi_segment.inference import Cluster, Tls
-    >>> Cluster("tls://host:8786", Tls(ca=Path("ca.pem"), cert=Path("me.pem"), key=Path("me.key"))).address
-    'tls://host:8786'
-    """
-
-    ca: Path
-    """Certificate that the scheduler's and the workers' are signed with."""
-    cert: Path
-    """This client's certificate."""
-    key: Path
-    """Its key."""
 
 
 class Cluster:
@@ -82,13 +67,14 @@ class Cluster:
         refuse_odd_address(address, certificates=tls is not None)
         self.address, self._tls, self._patience = address, tls, patience
         self._client: Any = None
+        self._stream: Any = None
         self._lock = threading.Lock()
         self._counted = (0.0, 0)
         self._empty_since: float | None = None
         self._facts: dict[str, tuple[float, dict[str, WorkerFacts]]] = {}
         self._running = 0
         self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
-        self._levels: dict[str, int] = {}
+        self._hush = ExitStack()
         self.most_given_up = 2
         """Number of times that Dask may give up a region before it is not tried again."""
 
@@ -103,14 +89,15 @@ class Cluster:
             import distributed
         import dask
 
-        self._silence()
+        self._hush.enter_context(HUSH)
         try:
             knock(self.address)
-            security = self._security(distributed)
+            security = security_of(self.address, self._tls)
             with dask.config.set(_CLIENT_SETTINGS):
                 self._client = distributed.Client(  # type: ignore[no-untyped-call]
                     self.address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False, name="wsi-segment"
                 )
+            self._stream = self._client.scheduler_comm
             self._set_up()
         except WsiSegmentError:
             self.close()
@@ -137,9 +124,7 @@ class Cluster:
         if client is not None:
             with suppress(Exception):  # a scheduler that is gone cannot be told
                 client.close(timeout=2)
-        for name, level in self._levels.items():
-            logging.getLogger(name).setLevel(level)
-        self._levels.clear()
+        self._hush.close()
 
     @property
     def client(self) -> Any:
@@ -154,10 +139,13 @@ class Cluster:
     def refuse_lost(self) -> None:
         """Raise an error if the connection is lost.
 
+        Dask's client connects again of itself, maybe to another scheduler, which lacks all that :meth:`_set_up` did.
+
         Raises:
             ClusterLostError: it is.
         """
-        if self._client is None or self._client.status != "running":
+        client = self._client
+        if client is None or client.status != "running" or client.scheduler_comm is not self._stream:
             raise ClusterLostError(
                 f"`scheduler` {self.address}: the connection is lost; what is finished is kept, run the same command "
                 "again when the scheduler is back"
@@ -215,29 +203,24 @@ class Cluster:
         looked, known = self._facts.get(device, (0.0, {}))
         if known and time.monotonic() - looked < _FACTS_SECONDS:
             return known
-        found: dict[str, Any] = {}
-        while not found:
+        ours, good = facts_here("cpu").versions, dict[str, WorkerFacts]()
+        while not good:
             watch.check()
             found = self.call(lambda client: client.run(find_facts, device, on_error="return"))
-            if not found:
+            for address, facts in found.items():
+                if isinstance(facts, OSError):
+                    continue  # it has ended since then
+                if not isinstance(facts, WorkerFacts):
+                    remedy = "; install wsi-segment on all workers" if isinstance(facts, ModuleNotFoundError) else ""
+                    raise InputError(f"worker {address}: {_reason(facts)}{remedy}")
+                refuse_other_versions(f"worker {address}", facts.versions, ours)
+                good[address] = facts
+            if not good:
                 self.wait_for_workers(watch)
                 watch.stop.wait(_WAIT_SECONDS)
         self._empty_since = None
-        ours = facts_here("cpu").versions
-        good = {}
-        for address, facts in found.items():
-            if isinstance(facts, OSError):
-                continue  # it has ended since then
-            if not isinstance(facts, WorkerFacts):
-                raise InputError(f"worker {address}: {_reason(facts)}; install wsi-segment on all workers")
-            refuse_other_versions(f"worker {address}", facts.versions, ours)
-            good[address] = facts
         self._facts[device] = (time.monotonic(), good)
         return good
-
-    def forget(self) -> None:
-        """Forget the facts of the workers, so that they are asked again."""
-        self._facts.clear()
 
     def send_model(self, model: Model, file: str, worker: str) -> None:
         """Send the file of a model to a worker that lacks it."""
@@ -274,24 +257,6 @@ class Cluster:
         """Undo :meth:`listen`."""
         self._listeners.pop(token, None)
 
-    def _security(self, distributed: Any) -> Any:
-        if self._tls is None:  # Dask's own configuration may have some
-            if (
-                self.address.startswith("tls://")
-                and not distributed.Security().get_connection_args("client")["ssl_context"]
-            ):
-                raise InputError(f"`scheduler` {self.address}: encrypts; give `tls_ca`, `tls_cert` and `tls_key`")
-            return None
-        for name, path in (("tls_ca", self._tls.ca), ("tls_cert", self._tls.cert), ("tls_key", self._tls.key)):
-            if not path.is_file():
-                raise InputError(f"`{name}` {path}: no such file")
-        return distributed.Security(
-            tls_ca_file=str(self._tls.ca),
-            tls_client_cert=str(self._tls.cert),
-            tls_client_key=str(self._tls.key),
-            require_encryption=True,
-        )
-
     def _set_up(self) -> None:
         from wsi_segment.inference.engine.cluster.worker_runs import TOPIC
 
@@ -312,13 +277,6 @@ class Cluster:
         listener = self._listeners.get(event[1]["token"])
         if listener is not None:
             listener(event[1])
-
-    def _silence(self) -> None:
-        """Keep Dask from writing lines of its own: what happens is said in one."""
-        for name in _LOGGERS:
-            logger = logging.getLogger(name)
-            self._levels[name] = logger.level
-            logger.setLevel(logging.CRITICAL + 1)
 
 
 def _reason(error: BaseException) -> str:

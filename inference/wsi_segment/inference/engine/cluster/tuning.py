@@ -5,6 +5,8 @@ A scheduler needs this module alone: nothing here may import the engine, which w
 
 from __future__ import annotations
 
+import logging
+import threading
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,10 @@ PACKAGES = (
     "wsi-segment", "dask", "distributed", "numpy", "zarr", "tifffile", "imagecodecs", "pillow", "rasterio",
 )  # fmt: skip
 """Those that client, scheduler and workers must have in one version, besides what the provenance says of libraries."""
+
+_LOGGERS = ("distributed", "distributed.client", "distributed.core")
+_SHARED_LOGGERS = ("tornado.application", "tornado.general", "asyncio")
+"""Those that others in this process log to as well, such as Jupyter."""
 
 
 def turn_down(server: Any) -> None:
@@ -65,3 +71,41 @@ def installed() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "missing"
     return found
+
+
+class _Hush:
+    """Keeps Dask from writing lines of its own while any such context lasts: what happens is said in one."""
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+        self._levels: dict[str, int] = {}
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return
+            for name in _LOGGERS:
+                self._levels[name] = logging.getLogger(name).level
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+            for name in _SHARED_LOGGERS:
+                logging.getLogger(name).addFilter(_is_of_others)
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            for name, level in self._levels.items():
+                logging.getLogger(name).setLevel(level)
+            for name in _SHARED_LOGGERS:
+                logging.getLogger(name).removeFilter(_is_of_others)
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return whether a line is not of Dask's own thread, nor of a task of Dask that another thread cleared away."""
+    return record.threadName != "IO loop" and "distributed" not in record.getMessage()
+
+
+HUSH = _Hush()
+"""That of this process."""

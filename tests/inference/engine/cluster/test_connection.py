@@ -1,0 +1,94 @@
+"""The connection to a scheduler: when it is lost, whom it asks, and what it leaves as it was."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.cluster import connection
+from wsi_segment.inference.engine.cluster.connection import Cluster
+from wsi_segment.inference.engine.cluster.facts import facts_here
+from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+from wsi_segment.inference.progress import Progress, Watch
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of a scheduler without workers."""
+    with distributed.LocalCluster(
+        n_workers=0, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
+    ) as local:
+        yield local.scheduler_address
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_connection_that_dask_made_again_counts_as_lost(address: str) -> None:
+    """Whoever listens there now may be another scheduler, which was not set up."""
+    with Cluster(address) as cluster:
+        client = cluster.client
+        first = client.scheduler_comm
+        client.loop.add_callback(first.comm.abort)
+        until(lambda: client.scheduler_comm not in (None, first) and client.status == "running")
+        with pytest.raises(ClusterLostError, match="the connection is lost"):
+            cluster.slots()
+
+
+def test_facts_are_asked_for_again_where_the_only_worker_ends_meanwhile(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = facts_here("cpu")
+    answers: list[dict[str, object]] = [{"tcp://a:1": OSError("gone")}, {}, {"tcp://b:1": facts}]
+    monkeypatch.setattr(connection, "_WAIT_SECONDS", 0.0)
+    with Cluster(address) as cluster:
+        monkeypatch.setattr(cluster, "call", lambda function: answers.pop(0))
+        told: list[Progress] = []
+        assert cluster.facts("cpu", Watch(told.append)) == {"tcp://b:1": facts}
+    assert [one.stage for one in told] == ["waiting", "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ModuleNotFoundError("No module named 'wsi_segment'"), "; install wsi-segment on all workers"),
+        (InputError("`device` openvino: is not installed"), ""),
+    ],
+)
+def test_only_a_worker_without_the_package_is_to_have_it_installed(
+    address: str, monkeypatch: pytest.MonkeyPatch, error: Exception, remedy: str
+) -> None:
+    with Cluster(address) as cluster:
+        monkeypatch.setattr(cluster, "call", lambda function: {"tcp://a:1": error})
+        with pytest.raises(InputError) as raised:
+            cluster.facts("cpu", Watch())
+    assert str(raised.value) == f"worker tcp://a:1: {error}{remedy}"
+
+
+def test_two_connections_leave_loggers_as_they_were_in_whatever_order_they_end(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("distributed", "distributed.client", "distributed.core", "tornado", "tornado.application", "asyncio")
+    before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).filters)) for name in names}
+    first, second = Cluster(address), Cluster(address)
+    first.__enter__()
+    second.__enter__()
+    first.close()
+    assert not logging.getLogger("distributed.core").isEnabledFor(logging.CRITICAL)
+    logging.getLogger("tornado.application").error("of another part of this process")
+    logging.getLogger("asyncio").error("Task exception was never retrieved: distributed/client.py")
+    second.close()
+    assert [record.getMessage() for record in caplog.records] == ["of another part of this process"]
+    after = {name: (logging.getLogger(name).level, list(logging.getLogger(name).filters)) for name in names}
+    assert after == before
