@@ -35,6 +35,7 @@ from wsi_segment.inference.mask.verify import verify
 from wsi_segment.inference.places import bucket_shards
 from wsi_segment.inference.places import lease as leases
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
+from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.location import slide_location
 from wsi_segment.service.cli.main import main
@@ -296,6 +297,20 @@ def test_requests_that_fail_are_made_again(bucket: Bucket, slide: Path, local: d
     spoiled(bucket, kind, 10**9)
     assert bucket.objects(f"masks/spoiled {kind}.zarr/") == local
     assert not bucket.names(f"masks/spoiled {kind}.zarr.partial/")
+
+
+def test_a_file_in_parts_whose_last_answer_is_cut_off_is_there_as_a_whole(bucket: Bucket) -> None:
+    complete, content = [], bytes(range(256)) * (6 << 12)
+
+    def cut_first(number: int, method: str, path: str) -> str | None:
+        complete.append(method == "POST" and "uploadId" in path)
+        return "cut" if complete[-1] and sum(complete) == 1 else None
+
+    bucket.fault = cut_first
+    with writing(slide_location(f"s3://{bucket.name}/large")) as file:
+        file.write(content)
+    assert sum(complete) == 2
+    assert bucket.objects("large") == {"": content}
 
 
 def test_a_lease_that_was_created_though_the_answer_was_500_is_ones_own(bucket: Bucket) -> None:

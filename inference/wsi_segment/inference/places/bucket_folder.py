@@ -24,7 +24,8 @@ SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 
 _AT_ONCE = 8
 _TRIES = 4
-_CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid list response|connection closed")
+_CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid list|connection closed|NoSuchUpload")
+"""Where an answer was. If it said that an upload in parts is complete, obstore finds none that it could abort."""
 _TIMEOUT = timedelta(seconds=60)
 """Timeout of a whole request, body included."""
 _RETRY_FOR = timedelta(minutes=3)
@@ -124,7 +125,11 @@ class ObjectFolder:
         """Put what an open file holds, in parts if it is large."""
         import obstore
 
-        self.ask(lambda: obstore.put(self.client, self.name(key), file))
+        def put() -> None:
+            file.seek(0)  # an earlier try has read it to its end
+            obstore.put(self.client, self.name(key), file)
+
+        self.ask(put)
 
     def get(self, key: str) -> bytes | None:
         """See :class:`wsi_segment.inference.places.folder.Folder`."""
@@ -145,7 +150,7 @@ class ObjectFolder:
             return bytes(found.bytes()), dict(found.meta) | {"writer": found.attributes.get(_WRITER)}
 
         try:
-            return self.ask(look)
+            return self.ask(look, FileNotFoundError)
         except FileNotFoundError:
             return None
 
@@ -163,7 +168,7 @@ class ObjectFolder:
                 bytes(one) for one in obstore.get_ranges(self.client, name, starts=starts, lengths=lengths, coalesce=0)
             ]
 
-        return self.ask(fetch)
+        return self.ask(fetch, FileNotFoundError)
 
     def create(self, key: str, content: bytes, writer: str = "") -> Mapping[str, Any]:
         """Put an object where there is none; return what names this state of it.
@@ -211,7 +216,7 @@ class ObjectFolder:
         for start in range(0, len(names), 1000):
             some = names[start : start + 1000]
             with suppress(FileNotFoundError):
-                self.ask(lambda: obstore.delete(self.client, some))  # noqa: B023
+                self.ask(lambda: obstore.delete(self.client, some), FileNotFoundError)  # noqa: B023
 
     @property
     def _parts(self) -> tuple[str, str]:
@@ -228,9 +233,10 @@ class ObjectFolder:
             name, kept = self.name(key), {_WRITER: writer} if writer else None
             return dict(obstore.put(self.client, name, content, mode=mode, attributes=kept, use_multipart=False))
 
+        refused = AlreadyExistsError, PreconditionError, FileNotFoundError
         try:
-            return self.ask(put, AlreadyExistsError, PreconditionError)
-        except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
+            return self.ask(put, *refused)
+        except refused as error:
             raise TakenError(key) from error
 
     def ask(self, call: Callable[[], R], *through: type[Exception]) -> R:
@@ -238,10 +244,9 @@ class ObjectFolder:
 
         Args:
             call: What is called.
-            through: Errors that are raised as they are.
+            through: Errors that are raised as they are; that there is no such bucket is not one of them.
 
         Raises:
-            FileNotFoundError: there is no such object.
             OSError: anything else, in one line.
         """
         from obstore.exceptions import BaseError
@@ -249,11 +254,9 @@ class ObjectFolder:
         for attempt in range(_TRIES):
             try:
                 return call()
-            except through:
-                raise
             except (BaseError, OSError) as error:
                 text = str(error)
-                if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in text:
+                if isinstance(error, through) and "NoSuchBucket" not in text:
                     raise
                 if attempt == _TRIES - 1 or not _CUT_OFF.search(text):
                     raise OSError(errno.EIO, reason_of(error, self.address)) from error

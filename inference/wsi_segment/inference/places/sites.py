@@ -47,6 +47,5 @@ def writing(path: Path, *, text: bool = False, shared: bool = False) -> Iterator
         else:
             yield content
             content.flush()
-        content.seek(0)
         folder, key = object_of(path)
         folder.put_file(key, content)
