@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +20,10 @@ from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.places.object_file import Parts
+from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
-from wsi_segment.inference.slides.location import slide_location
+from wsi_segment.inference.slides.location import is_replaced, open_bytes, slide_location
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.readers import scaled
 from wsi_segment.inference.slides.slide_files import slide_files
@@ -33,6 +37,12 @@ class Ranged(SimpleHTTPRequestHandler):
     """A file server that answers range requests, as object stores and web servers do."""
 
     broken = False
+    tag = ""
+
+    def end_headers(self) -> None:
+        if self.tag:
+            self.send_header("ETag", self.tag)
+        super().end_headers()
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
@@ -166,6 +176,44 @@ def test_a_lost_connection_is_said_and_the_run_goes_on_later(
     summary = segment(location, make_model(), tmp_path / "b.zarr", run, network=ChannelNetwork())
     assert summary.regions_kept > 0
     assert files_of(tmp_path / "a.zarr") == files_of(tmp_path / "b.zarr")
+
+
+def test_a_slide_that_is_replaced_on_its_server_while_it_is_read_gives_no_mask(
+    web: str, local: Path, tmp_path: Path
+) -> None:
+    """Its mask would be of two slides, of one size and laid out alike."""
+    served, other = local.with_name("changing.tiff"), tmp_path / "other.tiff"
+    for seed, path in enumerate((served, other)):
+        write_slide(path, tissue_like(1100, 1500, seed=seed), compression=None)
+    os.utime(served, (1e9, 1e9))
+    where, options = slide_location(f"{web}/{served.name}"), SegmentOptions(region_size=512, workers=1)
+
+    def replace_it(told: Progress) -> None:
+        if told.stage == "segment" and told.done and other.exists():
+            shutil.move(other, served)
+
+    with pytest.raises(SlideError, match=r"changing\.tiff: was replaced or written to while it was read"):
+        segment(where, make_model(), tmp_path / "m.zarr", options, report=replace_it, network=ChannelNetwork())
+    assert not (tmp_path / "m.zarr").exists()
+    segment(where, make_model(), tmp_path / "m.zarr", options, network=ChannelNetwork())
+
+
+def test_a_file_of_several_servers_is_one_as_long_as_they_agree_in_anything(
+    web: str, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, parts = local.with_name("shared.tiff"), Parts()
+    shutil.copy(local, served)
+    monkeypatch.setattr(Ranged, "tag", '"of one"')
+    open_bytes(where := slide_location(f"{web}/shared.tiff"), parts).close()
+    monkeypatch.setattr(Ranged, "tag", '"of another"')
+    assert not is_replaced(where, parts)
+    os.utime(served, (1e9, 1e9))
+    assert is_replaced(where, parts)
+    monkeypatch.setattr(Ranged, "tag", '"of one"')
+    assert not is_replaced(where, parts)
+    with served.open("ab") as file:
+        file.write(b"more")
+    assert is_replaced(where, parts)
 
 
 def test_many_slides_of_a_manifest_may_lie_anywhere(bucket: str, web: str, local: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ class Parts:
 
     size: int = 0
     """Of the object in bytes; 0 where that is not known."""
-    tag: str = ""
-    """By which the bucket names the object's content; empty where it does not."""
+    state: Mapping[str, str] = field(default_factory=dict)
+    """What told the content from any later one when the object was opened, as far as its server says any."""
     noted: dict[int, bytes] = field(default_factory=dict, repr=False)
     """By where they start."""
     counted: int = 0
@@ -85,7 +85,7 @@ class ObjectFile(io.RawIOBase):
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
         self._parts.size = size = int(found[1]["size"])
-        self._parts.tag = found[1].get("e_tag") or ""
+        self._parts.state = named_by(found[1])
         self._parts.kept.ranges([0], [len(found[0])], lambda *missing: [found[0]])
         if size <= _SMALL:
             self.ranges([0], [size])
@@ -149,14 +149,6 @@ class ObjectFile(io.RawIOBase):
         return self.read(-1)
 
 
-def is_replaced(path: Path, parts: Parts) -> bool:
-    """Return whether an object is another one than that which parts are of, as far as the bucket tells.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    if not parts.tag:
-        return False
-    folder, key = object_of(path)
-    found = folder.look(key, 1)
-    return found is not None and found[1].get("e_tag") != parts.tag
+def named_by(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return what of an object's description names its content."""
+    return {name: str(found[name]) for name in ("size", "e_tag") if found.get(name)}

@@ -12,11 +12,13 @@ from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
-from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder, reason_of, refuse_odd_names
-from wsi_segment.inference.places.object_file import ObjectFile, Parts
+from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder, object_of, reason_of, refuse_odd_names
+from wsi_segment.inference.places.object_file import ObjectFile, Parts, named_by
 
 _BLOCK = 1 << 20
 """Bytes that are fetched at once, and of which 32 are kept: about a row of tiles of one region."""
+_VALIDATORS = ("size", "ETag", "Content-MD5", "Digest", "Last-Modified")
+"""By which a server tells a file from what took its place, as fsspec names them."""
 _ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
 """Schemes by which the objects of another one are reached too."""
 
@@ -141,7 +143,7 @@ def open_bytes(path: Path, parts: Parts | None = None) -> BufferedReader:
 
     Args:
         path: Where it is.
-        parts: Of an object in a bucket, see :class:`~wsi_segment.inference.places.object_file.ObjectFile`.
+        parts: Of what is read over the network, see :class:`~wsi_segment.inference.places.object_file.ObjectFile`.
 
     Raises:
         OSError: it cannot be opened.
@@ -153,4 +155,33 @@ def open_bytes(path: Path, parts: Parts | None = None) -> BufferedReader:
             pass
         return cast("BufferedReader", ObjectFile(path, parts))
     remote: Any = path
+    if parts is not None and not parts.state:
+        parts.state = _state_of(path)
     return cast("BufferedReader", remote.open("rb", block_size=_BLOCK, cache_type="blockcache"))
+
+
+def is_replaced(path: Path, parts: Parts) -> bool:
+    """Return whether another file is by now at an address that was opened with ``parts``, as far as its server tells.
+
+    One of another size is another one. Of the same size it is if all that the server names its content by has changed:
+    several machines that serve one file may give it an ``ETag`` each, and a file that was touched has another time.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        now = _state_of(path) if parts.state else {}
+    except Exception as error:  # every protocol has errors of its own
+        raise OSError(errno.EIO, network_reason(error, path)) from error
+    changed = {name: now[name] != before for name, before in parts.state.items() if name in now}
+    return changed.pop("size", False) or (any(changed.values()) and all(changed.values()))
+
+
+def _state_of(path: Path) -> dict[str, str]:
+    if is_bucket(path):
+        folder, key = object_of(path)
+        found = folder.look(key, 1)
+        return {} if found is None else named_by(found[1])
+    remote: Any = path
+    described = remote.fs.info(str(path))
+    return {name: str(described[name]) for name in _VALIDATORS if described.get(name)}

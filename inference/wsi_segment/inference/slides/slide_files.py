@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsi_segment.errors import ReplacedSlideError, SlideError
-from wsi_segment.inference.places.object_file import Parts, is_replaced
+from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.slides.dicom import (
     DicomFile,
     dicom_files,
@@ -18,7 +18,7 @@ from wsi_segment.inference.slides.dicom import (
 )
 from wsi_segment.inference.slides.dicom_frames import refuse_misread
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
-from wsi_segment.inference.slides.location import is_remote
+from wsi_segment.inference.slides.location import is_remote, is_replaced
 
 LARGEST_KEY_FILE = 1 << 20
 """Bytes; OpenSlide does not read larger ones either."""
@@ -58,7 +58,7 @@ def refuse_replaced(path: Path, fingerprint: str, parts: Parts, before: tuple[tu
     Args:
         path: Of the slide.
         fingerprint: Of what was there when the slide was opened.
-        parts: Of the object in a bucket that is the slide.
+        parts: Of a slide that is read over the network.
         before: What :func:`written` returned when this process opened the slide; a fingerprint is of samples alone.
 
     Raises:

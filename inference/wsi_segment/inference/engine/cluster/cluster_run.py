@@ -93,7 +93,7 @@ class ClusterRun:
 
         def make(regions: Iterable[FinishedRegion], step: Step) -> Mapping[str, bytes]:
             step(0, 0)
-            slide = self._order.path, Parts(tag=self._settlement.known.parts.tag)
+            slide = self._order.path, Parts(state=self._settlement.known.parts.state)
             finished = writer, provenance, slide, pack_regions(regions)
             ticket, made = self._leave(output, "finished", finished), dict[str, bytes]()
             self._feeder.run(
