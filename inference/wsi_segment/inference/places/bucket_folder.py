@@ -1,23 +1,20 @@
-"""Objects in a bucket: a folder of them, and how to reach them."""
+"""Objects in a bucket: a folder of them."""
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from wsi_segment.errors import InputError
-from wsi_segment.extras import needs_extra
+from wsi_segment.inference.places.bucket_client import client_of, reason_of
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 """Schemes of addresses that can be written to."""
@@ -26,12 +23,8 @@ _AT_ONCE = 8
 _TRIES = 4
 _CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid list|connection closed|NoSuchUpload")
 """Where an answer was. If it said that an upload in parts is complete, obstore finds none that it could abort."""
-_TIMEOUT = timedelta(seconds=60)
-"""Timeout of a whole request, body included."""
-_RETRY_FOR = timedelta(minutes=3)
 _WRITER = "writer"
 """Name of what is kept beside an object; Azure takes no hyphens in it."""
-_CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeader")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -269,62 +262,3 @@ def at_once(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return [call(item) for item in items]
     with ThreadPoolExecutor(min(_AT_ONCE, len(items)), thread_name_prefix="object") as pool:
         return list(pool.map(call, items))
-
-
-def reason_of(error: Exception, address: str) -> str:
-    """Return in a few words why a request failed; the library answers in twenty lines."""
-    text = " ".join(str(error).split())
-    code = re.search(r"<Code>(\w+)</Code>", text)
-    status = re.search(r"status code: (\d+ [A-Za-z ]+)", text)
-    if code and code[1] == "NoSuchBucket":
-        return f"there is no bucket {address.partition('://')[2].partition('/')[0]}"
-    if code and code[1].startswith(_CREDENTIALS):
-        return f"the credentials are not accepted ({code[1]})"
-    if "169.254.169.254" in text or "instance metadata" in text:
-        return "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    if (code and code[1] == "AccessDenied") or (status and status[1].startswith("403")):
-        return "access is denied"
-    if status:
-        return f"the store answers {status[1].strip()}{f' ({code[1]})' if code else ''}"
-    last = re.search(r"HTTP error: ([\w ]+?)(?: Debug source| *$|[:.{])", text)
-    return f"the store cannot be reached ({last[1] if last else text[:120]})"
-
-
-def client_of(address: str) -> Any:
-    """Return what obstore reaches an address by; one per process, for the credentials that the environment has now."""
-    return _client(address, tuple((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-
-
-@lru_cache(64)
-def _client(address: str, environment: tuple[tuple[str, str], ...]) -> Any:
-    with needs_extra("remote", "writing to object stores"):
-        from obstore.store import from_url
-
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    more: dict[str, Any] = {}
-    if address.startswith("s3"):
-        if os.environ.get("AWS_ENDPOINT_URL_S3"):
-            more["endpoint"] = endpoint
-        more |= _from_profile()
-    return from_url(
-        address,
-        client_options={"allow_http": endpoint.startswith("http://"), "timeout": _TIMEOUT},
-        retry_config={"max_retries": 10, "retry_timeout": _RETRY_FOR},
-        **more,
-    )
-
-
-def _from_profile() -> dict[str, Any]:
-    """Return credentials and region of a profile, as other programs for S3 find them, where no variable has them."""
-    if "AWS_ACCESS_KEY_ID" in os.environ:
-        return {}
-    try:
-        import boto3
-        from obstore.auth.boto3 import Boto3CredentialProvider
-    except ImportError:
-        return {}
-    session = boto3.Session()
-    if session.get_credentials() is None:
-        return {}
-    region = {"region": session.region_name} if session.region_name else {}
-    return {"credential_provider": Boto3CredentialProvider(session)} | region

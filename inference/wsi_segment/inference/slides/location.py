@@ -12,7 +12,8 @@ from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
-from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder, object_of, reason_of, refuse_odd_names
+from wsi_segment.inference.places.bucket_client import reason_of
+from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder, object_of, refuse_odd_names
 from wsi_segment.inference.places.object_file import ObjectFile, Parts, named_by
 
 _BLOCK = 1 << 20
@@ -24,7 +25,7 @@ _ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"
 
 
 def slide_location(place: str | Path) -> Path:
-    """Return a path, or for ``scheme://…`` an object with its interface (https, s3, and what else fsspec knows).
+    """Return a path, or for ``scheme://…`` an object with its interface (buckets, https, and what else fsspec knows).
 
     >>> slide_location("slides/a.svs").name, slide_location(Path("slides/a.svs")).name
     ('a.svs', 'a.svs')
@@ -48,7 +49,8 @@ def slide_location(place: str | Path) -> Path:
         from upath import UPath
 
         location = UPath(place)
-        _ = location.fs  # imports what the scheme needs
+        if not is_bucket(place):  # those are reached by obstore
+            _ = location.fs  # imports what the scheme needs
     except ImportError as error:
         raise InputError(f"{place}: reading over the network needs {how_to_install('remote')} ({error})") from error
     except ValueError as error:
