@@ -65,13 +65,21 @@ class Chaos:
         os.environ["DASK_DISTRIBUTED__NANNY__PRELOAD"] = json.dumps([str(forked)])
         self._start_workers()
 
-    def make(self, until: float) -> None:
-        """Have one mask made, whatever is killed meanwhile, up to some time."""
+    def make(self, until: float, is_made: Callable[[], bool]) -> None:
+        """Have one mask made, whatever is killed meanwhile, up to some time.
+
+        Args:
+            until: When killing ends, by the monotonic clock.
+            is_made: Whether the mask is there: a command that is killed at its very end leaves nothing to do.
+        """
         command = self._start_command()
         due, noted = time.monotonic() + self.rng.uniform(*_BETWEEN), self._noted()
         try:
             while (ended := command.poll()) != 0:
                 assert time.monotonic() < until + _END_SECONDS, "the mask is not finished"
+                if ended is not None and is_made():
+                    self.killed["command ended behind its mask"] += 1
+                    break
                 if ended is not None:  # with the scheduler; whoever started it starts it again
                     self.killed["command ended with its scheduler"] += 1
                     command = self._start_command()
@@ -149,6 +157,7 @@ def main() -> None:
         windows = json.loads((folder / "here.summary.json").read_text())["windows"]
         found: Callable[[], dict[str, bytes]]
         remove: Callable[[], None]
+        is_made: Callable[[], bool]
         if args.where == "bucket":
             bucket = stack.enter_context(emulated())
             bucket.client.upload_file(str(slide), bucket.name, "s.tiff")
@@ -157,6 +166,9 @@ def main() -> None:
             def found() -> dict[str, bytes]:
                 assert not bucket.names("m.zarr.partial/"), bucket.names("m.zarr.partial/")
                 return bucket.objects("m.zarr/")
+
+            def is_made() -> bool:
+                return "m.zarr/zarr.json" in bucket.names("m.zarr/zarr.json")
 
             def remove() -> None:
                 for name in bucket.names("m."):
@@ -168,6 +180,9 @@ def main() -> None:
                 assert not (folder / "m.zarr.partial").exists()
                 return files_of(folder / "m.zarr")
 
+            def is_made() -> bool:
+                return (folder / "m.zarr").exists()
+
             def remove() -> None:
                 shutil.rmtree(folder / "m.zarr")
 
@@ -175,7 +190,7 @@ def main() -> None:
         chaos = Chaos(live, random.Random(args.seed), source, out, model=model)
         until = time.monotonic() + args.seconds
         while time.monotonic() < until:
-            chaos.make(until)
+            chaos.make(until, is_made)
             assert found() == local, "the mask differs"
             remove()
         done = Counter(chaos.killed) + Counter({"masks, all identical": chaos.masks})

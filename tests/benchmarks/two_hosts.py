@@ -2,7 +2,8 @@
 
 Needs root and Linux. Host a has PostgreSQL, the Dask scheduler, a server and a worker; host b a server and two workers
 that a loop starts again. Both share a folder. Jobs are posted, the cable is out for a while, and in the end every job
-must have been done, with the mask of a local run.
+must have been done, with the mask of a local run. With ``--bucket`` slides lie in a bucket of an emulator on host a,
+and then a command on host b segments one of them into that bucket, with the cable out once more in the middle.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from buckets import VARIABLES, Bucket
 from free_ports import free_port
 from live_cluster import WATCHED, kill_tree
 from live_server import postgresql_programs, write_slides
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=6)
     parser.add_argument("--out-seconds", type=float, default=45.0)
     parser.add_argument("--side", type=int, default=1500)
+    parser.add_argument("--bucket", action="store_true")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside is not None:
@@ -93,24 +96,32 @@ def main() -> None:
             ip("-n", NAMES[host], "address", "add", f"{address}/24", "dev", f"veth-{host}")
             ip("-n", NAMES[host], "link", "set", f"veth-{host}", "up")
         own = [sys.executable, __file__, "--inside", folder, "--jobs", args.jobs, "--out-seconds", args.out_seconds]
-        subprocess.run(on("a", *own, "--side", args.side), check=True)
+        subprocess.run(on("a", *own, "--side", args.side, *["--bucket"] * args.bucket), check=True)
 
 
 def post_and_pull(folder: Path, args: argparse.Namespace) -> None:
     """On host a: start everything, post jobs, pull the cable, wait, compare."""
     write_slides(folder / "served", args.jobs, args.side, args.side)
     served, data = folder / "served", folder / "data"
-    (folder / "preload.py").write_text(WATCHED.format(folder=str(folder), pause=0.1, hang=False, die="", more=""))
+    (folder / "preload.py").write_text(
+        WATCHED.format(folder=str(folder), pause=0.1, hold=0, hang=False, die="", more="")
+    )
     scheduler = free_port()
     database, address = start_database(folder), f"tcp://{A}:{scheduler}"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str, *command: str) -> None:
+    def start(name: str, *command: str) -> subprocess.Popen[bytes]:
         with (folder / f"{name}.log").open("wb") as log:
             started.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder))
+        return started[-1]
 
     dask = f"{sys.executable} -m dask"
+    store = Store() if args.bucket else None
+    slides = [f"slides/s{index}.tiff" for index in range(args.jobs)]
+    if store is not None:
+        environment |= store.environment
+        slides = [store.keep(served / slide, slide) for slide in slides]
     try:
         start(
             "scheduler",
@@ -128,7 +139,7 @@ def post_and_pull(folder: Path, args: argparse.Namespace) -> None:
         for host in "ab":
             flags = [
                 "--root",
-                f"slides={served / 'slides'}",
+                f"slides={served / 'slides'}" if store is None else f"s3://{store.name}/slides/",
                 "--models",
                 served / "models",
                 "--data",
@@ -151,14 +162,12 @@ def post_and_pull(folder: Path, args: argparse.Namespace) -> None:
             start(f"server-{host}", *on(host, sys.executable, "-P", "-m", "wsi_segment.service", "serve", *flags))
             time.sleep(8)
         with Client(f"http://127.0.0.1:{ports['a']}") as client:
-            wait_until(lambda: client.slides(), 120)
-            jobs = [client.submit(f"slides/s{index}.tiff", model="channels")["id"] for index in range(args.jobs)]
+            wait_until(lambda: not list(client.jobs()), 120)
+            jobs = [client.submit(slide, model="channels")["id"] for slide in slides]
             wait_until(lambda: sum(client.job(job)["status"] == "running" for job in jobs) == 2, 180)
             owners = Counter(line.split("/")[0] for line in owners_of(database))
             print(f"running on {dict(owners)}; the cable is out for {args.out_seconds:g} s", flush=True)
-            ip("link", "set", "veth-a", "down")
-            time.sleep(args.out_seconds)
-            ip("link", "set", "veth-a", "up")
+            pull(args.out_seconds)
             began = time.monotonic()
             wait_until(lambda: all(client.job(job)["status"] == "successful" for job in jobs), 600)
             print(f"all {len(jobs)} jobs successful {time.monotonic() - began:.0f} s after it was in again")
@@ -175,11 +184,59 @@ def post_and_pull(folder: Path, args: argparse.Namespace) -> None:
                 )
                 assert files_of(data / "results" / job / "mask.zarr") == files_of(local), job
             print("masks identical to local ones, file by file")
+        if store is not None:
+            flags = ["--model", served / "models" / "channels", "--scheduler", address, "--quiet"]
+            regions = "masks/m.zarr.partial/regions-"
+            out = f"s3://{store.name}/masks/m.zarr"
+            segmenting = [sys.executable, "-P", "-m", "wsi_segment.service", slides[0], "--out", out, *flags]
+            command = start("command-b", *on("b", *segmenting))
+            wait_until(lambda: command.poll() is not None or len(store.objects(regions)) > 1, 120)
+            assert command.poll() is None, (folder / "command-b.log").read_text()
+            print(f"a command on host b has written regions; the cable is out for {args.out_seconds:g} s", flush=True)
+            pull(args.out_seconds)
+            began = time.monotonic()
+            while (rc := command.wait(300)) != 0:  # whoever started it starts it again
+                print((folder / "command-b.log").read_text().splitlines()[-1])
+                assert time.monotonic() < began + 300, rc
+                command = start("command-b", *on("b", *segmenting))
+            print(f"its mask was there {time.monotonic() - began:.0f} s after the cable was in again")
+            assert store.objects("masks/m.zarr/") == files_of(folder / "local" / "0.zarr")
+            print("its objects are identical to local files")
     finally:
         for process in started:
             kill_tree(process)
         with suppress(FileNotFoundError, psutil.NoSuchProcess):
             psutil.Process(int((folder / "pg" / "postmaster.pid").read_text().splitlines()[0])).terminate()
+
+
+class Store:
+    """An emulator of S3 on host a, with one bucket."""
+
+    name = "shared"
+
+    def __init__(self) -> None:
+        """Start it."""
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer(ip_address=A, port=0, verbose=False)
+        self._server.start()
+        _, port = self._server.get_host_and_port()
+        self._bucket = Bucket(self.name, f"http://{A}:{port}", port)
+        self._bucket.client.create_bucket(Bucket=self.name)
+        self.environment = VARIABLES | {"AWS_ENDPOINT_URL": f"http://{A}:{port}"}
+        self.objects = self._bucket.objects
+
+    def keep(self, path: Path, key: str) -> str:
+        """Put a file into the bucket; its address."""
+        self._bucket.client.upload_file(str(path), self.name, key)
+        return f"s3://{self.name}/{key}"
+
+
+def pull(seconds: float) -> None:
+    """Have the cable out for a while."""
+    ip("link", "set", "veth-a", "down")
+    time.sleep(seconds)
+    ip("link", "set", "veth-a", "up")
 
 
 def owners_of(database: str) -> list[str]:
