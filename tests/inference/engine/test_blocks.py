@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.blocks import GLASS_MARGIN, OUTLINE_MARGIN, pieces_of
-from wsi_segment.inference.engine.predict import RegionPredictor
+from wsi_segment.inference.engine.predict import RegionPrediction, RegionPredictor
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.engine.windows import count_windows, lattice_of, settle_sides, windows_of
 from wsi_segment.inference.grid.box import Box
@@ -104,8 +104,38 @@ def predicted(slide: ImageSlide, frame: MaskFrame, tissue: TissueMask, region: i
     )
     ids = np.zeros((frame.height, frame.width), np.uint8)
     for m_box in frame.box.tiles(region):
-        ids[m_box.y0 : m_box.y1, m_box.x0 : m_box.x1] = predictor.predict(m_box).class_ids()
+        here = predictor.class_ids(m_box)  # a row of blocks after the other
+        np.testing.assert_array_equal(predictor.predict(m_box).class_ids(), here)
+        ids[m_box.y0 : m_box.y1, m_box.x0 : m_box.x1] = here
     return ids
+
+
+def test_class_ids_take_the_probabilities_of_one_row_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    stitched = list[Box]()
+    predict = RegionPredictor.predict
+
+    def noted(self: RegionPredictor, m_region: Box) -> RegionPrediction:
+        stitched.append(m_region)
+        return predict(self, m_region)
+
+    monkeypatch.setattr(RegionPredictor, "predict", noted)
+    slide = ImageSlide(np.full((1700, 600, 3), 128, np.uint8))
+    frame = mask_frame(slide, 1.0, 1.0)
+    cells = np.ones((107, 38), bool)
+    cells[32:64] = False
+    lattice = lattice_of(frame, card(), 512)
+    predictor = RegionPredictor(
+        source=PixelSource(slide, frame),
+        lattice=lattice,
+        tissue=TissueMask.of(cells, CELL),
+        network=far_sighted,
+        card=card(),
+        batch_size=1,
+        band_rows=4,
+    )
+    ids = predictor.class_ids(frame.box)
+    assert stitched == [Box(0, top, 600, bottom) for top, bottom in ((0, 512), (1024, 1536), (1536, 1700))]
+    assert (ids.shape, np.flatnonzero((ids == 0).all(axis=1)).tolist()) == ((1700, 600), list(range(512, 1024)))
 
 
 @given(seed=st.integers(0, 10_000), height=st.integers(40, 1100), width=st.integers(40, 1100))

@@ -35,3 +35,10 @@ def test_the_mean_of_probabilities_is_rounded(values: np.ndarray) -> None:
     padded = np.pad(values, ((0, height % 2), (0, width % 2)), mode="edge").astype(float)
     blocks = padded.reshape((height + 1) // 2, 2, (width + 1) // 2, 2)
     np.testing.assert_array_equal(mean_of_2x2(values), np.floor(blocks.mean(axis=(1, 3)) + 0.5))
+
+
+def test_levels_are_the_same_whatever_rows_are_made_at_once() -> None:
+    plane = np.random.default_rng(0).integers(0, 4, (1537, 9), np.uint8)
+    for halve in (mode_of_2x2, mean_of_2x2):
+        by_pairs = np.concatenate([halve(plane[top : top + 2]) for top in range(0, len(plane), 2)])
+        np.testing.assert_array_equal(halve(plane), by_pairs)

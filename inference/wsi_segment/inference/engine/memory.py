@@ -172,6 +172,8 @@ def _budget_for(
     band_height = min(side + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
     # a region may begin and end within a cell where the stride does not divide it
     cells = (ceil_div(side, card.output_stride) + (side % card.output_stride > 0)) ** 2
+    if lattice.blocks and not options.probabilities:  # a row of blocks at a time
+        cells = cells * lattice.core // size
     smoothed = cells if lattice.halo else (lattice.window // card.output_stride) ** 2 if radius_of(card) else 0
     classes, pixels = len(card.classes), size * size
     bytes_of = {

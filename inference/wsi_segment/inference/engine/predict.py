@@ -66,6 +66,26 @@ class RegionPredictor:
     stop: threading.Event | None = None
     """Set to end the run; checked between batches."""
 
+    def class_ids(self, m_region: Box) -> NDArray[np.uint8]:
+        """Return the class ids (height, width) of :meth:`predict`, which must start on a whole block or chunk.
+
+        Rows of blocks have nothing in common, so each is stitched by itself, and its probabilities are freed before
+        the next one is read.
+
+        Raises:
+            Cancelled: the run was stopped.
+            SlideError: pixels cannot be read.
+            ModelError: the network gives values that are not numbers, or numbers of unknown classes.
+        """
+        if not self.lattice.blocks:
+            return self.predict(m_region).class_ids()
+        ids = np.zeros((m_region.height, m_region.width), np.uint8)
+        for y in range(m_region.y0, m_region.y1, self.lattice.core):
+            m_row = Box(m_region.x0, y, m_region.x1, min(y + self.lattice.core, m_region.y1))
+            if self.tissue.touches(m_row):
+                ids[m_row.y0 - m_region.y0 : m_row.y1 - m_region.y0] = self.predict(m_row).class_ids()
+        return ids
+
     def predict(self, m_region: Box) -> RegionPrediction:
         """Predict a box that starts on a multiple of the chunk.
 

@@ -28,8 +28,7 @@ class RegionTask:
         classes = len(self.predictor.card.classes)
         if not region.windows:
             return self.writer.write(region, None, classes)
+        if not self.writer.store.keeps_probabilities:
+            return self.writer.write(region, self.predictor.class_ids(region.m_box), classes)
         prediction = self.predictor.predict(region.m_box)
-        ids = prediction.class_ids()
-        planes = prediction.probability_planes() if self.writer.store.keeps_probabilities else None
-        del prediction  # and its probabilities, unless planes are still to be made of them
-        return self.writer.write(region, ids, classes, planes)
+        return self.writer.write(region, prediction.class_ids(), classes, prediction.probability_planes())

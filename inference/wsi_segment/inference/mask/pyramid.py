@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,8 @@ from wsi_segment.inference.grid.box import ceil_div
 
 SMALLEST = 512
 """The coarsest level is the first whose longer side is at most this."""
+_ROWS = 256
+"""Rows of the coarser level that are made at once."""
 
 
 def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
@@ -35,16 +39,33 @@ def mode_of_2x2(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         (ceil(h / 2), ceil(w / 2)).
     """
-    a, b, c, d = _corners(ids)
+    return _halved(ids, _mode)
+
+
+def mean_of_2x2(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the mean of each 2 x 2 pixels, rounded; shapes as in :func:`mode_of_2x2`."""
+    return _halved(values, _mean)
+
+
+def _halved(plane: NDArray[np.uint8], of_corners: Callable[..., NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return one value for each 2 x 2 pixels, some rows at a time: the corners are copies."""
+    out = np.empty((ceil_div(plane.shape[0], 2), ceil_div(plane.shape[1], 2)), np.uint8)
+    for top in range(0, plane.shape[0], 2 * _ROWS):
+        out[top // 2 : top // 2 + _ROWS] = of_corners(*_corners(plane[top : top + 2 * _ROWS]))
+    return out
+
+
+def _mode(a: NDArray[np.uint8], b: NDArray[np.uint8], c: NDArray[np.uint8], d: NDArray[np.uint8]) -> NDArray[np.uint8]:
     lonely = (a != b) & (a != c) & (a != d)
     out = np.where(lonely & ((b == c) | (b == d)), b, a)
     return np.where(lonely & (c == d), c, out)
 
 
-def mean_of_2x2(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the mean of each 2 x 2 pixels, rounded; shapes as in :func:`mode_of_2x2`."""
-    a, b, c, d = (corner.astype(np.uint16) for corner in _corners(values))
-    return ((a + b + c + d + 2) // 4).astype(np.uint8)
+def _mean(*corners: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    total = np.full(corners[0].shape, 2, np.uint16)
+    for corner in corners:
+        total += corner
+    return (total // 4).astype(np.uint8)
 
 
 def _corners(plane: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
