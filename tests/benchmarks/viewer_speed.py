@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -238,8 +239,10 @@ def drawer_of(watched: Watched) -> str:
 
 
 def tiles_of(requests: list[str], kind: str) -> int:
-    """Return how many of the addresses that a page asked for are tiles of a kind."""
-    return sum(kind in url and url.endswith((".jpg", ".png")) for url in requests)
+    """Return how many tiles of a kind a page asked for; one address may stand for several."""
+    found = [urlsplit(url) for url in requests if kind in url]
+    spans = [parse_qs(url.query) for url in found if url.path.endswith((".jpg", ".png"))]
+    return sum(int(span.get("columns", ["1"])[0]) * int(span.get("rows", ["1"])[0]) for span in spans)
 
 
 def toggling(server: Served, job: str, flags: list[str]) -> dict[str, float]:

@@ -65,9 +65,21 @@ def test_every_tile_of_every_level_is_the_masks_own(http: httpx.Client, done: st
                     assert tile.mode == "L"
                     seen[y * 256 : (y + 1) * 256, x * 256 : (x + 1) * 256] = np.asarray(tile)
         assert np.array_equal(seen, ids)
+        for x, y, across, down in ((0, 0, 8, 8), (1, 0, 2, 2), (columns - 1, rows - 1, 1, 3)):
+            place = f"{z}/{x}/{y}.png?columns={across}&rows={down}"
+            answer = http.get(f"/v1/jobs/{done}/results/tiles/{place}")
+            part = ids[y * 256 : (y + down) * 256, x * 256 : (x + across) * 256]
+            if part.size:
+                assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), part), (
+                    "several as one picture"
+                )
+            else:
+                problem(answer, 404)
         for x, y in ((columns, 0), (0, rows), (columns, rows)):
             problem(http.get(f"/v1/jobs/{done}/results/tiles/{z}/{x}/{y}.png"), 404)
     problem(http.get(f"/v1/jobs/{done}/results/tiles/{len(table['levels'])}/0/0.png"), 404)
+    for wrong in ("columns=9", "rows=0", "columns=-1"):
+        problem(http.get(f"/v1/jobs/{done}/results/tiles/0/0/0.png?{wrong}"), 422)
 
 
 def test_outlines_are_those_of_the_command_line_and_can_be_picked(

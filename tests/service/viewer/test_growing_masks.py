@@ -13,6 +13,7 @@ from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.progress import Progress
+from wsi_segment.service.api.mask_tiles import TileBlock
 from wsi_segment.service.api.viewing.growing_masks import GrowingMask, GrowingMasks
 
 SIDE = 2600
@@ -55,10 +56,22 @@ def assembled(growing: GrowingMask, z: int) -> np.ndarray[tuple[int, ...], np.dt
     ids = np.zeros((level.height, level.width), np.uint8)
     for y in range(-(-level.height // 256)):
         for x in range(-(-level.width // 256)):
-            tile = growing.tile(z, x, y)
+            tile = growing.tiles(TileBlock(z, x, y))
             assert tile is not None
             ids[y * 256 : y * 256 + tile.shape[0], x * 256 : x * 256 + tile.shape[1]] = tile
     return ids
+
+
+def test_several_tiles_come_as_one_picture(half_done: tuple[Path, Path]) -> None:
+    growing = GrowingMasks().of(half_done[1])
+    assert growing is not None
+    for z in range(len(growing.mask.levels)):
+        ids = assembled(growing, z)
+        block = growing.tiles(TileBlock(z, 0, 0, columns=8, rows=3))
+        np.testing.assert_array_equal(block, ids[: 3 * 256, : 8 * 256])
+    np.testing.assert_array_equal(
+        growing.tiles(TileBlock(0, 9, 10, columns=2, rows=8)), assembled(growing, 0)[2560:, 2304:]
+    )
 
 
 def test_counts_are_those_of_the_finished_regions(half_done: tuple[Path, Path]) -> None:
@@ -71,8 +84,8 @@ def test_counts_are_those_of_the_finished_regions(half_done: tuple[Path, Path]) 
 def test_there_is_no_tile_outside(half_done: tuple[Path, Path]) -> None:
     growing = GrowingMasks().of(half_done[1])
     assert growing is not None
-    assert growing.tile(0, 11, 0) is None
-    assert growing.tile(0, 0, 11) is None
+    assert growing.tiles(TileBlock(0, 11, 0)) is None
+    assert growing.tiles(TileBlock(0, 0, 11)) is None
 
 
 def test_a_ledger_that_grew_is_read_again_and_one_that_did_not_is_not(half_done: tuple[Path, Path]) -> None:

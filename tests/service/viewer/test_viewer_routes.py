@@ -34,6 +34,8 @@ def test_tiles_of_probabilities_are_those_of_the_store(served: Served, with_prob
     got = np.asarray(Image.open(io.BytesIO(answer.content)))
     np.testing.assert_array_equal(got, np.asarray(array[1, 256:512, 256:512]))
     assert got.max() > 0
+    several = web.get(f"{at}/probabilities/2/0/0/1.png?columns=2&rows=8").content
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(several))), np.asarray(array[1, 256:, :512]))
     for path in ("4/0/0/0.png", "1/9/0/0.png", "1/0/9/0.png"):
         problem(web.get(f"{at}/probabilities/{path}"), 404)
 

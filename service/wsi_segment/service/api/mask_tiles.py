@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
@@ -19,7 +19,30 @@ from wsi_segment.service.api.responses import MaskClass, MaskLevel, TilesOut
 from wsi_segment.service.folders.adopted_masks import state_of
 
 TILE = 256
+MOST_ACROSS = 8
+"""Tiles beside each other, and below each other, of which one picture may consist."""
 _MOST_OPEN = 32
+_PNG_LEVEL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TileBlock:
+    """Tiles of a level beside and below each other, which are answered as one picture: mostly a single one."""
+
+    z: int
+    x: int
+    y: int
+    columns: int = 1
+    rows: int = 1
+
+    def pixels_of(self, mask: Mask) -> Box | None:
+        """Return the pixels on their level, or None where the first tile lies outside of the mask."""
+        if self.z >= len(mask.levels):
+            return None
+        whole = Box(0, 0, mask.levels[self.z].width, mask.levels[self.z].height)
+        x, y = self.x * TILE, self.y * TILE
+        box = Box(x, y, x + self.columns * TILE, y + self.rows * TILE).intersect(whole)
+        return None if box.empty else box
 
 
 class MaskTiles:
@@ -49,21 +72,21 @@ class MaskTiles:
         pixels = {area.id: area.pixels for area in mask.areas()}
         return tile_table(mask, pixels, probabilities=Probabilities.open(store) is not None)
 
-    def tile(self, store: Path, z: int, x: int, y: int) -> bytes | None:
-        """Return class ids as a grey PNG, at most 256 x 256 (less on the mask's edge); None outside of the mask."""
+    def tiles(self, store: Path, block: TileBlock) -> bytes | None:
+        """Return class ids as a grey PNG, 256 px for each tile (less on the mask's edge); None outside of the mask."""
         mask = self.opened(store)
-        box = _tile_box(mask, z, x, y)
+        box = block.pixels_of(mask)
         if box is None:
             return None
-        return grey_png(mask.read(z, box))
+        return grey_png(mask.read(block.z, box))
 
-    def probability_tile(self, store: Path, class_id: int, z: int, *, x: int, y: int) -> bytes | None:
-        """Return probability * 255 of a class as a grey PNG, as :meth:`tile`; None where the mask keeps none too."""
+    def probability_tiles(self, store: Path, class_id: int, block: TileBlock) -> bytes | None:
+        """Return probability * 255 of a class as a grey PNG, as :meth:`tiles`; None where the mask keeps none too."""
         mask, planes = self.opened(store), Probabilities.open(store)
-        box = _tile_box(mask, z, x, y)
+        box = block.pixels_of(mask)
         if planes is None or box is None or not 0 < class_id < len(mask.classes):
             return None
-        return grey_png(planes.read(z, class_id, box))
+        return grey_png(planes.read(block.z, class_id, box))
 
 
 def tile_table(mask: Mask, pixels: Mapping[int, int], probabilities: bool) -> TilesOut:
@@ -92,17 +115,10 @@ def tile_table(mask: Mask, pixels: Mapping[int, int], probabilities: bool) -> Ti
     )
 
 
-def _tile_box(mask: Mask, z: int, x: int, y: int) -> Box | None:
-    """Return the pixels of a tile on its level, or None outside of the mask."""
-    if z >= len(mask.levels):
-        return None
-    whole = Box(0, 0, mask.levels[z].width, mask.levels[z].height)
-    box = Box(x * TILE, y * TILE, (x + 1) * TILE, (y + 1) * TILE).intersect(whole)
-    return None if box.empty else box
-
-
 def grey_png(values: NDArray[np.uint8]) -> bytes:
-    """Return values (height, width) as a PNG of 8 bits of grey."""
-    buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    """Return values (height, width) as a PNG of 8 bits of grey.
+
+    Its lines are not filtered: class ids become no smaller by it, and both sides would compute for each pixel.
+    """
+    lines = np.ascontiguousarray(values)
+    return bytes(imagecodecs.png_encode(lines, level=_PNG_LEVEL, filter=imagecodecs.PNG.FILTER.NONE))

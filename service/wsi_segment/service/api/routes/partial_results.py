@@ -12,7 +12,7 @@ from wsi_segment.service.api.mask_tiles import grey_png, tile_table
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.responses import TilesOut
 from wsi_segment.service.api.routes.jobs import JobId
-from wsi_segment.service.api.routes.slides import Number, Zoom
+from wsi_segment.service.api.routes.results import Block
 from wsi_segment.service.api.service import Here, Service
 from wsi_segment.service.api.viewing.growing_masks import GrowingMask
 from wsi_segment.service.workers.result_files import ResultFiles
@@ -67,15 +67,15 @@ def get_finished_regions(
 
 
 @router.get("/tiles/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
-def get_partial_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -> Response:
+def get_partial_tile(service: Here, job_id: JobId, block: Block) -> Response:
     """Return the class ids of a tile as a grey PNG, 0 where nothing is finished yet; see ``results/tiles``."""
     files, growing = _look(service, job_id)
     content = None
     if growing is not None:
-        ids = growing.tile(z, x, y) if z < len(growing.mask.levels) else None
+        ids = growing.tiles(block)
         content = None if ids is None else grey_png(ids)
     elif files.store.exists():  # all regions are finished, what follows them is not
-        content = service.masks.tile(files.store, z, x, y)
+        content = service.masks.tiles(files.store, block)
     if content is None:
         raise ProblemError(404, "no-tile", "the mask has no such tile; tiles.json has its levels")
     return Response(content, headers=_NOT_KEPT, media_type="image/png")

@@ -7,10 +7,11 @@ from pathlib import Path as FilePath
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from wsi_segment.service.api.access.prefix import href
+from wsi_segment.service.api.mask_tiles import MOST_ACROSS, TileBlock
 from wsi_segment.service.api.problems import ProblemError, answers, documented
 from wsi_segment.service.api.responses import FileList, FileOut, Link, TilesOut
 from wsi_segment.service.api.routes.jobs import JobId
@@ -21,6 +22,8 @@ from wsi_segment.service.workers.outline_index import find_objects, has_objects,
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/results", tags=["results"], responses=documented(404))
 
+Across = Annotated[int, Query(ge=1, le=MOST_ACROSS, description="so many tiles to the right in one picture")]
+Down = Annotated[int, Query(ge=1, le=MOST_ACROSS, description="so many tiles down in one picture")]
 ClassId = Annotated[int, Path(ge=1, le=255, description="of a class in tiles.json")]
 
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -29,6 +32,14 @@ _CHECKED = {"Cache-Control": "private, no-cache"}
 """Cache-Control of masks in other people's folders, which may change."""
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,6})?"
 _FILE_ANSWERS = answers("application/octet-stream, application/json, text/html", 404)
+
+
+async def _block(z: Zoom, x: Number, y: Number, columns: Across = 1, rows: Down = 1) -> TileBlock:
+    return TileBlock(z, x, y, columns=columns, rows=rows)
+
+
+Block = Annotated[TileBlock, Depends(_block)]
+"""Tiles of a mask, as a parameter of a route: one by its place, or several as one picture."""
 
 
 @router.get("", response_model=list[Link])
@@ -93,20 +104,20 @@ def get_tile_table(service: Here, job_id: JobId) -> TilesOut:
 
 
 @router.get("/tiles/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
-def get_mask_tile(service: Here, job_id: JobId, z: Zoom, x: Number, y: Number) -> Response:
-    """Return the class ids of a tile of at most 256 x 256 as a grey PNG; level 0 is the finest."""
+def get_mask_tile(service: Here, job_id: JobId, block: Block) -> Response:
+    """Return the class ids of a tile of at most 256 x 256, or of several, as a grey PNG; level 0 is the finest."""
     job, files = service.result(job_id)
-    content = service.masks.tile(files.store, z, x, y)
+    content = service.masks.tiles(files.store, block)
     if content is None:
         raise ProblemError(404, "no-tile", "the mask has no such tile; tiles.json has its levels")
     return Response(content, headers=_caching(job), media_type="image/png")
 
 
 @router.get("/probabilities/{class_id}/{z}/{x}/{y}.png", response_class=Response, responses=answers("image/png", 404))
-def get_probability_tile(service: Here, job_id: JobId, class_id: ClassId, z: Zoom, x: Number, y: Number) -> Response:
-    """Return the probability of a class, times 255, of a tile as a grey PNG; only where the job was to keep them."""
+def get_probability_tile(service: Here, job_id: JobId, class_id: ClassId, block: Block) -> Response:
+    """Return the probability of a class, times 255, as a grey PNG like those of `tiles`; only where it was kept."""
     job, files = service.result(job_id)
-    content = service.masks.probability_tile(files.store, class_id, z, x=x, y=y)
+    content = service.masks.probability_tiles(files.store, class_id, block)
     if content is None:
         raise ProblemError(404, "no-tile", "the mask has no such tile, or keeps no probabilities; see tiles.json")
     return Response(content, headers=_caching(job), media_type="image/png")

@@ -20,7 +20,7 @@ from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.pyramid import mode_of_2x2
 from wsi_segment.inference.places.ledger_records import LineRecords
 from wsi_segment.inference.places.local_site import growing_store
-from wsi_segment.service.api.mask_tiles import TILE
+from wsi_segment.service.api.mask_tiles import TILE, TileBlock
 
 _MOST_OPEN = 8
 _KEPT_FROM = 4
@@ -61,17 +61,26 @@ class GrowingMask:
             counts += np.asarray(region.pixels, np.int64)
         return [int(count) for count in counts]
 
-    def tile(self, z: int, x: int, y: int) -> NDArray[np.uint8] | None:
-        """Return class ids of a tile (height, width), 0 where nothing is finished yet; None outside of the mask."""
-        level = self.mask.levels[z]
-        box = Box(x * TILE, y * TILE, x * TILE + TILE, y * TILE + TILE).intersect(Box(0, 0, level.width, level.height))
-        if box.empty:
+    def tiles(self, block: TileBlock) -> NDArray[np.uint8] | None:
+        """Return class ids of tiles (height, width), 0 where nothing is finished yet; None outside of the mask."""
+        whole = block.pixels_of(self.mask)
+        if whole is None:
             return None
-        if z < self.own_levels:  # a tile lies in one region
-            side = self.region_size >> z
-            known = (box.y0 // side, box.x0 // side) in self.finished
-            return self.mask.read(z, box) if known else np.zeros((box.height, box.width), np.uint8)
-        return self._coarse(z, box)
+        ids = np.zeros((whole.height, whole.width), np.uint8)
+        for y in range(whole.y0, whole.y1, TILE):
+            for x in range(whole.x0, whole.x1, TILE):
+                box = Box(x, y, x + TILE, y + TILE).intersect(whole)
+                ids[box.y0 - whole.y0 : box.y1 - whole.y0, box.x0 - whole.x0 : box.x1 - whole.x0] = self._tile(
+                    block.z, box
+                )
+        return ids
+
+    def _tile(self, z: int, box: Box) -> NDArray[np.uint8]:
+        if z >= self.own_levels:
+            return self._coarse(z, box)
+        side = self.region_size >> z  # a tile lies in one region
+        known = (box.y0 // side, box.x0 // side) in self.finished
+        return self.mask.read(z, box) if known else np.zeros((box.height, box.width), np.uint8)
 
     def _coarse(self, z: int, box: Box) -> NDArray[np.uint8]:
         halvings = z - self.own_levels + 1

@@ -62,6 +62,10 @@ function unfilter(lines, width, height) {
     const filter = lines[y * (width + 1)];
     const source = y * (width + 1) + 1;
     const line = y * width;
+    if (filter === 0) {
+      values.set(lines.subarray(source, source + width), line);
+      continue;
+    }
     for (let x = 0; x < width; x += 1) {
       const left = x > 0 ? /** @type {number} */ (values[line + x - 1]) : 0;
       const above = y > 0 ? /** @type {number} */ (values[line - width + x]) : 0;

@@ -62,7 +62,7 @@ export class MaskLayer extends EventTarget {
 
   /** @param {(z: number, x: number, y: number) => string} path */
   makeCache(path) {
-    const cache = new TileCache(path);
+    const cache = new TileCache(path, this.table.tile_size);
     cache.addEventListener("tile", (event) => this.arrived(/** @type {CustomEvent<Tile>} */ (event).detail));
     cache.addEventListener("idle", () => this.schedule());
     cache.addEventListener("again", () => this.schedule());

@@ -8,6 +8,7 @@
 
 import { server, send } from "../server/api.js";
 import { decodeGreyPng } from "./grey-png.js";
+import { blocksOf, partOf, tilesOf } from "./tile-blocks.js";
 
 /**
  * @typedef {object} Tile
@@ -24,10 +25,12 @@ import { decodeGreyPng } from "./grey-png.js";
  * @property {boolean} stale whether another version is on its way
  */
 
+/** @typedef {import("./tile-blocks.js").Block} Block */
+
 const MOST_KEPT = 384;
 const MOST_PICTURES = 96;
-/** A screen of tiles: a page that is busy with the slide hears late that one is there, and would ask late for the next. */
-const AT_ONCE = 16;
+/** Blocks under way at a time, so that most connections are left for the slide. */
+const AT_ONCE = 2;
 const RETRY_MILLISECONDS = 2000;
 
 /** @param {number} z @param {number} x @param {number} y */
@@ -40,18 +43,22 @@ export class TileCache extends EventTarget {
    * Tells of `tile` (detail: the tile), of `gone` (detail: the error), of `idle` when nothing is wanted any more, and of
    * `again` when tiles that did not come may be wanted once more.
    * @param {(z: number, x: number, y: number) => string} path of a tile
+   * @param {number} side of a tile, in pixels
    */
-  constructor(path) {
+  constructor(path, side) {
     super();
     this.path = path;
+    this.side = side;
     /** @type {Map<string, Tile|null>} null where the server has no such tile */
     this.tiles = new Map();
     /** Tiles that have a picture, the last used last. @type {Set<Tile>} */
     this.pictures = new Set();
     this.mostPictures = MOST_PICTURES;
-    /** @type {{key: string, z: number, x: number, y: number}[]} */
+    /** @type {Block[]} */
     this.queue = [];
-    /** @type {Set<string>} */
+    /** Blocks that are under way. */
+    this.asked = 0;
+    /** Their tiles. @type {Set<string>} */
     this.loading = new Set();
     /** Tiles that did not come, for a while: who draws wants them with every frame. @type {Set<string>} */
     this.resting = new Set();
@@ -93,12 +100,11 @@ export class TileCache extends EventTarget {
    * @param {{z: number, x: number, y: number}[]} wanted
    */
   want(wanted) {
-    this.queue = [];
-    for (const one of wanted) {
-      const key = keyOf(one.z, one.x, one.y);
+    this.queue = blocksOf(wanted.filter(({ z, x, y }) => {
+      const key = keyOf(z, x, y);
       const known = this.tiles.get(key);
-      if ((known === undefined || known?.stale) && !this.loading.has(key) && !this.resting.has(key)) this.queue.push({ key, ...one });
-    }
+      return (known === undefined || known?.stale) && !this.loading.has(key) && !this.resting.has(key);
+    }));
     this.most = Math.max(MOST_KEPT, 2 * wanted.length);
     this.mostPictures = Math.max(MOST_PICTURES, 2 * wanted.length);
     this.pump();
@@ -131,30 +137,44 @@ export class TileCache extends EventTarget {
   }
 
   pump() {
-    while (!this.closed && this.loading.size < AT_ONCE && this.queue.length > 0) {
-      const next = /** @type {{key: string, z: number, x: number, y: number}} */ (this.queue.shift());
-      this.loading.add(next.key);
-      void this.load(next).finally(() => {
-        this.loading.delete(next.key);
+    while (!this.closed && this.asked < AT_ONCE && this.queue.length > 0) {
+      const next = /** @type {Block} */ (this.queue.shift());
+      const keys = tilesOf(next).map(({ z, x, y }) => keyOf(z, x, y));
+      for (const key of keys) this.loading.add(key);
+      this.asked += 1;
+      void this.load(next).catch((error) => this.failed(keys, error)).finally(() => {
+        this.asked -= 1;
+        for (const key of keys) this.loading.delete(key);
         this.pump();
         if (this.idle) this.dispatchEvent(new Event("idle"));
       });
     }
   }
 
-  /** @param {{key: string, z: number, x: number, y: number}} one */
-  async load({ key, z, x, y }) {
-    try {
-      const answer = await send("GET", this.path(z, x, y), { headers: { Accept: "image/png" } });
-      const image = await decodeGreyPng(await answer.arrayBuffer());
-      if (this.closed) return;
-      this.fetched += 1;
-      const tile = { z, x, y, width: image.width, height: image.height, values: image.values, picture: null, painted: -1, edges: null, edged: -1, stale: false };
-      this.put(key, tile);
-      this.dispatchEvent(new CustomEvent("tile", { detail: tile }));
-    } catch (error) {
-      this.failed(key, error);
+  /** @param {Block} block */
+  async load(block) {
+    const { z, x, y, columns, rows } = block;
+    const path = `${this.path(z, x, y)}${columns * rows > 1 ? `?columns=${columns}&rows=${rows}` : ""}`;
+    const answer = await send("GET", path, { headers: { Accept: "image/png" } });
+    const image = await decodeGreyPng(await answer.arrayBuffer());
+    if (this.closed) return;
+    for (const one of tilesOf(block)) this.take(one, partOf(image, (one.x - x) * this.side, (one.y - y) * this.side, this.side));
+  }
+
+  /**
+   * Keep a tile that came.
+   * @param {{z: number, x: number, y: number}} place
+   * @param {import("./grey-png.js").GreyImage|null} image null where the mask ends before it
+   */
+  take({ z, x, y }, image) {
+    if (!image) {
+      this.put(keyOf(z, x, y), null);
+      return;
     }
+    this.fetched += 1;
+    const tile = { z, x, y, ...image, picture: null, painted: -1, edges: null, edged: -1, stale: false };
+    this.put(keyOf(z, x, y), tile);
+    this.dispatchEvent(new CustomEvent("tile", { detail: tile }));
   }
 
   /**
@@ -198,20 +218,21 @@ export class TileCache extends EventTarget {
   }
 
   /**
-   * @param {string} key
+   * @param {string[]} keys
    * @param {unknown} error
    */
-  failed(key, error) {
+  failed(keys, error) {
     if (this.closed) return;
     const status = error instanceof Error && "status" in error ? Number(error.status) : -1;
     const kind = error instanceof Error && "kind" in error ? error.kind : "";
     if (kind === "no-tile") {
-      this.put(key, null);
+      for (const key of keys) this.put(key, null);
       return;
     }
-    this.resting.add(key);
+    for (const key of keys) this.resting.add(key);
     window.setTimeout(() => {
-      if (this.resting.delete(key) && !this.closed) this.dispatchEvent(new Event("again"));
+      const rested = keys.filter((key) => this.resting.delete(key));
+      if (rested.length > 0 && !this.closed) this.dispatchEvent(new Event("again"));
     }, RETRY_MILLISECONDS);
     if (status === 404 || status === 401 || status === 403) this.dispatchEvent(new CustomEvent("gone", { detail: error }));
   }
