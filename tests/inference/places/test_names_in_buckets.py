@@ -129,6 +129,17 @@ def test_what_cannot_be_the_name_of_an_object_is_one_line(
     assert not bucket.names("odd/")
 
 
+@pytest.mark.parametrize("flag", ["--geojson", "--preview"])
+def test_a_bucket_that_is_not_there_is_said_before_anything_is_done(
+    bucket: Bucket, slide: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(slide), "--out", f"s3://{bucket.name}/nothing/m.zarr", flag, "s3://not-there/extra"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert f"{flag} s3://not-there/extra: cannot be written (there is no bucket not-there)" in line
+    assert not bucket.names("nothing/")
+
+
 def test_an_address_without_a_bucket_is_one_line() -> None:
     for address in ("s3://", "s3:///x.zarr"):
         with pytest.raises(InputError, match="names no bucket"):

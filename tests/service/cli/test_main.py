@@ -356,6 +356,19 @@ def test_an_existing_output_is_not_touched(
     assert not list((tmp_path / "m.zarr").iterdir())
 
 
+def test_a_slide_in_the_folder_of_its_mask_is_not_removed_with_what_lies_there(
+    slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.zarr"
+    assert main([str(word) for word in (slide, "--out", out, "--model", model, "--quiet")]) == 0
+    for folder in (out, tmp_path / "m.zarr.partial"):
+        folder.mkdir(exist_ok=True)
+        inside = Path(shutil.copy(slide, folder / "s.tiff"))
+        line = fails_with_one_line(capsys, [inside, "--out", out, "--model", model, "--overwrite"])
+        assert f"{folder} holds what is read by this run" in line
+        assert inside.is_file()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is what even root cannot write to")
 def test_a_read_only_folder_is_said_in_one_line(
     slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -561,6 +574,11 @@ def test_evaluate_measures_and_records(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert figures["intervals_95"]["macro_f1"][0] <= figures["macro_f1"] <= figures["intervals_95"]["macro_f1"][1]
     sheet = tmp_path / "sheet.png"
+    for taken in (tmp_path / "train.png", tmp_path / "val_mask.png", model.folder / "card.json"):
+        before = taken.read_bytes()
+        assert main(["evaluate", str(model.folder), str(tmp_path), "--sheet", str(taken)]) == 2
+        assert "is read by this run" in capsys.readouterr().err
+        assert taken.read_bytes() == before
     assert main(["evaluate", str(model.folder), str(tmp_path), "--sheet", str(sheet)]) == 0
     assert "red" in capsys.readouterr().out
     with Image.open(sheet) as picture:

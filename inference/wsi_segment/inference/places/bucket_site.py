@@ -12,6 +12,7 @@ from wsi_segment.errors import OutputError
 from wsi_segment.inference.places import bucket_shards
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, at_once, object_folder
 from wsi_segment.inference.places.bucket_shards import RUN, ShardFolder
+from wsi_segment.inference.places.folder import try_to_put
 from wsi_segment.inference.places.lease import Lease
 from wsi_segment.inference.places.ledger_records import run_name, sealed, unsealed
 
@@ -102,8 +103,7 @@ class BucketSite:
             if len(folder.name().encode()) > _LONGEST_NAME - 100:
                 raise OutputError(f"{self.final}: names of objects have {_LONGEST_NAME} bytes; choose a shorter `out`")
         try:
-            self._beside.put({"probe": b""})
-            self._beside.delete(["probe"])
+            try_to_put(self._beside, "probe")
         except OSError as error:
             raise OutputError(f"{self.final}: cannot be written to ({error.strerror}); choose another `out`") from error
 

@@ -57,6 +57,16 @@ class Folder(Protocol):
         """
 
 
+def try_to_put(folder: Folder, key: str) -> None:
+    """Put a file that is of no use, and remove it.
+
+    Raises:
+        OSError: that may not be done there.
+    """
+    folder.put({key: b""})
+    folder.delete([key])
+
+
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
     """A folder of this machine, or one that several machines share."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 
 IS_READ = "is read by this run"
@@ -23,6 +23,21 @@ def files_read(slide: Path) -> list[Path]:
         return [slide, *slide_files(slide)]
     except SlideError:  # one that is not a slide fails alone, later
         return [slide]
+
+
+def refuse_target(flag: str, path: Path, read: Iterable[Path]) -> None:
+    """Refuse a file in the place of what is read, or where there can be none, before anything is done.
+
+    Args:
+        flag: What the file was given with.
+        path: The file.
+        read: What the command reads.
+
+    Raises:
+        InputError: it is one of these, or cannot be written.
+    """
+    refuse_taken(flag, path, {place_of(file): IS_READ for file in read})
+    refuse_unwritable(flag, path)
 
 
 def refuse_taken(flag: str, path: Path, taken: Mapping[PurePath, str]) -> None:
@@ -52,13 +67,19 @@ def refuse_unwritable(flag: str, path: Path | None) -> None:
     """
     from wsi_segment.errors import InputError
     from wsi_segment.files import refuse_long_names, refuse_special, temporary_for
+    from wsi_segment.inference.places.bucket_folder import object_of
+    from wsi_segment.inference.places.folder import try_to_put
     from wsi_segment.inference.slides.location import is_remote
 
     if path is not None and not path.name:
         raise InputError(f"--{flag} {path}: not a name for a file; give one")
-    if path is None or is_remote(path):  # a store that can be written to takes these too
+    if path is None:
         return
     try:
+        if is_remote(path):
+            folder, key = object_of(path)
+            try_to_put(folder, f"{key}.probe")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_long_names([path])
         refuse_special(path)

@@ -48,6 +48,24 @@ def test_several_slides_share_the_count(tmp_path: Path, model: Path, capsys: pyt
     assert "fields of 1.tiff" in capsys.readouterr().out
 
 
+def test_fields_never_take_the_place_of_what_is_read(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "wsi_segment.inference.evaluation.annotating.suggest.candidates_of", None
+    )  # nothing is looked at
+    slide, region = write_slide(tmp_path / "s.tiff", tissue_like(600, 600)), tmp_path / "r.geojson"
+    region.write_text('{"type": "FeatureCollection", "features": []}')
+    for out, said in ((region, "is read by this run"), (slide, "cannot be written")):
+        before = out.read_bytes()
+        command = ["suggest", str(slide), "--out", str(out), "--region", str(region), "--model", str(model)]
+        assert main([*command, "--overwrite"]) == 2
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1
+        assert said in line
+        assert out.read_bytes() == before
+
+
 def test_a_slide_without_tissue_is_one_line(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     slide = write_slide(tmp_path / "s.tiff", np.full((600, 600, 3), 250, np.uint8))
     assert main(["suggest", str(slide), "--out", str(tmp_path / "f.geojson"), "--model", str(model)]) == 2

@@ -131,13 +131,19 @@ def _of_model(args: argparse.Namespace) -> int:
     from wsi_segment.inference.evaluation.shifts import SHIFTS
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.inference.progress_bar import make_bar
-    from wsi_segment.model.card import find_model, write_card
+    from wsi_segment.model.card import CARD_FILE, find_model, write_card
     from wsi_segment.service.cli.field_values import parse_changes
+    from wsi_segment.service.cli.targets import refuse_target
 
     shifts = _shifts_of(args)
     model, dataset = find_model(args.model), read_training_data(args.manifest, parse_changes("--data", args.data))
     if args.sheet is not None and not any(item.mask for item in dataset.split(args.split)):
         raise InputError(f"--sheet {args.sheet}: no image of {args.split} has a mask to draw; leave the sheet out")
+    files = {args.manifest, *(model.folder / name for name in (CARD_FILE, *model.card.files))}
+    files |= {file for item in dataset.items for file in (item.image, item.mask) if file is not None}
+    for flag in ("sheet", "curves"):
+        if getattr(args, flag) is not None:
+            refuse_target(flag, getattr(args, flag), files)
     sides = settle_sides(model.card, args.window, args.overlap)
     network = load_network(model, args.device, args.precision)
     console = Console(stderr=True, quiet=args.quiet or args.json)

@@ -61,10 +61,9 @@ def _draw(args: argparse.Namespace, location: Path) -> float:
     from wsi_segment.inference.slides.open import open_slide
     from wsi_segment.inference.slides.slide import pixel_size_of
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
-    from wsi_segment.service.cli.targets import IS_READ, files_read, place_of, refuse_taken, refuse_unwritable
+    from wsi_segment.service.cli.targets import files_read, refuse_target
 
-    refuse_taken("preview", args.preview, {place_of(file): IS_READ for file in files_read(location)})
-    refuse_unwritable("preview", args.preview)
+    refuse_target("preview", args.preview, files_read(location))
     slide = open_slide(location, args.image)
     try:
         mpp = pixel_size_of(slide, location, args.mpp).mpp

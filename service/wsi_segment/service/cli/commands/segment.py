@@ -163,11 +163,14 @@ def _check_apart(args: argparse.Namespace, orders: list[Order]) -> None:
         inputs += [one for one in outlines if one is not None and not isinstance(one, str)]
         inputs += files_read(order.slide)
     taken = {place_of(path): IS_READ for path in inputs}
+    holders = {folder for place in taken for folder in place.parents}
     for order in orders:
         for path in (order.out, order.out.with_name(order.out.name + ".partial")):
             there = place_of(path)
             if there in taken:
                 raise InputError(f"--out {order.out}: {taken[there]}; choose another name")
+            if there in holders:  # all that lies there goes in the end, or when it is overwritten
+                raise InputError(f"--out {order.out}: {path} holds what {IS_READ}; choose another name")
             taken[there] = IS_THE_MASK
     for flag in ("preview", "geojson"):
         path = getattr(args, flag)

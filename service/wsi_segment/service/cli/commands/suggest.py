@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from wsi_segment.inference.progress_bar import make_bar
     from wsi_segment.inference.slides.location import slide_location
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
+    from wsi_segment.service.cli.targets import files_read, refuse_target
 
     if args.count < 1:
         raise InputError(f"--count is {args.count}; give 1 or more")
@@ -59,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         workers=1,
     )
+    outlines = [one for one in (options.tissue, options.region) if one is not None and not isinstance(one, str)]
+    read = [file for slide in slides for file in files_read(slide)] + outlines
+    for file in files.values():
+        refuse_target("out", file, read)
     model = find_model(args.model or DEFAULT_MODEL)
     network = load_network(model, args.device, "auto")
     found: list[Candidate] = []
@@ -69,7 +74,6 @@ def run(args: argparse.Namespace) -> int:
             found += candidates_of(slide, model, options, network, step=step)
     chosen = suggest(found, args.count)
     for place, file in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file, text=True) as writer:
             json.dump(as_geojson(chosen, place), writer)
             writer.write("\n")
