@@ -23,12 +23,12 @@ _READY_SECONDS = 180.0
 
 WATCHED = """
 import json, os, time
-from wsi_segment.inference.engine.cluster import worker_runs
+from wsi_segment.inference.engine.cluster import pulses, worker_runs
 from wsi_segment.inference.engine.predict import RegionPredictor
 
 FOLDER, predicted = {folder!r}, 0
 if {hold!r}:
-    worker_runs.STALL_SECONDS = 3600.0
+    pulses.STALL_SECONDS = 3600.0
 predict = RegionPredictor.predict = getattr(RegionPredictor, "original", RegionPredictor.predict)  # Dask loads it twice
 RegionPredictor.original = predict
 

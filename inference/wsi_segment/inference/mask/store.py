@@ -79,6 +79,11 @@ class MaskStore:
         return {key: content.to_bytes() for key, content in by_depth}
 
     @property
+    def on_disk(self) -> bool:
+        """Whether it is in a folder, not in a bucket."""
+        return self._folder.near
+
+    @property
     def keeps_probabilities(self) -> bool:
         """Whether probabilities are wanted."""
         return self._probabilities is not None

@@ -26,7 +26,6 @@ from free_ports import free_port
 from live_cluster import LiveCluster, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, OutputError, RunError, SlideError
-from wsi_segment.inference.engine.cluster import worker_runs
 from wsi_segment.inference.engine.cluster.connection import Cluster
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -252,18 +251,16 @@ def test_what_a_stopped_worker_of_an_old_run_writes_is_not_in_the_new_one(
     assert not (tmp_path / "m.zarr.partial").exists()
 
 
-def test_a_task_that_hangs_is_noticed_within_a_minute(
+def test_a_region_that_hangs_is_computed_by_another_worker(
     live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
 ) -> None:
-    assert worker_runs.STALL_SECONDS + 2 * worker_runs.BEAT_SECONDS < 60
-    sooner = "from wsi_segment.inference.engine.cluster import worker_runs\nworker_runs.STALL_SECONDS = 15.0"
-    watched = live.watched(hang=True, more=sooner)
+    sooner = "from wsi_segment.inference.engine.cluster import pulses\npulses.STALL_SECONDS = 15.0"
+    watched = live.watched(hang=True, more=sooner)  # for an hour, which no run waits for
     for _ in range(3):
         live.add_worker(watched)
     run = InTheBackground(live, made, model, tmp_path / "m.zarr")
     run.until((live.folder / "hung").exists)
     run.end()
-    assert time.time() - (live.folder / "hung").stat().st_mtime > 10  # it hangs for an hour, which no run waits for
     assert files_of(tmp_path / "m.zarr") == local
 
 

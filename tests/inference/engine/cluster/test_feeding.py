@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,31 +18,71 @@ distributed = pytest.importorskip("distributed")
 SLOTS, COUNT = 4, 200
 
 
-def test_items_in_which_nothing_is_predicted_are_sent_many_at_once() -> None:
-    full, sent, done = 40, list[list[int]](), set[int]()
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=SLOTS, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
         ) as local,
         Cluster(local.scheduler_address) as cluster,
     ):
-        original = cluster.map
+        yield cluster
 
-        def noted(task: Any, numbers: list[int], keys: list[Any], arguments: dict[str, Any]) -> Any:
-            sent.append(numbers)
-            in_flight = sum(map(len, sent)) - len(done)
-            assert in_flight <= (2 if numbers[0] < full else 8) * SLOTS
-            return original(task, numbers, keys, arguments)
 
-        cluster.map = noted  # type: ignore[method-assign]
-        model = find_model(DEFAULT_MODEL)
-        feeder = Feeder(cluster, "0badcafe", Watch(), model=model, file=next(iter(model.card.files)))
-        items = Items("region", place=lambda index: (0, index), windows=lambda index: 5 if index < full else 0)
-        feeder.run(_same, range(COUNT), items, lambda index, result: done.add(result))
+def feeder_of(cluster: Cluster, token: str = "0badcafe") -> Feeder:
+    model = find_model(DEFAULT_MODEL)
+    return Feeder(cluster, token, Watch(), model=model, file=next(iter(model.card.files)))
+
+
+def test_items_in_which_nothing_is_predicted_are_sent_many_at_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, sent, done = 40, list[list[int]](), set[int]()
+    original = cluster.map
+
+    def noted(task: Any, numbers: list[int], keys: list[Any], arguments: dict[str, Any]) -> Any:
+        sent.append(numbers)
+        in_flight = sum(map(len, sent)) - len(done)
+        assert in_flight <= (2 if numbers[0] < full else 4) * SLOTS
+        return original(task, numbers, keys, arguments)
+
+    monkeypatch.setattr(cluster, "map", noted)
+    items = Items("region", place=lambda index: (0, index), windows=lambda index: 5 if index < full else 0)
+    feeder_of(cluster).run(_same, range(COUNT), items, lambda index, result: done.add(result))
     assert done == set(range(COUNT))
     assert all(len(numbers) <= 2 * SLOTS for numbers in sent if numbers[0] < full)
     assert max(len(numbers) for numbers in sent if numbers[0] >= full) > 2 * SLOTS
 
 
+def test_what_befell_the_plan_is_not_blamed_on_the_first_region(cluster: Cluster, tmp_path: Path) -> None:
+    """All tasks of a run are numbered from 0; each of these kills its workers once."""
+    feeder, done = feeder_of(cluster, "0badbeef"), list[str]()
+    assert cluster.most_given_up == 2
+    for name in ("plan", "region", "pyramid"):
+        feeder.run(_dies_once, [0], Items(name), lambda index, result: done.append(result), mark=tmp_path / name)
+    assert done == ["plan", "region", "pyramid"]
+
+
+def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    feeder, ended, done = feeder_of(cluster, "0badf00d"), list[str](), list[int]()
+    monkeypatch.setattr(cluster, "run_on", lambda worker, function: ended.append(worker))
+
+    def next_one(index: int, result: int) -> None:
+        done.append(index)
+        for name, number in (("plan", 1), ("region", 0)):  # of another name, and one that is done
+            feeder._hear({"name": name, "worker": "tcp://late:1", "items": [(number, 0, True)]})
+
+    feeder.run(_same, [0, 1], Items("region", place=lambda index: (0, index)), next_one)
+    assert sorted(done) == [0, 1]
+    assert not ended
+
+
 def _same(index: int) -> int:
     return index
+
+
+def _dies_once(index: int, mark: Path) -> str:
+    if not mark.exists():
+        mark.touch()
+        raise distributed.KilledWorker(mark.name, SimpleNamespace(address="tcp://dead:1"), 1)
+    return mark.name

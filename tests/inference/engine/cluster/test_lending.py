@@ -59,6 +59,13 @@ runs.find, lending.Borrower._asked = stopped, noted
 """A worker that has planned stands still before its first region, and others begin theirs only then."""
 
 
+NO_PATIENCE = """
+from wsi_segment.inference.engine.cluster import pulses
+pulses.STALL_SECONDS, pulses._LOADS, worker_runs.BEAT_SECONDS = 0.0, 0, 0.1
+"""
+"""On a disk, every region would count as hanging at once."""
+
+
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Bucket]:
     with emulated() as running:
@@ -97,7 +104,7 @@ def test_workers_have_of_each_other_what_planning_fetched(
     tls = write_certificate(tmp_path) if encrypts else None
     with LiveCluster(tmp_path / "cluster", tls=tls) as live:
         for _ in range(2):
-            live.add_worker(live.watched(hold=1), nanny=False)
+            live.add_worker(live.watched(hold=1, more=NO_PATIENCE), nanny=False)
         with Cluster(live.address, tls) as cluster, ThreadPoolExecutor(1) as aside:
             running = aside.submit(run, cluster, made, bucket, f"tls-{encrypts}.zarr")
             try:  # both take part, however late one of them joined

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from synthetic import write_model
 from wsi_segment.inference.engine.cluster import worker_models
 from wsi_segment.inference.engine.cluster.facts import settle_for_all
 from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process, network_for
-from wsi_segment.inference.engine.networks.network import load_network
+from wsi_segment.inference.engine.networks.network import LoadedNetwork, load_network
 from wsi_segment.model.card import InputFormat
 
 pytest.importorskip("distributed")
@@ -36,3 +38,19 @@ def test_models_of_one_file_whose_cards_differ_are_computed_each_by_its_own(
         assert np.array_equal(kept.network(windows), load_network(one, "cpu")(windows))
         prose = one.card.model_copy(update={"description": "of the same pixels"})
         assert network_for(replace(one, card=prose), choice, 16) is kept
+
+
+def test_facts_are_had_while_a_network_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask asks for them on the thread by which a worker says that it is alive."""
+    monkeypatch.setattr(worker_models, "_find", lambda model, file: model.folder)
+    monkeypatch.setattr(worker_models, "_networks", {})
+    model = write_model(tmp_path / "model", InputFormat(dtype="float32"))
+    choice = settle_for_all(model.card, "cpu", "auto", {"tcp://here": facts_of_this_process("cpu")})
+
+    def load(*arguments: Any) -> LoadedNetwork:
+        with ThreadPoolExecutor(1) as meanwhile:
+            assert meanwhile.submit(facts_of_this_process, "cpu").result(20) is facts_of_this_process("cpu")
+        return load_network(*arguments)
+
+    monkeypatch.setattr(worker_models, "load_network", load)
+    assert network_for(model, choice, 16).network.file == choice.settled.file

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import pickle
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +16,19 @@ import pytest
 
 from synthetic import make_model, tissue_like, write_slide
 from wsi_segment.errors import SlideError
-from wsi_segment.inference.engine.cluster import settling, worker_runs
-from wsi_segment.inference.engine.cluster.worker_runs import WorkerRuns
+from wsi_segment.inference.engine.cluster import feeding, settling, worker_runs
+from wsi_segment.inference.engine.cluster.pulses import PATIENT_SECONDS, STALL_SECONDS, Pulse, region_limit
+from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
+from wsi_segment.inference.engine.cluster.tickets import Ticket
+from wsi_segment.inference.engine.cluster.worker_runs import BEAT_SECONDS, WorkerRuns
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.scheduling.scheduler import Order
+from wsi_segment.inference.places import bucket_client
+from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide
+from wsi_segment.service.settings import Settings
 
 
 @pytest.fixture
@@ -52,7 +60,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> WorkerRuns:
     runs = WorkerRuns()
     monkeypatch.setattr(runs, "_start", lambda: None)
     monkeypatch.setattr(worker_runs, "network_for", lambda *arguments: SimpleNamespace(network=None, seconds=0.0))
-    monkeypatch.setattr(settling, "RUNS", runs)
+    for module in (settling, worker_runs):
+        monkeypatch.setattr(module, "RUNS", runs)
     return runs
 
 
@@ -66,7 +75,7 @@ def test_a_run_that_is_settled_again_has_one_open_slide(
 ) -> None:
     monkeypatch.setattr(settling, "prepare", lambda *arguments, **more: None)
     for _ in range(2):
-        settling.settle("token", order, None)  # type: ignore[arg-type]
+        settling.settle(Pulse("token", "plan", 0), order, None)  # type: ignore[arg-type]
     assert len(opened) == 1
     runs.close_idle(math.inf)
     assert not opened
@@ -82,7 +91,7 @@ def test_a_slide_stays_open_however_long_it_is_planned(
         seen.append(len(opened))
 
     monkeypatch.setattr(settling, "prepare", plan)
-    settling.settle("token", order, None)  # type: ignore[arg-type]
+    settle_run(0, "token", pickle.dumps((order, None)))
     assert seen == [1]
     runs.close_idle(math.inf)
     assert not opened
@@ -114,3 +123,89 @@ def test_only_a_slide_that_is_not_there_must_be_seen_under_its_path(
         runs.open("token", replace(order, path=tmp_path / name), None, known=Known())  # type: ignore[arg-type]
     assert ("all workers must see the slide under this very path" in str(raised.value)) == absent
     assert ("cannot be read: " in str(raised.value)) != absent
+
+
+class _Waits:
+    """Takes the place of a function that never comes back, as on a share that does not answer, until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
+        self.begun.set()
+        self.go.wait(60)
+        raise SlideError("let go")
+
+
+@pytest.mark.parametrize(
+    ("name", "stuck", "call"),
+    [
+        ("plan", "open_slide", lambda order: settle_run(0, "token", pickle.dumps((order, None)))),
+        ("plan", "prepare", lambda order: settle_run(0, "token", pickle.dumps((order, None)))),
+        ("region", "read_left", lambda order: compute_region(0, Ticket("token", b"", ""))),
+        ("pyramid", "read_left", lambda order: finish_run(0, Ticket("token", b"", ""))),
+    ],
+)
+def test_whatever_a_task_waits_for_without_end_is_told_as_a_hang(
+    runs: WorkerRuns, order: Order, monkeypatch: pytest.MonkeyPatch, name: str, stuck: str, call: Callable[[Order], Any]
+) -> None:
+    told: list[dict[str, Any]] = []
+    runs._worker = SimpleNamespace(address="tcp://me:1", log_event=lambda topic, event: told.append(event))
+    waits = _Waits()
+    monkeypatch.setattr(settling if stuck == "prepare" else worker_runs, stuck, waits)
+
+    def run() -> None:
+        with pytest.raises(SlideError, match="let go"):
+            call(order)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert waits.begun.wait(60)
+        runs.beat(0.0)
+        assert not told
+        runs.beat(math.inf)  # though the run that it is at cannot be closed, nor looked at
+        assert told == [{"token": "token", "worker": "tcp://me:1", "name": name, "items": [(0, 0, True)]}]
+    finally:
+        waits.go.set()
+        thread.join()
+    runs.beat(math.inf)
+    assert len(told) == 1
+
+
+def test_planning_that_asks_whether_to_end_is_alive(
+    runs: WorkerRuns, order: Order, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulse = Pulse("token", "plan", 0)
+
+    def plan(*arguments: Any, watch: Watch, **more: Any) -> None:
+        pulse.changed = -math.inf
+        watch.check()
+
+    monkeypatch.setattr(settling, "prepare", plan)
+    settling.settle(pulse, order, None)  # type: ignore[arg-type]
+    assert pulse.changed > 0
+
+
+def test_requests_that_a_bucket_is_asked_again_and_again_are_no_hang() -> None:
+    longest = (bucket_client._RETRY_FOR + bucket_client._TIMEOUT).total_seconds()
+    assert longest + BEAT_SECONDS < PATIENT_SECONDS
+    assert region_limit(0.5, remote=False) == STALL_SECONDS
+    assert region_limit(0.5, remote=True) == PATIENT_SECONDS
+    assert region_limit(30.0, remote=False) == region_limit(30.0, remote=True) == 600
+    taken = 60 * Settings.model_fields["stall_minutes"].default  # from its process by a service
+    assert taken > feeding.MOST_HANGS * (PATIENT_SECONDS + 2 * BEAT_SECONDS)
+
+
+def test_reports_go_on_after_one_that_failed(runs: WorkerRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[float] = []
+
+    def beat(now: float) -> None:
+        beats.append(now)
+        raise (OSError("closing") if len(beats) < 3 else SystemExit)
+
+    monkeypatch.setattr(worker_runs, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(runs, "beat", beat)
+    with pytest.raises(SystemExit):
+        runs._tell()
+    assert len(beats) == 3

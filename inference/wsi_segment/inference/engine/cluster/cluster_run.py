@@ -16,7 +16,7 @@ from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.applicability.slide_likeness import Applicability
 from wsi_segment.inference.engine.cluster.facts import Choice, settle_for_all
 from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
-from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
+from wsi_segment.inference.engine.cluster.tasks import PLAN, PYRAMID, REGION, compute_region, finish_run, settle_run
 from wsi_segment.inference.engine.cluster.tickets import Ticket
 from wsi_segment.inference.engine.cluster.worker_runs import Bundle
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -78,7 +78,7 @@ class ClusterRun:
         planned = self.prepared.plan.regions
         columns = planned[-1].column + 1
         items = Items(
-            "region",
+            REGION,
             place=lambda index: (planned[index].row, planned[index].column),
             windows=lambda index: planned[index].windows,
             count=count,
@@ -97,7 +97,7 @@ class ClusterRun:
             finished = writer, provenance, slide, pack_regions(regions)
             ticket, made = self._leave(output, "finished", finished), dict[str, bytes]()
             self._feeder.run(
-                finish_run, [0], Items("pyramid"), lambda index, metadata: made.update(metadata), ticket=ticket
+                finish_run, [0], Items(PYRAMID), lambda index, metadata: made.update(metadata), ticket=ticket
             )
             return made
 
@@ -165,7 +165,7 @@ def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[Cl
     feeder.run(
         settle_run,
         [0],
-        Items("plan"),
+        Items(PLAN),
         lambda index, settlement: settled.append(settlement),
         token=token,
         pickled=pickle.dumps((order, choice)),

@@ -37,7 +37,7 @@ class Items:
     """What a feeder knows about the items that it feeds."""
 
     name: str
-    """First part of their keys; says what one is."""
+    """First part of their keys, and of what workers tell of them; says what one is."""
     place: Callable[[int], tuple[int, ...]] = lambda index: ()
     """Returns the rest of the key of one. A scheduler keeps something for ever for each first part, so all share it."""
     windows: Callable[[int], int] = lambda index: 0
@@ -60,13 +60,17 @@ class Feeder:
             file: Of the model.
         """
         self._cluster, self._token, self._watch, self._model, self._file = cluster, token, watch, model, file
+        self._lock = threading.Lock()
+        self._begin(Items(""))
+
+    def _begin(self, items: Items) -> None:
+        """Know nothing of the items that are fed next; their numbers may be those of others before."""
+        self._items = items
         self._hung: deque[tuple[int, str]] = deque()
         self._hangs: defaultdict[int, set[str]] = defaultdict(set)
         self._given_up: Counter[int] = Counter()
         self._sent: Counter[int] = Counter()
-        self._items = Items("")
         self._shown: dict[int, int] = {}
-        self._lock = threading.Lock()
 
     def run(
         self,
@@ -92,7 +96,8 @@ class Feeder:
         """
         from distributed import as_completed
 
-        self._items, waiting, flying = items, deque(numbers), dict[Any, int]()
+        self._begin(items)
+        waiting, flying = deque(numbers), dict[Any, int]()
         loop = self._cluster.client.loop
         finished = as_completed(with_results=True, raise_errors=False, loop=loop)  # type: ignore[no-untyped-call]
         self._cluster.listen(self._token, self._hear)
@@ -189,7 +194,9 @@ class Feeder:
             log.debug("the model was not sent to %s", worker, exc_info=True)
 
     def _hear(self, event: dict[str, Any]) -> None:
-        for index, windows, hangs in event["regions"]:
+        if event["name"] != self._items.name:  # of a task that is over, whatever it still says
+            return
+        for index, windows, hangs in event["items"]:
             self._show(index, windows)
             if hangs:
                 self._hung.append((index, event["worker"]))
@@ -207,13 +214,13 @@ class Feeder:
         """End the workers on which something hangs: the scheduler gives their work to others."""
         while self._hung:
             index, worker = self._hung.popleft()
-            if worker in self._hangs[index]:  # it says so until it ends
+            if worker in self._hangs[index] or index not in self._sent:  # it says so until it ends; it is done by now
                 continue
             self._hangs[index].add(worker)
             if len(self._hangs[index]) >= MOST_HANGS:
                 raise RunError(
-                    f"{self._called(index)}: hung on {MOST_HANGS} workers, the last was {worker}; look at the slide "
-                    "and at what it lies on. What is finished is kept, the same command continues"
+                    f"{self._called(index)}: hung on {MOST_HANGS} workers, the last was {worker}; look at the slide, "
+                    "and at what it and the output lie on. What is finished is kept, the same command continues"
                 )
             with suppress(OSError):
                 self._cluster.run_on(worker, end_process)

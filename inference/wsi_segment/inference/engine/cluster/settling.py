@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 from wsi_segment.inference.engine.cluster.facts import Choice
 from wsi_segment.inference.engine.cluster.lending import Lender
+from wsi_segment.inference.engine.cluster.pulses import LivelyStop, Pulse
 from wsi_segment.inference.engine.cluster.tasks import lacking
 from wsi_segment.inference.engine.cluster.tickets import LackingModel
 from wsi_segment.inference.engine.cluster.worker_models import ModelMissingError
@@ -44,36 +44,33 @@ class Settlement:
     """The worker that settled it, and what it has of the slide; nothing of one that is no object in a bucket."""
 
 
-def settle(token: str, order: Order, choice: Choice) -> Settlement | LackingModel:
+def settle(pulse: Pulse, order: Order, choice: Choice) -> Settlement | LackingModel:
     """Settle a run, and leave the slide open for its regions; see :func:`wsi_segment.inference.engine.prepare.prepare`.
 
     Args:
-        token: Of the run.
+        pulse: Of the task.
         order: What it is made from.
         choice: What all workers compute with.
     """
-    with RUNS.lock_of(token):
+    with RUNS.lock_of(pulse.token):
         try:
-            opened = RUNS.open(token, order, choice, known=Known())
+            opened = RUNS.open(pulse.token, order, choice, known=Known())
         except ModelMissingError:
             return lacking()
-        opened.planning = True
+    pulse.renew()
     network: LoadedNetwork = opened.network  # type: ignore[assignment]  # of the model, as `open` loads it
 
     def load() -> _Facts:
         return _Facts(choice.provider, network.precision, network.file, versions=network.versions, batch=network.batch)
 
-    try:
-        prepared = prepare(
-            opened.seen,
-            path=order.path,
-            model=order.model,
-            options=replace(order.options, memory_limit=_ANY_MEMORY, workers=1),
-            known=opened.known,
-            load=load,
-            watch=Watch(stop=opened.stop),
-            started=order.started,
-        )
-    finally:
-        opened.used, opened.planning = time.monotonic(), False
+    prepared = prepare(
+        opened.seen,
+        path=order.path,
+        model=order.model,
+        options=replace(order.options, memory_limit=_ANY_MEMORY, workers=1),
+        known=opened.known,
+        load=load,
+        watch=Watch(stop=LivelyStop(opened.stop, pulse)),
+        started=order.started,
+    )
     return Settlement(prepared, opened.known, Lender(RUNS.address, opened.known.parts.kept.spans()))

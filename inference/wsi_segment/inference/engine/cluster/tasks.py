@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.settling import Settlement
     from wsi_segment.inference.mask.ledger import FinishedRegion
 
+PLAN, REGION, PYRAMID = "plan", "region", "pyramid"
+"""What the tasks of a run are called, in their keys and in what is told of them."""
+
 
 def find_facts(device: Any) -> WorkerFacts:
     """Return what bears on how this process computes."""
@@ -25,13 +28,15 @@ def settle_run(index: int, token: str, pickled: bytes) -> Settlement | LackingMo
     """Open a slide, find its tissue and plan its regions.
 
     Args:
-        index: Of the task; unused.
+        index: Of the task; 0.
         token: Of the run.
         pickled: Order and choice; a scheduler does not look into bytes.
     """
     from wsi_segment.inference.engine.cluster.settling import settle
+    from wsi_segment.inference.engine.cluster.worker_runs import RUNS
 
-    return settle(token, *pickle.loads(pickled))
+    with RUNS.pulse(token, PLAN, index) as pulse:
+        return settle(pulse, *pickle.loads(pickled))
 
 
 def compute_region(index: int, ticket: Ticket) -> FinishedRegion | LackingModel:
@@ -42,53 +47,53 @@ def compute_region(index: int, ticket: Ticket) -> FinishedRegion | LackingModel:
         ticket: Of the run.
     """
     from wsi_segment.inference.engine.cluster.worker_models import ModelMissingError
-    from wsi_segment.inference.engine.cluster.worker_runs import RUNS, Pulse
+    from wsi_segment.inference.engine.cluster.worker_runs import RUNS
 
-    try:
-        opened = RUNS.find(ticket)
-    except ModelMissingError:
-        return lacking()
-    assert opened.local is not None
-    pulse = opened.regions[index] = Pulse(index, opened.limit)
-    region = opened.local.prepared.plan.regions[index]
-    try:
-        finished: FinishedRegion = RUNS.task(opened, pulse)(region)
-    except (WsiSegmentError, OSError, MemoryError):
-        raise
-    except Exception as error:  # a boundary: what cannot be pickled would never reach the client
-        text = " ".join(str(error).split())[:300]
-        raise RunError(f"region {region.key}: {type(error).__name__} on worker {RUNS.address}: {text}") from None
-    else:
+    with RUNS.pulse(ticket.token, REGION, index) as pulse:
+        try:
+            opened = RUNS.find(ticket)
+        except ModelMissingError:
+            return lacking()
+        assert opened.local is not None
+        region = opened.local.prepared.plan.regions[index]
+        try:
+            finished: FinishedRegion = RUNS.task(opened, pulse)(region)
+        except (WsiSegmentError, OSError, MemoryError):
+            raise
+        except Exception as error:  # a boundary: what cannot be pickled would never reach the client
+            text = " ".join(str(error).split())[:300]
+            raise RunError(f"region {region.key}: {type(error).__name__} on worker {RUNS.address}: {text}") from None
         return finished
-    finally:
-        del opened.regions[index]
 
 
 def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
     """Make the coarse levels of a mask, and return its metadata by key.
 
     Args:
-        index: Of the task; unused.
+        index: Of the task; 0.
         ticket: Of what the client left: the writer, the provenance, where the slide is, and all finished regions.
 
     Raises:
         ReplacedSlideError: another slide is there by now.
     """
+    from wsi_segment.inference.engine.cluster.pulses import LivelyStop
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, read_left
     from wsi_segment.inference.mask.ledger import unpack_regions
     from wsi_segment.inference.progress import Watch
     from wsi_segment.inference.slides.slide_files import refuse_replaced
 
-    writer, provenance, (path, parts), packed = read_left(ticket)
-    refuse_replaced(path, provenance["slide"]["fingerprint"], parts)
-    regions = unpack_regions(packed)
-    store = writer.store
-    try:
-        for region in regions:
-            store.keep(region)
-        return dict(store.finish(regions, provenance, Watch(stop=RUNS.stop_of(ticket.token)).step("pyramid")))
-    finally:
-        store.close()
+    with RUNS.pulse(ticket.token, PYRAMID, index) as pulse:
+        watch = Watch(stop=LivelyStop(RUNS.stop_of(ticket.token), pulse))
+        writer, provenance, (path, parts), packed = read_left(ticket)
+        refuse_replaced(path, provenance["slide"]["fingerprint"], parts)
+        regions = unpack_regions(packed)
+        store = writer.store
+        try:
+            for region in regions:
+                store.keep(region)
+            return dict(store.finish(regions, provenance, watch.step("pyramid")))
+        finally:
+            store.close()
 
 
 def stop_run(token: str) -> None:

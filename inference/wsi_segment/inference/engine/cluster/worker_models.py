@@ -34,7 +34,9 @@ class KeptNetwork:
 
 _networks: dict[tuple[str, str, str, int], KeptNetwork] = {}
 _facts: dict[str, WorkerFacts] = {}
-_lock = threading.Lock()
+_loading = threading.Lock()
+_looking = threading.Lock()
+"""Apart from the other one, as Dask asks for facts on the thread that tells the scheduler that the worker is alive."""
 
 
 def network_for(model: Model, choice: Choice, batch_size: int) -> KeptNetwork:
@@ -47,7 +49,7 @@ def network_for(model: Model, choice: Choice, batch_size: int) -> KeptNetwork:
     from wsi_segment.inference.engine.provenance import card_digest
 
     facts = facts_of_this_process(choice.device)
-    with _lock:
+    with _loading:
         device = device_of(facts, model.card, choice)
         key = (card_digest(model.card, choice.settled.file), device, choice.settled.precision, batch_size)
         if key not in _networks:
@@ -62,7 +64,7 @@ def network_for(model: Model, choice: Choice, batch_size: int) -> KeptNetwork:
 
 def facts_of_this_process(device: Any) -> WorkerFacts:
     """Return what :func:`~wsi_segment.inference.engine.cluster.facts.facts_here` found, looking once."""
-    with _lock:
+    with _looking:
         if device not in _facts:
             _facts[device] = facts_here(device)
         return _facts[device]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -16,6 +18,7 @@ from weakref import WeakValueDictionary
 from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.engine.cluster.facts import Choice, refuse_other_versions
 from wsi_segment.inference.engine.cluster.lending import OPERATION, Borrower
+from wsi_segment.inference.engine.cluster.pulses import Pulse, Pulses, region_limit
 from wsi_segment.inference.engine.cluster.tickets import Ticket
 from wsi_segment.inference.engine.cluster.tuning import turn_down
 from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process, network_for
@@ -38,13 +41,11 @@ from wsi_segment.inference.slides.slide_files import slide_files
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.settling import Settlement
 
+log = logging.getLogger(__name__)
+
 TOPIC = "wsi-segment"
 BEAT_SECONDS = 5.0
-"""Seconds between two reports of how far a worker's regions are."""
-STALL_SECONDS = 45.0
-"""Seconds without progress after which a region counts as hanging; more if the network is slow."""
-_LOADS = 20
-"""It also counts as hanging only after this many times what loading and trying its network took."""
+"""Seconds between two reports of how far a worker's tasks are."""
 _IDLE_SECONDS = 120.0
 """Seconds without a request after which a run's slide is closed."""
 _MOST_STOPS = 256
@@ -62,23 +63,6 @@ class Bundle:
 
 
 @dataclass(slots=True)
-class Pulse:
-    """How far a region is."""
-
-    index: int
-    limit: float
-    """Seconds without progress after which it hangs."""
-    windows: int = 0
-    changed: float = field(default_factory=time.monotonic)
-    told: int = -1
-
-    def count(self, windows: int) -> None:
-        """Count windows that were predicted."""
-        self.windows += windows
-        self.changed = time.monotonic()
-
-
-@dataclass(slots=True)
 class OpenedRun:
     """A slide that is open in this process."""
 
@@ -86,14 +70,12 @@ class OpenedRun:
     seen: Slide
     network: Network
     known: Known
-    limit: float
+    load_seconds: float
+    """Seconds that loading and trying the network took."""
     stop: threading.Event
     used: float = field(default_factory=time.monotonic)
-    planning: bool = False
-    """Whether this process is looking for its tissue and regions, which may take long."""
     local: LocalRun | None = None
     writer: RegionWriter | None = None
-    regions: dict[int, Pulse] = field(default_factory=dict)
 
 
 class WorkerRuns:
@@ -101,6 +83,7 @@ class WorkerRuns:
 
     def __init__(self) -> None:
         self._runs: dict[str, OpenedRun] = {}
+        self._pulses = Pulses()
         self._stops: WeakValueDictionary[str, threading.Event] = WeakValueDictionary()
         self._last_stops: deque[threading.Event] = deque(maxlen=_MOST_STOPS)
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
@@ -120,18 +103,28 @@ class WorkerRuns:
             self._last_stops.append(stop)
             return stop
 
+    @contextmanager
+    def pulse(self, token: str, name: str, index: int) -> Iterator[Pulse]:
+        """Yield the pulse of a task, which must begin with it: whatever it waits for may hang."""
+        self._start()
+        with self._pulses.of(token, name, index) as pulse:
+            try:
+                yield pulse
+            finally:
+                if (opened := self._runs.get(token)) is not None:
+                    opened.used = time.monotonic()
+
     def open(self, token: str, order: Order, choice: Choice, known: Known) -> OpenedRun:
         """Open a slide and load its network, once; see :func:`network_for` and :func:`open_slide`."""
-        self._start()
         with self._lock:
             if (there := self._runs.get(token)) is not None:
                 return there
         return_freed_memory()
         kept = network_for(order.model, choice, order.options.batch_size)
         slide = self._open_slide(order, known)
-        limit = max(STALL_SECONDS, _LOADS * kept.seconds)
         seen = as_seen(slide, apply_icc=order.options.apply_icc)
-        opened = OpenedRun(slide, seen, kept.network, known=known, limit=limit, stop=self.stop_of(token))
+        stop = self.stop_of(token)
+        opened = OpenedRun(slide, seen, kept.network, known=known, load_seconds=kept.seconds, stop=stop)
         with self._lock:
             self._runs[token] = opened
         return opened
@@ -143,7 +136,6 @@ class WorkerRuns:
             RunError: the plan was not found, or is not the one that was left.
             InputError: this process cannot take part.
         """
-        self._start()
         with self.lock_of(ticket.token):
             opened = self._runs.get(ticket.token)
             if opened is None or opened.local is None:
@@ -182,9 +174,11 @@ class WorkerRuns:
         return opened.known.parts.kept.find(starts, lengths)
 
     def task(self, opened: OpenedRun, pulse: Pulse) -> Callable[[Region], Any]:
-        """Return what computes and writes a region."""
+        """Return what computes and writes a region, whose pulse counts windows from then on."""
         assert opened.local is not None
         assert opened.writer is not None
+        remote = is_remote(opened.local.path) or not opened.writer.store.on_disk
+        pulse.renew(region_limit(opened.load_seconds, remote=remote))
         return RegionTask(opened.local.predictor(pulse.count), opened.writer)
 
     @property
@@ -246,30 +240,34 @@ class WorkerRuns:
     def _tell(self) -> None:
         while True:
             time.sleep(BEAT_SECONDS)
-            now = time.monotonic()
-            with self._lock:
-                runs = list(self._runs.items())
-            for token, opened in runs:
-                news = []
-                for pulse in list(opened.regions.values()):
-                    hangs = now - pulse.changed > pulse.limit
-                    if hangs or pulse.windows != pulse.told:
-                        pulse.told = pulse.windows
-                        news.append([pulse.index, pulse.windows, hangs])
-                if news:
-                    self._worker.log_event(TOPIC, {"token": token, "worker": self._worker.address, "regions": news})
-            self.close_idle(now)
+            try:
+                self.beat(time.monotonic())
+            except Exception as error:  # of a worker that closes, or a slide that cannot be closed: the next may work
+                log.warning("runs heard nothing of their tasks: %s: %s", type(error).__name__, error)
+
+    def beat(self, now: float) -> None:
+        """Tell clients how far their tasks are and which of them hang, and close what is idle."""
+        for (token, name), news in self._pulses.news(now).items():
+            told = {"token": token, "worker": self._worker.address, "name": name, "items": news}
+            self._worker.log_event(TOPIC, told)
+        self.close_idle(now)
 
     def close_idle(self, now: float) -> None:
         """Close the slides of runs that nothing was asked of for long."""
         with self._lock:
             tokens = list(self._runs)
         for token in tokens:
-            with self.lock_of(token), self._lock:
+            lock = self.lock_of(token)
+            if not lock.acquire(blocking=False):  # whoever has it may hang, and reports go on
+                continue
+            try:
                 opened = self._runs[token]
-                if opened.regions or opened.planning or now - opened.used <= _IDLE_SECONDS:
+                if self._pulses.has(token) or now - opened.used <= _IDLE_SECONDS:
                     continue
-                del self._runs[token]
+                with self._lock:
+                    del self._runs[token]
+            finally:
+                lock.release()
             opened.slide.close()
 
 
