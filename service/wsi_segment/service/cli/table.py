@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST_AT_ONCE = 64
 """Slides of a table that one command works on at once on a cluster; each takes a thread here, which mostly waits."""
+_LOOK_SECONDS = 5.0
+"""Seconds after which a command that waits for a slide to end looks again how many it may work on."""
 
 
 def segment_one(
@@ -102,7 +104,7 @@ def segment_table(
         for order in orders:
             table.do(order)
     else:
-        table.do_some_at_once(orders, max(2, min(_MOST_AT_ONCE, cluster.slots() // 4)))
+        table.do_some_at_once(orders, lambda: max(2, min(_MOST_AT_ONCE, cluster.slots() // 4)))
     summaries = [table.done[order.out] for order in orders if order.out in table.done]
     display.line(f"{len(summaries)} segmented, {table.skipped} skipped, {table.failed} failed")
     return summaries, table.failed
@@ -143,17 +145,34 @@ class _Table:
             self.failed += 1
             self.display.error(f"{order.slide}: {type(error).__name__}: {' '.join(str(error).split())}")
 
-    def do_some_at_once(self, orders: list[Order], at_once: int) -> None:
-        """Segment slides on several threads; what ends one of them ends all."""
-        with ThreadPoolExecutor(at_once, thread_name_prefix="slide") as pool:
-            futures = [pool.submit(self.do, order) for order in orders]
+    def do_some_at_once(self, orders: list[Order], most: Callable[[], int]) -> None:
+        """Segment slides on several threads; what ends one of them ends all.
+
+        Args:
+            orders: Which slides.
+            most: Says how many at once, for the workers that there are at the time; asked before each.
+        """
+        in_hand = set[Future[None]]()
+        with ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="slide") as pool:
             try:
-                for future in futures:
-                    future.result()
+                for order in orders:
+                    while len(in_hand) >= most():
+                        in_hand = _still_in_hand(in_hand)
+                    in_hand.add(pool.submit(self.do, order))
+                while in_hand:
+                    in_hand = _still_in_hand(in_hand)
             except BaseException:  # an interruption too
                 self.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+
+def _still_in_hand(in_hand: set[Future[None]]) -> set[Future[None]]:
+    """Wait a while for a slide to end; return those that have not, or raise what ended one."""
+    ended, others = wait(in_hand, _LOOK_SECONDS, FIRST_COMPLETED)
+    for future in ended:
+        future.result()
+    return others
 
 
 def _made_otherwise(order: Order) -> str:
