@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -11,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -35,6 +36,7 @@ from wsi_segment.inference.mask.verify import verify
 from wsi_segment.inference.places import bucket_shards
 from wsi_segment.inference.places import lease as leases
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
+from wsi_segment.inference.places.bucket_site import BucketSite
 from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.location import slide_location
@@ -393,20 +395,49 @@ def test_one_of_many_owns_a_lease(bucket: Bucket) -> None:
         owners[0].release()
 
 
-def test_a_lease_of_another_machine_is_taken_once_it_is_silent(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = ObjectFolder(f"s3://{bucket.name}/abandoned")
-    dead = leases.Lease(folder, "it")
+class Clock:
+    """Time that passes while somebody sleeps."""
+
+    CLOCK_BOOTTIME = 7
+
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self.seconds, self._told = 1000.0, told
+
+    def clock_gettime(self, clock: int) -> float:
+        return self.seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        self._told()
+
+
+def elsewhere(folder: ObjectFolder) -> leases.Lease:
+    """A lease of another machine, which beats only when it is told to."""
+    lease = leases.Lease(folder, "it")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(leases, "_machine", lambda: "another machine")
-        dead.acquire()
-        dead._ended.set()  # it gives no sign of life from now on
-    with pytest.raises(OutputError, match="another run is writing it"):
-        leases.Lease(folder, "it").acquire()
-    monkeypatch.setattr(leases, "EXPIRY", 1.0)
-    monkeypatch.setattr(leases, "BEAT", 0.2)
-    time.sleep(2.1)
+        lease.acquire()
+        lease._ended.set()
+    return lease
+
+
+def test_a_lease_of_another_machine_is_taken_once_its_owner_has_long_not_been_certain(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner's certainty ends before, and whatever the store's clock says of the lease."""
+    certain, folder = list[bool](), ObjectFolder(f"s3://{bucket.name}/abandoned")
+    clock = Clock(lambda: certain.append(dead.is_certain()))
+    monkeypatch.setattr(leases, "time", clock)
+    dead = elsewhere(folder)
     heir = leases.Lease(folder, "it")
+    began = clock.seconds
     heir.acquire()
+    assert clock.seconds - began == leases.EXPIRY
+    assert certain[0]
+    assert not any(certain[-5:])
     dead._renew()
     with pytest.raises(OutputError, match="has taken over"):
         dead.check()
@@ -416,6 +447,76 @@ def test_a_lease_of_another_machine_is_taken_once_it_is_silent(bucket: Bucket, m
     heir.release()
     with pytest.raises(TakenError):
         folder.replace("lease", b"{}", {"e_tag": '"0"'})
+
+
+def test_a_lease_of_another_machine_that_shows_a_sign_of_life_is_left_to_it(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ObjectFolder(f"s3://{bucket.name}/alive")
+    clock = Clock(lambda: owner._renew() if clock.seconds >= 1000 + leases.BEAT else None)
+    monkeypatch.setattr(leases, "time", clock)
+    owner = elsewhere(folder)
+    with pytest.raises(OutputError, match=r"another run is writing it \(.+, process \d+\); wait for it"):
+        leases.Lease(folder, "it").acquire()
+    assert clock.seconds == 1000 + leases.BEAT
+    owner.check()
+    owner.release()
+    leases.Lease(folder, "it").acquire()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only a clock tells when a process began")
+def test_a_process_of_this_machine_keeps_its_lease_though_the_clock_is_set(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ObjectFolder(f"s3://{bucket.name}/set")
+    owner = leases.Lease(folder, "it")
+    owner.acquire()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 0.0)
+    with pytest.raises(OutputError, match="another run is writing it"):
+        leases.Lease(folder, "it").acquire()
+    owner.release()
+
+
+def test_what_an_earlier_try_has_written_is_no_sign_of_life_now(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have watched the lease since then."""
+    folder, replace = ObjectFolder(f"s3://{bucket.name}/answerless"), ObjectFolder.replace
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
+    owner = elsewhere(folder)
+
+    def written_without_a_word(self: ObjectFolder, *args: Any) -> Any:
+        replace(self, *args)
+        raise OSError("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ObjectFolder, "replace", written_without_a_word)
+        owner._renew()
+    clock.seconds += leases.EXPIRY
+    owner.check()
+    assert not owner.is_certain()
+    owner.check()
+    assert owner.is_certain()
+    owner.release()
+
+
+def test_a_place_that_cannot_be_tidied_is_let_go(bucket: Bucket, slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(slide, bucket, "untidy")
+    bucket.client.put_object(Bucket=bucket.name, Key="masks/untidy.zarr.partial/regions-0123/0,0", Body=b"{}")
+    delete = ObjectFolder.delete
+
+    def refusing(self: ObjectFolder, keys: Any) -> None:
+        listed = list(keys)
+        if listed != ["lease"]:
+            raise OSError(errno.EIO, "access is denied")
+        delete(self, listed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ObjectFolder, "delete", refusing)
+        with pytest.raises(OutputError, match="cannot be looked at: access is denied"):
+            BucketSite(out_of(bucket, "untidy")).tidy()
+    assert bucket.names("masks/untidy.zarr.partial/") == ["masks/untidy.zarr.partial/regions-0123/0,0"]
 
 
 @pytest.fixture

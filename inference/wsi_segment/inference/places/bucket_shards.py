@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError, at_once
+from wsi_segment.inference.places.lease import now
 from wsi_segment.inference.places.ledger_records import run_name, unsealed
 
 RUN = "run"
@@ -85,11 +86,11 @@ class ShardFolder(ObjectFolder):
     def _is_trusted(self) -> bool:
         if self.is_owner is not None and self.is_owner():
             return True
-        return time.monotonic() - _read_at.get((self.beside.address, self.run), -TRUSTED_SECONDS) < TRUSTED_SECONDS
+        return now() - _read_at.get((self.beside.address, self.run), -TRUSTED_SECONDS) < TRUSTED_SECONDS
 
     def _is_under_way(self) -> bool:
         """Read whether this run is still the one that was started."""
-        asked = time.monotonic()
+        asked = now()
         started = self.beside.get(RUN)
         if started is None or (body := unsealed(started)) is None or run_name(body) != self.run:
             return False

@@ -92,8 +92,10 @@ class BucketSite:
             if self._beside.holds_any() and self._beside.get(_REPLACING) is None and self._has_root():
                 with suppress(OutputError):  # the run that publishes it lives
                     self._lease.acquire()
-                    self._clear_beside()
-                    self._lease.release()
+                    try:
+                        self._clear_beside()
+                    finally:
+                        self.release()
         except OSError as error:
             raise OutputError(f"{self.final}: cannot be looked at: {error.strerror}; choose another `out`") from error
 

@@ -6,10 +6,10 @@ import json
 import os
 import platform
 import secrets
+import sys
 import threading
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,24 @@ from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
 
 BEAT = 10.0
 """Seconds between two signs of life."""
-EXPIRY = 60.0
-"""Seconds without a sign of life after which another process may take over."""
+EXPIRY = 30.0
+"""Seconds for which another process sees no sign of life before it takes over."""
+_LOOK = 2.0
+"""Seconds between two looks for one."""
+
+
+def now() -> float:
+    """Return seconds by a clock of this machine, which on Linux goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 class Lease:
-    """The object ``lease`` in a folder: who writes, and since when; written only where it is as it was last seen.
+    """The object ``lease`` in a folder: who writes; replaced only where it is as it was last seen.
 
-    Clocks of two machines need not agree: an owner that seems dead is watched for longer than a beat before its lease
-    is taken. A process of this machine that is gone loses it at once.
+    No clock is compared with that of another machine or of the store. An owner is certain of its lease until
+    ``EXPIRY - BEAT`` after it asked for its last sign of life to be written. Who wants to take over sees that sign
+    later than that, and then unchanged for ``EXPIRY``, so that the owner's certainty has ended long before. A process
+    of this machine that is gone loses its lease at once.
     """
 
     def __init__(self, folder: ObjectFolder, name: str) -> None:
@@ -40,7 +49,6 @@ class Lease:
         """
         self._folder, self._name = folder, name
         self._token = secrets.token_hex(16)
-        self._beats = 0
         self._state: Mapping[str, Any] = {}
         self._seen = 0.0
         self._lost: str | None = None
@@ -48,18 +56,23 @@ class Lease:
         self._beating: threading.Thread | None = None
 
     def acquire(self) -> None:
-        """Become the owner, and stay it until :meth:`release`.
+        """Become the owner, and stay it until :meth:`release`; after one that died elsewhere this takes ``EXPIRY``.
 
         Raises:
             OutputError: another process is.
             OSError: the store cannot be written to.
         """
-        body = self._body()
-        try:
-            self._state = self._folder.create("lease", body)
-        except TakenError:
-            self._take_over()
-        self._seen, self._lost = time.monotonic(), None
+        there: tuple[bytes, Mapping[str, Any]] | None = b"", {}
+        while there is not None:
+            content, state = there
+            if not state:
+                there = self._write(lambda body: self._folder.create("lease", body))
+                continue
+            owner = self._owner(content)
+            if owner.get("token") != self._token and not self._is_dead(content):
+                raise self._told(owner)
+            there = self._write(lambda body: self._folder.replace("lease", body, state))  # noqa: B023
+        self._lost = None
         self._ended.clear()
         self._beating = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._beating.start()
@@ -70,14 +83,14 @@ class Lease:
         Raises:
             OutputError: another one has taken over.
         """
-        if self._lost is None and time.monotonic() - self._seen > EXPIRY - BEAT:  # it may have been stopped for long
+        if self._lost is None and now() - self._seen > EXPIRY - BEAT:  # it may have been stopped for long
             self._renew()
         if self._lost is not None:
             raise OutputError(f"{self._name}: {self._lost} has taken over; this run ends, nothing that it did is lost")
 
     def is_certain(self) -> bool:
         """Return whether nobody else can be the owner, as far as is known without asking."""
-        return self._beating is not None and self._lost is None and time.monotonic() - self._seen <= EXPIRY - BEAT
+        return self._beating is not None and self._lost is None and now() - self._seen <= EXPIRY - BEAT
 
     def release(self) -> None:
         """Let others be the owner."""
@@ -90,68 +103,59 @@ class Lease:
         if found is not None and self._owner(found[0]).get("token") == self._token:
             self._folder.delete(["lease"])
 
-    def _take_over(self) -> None:
-        """Take over an existing object: our own, created though the answer said otherwise, or that of a dead owner."""
-        for _ in range(2):
-            found = self._folder.look("lease")
-            if found is None:
-                raise self._told({})
-            owner, state = self._owner(found[0]), found[1]
-            if owner.get("token") == self._token:
-                self._state = state
-                return
-            if not self._is_dead(owner, state):
-                raise self._told(owner)
-            try:
-                self._state = self._folder.replace("lease", self._body(), state)
-            except TakenError:
-                continue  # by another process, or by this one where the answer was lost
-            return
-        raise self._told({})
+    def _write(self, put: Callable[[bytes], Mapping[str, Any]]) -> tuple[bytes, Mapping[str, Any]] | None:
+        """Give a sign of life; where that is refused, return what is there, and its state; both empty if nothing is."""
+        asked, body = now(), self._body()
+        try:
+            self._state = put(body)
+        except TakenError:
+            there = self._folder.look("lease") or (b"", {})
+            if there[0] != body:
+                return there
+            self._state = there[1]  # it was written, though the answer said otherwise
+        self._seen = asked
+        return None
 
     def _told(self, owner: Mapping[str, Any]) -> OutputError:
         who = f" ({owner['host']}, process {owner['pid']})" if owner else ""
-        return OutputError(
-            f"{self._name}: another run is writing it{who}; wait for it, up to {EXPIRY:.0f} s if it was cut off, or "
-            "choose another `out`"
-        )
+        return OutputError(f"{self._name}: another run is writing it{who}; wait for it, or choose another `out`")
 
-    def _is_dead(self, owner: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    def _is_dead(self, content: bytes) -> bool:
+        owner = self._owner(content)
         if owner.get("machine") == _machine():
             try:
-                return bool(psutil.Process(int(owner["pid"])).create_time() != owner["born"])
+                return bool(_born(int(owner["pid"])) != owner["born"])
             except psutil.Error:
                 return True
-        age = (datetime.now(UTC) - state["last_modified"]).total_seconds()
-        if age < EXPIRY:
-            return False
-        time.sleep(1.5 * BEAT)
-        again = self._folder.look("lease")
-        return again is not None and again[1].get("e_tag") == state.get("e_tag")
+        since = now()
+        while now() - since < EXPIRY:
+            time.sleep(_LOOK)
+            found = self._folder.look("lease")
+            if found is None or found[0] != content:
+                return False
+        return True
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT) and self._lost is None:
             self._renew()
 
     def _renew(self) -> None:
-        asked = time.monotonic()
         try:
-            self._state = self._folder.replace("lease", self._body(), self._state)
-        except TakenError:
-            found = self._folder.look("lease")
-            owner = {} if found is None else self._owner(found[0])
-            if found is None or owner.get("token") != self._token:
-                self._lost = f"another run{' on ' + owner['host'] if owner else ''}"
-                return
-            self._state = found[1]  # it was written, though the answer said otherwise
+            there = self._write(lambda body: self._folder.replace("lease", body, self._state))
         except OSError:
             return  # the next beat tries again
-        self._seen = asked
+        if there is None:
+            return
+        owner = self._owner(there[0])
+        if owner.get("token") == self._token:
+            self._state = there[1]  # written by an earlier try, whose answer was lost: that was no sign of life now
+        else:
+            self._lost = f"another run{' on ' + owner['host'] if owner else ''}"
 
     def _body(self) -> bytes:
-        self._beats += 1
+        """Return what no other sign of life says."""
         body = {"token": self._token, "host": platform.node(), "pid": os.getpid(), "machine": _machine()}
-        return json.dumps(body | {"born": psutil.Process().create_time(), "beats": self._beats}).encode()
+        return json.dumps(body | {"born": _born(os.getpid()), "beat": secrets.token_hex(8)}).encode()
 
     @staticmethod
     def _owner(content: bytes) -> dict[str, Any]:
@@ -169,3 +173,15 @@ def _machine() -> str:
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:  # not Linux
         return f"{platform.node()} {psutil.boot_time():.0f}"
+
+
+def _born(pid: int) -> str:
+    """Return when a process began, which tells it from another one of the same number.
+
+    Raises:
+        psutil.Error: there is no such process.
+    """
+    try:  # in ticks since the machine began; psutil adds the clock, which may be set meanwhile
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except OSError:  # no such process, or not Linux
+        return str(psutil.Process(pid).create_time())
