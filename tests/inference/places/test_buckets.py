@@ -36,7 +36,9 @@ from wsi_segment.inference.mask.verify import verify
 from wsi_segment.inference.places import bucket_shards
 from wsi_segment.inference.places import lease as leases
 from wsi_segment.inference.places.bucket_folder import ObjectFolder, TakenError
+from wsi_segment.inference.places.bucket_shards import ShardFolder
 from wsi_segment.inference.places.bucket_site import BucketSite
+from wsi_segment.inference.places.ledger_records import run_name, sealed
 from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.progress import Progress
 from wsi_segment.inference.slides.location import slide_location
@@ -162,9 +164,9 @@ def test_metadata_appears_from_the_leaves_to_the_root(
     bucket: Bucket, slide: Path, local: dict[str, bytes], kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off at any of its last objects, there is no mask; then the same command finishes it."""
-    folder, whole, put = ObjectFolder(f"s3://{bucket.name}/masks/leaves-{kept}.zarr"), ObjectFolder.put, 0
+    folder, whole, put = ObjectFolder(f"s3://{bucket.name}/masks/leaves-{kept}.zarr"), ShardFolder.put, 0
 
-    def some(self: ObjectFolder, contents: Any) -> None:
+    def some(self: ShardFolder, contents: Any) -> None:
         nonlocal put
         for key, content in contents.items():
             put += key.endswith("zarr.json")
@@ -173,7 +175,7 @@ def test_metadata_appears_from_the_leaves_to_the_root(
             whole(self, {key: content})
 
     with monkeypatch.context() as cutting:
-        cutting.setattr(ObjectFolder, "put", some)
+        cutting.setattr(ShardFolder, "put", some)
         with pytest.raises(Cut):
             make(slide, bucket, f"leaves-{kept}")
     assert len([key for key in folder.find() if key.endswith("zarr.json")]) == kept
@@ -499,6 +501,35 @@ def test_what_an_earlier_try_has_written_is_no_sign_of_life_now(
     owner.check()
     assert owner.is_certain()
     owner.release()
+
+
+def test_a_mask_that_was_finished_since_a_run_looked_is_not_replaced(bucket: Bucket, slide: Path) -> None:
+    finished: list[Summary] = []
+
+    def look(told: Progress) -> None:
+        if not finished:
+            finished.append(make(slide, bucket, "meanwhile", tissue="none"))
+
+    with pytest.raises(OutputError, match="already exists"):
+        segment(slide, make_model(), out_of(bucket, "meanwhile"), RUN, report=look, network=ChannelNetwork())
+    assert finished
+    assert verify(str(out_of(bucket, "meanwhile"))).damage == ()
+    assert Mask.open(str(out_of(bucket, "meanwhile"))).provenance["parameters"]["tissue"] == "none"
+
+
+def test_a_mask_of_a_run_that_was_replaced_while_it_was_put_does_not_appear(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, body = BucketSite(out_of(bucket, "late")), b'{"run": "old"}'
+    site.acquire(run_name(body))
+    site.records.start(body)
+    site.check()
+    monkeypatch.setattr(leases.Lease, "is_certain", lambda self: False)  # it is stopped here, for long
+    ObjectFolder(f"{site.final}.partial").put({bucket_shards.RUN: sealed(b'{"run": "new"}')})
+    with pytest.raises(OSError, match="another run has been started in its place"):
+        site.publish({"labels/zarr.json": b"{}", "zarr.json": b"{}"})
+    site.release()
+    assert bucket.names("masks/late") == ["masks/late.zarr.partial/run"]
 
 
 def test_a_place_that_cannot_be_tidied_is_let_go(bucket: Bucket, slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,9 +77,10 @@ class Output:
             What regions are written with; those that are not ``finished`` are missing.
 
         Raises:
-            OutputError: another process writes there, or it was started by another run.
+            OutputError: another process writes there, it was started by another run, or it is finished by now.
         """
         self._site.acquire(identity.run_id)
+        self.refuse_taken()  # by a run that has ended since this one looked
         ledger = Ledger(self._site.records)
         difference = None if ledger.started is None else ledger.started.difference(identity)
         if difference is not None and not self._overwrite:

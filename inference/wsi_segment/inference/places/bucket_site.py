@@ -159,12 +159,13 @@ class BucketSite:
 
     def publish(self, metadata: Mapping[str, bytes]) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
+        store = self.store  # which does not put where another run has taken over
         for depth, files in groupby(metadata.items(), key=lambda item: item[0].count("/")):
             if depth:
-                self._final.put(dict(files))
+                store.put(dict(files))
                 continue
             for key, content in files:  # one by one, the one that makes it a store at the very end
-                self._final.put({key: content})
+                store.put({key: content})
         self._clear_beside()
         self.release()
 
