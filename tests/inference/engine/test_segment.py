@@ -55,6 +55,13 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_slide(tmp_path_factory.mktemp("slide") / "made.tiff", tissue_like(1300, 1700), levels=2)
 
 
+def test_a_network_of_this_process_is_refused_where_others_compute(slide: Path, tmp_path: Path) -> None:
+    others = engine.LocalThreads(ChannelNetwork())
+    with pytest.raises(InputError, match="`network`: is of this process, and with `scheduler` others compute"):
+        segment(slide, make_model(), tmp_path / "m.zarr", SegmentOptions(), network=ChannelNetwork(), scheduler=others)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("stride", "upsampling"), [(8, "nearest"), (4, "bilinear")])
 @settings(max_examples=8)
 @given(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wsi_segment.errors import ReplacedSlideError, RunError
+from wsi_segment.errors import InputError, ReplacedSlideError, RunError
 from wsi_segment.files import printable
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.networks.network import Network
@@ -51,7 +51,7 @@ def segment(
         options: Every choice.
         report: Called with progress, from any thread.
         stop: Set it to end the run; regions that are finished are kept.
-        network: Used in place of the model's weights.
+        network: Used in place of the model's weights, by the threads of this process.
         before_publishing: Called with the slide, the complete mask and the summary, to write further files.
             The store gets its final name only after it, so that the same call writes it again if it was cut off.
         scheduler: Computes the regions; None for the threads of this process.
@@ -61,6 +61,8 @@ def segment(
         RunError: the disk is full or fails.
         Cancelled: ``stop`` was set.
     """
+    if network is not None and scheduler is not None:
+        raise InputError("`network`: is of this process, and with `scheduler` others compute; give one of the two")
     started = time.monotonic()
     watch = Watch(report, stop or threading.Event())
     return_freed_memory()
