@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -222,6 +223,43 @@ def test_a_worker_that_is_stopped_is_given_up(
     stopped.send_signal(signal.SIGCONT)  # what it was at is harmless
     time.sleep(2)
     assert files_of(tmp_path / "m.zarr") == local
+
+
+def test_what_waits_on_a_paused_worker_is_given_to_another(
+    live: LiveCluster,
+    made: Path,
+    model: Model,
+    local: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Dask pauses a worker whose memory is nearly full: it begins nothing then, and what it has been given stays."""
+    monkeypatch.setattr("wsi_segment.inference.engine.cluster.connection._SLOTS_SECONDS", 0.5)
+
+    def let_fill(client: Any, share: float, workers: list[str] | None = None) -> None:
+        def fill(dask_worker: Any) -> None:
+            dask_worker.memory_manager.memory_pause_fraction = share
+
+        client.run(fill, workers=workers)
+
+    for _ in range(2):
+        live.add_worker(live.watched(hold=1))
+    with Cluster(live.address) as cluster:
+        until(lambda: cluster.slots() == 2)
+        run = InTheBackground(live, made, model, tmp_path / "m.zarr")
+        run.until(lambda: live.windows() >= 2)
+        let_fill(cluster.client, 1e-6, [next(iter(cluster.client.scheduler_info()["workers"]))])
+        until(lambda: cluster.slots() == 1)
+        live.let_go()
+        run.end()
+        assert files_of(tmp_path / "m.zarr") == local
+        let_fill(cluster.client, 1e-6)
+        until(lambda: cluster.slots() == 0)
+        run = InTheBackground(live, made, model, tmp_path / "later.zarr")
+        run.until(lambda: any(told.stage == "waiting" for told in run.told))
+        let_fill(cluster.client, 0.99)
+        run.end()
+    assert files_of(tmp_path / "later.zarr") == local
 
 
 def test_what_a_stopped_worker_of_an_old_run_writes_is_not_in_the_new_one(

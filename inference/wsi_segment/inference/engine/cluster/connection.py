@@ -17,8 +17,8 @@ from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.cluster.tasks import find_facts
 from wsi_segment.inference.engine.cluster.tuning import (
     HUSH,
-    count_slots,
     installed,
+    look_at_workers,
     set_up_scheduler,
     turn_down_worker,
 )
@@ -70,6 +70,9 @@ class Cluster:
         self._stream: Any = None
         self._lock = threading.Lock()
         self._counted = (0.0, 0)
+        self._halted = set[Any]()
+        self.stuck = set[Any]()
+        """Keys of the tasks that workers which begin none, such as paused ones, had at both of the last two counts."""
         self._empty_since: float | None = None
         self._facts: dict[str, tuple[float, dict[str, WorkerFacts]]] = {}
         self._running = 0
@@ -169,8 +172,8 @@ class Cluster:
         """Return how many tasks the workers can run at once, as of some seconds ago."""
         looked, found = self._counted
         if time.monotonic() - looked > _SLOTS_SECONDS:
-            found = self.call(lambda client: client.run_on_scheduler(count_slots))
-            self._counted = (time.monotonic(), found)
+            found, halted = self.call(lambda client: client.run_on_scheduler(look_at_workers))
+            self._counted, self._halted, self.stuck = (time.monotonic(), found), halted, halted & self._halted
             if found:
                 self._empty_since = None
         return found

@@ -68,6 +68,7 @@ class Feeder:
         self._items = items
         self._hung: deque[tuple[int, str]] = deque()
         self._hangs: defaultdict[int, set[str]] = defaultdict(set)
+        self._begun = set[int]()
         self._given_up: Counter[int] = Counter()
         self._sent: Counter[int] = Counter()
         self._shown: dict[int, int] = {}
@@ -115,6 +116,7 @@ class Feeder:
                         del self._sent[index]
                         done(index, result)
                 self._end_hung()
+                self._take_back(flying)
         except BaseException:  # whatever it was, the workers must learn of it
             self._abandon(list(flying))
             raise
@@ -142,6 +144,7 @@ class Feeder:
         keys = []
         for index in batch:
             self._sent[index] += 1
+            self._begun.discard(index)
             again = (self._sent[index],) if self._sent[index] > 1 else ()
             keys.append((f"{self._items.name}-{self._token}", *self._items.place(index), *again))
         futures = self._cluster.map(task, batch, keys, arguments)
@@ -178,7 +181,7 @@ class Feeder:
                 ) from error
             waiting.appendleft(index)
             return False
-        self._cluster.refuse_lost()  # cancelled: with its scheduler, or by somebody who restarted the workers
+        self._cluster.refuse_lost()  # cancelled: with its scheduler, by this feeder, or by who restarted the workers
         waiting.appendleft(index)
         return False
 
@@ -197,6 +200,7 @@ class Feeder:
         if event["name"] != self._items.name:  # of a task that is over, whatever it still says
             return
         for index, windows, hangs in event["items"]:
+            self._begun.add(index)
             self._show(index, windows)
             if hangs:
                 self._hung.append((index, event["worker"]))
@@ -224,6 +228,14 @@ class Feeder:
                 )
             with suppress(OSError):
                 self._cluster.run_on(worker, end_process)
+
+    def _take_back(self, flying: dict[Any, int]) -> None:
+        """Cancel what no worker has begun, and the one that has it does not begin: it is sent anew, to others."""
+        if not (stuck := self._cluster.stuck):
+            return
+        waits = [future for future, index in flying.items() if future.key in stuck and index not in self._begun]
+        if waits:
+            self._cluster.call(lambda client: client.cancel(waits, force=True))
 
     def _abandon(self, futures: list[Any]) -> None:
         """Tell workers that the run has ended; a worker that misses it drops the run later by itself."""

@@ -56,10 +56,14 @@ def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
     return {"versions": installed(), "allowed_failures": scheduler.allowed_failures}
 
 
-def count_slots(dask_scheduler: Scheduler) -> int:
-    """Return how many tasks the workers of a scheduler can run at once."""
+def look_at_workers(dask_scheduler: Scheduler) -> tuple[int, set[Any]]:
+    """Return how many tasks the workers can run at once, and the keys of those that workers have which begin none.
+
+    Dask pauses a worker whose memory is nearly full: it ends what it runs, and what waits there stays there.
+    """
     scheduler: Any = dask_scheduler
-    return int(scheduler.total_nthreads)
+    halted = set(scheduler.workers.values()) - scheduler.running
+    return sum(one.nthreads for one in scheduler.running), {task.key for one in halted for task in one.processing}
 
 
 def installed() -> dict[str, str]:
