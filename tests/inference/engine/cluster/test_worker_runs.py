@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from synthetic import make_model, tissue_like, write_slide
-from wsi_segment.errors import SlideError
+from wsi_segment.errors import InputError, SlideError
 from wsi_segment.inference.engine.cluster import feeding, settling, worker_runs
 from wsi_segment.inference.engine.cluster.pulses import PATIENT_SECONDS, STALL_SECONDS, Pulse, region_limit
 from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
@@ -209,3 +209,13 @@ def test_reports_go_on_after_one_that_failed(runs: WorkerRuns, monkeypatch: pyte
     with pytest.raises(SystemExit):
         runs._tell()
     assert len(beats) == 3
+
+
+def test_a_worker_that_joined_for_the_coarse_levels_has_the_same_versions(
+    runs: WorkerRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_runs, "RUNS", runs)
+    left = None, {"versions": {"zarr": "1.0"}}, (Path("s.tiff"), None), b""
+    monkeypatch.setattr(worker_runs, "read_left", lambda ticket: left)
+    with pytest.raises(InputError, match=r"has zarr \S+, this run has 1\.0; install one version everywhere"):
+        finish_run(0, Ticket("token", b"", ""))

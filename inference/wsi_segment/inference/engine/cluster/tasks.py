@@ -74,9 +74,12 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
         ticket: Of what the client left: the writer, the provenance, where the slide is, and all finished regions.
 
     Raises:
+        InputError: this process, which may have computed no region, has other versions.
         ReplacedSlideError: another slide is there by now.
     """
+    from wsi_segment.inference.engine.cluster.facts import refuse_other_versions
     from wsi_segment.inference.engine.cluster.pulses import LivelyStop
+    from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, read_left
     from wsi_segment.inference.mask.ledger import unpack_regions
     from wsi_segment.inference.progress import Watch
@@ -85,6 +88,7 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
     with RUNS.pulse(ticket.token, PYRAMID, index) as pulse:
         watch = Watch(stop=LivelyStop(RUNS.stop_of(ticket.token), pulse))
         writer, provenance, (path, parts), packed = read_left(ticket)
+        refuse_other_versions(f"worker {RUNS.address}", facts_of_this_process("cpu").versions, provenance["versions"])
         refuse_replaced(path, provenance["slide"]["fingerprint"], parts)
         regions = unpack_regions(packed)
         store = writer.store
