@@ -19,7 +19,7 @@ import pytest
 VARIABLES = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 Fault = Callable[[int, str, str], str | None]
-"""From the request's number, method and path to ``503``, ``done but 500``, ``cut``, ``silence``, or None."""
+"""From the request's number, method and path to ``403``, ``503``, ``done but 500``, ``cut``, ``silence``, or None."""
 
 
 @dataclass
@@ -101,8 +101,8 @@ def _handler(bucket: Bucket, upstream: tuple[str, int]) -> type[BaseHTTPRequestH
             fault = bucket.fault(number, self.command, self.path)
             if fault == "silence":
                 time.sleep(bucket.seconds)
-            if fault == "503":
-                self.send_response(503)
+            if fault in ("403", "503"):
+                self.send_response(int(fault))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return

@@ -595,10 +595,15 @@ def test_what_the_store_refuses_is_one_line(
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wsi-segment:")]
     assert len(error) == 1
     assert said in error[0]
+    if user != "reads alone":
+        assert main(["verify", f"s3://{bucket.name}/masks/refused.zarr"]) == 1
+        assert (
+            capsys.readouterr().err == f"wsi-segment: s3://{bucket.name}/masks/refused.zarr: cannot be read: {said}\n"
+        )
 
 
 def test_a_missing_bucket_and_a_dead_store_are_one_line(
-    bucket: Bucket, slide: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(slide), "--out", "s3://no-such-bucket/m.zarr", "--quiet"]) == 2
     said = capsys.readouterr().err
@@ -606,6 +611,25 @@ def test_a_missing_bucket_and_a_dead_store_are_one_line(
     assert "there is no bucket no-such-bucket" in said
     assert main([str(slide), "--out", "https://example.org/m.zarr", "--quiet"]) == 2
     assert "object store" in capsys.readouterr().err
+    for flag in ("--geojson", "--preview"):
+        out = tmp_path / "never.zarr"
+        assert main([str(slide), "--out", str(out), flag, "s3://no-such-bucket/m", "--quiet"]) == 2
+        assert f"{flag} s3://no-such-bucket/m: cannot be written (there is no bucket" in capsys.readouterr().err
+        assert not out.exists()
+    assert main(["verify", "s3://no-such-bucket/m.zarr"]) == 1
+    assert "m.zarr: cannot be read: there is no bucket no-such-bucket" in capsys.readouterr().err
+    with pytest.raises(RunError, match="there is no bucket no-such-bucket"):
+        Mask.open("s3://no-such-bucket/m.zarr")
+
+
+def test_a_store_that_stops_answering_is_no_damage(
+    bucket: Bucket, slide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(out_of(bucket, "stops"))
+    make(slide, bucket, "stops")
+    bucket.fault = lambda number, method, path: "403" if "/c/" in path else None
+    assert main(["verify", place, "--quiet"]) == 1
+    assert capsys.readouterr().err == f"wsi-segment: {place}: cannot be read: access is denied\n"
 
 
 @pytest.fixture(scope="module")

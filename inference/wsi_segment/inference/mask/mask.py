@@ -24,6 +24,7 @@ from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask import ngff
 from wsi_segment.inference.mask.polygons import class_polygons, oriented, split_large
 from wsi_segment.inference.mask.summary import ClassArea, class_areas
+from wsi_segment.inference.places.bucket_folder import refuse_unreachable
 from wsi_segment.inference.places.ledger_records import LEDGER_FILE
 from wsi_segment.inference.places.zarr_settings import shipped_settings
 from wsi_segment.inference.places.zarr_stores import WithMetadata, zarr_store
@@ -118,6 +119,7 @@ class Mask:
             RunError: the network or the server failed.
         """
         location = slide_location(path)
+        refuse_unreachable(location)
         mask = cls._of(location, zarr_store(location))
         if ngff.ATTRIBUTE not in mask._arrays[0].attrs:  # the record of regions comes last
             raise OutputError(_UNFINISHED.format(location))

@@ -22,6 +22,8 @@ from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Reduce
 from wsi_segment.inference.mask.store import digest_of, is_metadata, metadata_digests, record_digest
+from wsi_segment.inference.places.bucket_client import is_of_store
+from wsi_segment.inference.places.bucket_folder import reaching, refuse_unreachable
 from wsi_segment.inference.places.folder import LocalFolder
 from wsi_segment.inference.places.sites import folder_of
 from wsi_segment.inference.places.zarr_settings import shipped_settings
@@ -66,11 +68,13 @@ def verify(path: str | Path, step: Step = no_step) -> Verification:
 
     Raises:
         OutputError: there is no mask of this project there.
+        RunError: its bucket could not be reached.
 
     Memory bound:
         One region, and a few squares of a level.
     """
     path = slide_location(path)
+    refuse_unreachable(path)
     store = zarr_store(path)
     try:
         root = zarr.open_group(store, mode="r")
@@ -78,17 +82,18 @@ def verify(path: str | Path, step: Step = no_step) -> Verification:
         regions, region_size, metadata = noted["regions"], int(noted["region_size"]), dict(noted["metadata"])
     except (FileNotFoundError, KeyError, ValueError, TypeError, json.JSONDecodeError) as error:
         raise no_mask(path, error) from error
-    damage = [*_metadata_damage(path, metadata), *_record_damage(root, noted)]
-    version_05 = root.metadata.zarr_format == 3
-    for group in [ngff.LABEL_PATH] if version_05 else [ngff.LABEL_PATH, ""]:
-        if (writer := _opened(store, group, region_size, mode_of_2x2)) is not None:
-            damage += _region_damage(writer, regions, path, step)
-            damage += _level_damage(writer, mode_of_2x2, path)
-    planes = "" if version_05 else ngff.PROBABILITIES_04
-    kept = any("probabilities_sha256" in region for region in regions.values())
-    if kept and (writer := _opened(store, planes, region_size, mean_of_2x2)) is not None:
-        damage += _probability_damage(writer, regions, path)
-        damage += _level_damage(writer, mean_of_2x2, path)
+    with reaching(path):
+        damage = [*_metadata_damage(path, metadata), *_record_damage(root, noted)]
+        version_05 = root.metadata.zarr_format == 3
+        for group in [ngff.LABEL_PATH] if version_05 else [ngff.LABEL_PATH, ""]:
+            if (writer := _opened(store, group, region_size, mode_of_2x2)) is not None:
+                damage += _region_damage(writer, regions, path, step)
+                damage += _level_damage(writer, mode_of_2x2, path)
+        planes = "" if version_05 else ngff.PROBABILITIES_04
+        kept = any("probabilities_sha256" in region for region in regions.values())
+        if kept and (writer := _opened(store, planes, region_size, mean_of_2x2)) is not None:
+            damage += _probability_damage(writer, regions, path)
+            damage += _level_damage(writer, mean_of_2x2, path)
     levels = {name.split("/")[2] for name in metadata if name.startswith(ngff.LABEL_PATH) and name.count("/") == 3}
     return Verification(path, len(regions), len(levels), tuple(damage))
 
@@ -97,7 +102,9 @@ def _opened(store: Store, group: str, region_size: int, reduce: Reduce) -> Pyram
     """Open a pyramid; None if damaged metadata, which its digest reports, prevents that."""
     try:
         writer = PyramidWriter.open(zarr.open_group(store, path=group, mode="r"), region_size, reduce)
-    except Exception:  # zarr raises whatever damage brings up
+    except Exception as error:  # zarr raises whatever damage brings up
+        if is_of_store(error):
+            raise
         return None
     return writer if writer.levels else None
 
@@ -184,7 +191,9 @@ def _read(
 ) -> NDArray[np.uint8] | None:
     try:
         return writer.read(level, y, x, side, channel=channel)
-    except Exception:  # zarr raises whatever damage brings up
+    except Exception as error:  # zarr raises whatever damage brings up
+        if is_of_store(error):
+            raise
         return None
 
 

@@ -37,6 +37,11 @@ def reason_of(error: Exception, address: str) -> str:
     return f"the store{asked[0] if asked else ''} cannot be reached ({last[1] if last else text[:120]})"
 
 
+def is_of_store(error: Exception) -> bool:
+    """Return whether a request failed, rather than what was done with its answer."""
+    return type(error).__module__.startswith("obstore")
+
+
 def client_of(address: str) -> Any:
     """Return what obstore reaches an address by; one per process, for the credentials that the environment has now.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from wsi_segment.errors import InputError
-from wsi_segment.inference.places.bucket_client import client_of, reason_of
+from wsi_segment.errors import InputError, RunError
+from wsi_segment.inference.places.bucket_client import client_of, is_of_store, reason_of
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 """Schemes of addresses that can be written to."""
@@ -254,6 +254,33 @@ class ObjectFolder:
                 if attempt == _TRIES - 1 or not _CUT_OFF.search(text):
                     raise OSError(errno.EIO, reason_of(error, self.address)) from error
         raise AssertionError
+
+
+@contextmanager
+def reaching(location: Path) -> Iterator[None]:
+    """Say in one line that a bucket failed while something in it was read; zarr passes on what obstore raises.
+
+    Raises:
+        RunError: it failed, which tells nothing of what is in it.
+    """
+    try:
+        yield
+    except Exception as error:  # obstore's errors and the system's have no common type
+        if not is_bucket(location) or not (isinstance(error, OSError) or is_of_store(error)):
+            raise
+        reason = getattr(error, "strerror", None) or reason_of(error, str(location))
+        raise RunError(f"{location}: cannot be read: {reason}") from error
+
+
+def refuse_unreachable(location: Path) -> None:
+    """Refuse a mask in a bucket that does not answer, or is not there, which to zarr is an empty one.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    if is_bucket(location):
+        with reaching(location):
+            object_folder(location).get("zarr.json")  # one request; zarr makes several, and loses the errors of some
 
 
 def at_once(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
