@@ -90,6 +90,9 @@ def test_what_is_left_out_of_outlines_is_a_warning(
     assert main(command(made, tmp_path / "m.zarr", region=region, tissue="none")) == 0
     said = "left out of `region`: 1 line, which has no area; 1 of 2 outlines, which lies beside the slide"
     assert json.loads(capsys.readouterr().out)["warnings"] == [{"code": "outlines-left-out", "message": said}]
+    shown = [one for one in command(made, tmp_path / "shown.zarr", region=region, tissue="none") if one != "--json"]
+    assert main(shown) == 0  # of several slides, it must tell which
+    assert f"wsi-segment: warning: {shown[0]}: {said.replace('`region`', '--region')}\n" in capsys.readouterr().err
     ids = class_map(tmp_path / "m.zarr")
     assert ids[200:300, 300:400].all()
     ids[180:320, 280:420] = 0

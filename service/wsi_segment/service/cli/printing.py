@@ -71,12 +71,14 @@ class Display:
         self.line(
             f"{summary.out}: {summary.width} x {summary.height} px of {summary.mask_mpp:.3f} µm, "
             f"{summary.windows} windows in {summary.seconds:.1f} s ({summary.device}, {summary.precision}); "
-            f"slide {summary.mpp:.4g} µm/px from {summary.mpp_source}"
+            f"slide {summary.mpp:.4g} µm/px ({summary.mpp_source})"
         )
         if summary.regions_skipped:
             self.line(f"{summary.regions_skipped} of {summary.regions} regions hold no tissue and were left out")
         for warning in summary.warnings:
-            self._progress.print(f"wsi-segment: warning: {self._spell(warning.message)}", soft_wrap=True)
+            self._progress.print(
+                f"wsi-segment: warning: {summary.slide}: {self._spell(warning.message)}", soft_wrap=True
+            )
 
 
 class _Lines:

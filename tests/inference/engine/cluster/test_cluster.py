@@ -543,7 +543,22 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
             live.add_worker()
         with Cluster(live.address, tls) as cluster:
             segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
+            for field, options in (
+                ("workers", replace(OPTIONS, workers=3)),
+                ("memory_limit", replace(OPTIONS, memory_limit=1 << 31)),
+            ):
+                with pytest.raises(InputError, match=f"`{field}` is of this machine alone.* leave it out"):
+                    segment(made / "s.tiff", model, tmp_path / "n.zarr", options, scheduler=cluster)
         assert files_of(tmp_path / "m.zarr") == local
+        (tmp_path / "other").mkdir()
+        other = write_certificate(tmp_path / "other")
+        for wrong in (other, replace(other, ca=tls.ca)):
+            with pytest.raises(ClusterLostError, match="the certificates of this command and the scheduler do not fit"):
+                Cluster(live.address, wrong).__enter__()
+        with pytest.raises(InputError, match="not a certificate in PEM and its key"):
+            Cluster(live.address, replace(tls, key=other.key)).__enter__()
+        with pytest.raises(InputError, match=r"`tls_ca` .*key\.pem: holds no certificate in PEM"):
+            Cluster(live.address, replace(tls, ca=tls.key)).__enter__()
         with pytest.raises(InputError, match="encrypts; give `tls_ca`, `tls_cert` and `tls_key`"):
             Cluster(live.address).__enter__()
     with pytest.raises(InputError, match="certificates are for an address that starts with tls://"):

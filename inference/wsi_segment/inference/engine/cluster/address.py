@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def security_of(address: str, tls: Tls | None) -> Any:
     """Return what Dask encrypts with; None leaves it to its own configuration, which must have something for ``tls://``.
 
     Raises:
-        InputError: a certificate is missing.
+        InputError: a certificate is missing, or cannot be used.
     """
     import distributed
 
@@ -87,6 +88,17 @@ def security_of(address: str, tls: Tls | None) -> Any:
     for name, path in (("tls_ca", tls.ca), ("tls_cert", tls.cert), ("tls_key", tls.key)):
         if not path.is_file():
             raise InputError(f"`{name}` {path}: no such file")
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+    except OSError as error:
+        raise InputError(f"`tls_ca` {tls.ca}: holds no certificate in PEM ({error})") from error
+    try:
+        context.load_cert_chain(tls.cert, tls.key, password=lambda: "")  # Dask would ask at the terminal
+    except OSError as error:
+        raise InputError(
+            f"`tls_cert` {tls.cert}, `tls_key` {tls.key}: not a certificate in PEM and its key, without a passphrase "
+            f"({error})"
+        ) from error
     return make(
         tls_ca_file=str(tls.ca),
         tls_client_cert=str(tls.cert),

@@ -153,9 +153,12 @@ class FilesHere:
 def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[ClusterRun]:
     """See :meth:`wsi_segment.inference.engine.cluster.connection.Cluster.opened`."""
     options = order.options
-    for field, value in (("workers", options.workers), ("memory_limit", options.memory_limit)):
-        if value:
-            raise InputError(f"`{field}` {value}: is of this machine alone, and with `scheduler` others compute")
+    for field in ("workers", "memory_limit"):
+        if getattr(options, field):
+            raise InputError(
+                f"`{field}` is of this machine alone, and with `scheduler` others compute: leave it out; "
+                "workers of a cluster have theirs from the `dask worker` that starts them"
+            )
     token, order = secrets.token_hex(4), _for_others(order)
     here = FilesHere(order)
     facts = cluster.facts(options.device, watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -107,6 +108,11 @@ class Cluster:
             raise
         except Exception as error:  # Dask's errors have no common type of their own
             self.close()
+            if self._tls is not None and re.search("SSL|TLS certificate", str(error)):
+                raise ClusterLostError(
+                    f"`scheduler` {self.address}: the certificates of this command and the scheduler do not fit "
+                    f"({_reason(error)}); give `tls_ca` of the authority that signed both"
+                ) from error
             if isinstance(error, (OSError, TimeoutError)):
                 raise ClusterLostError(
                     f"`scheduler` {self.address}: no scheduler answers there ({_reason(error)}); start one with "

@@ -193,8 +193,9 @@ class WorkerRuns:
         wanted = budget.peak_bytes + (threads - budget.workers) * budget.bytes_per_worker
         if limit and wanted > limit:
             raise InputError(
-                f"worker {self.address}: {threads} regions at once take about {wanted >> 20} MiB, and it may have "
-                f"{limit >> 20} MiB; start workers with fewer threads or more memory, or lower `batch_size`"
+                f"worker {self.address}: a region on each thread ({threads}) takes about {wanted >> 20} MiB in all, "
+                f"and it may have {limit >> 20} MiB; start workers with fewer threads or more memory, or lower "
+                "`batch_size`"
             )
 
     def _open_slide(self, order: Order, known: Known) -> Slide:
