@@ -166,7 +166,7 @@ def _reason(reader: str, told: str) -> str:
         return f"OpenSlide knows the format {told}; its tiles cannot be read directly, or would give other pixels"
     if told in (GENERIC, "TIFF"):
         return "a TIFF of no vendor is read directly"
-    return f"a TIFF of {told}: OpenSlide says what the slide is, tiles that give its very pixels are read directly"
+    return f"a TIFF of {told}, whose tiles give the slide's very pixels and are read directly"
 
 
 def _file(path: Path) -> tuple[str, tuple[ImageFacts, ...]]:
