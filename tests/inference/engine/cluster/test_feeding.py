@@ -77,6 +77,17 @@ def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Cluster, monkeypa
     assert not ended
 
 
+def test_work_is_told_to_go_on_once_there_are_workers_again(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is at hand: of planning and coarse levels nothing else would be told before they end."""
+    slots, told = [0, 0, SLOTS, SLOTS, 0], list[str]()  # in turns; share() asks for them too
+    monkeypatch.setattr(cluster, "slots", lambda: slots.pop(0) if slots else SLOTS)
+    monkeypatch.setattr(cluster, "wait_for_workers", lambda watch: told.append("waiting"))
+    monkeypatch.setattr(cluster, "share", lambda: 1)
+    items = Items("plan", place=lambda index: (0, index), count=lambda windows: told.append("works"))
+    feeder_of(cluster, "0badcafd").run(_same, range(80), items, lambda index, result: None)
+    assert told == ["waiting", "waiting", "works", "waiting", "works"]
+
+
 def _same(index: int) -> int:
     return index
 

@@ -17,13 +17,15 @@ import pytest
 from synthetic import make_model, tissue_like, write_slide
 from wsi_segment.errors import InputError, SlideError
 from wsi_segment.inference.engine.cluster import feeding, settling, worker_runs
+from wsi_segment.inference.engine.cluster.facts import Choice, facts_here, settle_for_all
 from wsi_segment.inference.engine.cluster.pulses import PATIENT_SECONDS, STALL_SECONDS, Pulse, region_limit
 from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
 from wsi_segment.inference.engine.cluster.tickets import Ticket
-from wsi_segment.inference.engine.cluster.worker_runs import BEAT_SECONDS, WorkerRuns
+from wsi_segment.inference.engine.cluster.worker_runs import BEAT_SECONDS, Finish, WorkerRuns
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.places import bucket_client
+from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.open import open_slide
@@ -66,23 +68,29 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> WorkerRuns:
 
 
 @pytest.fixture
+def choice(order: Order) -> Choice:
+    facts = facts_here("cpu")
+    return settle_for_all(order.model.card, "cpu", "auto", {"tcp://me:1": facts})
+
+
+@pytest.fixture
 def order(tmp_path: Path) -> Order:
     return Order(write_slide(tmp_path / "s.tiff", tissue_like(200, 300)), make_model(), SegmentOptions())
 
 
 def test_a_run_that_is_settled_again_has_one_open_slide(
-    runs: WorkerRuns, order: Order, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
+    runs: WorkerRuns, order: Order, choice: Choice, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling, "prepare", lambda *arguments, **more: None)
     for _ in range(2):
-        settling.settle(Pulse("token", "plan", 0), order, None)  # type: ignore[arg-type]
+        settling.settle(Pulse("token", "plan", 0), order, choice)
     assert len(opened) == 1
     runs.close_idle(math.inf)
     assert not opened
 
 
 def test_a_slide_stays_open_however_long_it_is_planned(
-    runs: WorkerRuns, order: Order, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
+    runs: WorkerRuns, order: Order, choice: Choice, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
 
@@ -91,15 +99,17 @@ def test_a_slide_stays_open_however_long_it_is_planned(
         seen.append(len(opened))
 
     monkeypatch.setattr(settling, "prepare", plan)
-    settle_run(0, "token", pickle.dumps((order, None)))
+    settle_run(0, "token", pickle.dumps((order, choice)))
     assert seen == [1]
     runs.close_idle(math.inf)
     assert not opened
 
 
-def test_runs_that_are_over_leave_nothing_behind(runs: WorkerRuns, order: Order, opened: list[Slide]) -> None:
+def test_runs_that_are_over_leave_nothing_behind(
+    runs: WorkerRuns, order: Order, choice: Choice, opened: list[Slide]
+) -> None:
     held = runs.stop_of("held")
-    used = runs.open("used", order, None, known=Known())  # type: ignore[arg-type]
+    used = runs.open("used", order, choice, known=Known())
     for number in range(5000):
         runs.stop_of(f"run {number}").set()
         with runs.lock_of(f"run {number}"):
@@ -116,11 +126,11 @@ def test_runs_that_are_over_leave_nothing_behind(runs: WorkerRuns, order: Order,
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 @pytest.mark.parametrize(("name", "absent"), [("gone.tiff", True), ("s.tiff/s.tiff", True), ("loop.tiff", False)])
 def test_only_a_slide_that_is_not_there_must_be_seen_under_its_path(
-    runs: WorkerRuns, order: Order, tmp_path: Path, name: str, absent: bool
+    runs: WorkerRuns, order: Order, choice: Choice, tmp_path: Path, name: str, absent: bool
 ) -> None:
     (tmp_path / "loop.tiff").symlink_to("loop.tiff")
     with pytest.raises(SlideError, match=rf"^worker .*{name}: .*") as raised:
-        runs.open("token", replace(order, path=tmp_path / name), None, known=Known())  # type: ignore[arg-type]
+        runs.open("token", replace(order, path=tmp_path / name), choice, known=Known())
     assert ("all workers must see the slide under this very path" in str(raised.value)) == absent
     assert ("cannot be read: " in str(raised.value)) != absent
 
@@ -140,14 +150,20 @@ class _Waits:
 @pytest.mark.parametrize(
     ("name", "stuck", "call"),
     [
-        ("plan", "open_slide", lambda order: settle_run(0, "token", pickle.dumps((order, None)))),
-        ("plan", "prepare", lambda order: settle_run(0, "token", pickle.dumps((order, None)))),
-        ("region", "read_left", lambda order: compute_region(0, Ticket("token", b"", ""))),
-        ("pyramid", "read_left", lambda order: finish_run(0, Ticket("token", b"", ""))),
+        ("plan", "open_slide", lambda order, choice: settle_run(0, "token", pickle.dumps((order, choice)))),
+        ("plan", "prepare", lambda order, choice: settle_run(0, "token", pickle.dumps((order, choice)))),
+        ("region", "read_left", lambda order, choice: compute_region(0, Ticket("token", b"", ""))),
+        ("pyramid", "read_left", lambda order, choice: finish_run(0, Ticket("token", b"", ""))),
     ],
 )
 def test_whatever_a_task_waits_for_without_end_is_told_as_a_hang(
-    runs: WorkerRuns, order: Order, monkeypatch: pytest.MonkeyPatch, name: str, stuck: str, call: Callable[[Order], Any]
+    runs: WorkerRuns,
+    order: Order,
+    choice: Choice,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    stuck: str,
+    call: Callable[[Order, Choice], Any],
 ) -> None:
     told: list[dict[str, Any]] = []
     runs._worker = SimpleNamespace(address="tcp://me:1", log_event=lambda topic, event: told.append(event))
@@ -156,25 +172,25 @@ def test_whatever_a_task_waits_for_without_end_is_told_as_a_hang(
 
     def run() -> None:
         with pytest.raises(SlideError, match="let go"):
-            call(order)
+            call(order, choice)
 
     thread = threading.Thread(target=run)
     thread.start()
     try:
         assert waits.begun.wait(60)
-        runs.beat(0.0)
-        assert not told
-        runs.beat(math.inf)  # though the run that it is at cannot be closed, nor looked at
-        assert told == [{"token": "token", "worker": "tcp://me:1", "name": name, "items": [(0, 0, True)]}]
+        for now in (0.0, 0.0, math.inf):  # though the run that it is at cannot be closed, nor looked at
+            runs.beat(now)
+        begun = {"token": "token", "worker": "tcp://me:1", "name": name, "items": [(0, 0, False)]}
+        assert told == [begun, begun | {"items": [(0, 0, True)]}]
     finally:
         waits.go.set()
         thread.join()
     runs.beat(math.inf)
-    assert len(told) == 1
+    assert len(told) == 2
 
 
 def test_planning_that_asks_whether_to_end_is_alive(
-    runs: WorkerRuns, order: Order, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
+    runs: WorkerRuns, order: Order, choice: Choice, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulse = Pulse("token", "plan", 0)
 
@@ -183,7 +199,7 @@ def test_planning_that_asks_whether_to_end_is_alive(
         watch.check()
 
     monkeypatch.setattr(settling, "prepare", plan)
-    settling.settle(pulse, order, None)  # type: ignore[arg-type]
+    settling.settle(pulse, order, choice)
     assert pulse.changed > 0
 
 
@@ -211,11 +227,27 @@ def test_reports_go_on_after_one_that_failed(runs: WorkerRuns, monkeypatch: pyte
     assert len(beats) == 3
 
 
-def test_a_worker_that_joined_for_the_coarse_levels_has_the_same_versions(
-    runs: WorkerRuns, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_that_joined_later_with_other_versions_neither_plans_nor_finishes(
+    runs: WorkerRuns, order: Order, choice: Choice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_runs, "RUNS", runs)
-    left = None, {"versions": {"zarr": "1.0"}}, (Path("s.tiff"), None), b""
+    others = replace(choice, versions={**choice.versions, "zarr": "1.0"})
+    left = Finish(others, None, {}, slide=order.path, parts=Parts(), regions=b"")  # type: ignore[arg-type]
     monkeypatch.setattr(worker_runs, "read_left", lambda ticket: left)
-    with pytest.raises(InputError, match=r"has zarr \S+, this run has 1\.0; install one version everywhere"):
-        finish_run(0, Ticket("token", b"", ""))
+    for call in (
+        lambda: settle_run(0, "token", pickle.dumps((order, others))),
+        lambda: finish_run(0, Ticket("token", b"", "")),
+    ):
+        with pytest.raises(InputError, match=r"worker .* has zarr .*, this run has 1\.0"):
+            call()
+
+
+def test_only_a_worker_that_sees_the_slide_says_that_it_is_the_same(
+    runs: WorkerRuns, order: Order, choice: Choice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("s.tiff", "must see the slide under this very path"), ("empty", "without DICOM files")):
+        left = Finish(choice, None, {}, slide=tmp_path / name, parts=Parts(), regions=b"")  # type: ignore[arg-type]
+        monkeypatch.setattr(worker_runs, "read_left", lambda ticket, left=left: left)
+        order.path.unlink(missing_ok=True)
+        with pytest.raises(SlideError, match=rf"worker .*: .*{name}: .*{reason}"):
+            finish_run(0, Ticket("token", b"", ""))

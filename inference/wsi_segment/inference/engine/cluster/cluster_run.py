@@ -18,7 +18,7 @@ from wsi_segment.inference.engine.cluster.facts import Choice, settle_for_all
 from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
 from wsi_segment.inference.engine.cluster.tasks import PLAN, PYRAMID, REGION, compute_region, finish_run, settle_run
 from wsi_segment.inference.engine.cluster.tickets import Ticket
-from wsi_segment.inference.engine.cluster.worker_runs import Bundle
+from wsi_segment.inference.engine.cluster.worker_runs import Bundle, Finish
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import outlines_digest
 from wsi_segment.inference.engine.scheduling.scheduler import Order
@@ -28,7 +28,7 @@ from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.places.object_file import Parts
-from wsi_segment.inference.progress import Step, Watch
+from wsi_segment.inference.progress import Progress, Step, Watch
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.open import open_slide
@@ -92,13 +92,17 @@ class ClusterRun:
         self._here.refuse_replaced(self._settlement)
 
         def make(regions: Iterable[FinishedRegion], step: Step) -> Mapping[str, bytes]:
-            step(0, 0)
-            slide = self._order.path, Parts(state=self._settlement.known.parts.state)
-            finished = writer, provenance, slide, pack_regions(regions)
-            ticket, made = self._leave(output, "finished", finished), dict[str, bytes]()
-            self._feeder.run(
-                finish_run, [0], Items(PYRAMID), lambda index, metadata: made.update(metadata), ticket=ticket
+            finish = Finish(
+                self._choice,
+                writer,
+                provenance,
+                slide=self._order.path,
+                parts=Parts(state=self._settlement.known.parts.state),
+                regions=pack_regions(regions),
             )
+            ticket, made = self._leave(output, "finished", finish), dict[str, bytes]()
+            items = Items(PYRAMID, count=lambda windows: step(0, 0))
+            self._feeder.run(finish_run, [0], items, lambda index, metadata: made.update(metadata), ticket=ticket)
             return made
 
         return output.finish(provenance, step, make)
@@ -168,7 +172,7 @@ def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[Cl
     feeder.run(
         settle_run,
         [0],
-        Items(PLAN),
+        Items(PLAN, count=lambda windows: watch.report(Progress("tissue", 0, 0))),
         lambda index, settlement: settled.append(settlement),
         token=token,
         pickled=pickle.dumps((order, choice)),

@@ -43,6 +43,8 @@ class Choice:
     """Precision and file."""
     providers: tuple[str, ...]
     """Names of what runs the network on the workers, each once, in alphabetical order."""
+    versions: Mapping[str, str]
+    """Those that all workers must have; of the client too, as far as it has the libraries."""
 
     @property
     def provider(self) -> str:
@@ -86,11 +88,12 @@ def settle_for_all(
     Raises:
         InputError: a worker cannot compute in the precision, or has no such device; it is named.
     """
+    versions = next(iter(workers.values())).versions
     if device == "openvino":
         from wsi_segment.inference.engine.networks.openvino_network import settle_for_openvino
 
         capable = reduce(frozenset.intersection, [facts.openvino for facts in workers.values()])
-        return Choice(device, settle_for_openvino(precision, card, set(capable)), (PROVIDERS[device],))
+        return Choice(device, settle_for_openvino(precision, card, set(capable)), (PROVIDERS[device],), versions)
     on_gpu = {facts.cuda for facts in workers.values()} if device != "cpu" else {False}
     if precision != "auto":
         chosen = precision
@@ -106,7 +109,7 @@ def settle_for_all(
         except InputError as error:
             raise InputError(f"worker {address}: {error}") from error
     settled = next(settled for _, settled in used.values())
-    return Choice(device, settled, tuple(sorted({PROVIDERS[one] for one, _ in used.values()})))
+    return Choice(device, settled, tuple(sorted({PROVIDERS[one] for one, _ in used.values()})), versions)
 
 
 def device_of(facts: WorkerFacts, card: ModelCard, choice: Choice) -> Device:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wsi_segment.errors import RunError, WsiSegmentError
-from wsi_segment.inference.engine.cluster.tasks import stop_run
+from wsi_segment.inference.engine.cluster.tasks import end_process, stop_run
 from wsi_segment.inference.engine.cluster.tickets import LackingModel
-from wsi_segment.inference.engine.cluster.worker_runs import end_process
 from wsi_segment.inference.progress import Watch
 from wsi_segment.model.card import Model
 
@@ -43,7 +42,8 @@ class Items:
     windows: Callable[[int], int] = lambda index: 0
     """Returns how many windows one has."""
     count: Callable[[int], None] = lambda windows: None
-    """Called from any thread with the number of further windows predicted."""
+    """Called from any thread with the number of further windows predicted; 0 as work on them begins, or goes on once
+    there are workers again."""
 
 
 class Feeder:
@@ -72,6 +72,7 @@ class Feeder:
         self._given_up: Counter[int] = Counter()
         self._sent: Counter[int] = Counter()
         self._shown: dict[int, int] = {}
+        self._works = False
 
     def run(
         self,
@@ -136,8 +137,12 @@ class Feeder:
         if waiting and not self._items.windows(waiting[0]):  # the fullest come first, so all that follow are as it is
             share *= _LIGHT
         room = share - len(flying)
-        if not self._cluster.slots():
+        works = self._cluster.slots() > 0
+        if not works:
             self._cluster.wait_for_workers(self._watch)
+        elif not self._works:
+            self._items.count(0)
+        self._works = works
         if not waiting or (room < max(1, share // 4) and flying):
             return
         batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]

@@ -43,7 +43,8 @@ class Pulse:
     """Seconds without a sign after which it hangs."""
     windows: int = 0
     changed: float = field(default_factory=time.monotonic)
-    told: int = 0
+    told: int = -1
+    """Windows of which the client knows; it is told of a task without any too, so that it knows that it has begun."""
 
     def renew(self, limit: float | None = None) -> None:
         """Give a sign of life, from which on the limit is another one if it is given."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import pickle
 import threading
 import time
@@ -12,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -30,13 +30,14 @@ from wsi_segment.inference.engine.scheduling.local_threads import LocalRun, as_s
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.region_writer import RegionWriter
+from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.slide import Slide
-from wsi_segment.inference.slides.slide_files import slide_files
+from wsi_segment.inference.slides.slide_files import slide_files, written
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.settling import Settlement
@@ -60,6 +61,20 @@ class Bundle:
     choice: Choice
     settlement: Settlement
     writer: RegionWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What a client leaves for the worker that makes the coarse levels, pickled."""
+
+    choice: Choice
+    writer: RegionWriter
+    provenance: dict[str, Any]
+    slide: Path
+    parts: Parts
+    """Of a slide that is read over the network."""
+    regions: bytes
+    """All that are finished, packed."""
 
 
 @dataclass(slots=True)
@@ -119,6 +134,7 @@ class WorkerRuns:
         with self._lock:
             if (there := self._runs.get(token)) is not None:
                 return there
+        self.refuse_other_versions(choice)
         return_freed_memory()
         kept = network_for(order.model, choice, order.options.batch_size)
         slide = self._open_slide(order, known)
@@ -142,8 +158,6 @@ class WorkerRuns:
                 bundle: Bundle = read_left(ticket)
                 settlement, order = bundle.settlement, bundle.order
                 prepared = settlement.prepared
-                facts = facts_of_this_process(bundle.choice.device)
-                refuse_other_versions(f"worker {self.address}", facts.versions, prepared.provenance["versions"])
                 self._refuse_memory(prepared)
                 if opened is None:
                     known = settlement.known
@@ -180,6 +194,28 @@ class WorkerRuns:
         remote = is_remote(opened.local.path) or not opened.writer.store.on_disk
         pulse.renew(region_limit(opened.load_seconds, remote=remote))
         return RegionTask(opened.local.predictor(pulse.count), opened.writer)
+
+    def refuse_other_versions(self, choice: Choice) -> None:
+        """Refuse a run if this process has other versions: it may have joined after all were asked for theirs.
+
+        Raises:
+            InputError: one differs; it is named.
+        """
+        refuse_other_versions(f"worker {self.address}", facts_of_this_process(choice.device).versions, choice.versions)
+
+    def refuse_unseen(self, path: Path) -> None:
+        """Refuse to say of a slide that it is still the same where this process cannot see it.
+
+        Raises:
+            SlideError: it cannot.
+        """
+        try:
+            if not is_remote(path):
+                written(slide_files(path))
+        except OSError as error:
+            raise self._unseen(f"{path}: cannot be read: {error.strerror}", error) from error
+        except SlideError as error:  # such as a folder that is empty there
+            raise SlideError(f"worker {self.address}: {error}") from error
 
     @property
     def address(self) -> str:
@@ -286,11 +322,6 @@ def read_left(ticket: Ticket) -> Any:
             "that was given, in a folder or bucket that all share"
         )
     return pickle.loads(content)
-
-
-def end_process() -> None:
-    """End this process at once: nothing else ends a thread that hangs. A nanny starts another."""
-    threading.Timer(0.2, os._exit, (70,)).start()
 
 
 RUNS = WorkerRuns()
