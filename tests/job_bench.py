@@ -12,6 +12,7 @@ from wsi_segment.service.folders.slide_roots import parse_roots
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.job_table import Job, Jobs, NewJob
 from wsi_segment.service.jobs.queue import Queue
+from wsi_segment.service.workers.cluster_link import ClusterLink
 from wsi_segment.service.workers.job_runner import JobRunner
 from wsi_segment.service.workers.slide_catalogue import Catalogue
 from wsi_segment.service.workers.trusted_models import TrustedModels
@@ -20,7 +21,7 @@ from wsi_segment.service.workers.trusted_models import TrustedModels
 class Bench:
     """A job runner without processes, and the parts that it needs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, link: ClusterLink | None = None) -> None:
         self.folder, self.data = write_slides(folder), folder / "data"
         self.database = Database(self.data)
         self.database.migrate()
@@ -39,6 +40,7 @@ class Bench:
             options=SegmentOptions(workers=1, device="cpu"),
             stopping=self.stopping,
             roots=RootWatch(self.database, roots),
+            link=link,
         )
 
     def post(self) -> str:

@@ -68,3 +68,9 @@ def test_a_failure_of_the_server_tells_nothing(tmp_path: Path) -> None:
 def test_outlines_that_a_client_sent_are_named_by_their_parameter() -> None:
     said = without_paths("`region` /data/results/ab/region.geojson: no tissue lies within", [Path("/data")])
     assert said == "`region`: no tissue lies within"
+
+
+def test_messages_for_clients_hold_no_addresses_of_machines() -> None:
+    said = "worker tcp://10.0.0.7:41231: 8 regions take about 900 MiB; the last was tls://[fe80::1]:8786; look"
+    expected = "a worker of the cluster: 8 regions take about 900 MiB; the last was a worker of the cluster; look"
+    assert without_paths(said, []) == expected

@@ -1,4 +1,4 @@
-"""Messages for clients, without paths and names of files, which can be names of patients."""
+"""Messages for clients, without paths and names of files, which can be names of patients, and without addresses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 _SLIDE, _FILE, _FILE_OF_SLIDE = "the slide", "a file of the server's", "a file of the slide"
 
 
+_MACHINE = re.compile(r"(?:worker )?\b(?:tcp|tls)://\S*\w")
 _NAME = re.compile(
     r"""[^\s:;,'"()]+\.(?:btf|bif|dat|dcm|ini|jpe?g|mrxs|ndpi|opt|png|scn|svs|svslide|tiff?|txt|vms|vmu|webp|xml)\b""",
     re.I,
@@ -17,7 +18,7 @@ _NAME = re.compile(
 
 
 def without_paths(message: str, folders: Iterable[Path], slide: Path | None = None, files: Iterable[Path] = ()) -> str:
-    """Remove the paths under some folders, and the names of the slide and its files, from a message.
+    """Remove the paths under some folders, the names of the slide and its files, and addresses of machines.
 
     Args:
         message: Of an error.
@@ -33,5 +34,5 @@ def without_paths(message: str, folders: Iterable[Path], slide: Path | None = No
     for name in sorted({file.name for file in files}, key=len, reverse=True):
         message = message.replace(name, _FILE_OF_SLIDE)
     message = re.sub(rf"(`\w+`) {_FILE}", r"\1", message)  # outlines that a client sent have no file for it
-    message = _NAME.sub(_FILE_OF_SLIDE, message)
+    message = _NAME.sub(_FILE_OF_SLIDE, _MACHINE.sub("a worker of the cluster", message))
     return message if slide is None else re.sub(rf"\b{re.escape(slide.stem)}\b", _SLIDE, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60.0
 """Seconds without workers of the cluster after which a job goes back into the queue."""
+
+UNFIT_SECONDS = 10.0
+"""Seconds for which no job is started after a worker was found that can take part in none."""
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +29,25 @@ class ClusterLink:
         self._address, self._tls = address, tls
         self._cluster: Cluster | None = None
         self._said = ""
+        self._unfit, self._unfit_until = "", 0.0
 
     def is_there(self) -> bool:
         """Return whether the cluster has workers now; connect to it where that is not so yet. It is said once."""
+        if time.monotonic() < self._unfit_until:
+            return self._say(self._unfit)
         try:
             reason = "" if self.cluster().slots() else f"{self._address} has no workers"
         except WsiSegmentError as error:
             self.close()
             reason = str(error)
+        return self._say(reason)
+
+    def refuse(self, reason: str) -> None:
+        """Take the cluster for one that is away, for a while: a machine of it can take part in no run."""
+        self.close()
+        self._unfit, self._unfit_until = reason, time.monotonic() + UNFIT_SECONDS
+
+    def _say(self, reason: str) -> bool:
         if reason != self._said:
             self._said = reason
             if reason:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from wsi_segment.errors import Cancelled, InputError, RunError
 from wsi_segment.files import replacing
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview
@@ -137,6 +137,10 @@ class JobRunner:
         """Find what is to blame for an error: a share that went away, the machine, or the job."""
         if (reason := self._gone(job)) is not None:
             self._give_back(job, reason)
+        elif isinstance(error, UnfitWorkerError):
+            if self._link is not None:
+                self._link.refuse(str(error))
+            self._give_back(job, "a machine of the cluster cannot take part; the job goes on when it is mended")
         elif _was_missing(error) and self._is_there(job):  # counted as a crash, so that it ends one day
             said = f"{self._for_clients(str(error), slide)}; it is there again"
             self._give_back(job, said, crashed=True)

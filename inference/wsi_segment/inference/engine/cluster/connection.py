@@ -14,7 +14,7 @@ from wsi_segment.errors import InputError, WsiSegmentError
 from wsi_segment.extras import needs_extra
 from wsi_segment.inference.engine.cluster.address import Tls, knock, refuse_odd_address, security_of
 from wsi_segment.inference.engine.cluster.facts import WorkerFacts, facts_here, refuse_other_versions
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
 from wsi_segment.inference.engine.cluster.tasks import find_facts
 from wsi_segment.inference.engine.cluster.tuning import (
     HUSH,
@@ -220,8 +220,11 @@ class Cluster:
                 if isinstance(facts, OSError):
                     continue  # it has ended since then
                 if not isinstance(facts, WorkerFacts):
-                    remedy = "; install wsi-segment on all workers" if isinstance(facts, ModuleNotFoundError) else ""
-                    raise InputError(f"worker {address}: {_reason(facts)}{remedy}")
+                    if isinstance(facts, ModuleNotFoundError):
+                        raise UnfitWorkerError(
+                            f"worker {address}: {_reason(facts)}; install wsi-segment on all workers"
+                        )
+                    raise InputError(f"worker {address}: {_reason(facts)}")
                 refuse_other_versions(f"worker {address}", facts.versions, ours)
                 good[address] = facts
             if not good:
@@ -273,7 +276,7 @@ class Cluster:
         try:
             scheduler: Mapping[str, Any] = client.run_on_scheduler(set_up_scheduler)
         except ModuleNotFoundError as error:
-            raise InputError(
+            raise UnfitWorkerError(
                 f"the scheduler {self.address} cannot import {error.name}; install wsi-segment there too"
             ) from error
         refuse_other_versions(f"the scheduler {self.address}", scheduler["versions"], installed())

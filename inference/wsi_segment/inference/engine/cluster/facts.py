@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from wsi_segment.errors import InputError
+from wsi_segment.inference.engine.cluster.lost import UnfitWorkerError
 from wsi_segment.inference.engine.cluster.tuning import installed
 from wsi_segment.inference.engine.networks.instructions import multiplies_bytes
 from wsi_segment.inference.engine.networks.network import Device, PrecisionChoice
@@ -152,10 +153,10 @@ def refuse_other_versions(who: str, theirs: Mapping[str, str], ours: Mapping[str
     """Refuse a process that would compute with another version of anything that the provenance names.
 
     Raises:
-        InputError: one differs; it is named.
+        UnfitWorkerError: one differs; it is named.
     """
     for name in sorted(theirs.keys() & ours.keys(), key=lambda name: (name != "wsi-segment", name)):
         if theirs[name] != ours[name]:
-            raise InputError(
+            raise UnfitWorkerError(
                 f"{who} has {name} {theirs[name]}, this run has {ours[name]}; install one version everywhere"
             )
