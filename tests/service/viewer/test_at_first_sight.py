@@ -74,7 +74,7 @@ def test_a_cancelled_job_is_called_so_once(watched: Watched, gallery: Served) ->
     assert page.inner_text("article").count("cancelled") == 1
     watched.open("jobs", "jobs")
     assert page.inner_text(f"tr[data-job='{job}']").count("cancelled") == 1
-    watched.clean("tiles.json")  # of what it was growing, which the page may have asked for just then
+    watched.clean(f"{job}/view")  # of what it was growing, which the page may have asked for just then
 
 
 def test_the_result_of_a_region_opens_at_the_region(watched: Watched, gallery: Served) -> None:

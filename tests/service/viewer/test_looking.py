@@ -73,7 +73,7 @@ def test_the_first_view_waits_for_its_own_modules_alone(watched: Watched, result
     assert sorted(first) == sorted(files.first + files.needed + files.of_pages["view"]), (
         "all that is imported is named in the page"
     )
-    for path in ("session", f"jobs/{result}", f"jobs/{result}/results/tiles.json"):
+    for path in ("session", f"jobs/{result}/view"):
         assert watched.requests.count(f"{watched.url}/v1/{path}") == 1
     wanted = {name for name in files.content if name.startswith("js/")} - {"js/server/types.js"}  # has types alone
     watched.until(lambda: set(modules()) == wanted)

@@ -46,6 +46,14 @@ def test_a_mask_without_probabilities_has_no_tiles_of_them(served: Served, done:
     problem(web.get(f"{at}/probabilities/1/0/0/0.png"), 404)
 
 
+def test_one_answer_has_what_a_viewer_must_know_of_a_mask(served: Served, done: str) -> None:
+    at = f"{served.url}/v1/jobs/{done}"
+    view, job = web.get(f"{at}/view").json(), web.get(at).json()
+    slide = web.get(f"{served.url}/v1/slides/{job['slide']}").json()
+    assert view == {"job": job, "slide": slide, "tiles": web.get(f"{at}/results/tiles.json").json()}
+    problem(web.get(f"{served.url}/v1/jobs/{'0' * 24}/view"), 404)
+
+
 def test_the_table_of_tiles_counts_pixels_of_classes(served: Served, done: str) -> None:
     table = web.get(f"{served.url}/v1/jobs/{done}/results/tiles.json").json()
     summary = web.get(f"{served.url}/v1/jobs/{done}/results/summary.json").json()
@@ -105,6 +113,10 @@ def test_a_cancelled_job_has_nothing_at_its_partial_address(idle: Served) -> Non
     with idle.client() as client:
         body = job_body(client)
     job = web.post(f"{idle.url}/v1/jobs", json=body).json()["id"]
+    view = web.get(f"{idle.url}/v1/jobs/{job}/view").json()
+    assert (view["job"]["status"], view["tiles"]) == ("accepted", None)
+    assert view["slide"]["width"] > 0
     web.delete(f"{idle.url}/v1/jobs/{job}")
     answer = web.get(f"{idle.url}/v1/jobs/{job}/partial/tiles.json")
     assert answer.status_code in (204, 404)
+    assert "dismissed" in problem(web.get(f"{idle.url}/v1/jobs/{job}/view"), 404)["detail"]

@@ -93,7 +93,13 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         app.include_router(module.router)
     for module in (outline_routes, query_routes, correction_routes, hook_routes, sign_in_routes):
         app.include_router(module.router)
-    for router in (system_routes.models, system_routes.system, system_routes.pages, viewer_routes.router):
+    for router in (
+        system_routes.models,
+        system_routes.system,
+        system_routes.pages,
+        viewer_routes.views,
+        viewer_routes.router,
+    ):
         app.include_router(router)
     problems.install(app)
     _describe(app)

@@ -129,13 +129,13 @@ def list_jobs(
     )
     page = found[:page_size]
     token = str(page[-1].number) if len(found) > page_size else ""
-    return JobList(jobs=_shown(service, page), next_page_token=token)
+    return JobList(jobs=shown_jobs(service, page), next_page_token=token)
 
 
 @router.get("/jobs/{job_id}", response_model=JobOut, responses=documented(404))
 def get_job(service: Here, job_id: JobId) -> JobOut:
     """Return a job."""
-    return _shown(service, [service.job(job_id)])[0]
+    return shown_jobs(service, [service.job(job_id)])[0]
 
 
 @router.delete("/jobs/{job_id}", response_model=JobOut, responses=documented(404))
@@ -143,7 +143,7 @@ def cancel_job(service: Here, job_id: JobId) -> JobOut:
     """Cancel a job: one that waits is dismissed at once, one that runs soon; one that ended stays as it is."""
     service.job(job_id)
     service.jobs.cancel(job_id)
-    return _shown(service, [service.job(job_id)])[0]
+    return shown_jobs(service, [service.job(job_id)])[0]
 
 
 @router.post("/jobs/{job_id}/retry", response_model=JobOut, responses=documented(404, 409))
@@ -153,10 +153,11 @@ def retry_job(service: Here, job_id: JobId) -> JobOut:
     if not service.jobs.retry(job_id):
         raise ProblemError(409, "not-ended", f"the job is {status}; only failed and dismissed ones are tried again")
     service.supervisor.wake()
-    return _shown(service, [service.job(job_id)])[0]
+    return shown_jobs(service, [service.job(job_id)])[0]
 
 
-def _shown(service: Service, found: Sequence[Job]) -> list[JobOut]:
+def shown_jobs(service: Service, found: Sequence[Job]) -> list[JobOut]:
+    """Describe jobs for clients."""
     names = service.catalogue.names({job.slide for job in found})
     outlook = _outlook(service, [job for job in found if job.status == "accepted"])
     return [job_out(job, names.get(job.slide), outlook) for job in found]

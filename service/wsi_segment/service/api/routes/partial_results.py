@@ -35,14 +35,18 @@ class FinishedOut(BaseModel):
 @router.get("/tiles.json", response_model=TilesOut, responses=_NOTHING_YET)
 def get_partial_table(service: Here, job_id: JobId) -> Response:
     """Return levels, origin and classes of a mask that is being made."""
-    files, growing = _look(service, job_id)
-    if growing is not None:
-        table = tile_table(growing.mask, dict(enumerate(growing.pixels())), probabilities=False)
-    elif files.store.exists():
-        table = service.masks.table(files.store)
-    else:
+    table = partial_table(service, job_id)
+    if table is None:
         return Response(status_code=204, headers=_NOT_KEPT)
     return Response(table.model_dump_json(), headers=_NOT_KEPT, media_type="application/json")
+
+
+def partial_table(service: Service, job_id: str) -> TilesOut | None:
+    """Return what a viewer must know of the mask of a job, as far as it is made; None while nothing is there."""
+    files, growing = _look(service, job_id)
+    if growing is not None:
+        return tile_table(growing.mask, dict(enumerate(growing.pixels())), probabilities=False)
+    return service.masks.table(files.store) if files.store.exists() else None
 
 
 @router.get("/regions.json", response_model=FinishedOut, responses=_NOTHING_YET)

@@ -68,7 +68,7 @@ def list_slides(
 ) -> SlideList:
     """List slides under the roots, by path; those that cannot be opened, or were not yet, carry the reason."""
     if path is not None:
-        return SlideList(slides=[_out(service, service.catalogue.by_path(path))], next_page_token="")
+        return SlideList(slides=[slide_out(service, service.catalogue.by_path(path))], next_page_token="")
     roots = [one for one in service.catalogue.roots if root is None or one.name == root]
     if not roots and root is not None:
         raise ProblemError(404, "unknown-root", "there is no root of that name")
@@ -82,7 +82,7 @@ def list_slides(
         if described is None and time.monotonic() >= until:
             unknown.append(slide)
             described = _NOT_YET
-        listed.append(_out(service, slide, described))
+        listed.append(slide_out(service, slide, described))
     service.details.want(unknown, service.describe)
     return SlideList(slides=listed, next_page_token=str(start + page_size) if more else "")
 
@@ -106,7 +106,7 @@ def _page(
 @router.get("/slides/{slide_id}", response_model=SlideOut, responses=documented(404))
 def get_slide(service: Here, slide_id: SlideId) -> SlideOut:
     """Return a slide."""
-    return _out(service, service.catalogue.by_id(slide_id))
+    return slide_out(service, service.catalogue.by_id(slide_id))
 
 
 @router.get("/slides/{slide_id}/thumbnail", response_class=Response, responses=answers("image/jpeg", 404))
@@ -191,7 +191,7 @@ async def upload_slide(
             raise
         service.metrics.uploaded.inc(room.taken)
         service.uploads.keep(room)
-    return await anyio.to_thread.run_sync(_out, service, slide)
+    return await anyio.to_thread.run_sync(slide_out, service, slide)
 
 
 @router.delete("/slides/{slide_id}", status_code=204, response_class=Response, responses=documented(404, 409))
@@ -220,7 +220,7 @@ async def _tile(service: Service, slide_id: str, zoom: Callable[[dict[str, Any]]
     return Response(content, headers=_CACHED, media_type="image/jpeg")
 
 
-def _out(service: Service, slide: FoundSlide, described: dict[str, Any] | None = None) -> SlideOut:
+def slide_out(service: Service, slide: FoundSlide, described: dict[str, Any] | None = None) -> SlideOut:
     """Describe a slide for clients; look into it unless a description is given."""
     at = href(f"/v1/slides/{slide.id}")
     links = [

@@ -1,62 +1,42 @@
 /**
- * Runs first, while the rest of the page is still on its way: asks the server for what the page shows that the address
- * names, and fetches its modules.
+ * Runs first, and imports nothing, so that it need not wait: asks the server for what the page shows that the address
+ * names, and then fetches the modules of that page.
  * @module
  */
 
-import { readSession } from "../server/api.js";
-import { onTheProcessor } from "../view/drawers.js";
-import { readResult } from "../view/result.js";
-import { currentRoute } from "./router.js";
+const { prefix = "", entered } = document.documentElement.dataset;
+const [name = "", id = ""] = (window.location.hash.replace(/^#\/?/, "").split("?", 1)[0] ?? "").split("/");
 
-/** @typedef {import("../server/types.js").Session} Session */
-/** @typedef {import("../view/result.js").Result} Result */
+/** @type {Map<string, Promise<Response>>} */
+const asked = new Map();
+ask("/v1/session");
+if (entered === "true" && name === "view" && /^[0-9a-f]+$/.test(id)) ask(`/v1/jobs/${id}/view`);
 
-const route = currentRoute();
-const entering = document.documentElement.dataset["entered"] === "true";
-/** @type {Promise<Result|null>|null} */
-let result = null;
-if (entering && route.name === "view") result = readResult(route.parts[0] ?? "");
-/** @type {Promise<Session>|null} */
-let session = readSession();
-if (!entering && route.name === "view") result = session.then((who) => (mayEnter(who) ? readResult(route.parts[0] ?? "") : null));
-for (const begun of [session, result]) begun?.catch(() => undefined); // asked again by whoever needs it
-
-// Modules come after the questions: some answers lead to further ones, and browsers have few requests under way at once.
+// Modules come after the questions: browsers have few requests under way at once.
 window.setTimeout(() => {
-  for (const page of ["", route.name || "slides"]) {
+  // How to draw takes a while to find out, and nothing else can be done yet.
+  if (name === "view") import("../view/drawers.js").then(({ onTheProcessor }) => onTheProcessor(), () => undefined);
+  for (const page of ["", name || "slides"]) {
     /** @type {HTMLTemplateElement|null} */
     const modules = document.querySelector(`template[data-page="${CSS.escape(page)}"]`);
     if (modules) document.head.append(modules.content.cloneNode(true));
   }
-  if (route.name === "view") onTheProcessor(); // while nothing else can be done yet
 });
 
-/**
- * Return whether pages can be shown to somebody.
- * @param {Session} who
- */
-export function mayEnter(who) {
-  return !who.key_needed || who.signed_in;
+/** @param {string} path */
+function ask(path) {
+  const answer = fetch(prefix + path, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+  answer.catch(() => undefined); // whoever needs it asks again
+  asked.set(path, answer);
 }
 
 /**
- * Return who this browser is to the server: as it was asked for first, the first time, and asked anew from then on.
- * @returns {Promise<Session>}
+ * Hand over the answer to what was asked here, once.
+ * @param {string} path
+ * @returns {Promise<Response|null>} null where it was not asked, or no answer came: then it is to be asked for now
  */
-export async function firstSession() {
-  const begun = session;
-  session = null;
-  return begun ? begun.catch(() => readSession()) : readSession();
-}
-
-/**
- * Return what a viewer must know of a job's mask: as it was asked for first, the first time, and asked anew from then on.
- * @param {string} id of the job
- * @returns {Promise<Result>}
- */
-export async function firstResult(id) {
-  const begun = id === route.parts[0] ? result : null;
-  result = null;
-  return (await begun?.catch(() => null)) ?? readResult(id);
+export async function earlyAnswer(path) {
+  const answer = asked.get(path);
+  asked.delete(path);
+  return (await answer?.catch(() => null)) ?? null;
 }

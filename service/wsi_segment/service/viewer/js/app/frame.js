@@ -4,8 +4,7 @@
  */
 
 import { button, fill, h } from "../lib/dom.js";
-import { server, signIn, signOut } from "../server/api.js";
-import { firstSession, mayEnter } from "./early.js";
+import { readSession, server, signIn, signOut } from "../server/api.js";
 import { showKeys } from "./keys.js";
 import { notice, showError } from "./notices.js";
 import { hrefOf } from "./router.js";
@@ -71,9 +70,9 @@ export function markPage(name) {
  * @returns {Promise<boolean>} whether pages can be shown
  */
 export async function enter() {
-  session = await firstSession();
+  session = await readSession();
   fill(who, session.key_needed && session.signed_in ? signedIn(session) : null);
-  if (mayEnter(session)) return true;
+  if (!session.key_needed || session.signed_in) return true;
   showSignIn();
   return false;
 }

@@ -3,6 +3,8 @@
  * @module
  */
 
+import { earlyAnswer } from "../app/early.js";
+
 /** @typedef {import("./types.js").Session} Session */
 
 const prefix = document.documentElement.dataset.prefix ?? "";
@@ -140,7 +142,8 @@ export function idempotencyKey() {
  */
 async function fetched(path, request) {
   try {
-    const answer = await fetch(address(path), { credentials: "same-origin", ...request });
+    const early = request.method === "GET" ? await earlyAnswer(path) : null;
+    const answer = early ?? (await fetch(address(path), { credentials: "same-origin", ...request }));
     server.dispatchEvent(new Event("answered"));
     return answer;
   } catch (error) {

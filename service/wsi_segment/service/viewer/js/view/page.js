@@ -3,7 +3,6 @@
  * @module
  */
 
-import { firstResult } from "../app/early.js";
 import { bindKeys } from "../app/keys.js";
 import { setReady } from "../app/ready.js";
 import { notice } from "../app/notices.js";
@@ -13,6 +12,7 @@ import { createDisposal, debounced, listen } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { viewKeys } from "./keys.js";
 import { createPane } from "./pane.js";
+import { readResult } from "./result.js";
 import { createViewState, parseView, writeView } from "./view-state.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
@@ -46,7 +46,7 @@ export async function openViewPage(main, route) {
   const paneElement = h("section", { class: "pane", attributes: { "aria-label": "Slide and mask" }, data: { drawn: "false" } });
   const side = h("aside", { class: "side", attributes: { "aria-label": "Legend and tools" } });
   fill(main, h("p", { class: "loading", text: "Loading the result …" }));
-  const result = await firstResult(id);
+  const result = await readResult(id);
   fill(main, h("div", { class: "view" }, paneElement, side));
   if (!state.get().at && result.job.region) state.set({ at: around(result.job.region, paneElement) });
   const pane = await createPane(paneElement, result, state, { name: `Slide ${result.job.slide_name ?? ""} with its mask` });

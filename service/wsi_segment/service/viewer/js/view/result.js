@@ -3,7 +3,7 @@
  * @module
  */
 
-import { ApiError, get, send } from "../server/api.js";
+import { get } from "../server/api.js";
 
 /** @typedef {import("../server/types.js").Job} Job */
 /** @typedef {import("../server/types.js").Slide} Slide */
@@ -24,12 +24,11 @@ import { ApiError, get, send } from "../server/api.js";
  * @returns {Promise<Result>}
  */
 export async function readResult(id) {
-  const job = /** @type {Job} */ (await get(`/v1/jobs/${id}`));
+  const { job, slide, tiles } = /** @type {{job: Job, slide: Slide|null, tiles: TileTable|null}} */ (await get(`/v1/jobs/${id}/view`));
   const growing = job.status === "running" || job.status === "accepted";
+  const shown = slide?.error || !slide?.width ? null : slide;
   const path = `/v1/jobs/${id}/${growing ? "partial" : "results"}`;
-  const [slide, answer] = await Promise.all([readSlide(job.slide), send("GET", `${path}/tiles.json`)]);
-  const table = answer.status === 204 ? emptyTable(slide) : /** @type {TileTable} */ (await answer.json());
-  return { job, slide, table, path, growing };
+  return { job, slide: shown, table: tiles ?? emptyTable(shown), path, growing };
 }
 
 /**
@@ -51,19 +50,4 @@ function emptyTable(slide) {
     classes: [],
     probabilities: false,
   };
-}
-
-/**
- * Fetch a slide.
- * @param {string} id
- * @returns {Promise<Slide|null>} null where it is not there
- */
-export async function readSlide(id) {
-  try {
-    const slide = /** @type {Slide} */ (await get(`/v1/slides/${id}`));
-    return slide.error || !slide.width ? null : slide;
-  } catch (error) {
-    if (error instanceof ApiError && (error.status === 404 || error.status === 422 || error.status === 503)) return null;
-    throw error;
-  }
 }
