@@ -42,7 +42,7 @@ _BAND_SOURCE_PIXELS = 4 << 20
 _SOURCE_BYTES = 8
 """RGBA and RGB of a level pixel, and a strip that is being interpolated."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Constants of glibc's malloc.h."""
 _KEPT_FREE = 16 << 20
 """Bytes at the end of a heap that glibc keeps when they are freed; each page that it gives back must be zeroed and
@@ -77,13 +77,16 @@ def return_freed_memory() -> None:
 
     zarr keeps the frames of a lookup that found nothing in a reference cycle, and with them a run's whole network;
     Python may not look for cycles for many slides. glibc learns to keep blocks of up to 32 MiB in its heaps, where
-    they fragment as threads come and go; a fixed threshold stops that. Elsewhere nothing needs to be done.
+    they fragment as threads come and go; a fixed threshold stops that. It also gives each thread a heap of its own,
+    which cannot use what others have freed, such as tiles that are no longer kept; one for all is enough, since what is
+    large is mapped. Elsewhere nothing needs to be done.
     """
     gc.collect()
     try:
         glibc = ctypes.CDLL(None)
         glibc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
         glibc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+        glibc.mallopt(_M_ARENA_MAX, 1)
         glibc.malloc_trim(0)
     except (AttributeError, OSError, TypeError):
         return
