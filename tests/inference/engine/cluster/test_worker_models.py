@@ -48,8 +48,10 @@ def test_facts_are_had_while_a_network_is_loaded(tmp_path: Path, monkeypatch: py
     choice = settle_for_all(model.card, "cpu", "auto", {"tcp://here": facts_of_this_process("cpu")})
 
     def load(*arguments: Any) -> LoadedNetwork:
-        with ThreadPoolExecutor(1) as meanwhile:
-            assert meanwhile.submit(facts_of_this_process, "cpu").result(20) is facts_of_this_process("cpu")
+        meanwhile = ThreadPoolExecutor(1)
+        asked = meanwhile.submit(facts_of_this_process, "cpu")
+        meanwhile.shutdown(wait=False)  # or a lock that both need would hold this test for ever
+        assert asked.result(20)
         return load_network(*arguments)
 
     monkeypatch.setattr(worker_models, "load_network", load)
