@@ -605,7 +605,7 @@ def test_what_is_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_is_of_this_machine_alone_is_refused(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:
-    with Cluster(live.address) as cluster, pytest.raises(InputError, match="`workers` 2"):
+    with Cluster(live.address) as cluster, pytest.raises(InputError, match="`workers` is of this machine alone"):
         segment(made / "s.tiff", model, tmp_path / "m.zarr", SegmentOptions(workers=2), scheduler=cluster)
 
 
