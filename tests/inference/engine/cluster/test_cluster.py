@@ -584,8 +584,9 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
     ],
 )
 def test_what_is_no_address_is_one_line_at_once(
-    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("wsi_segment.service.logs.set_up_logs", lambda form: None)  # it would outlive this test
     with pytest.raises(InputError, match="give an address such as tcp://host:8786"):
         Cluster(address)
     assert main(["serve", "--scheduler", address, "--port", str(free_port()), "--data", str(tmp_path)]) == 2
