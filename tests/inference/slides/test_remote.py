@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from buckets import emulated
 from synthetic import ChannelNetwork, class_map, files_of, make_model, tissue_like, write_slide
 from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -96,23 +97,9 @@ def web(local: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def bucket(local: Path) -> Iterator[str]:
     """A bucket of an S3 emulator, with the slide in it."""
-    moto = pytest.importorskip("moto.server", reason="the S3 emulator is in the extra [test]")
-    s3fs = pytest.importorskip("s3fs")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem.clear_instance_cache()  # of what other tests have left, which knows their server
-        files = s3fs.S3FileSystem()
-        files.mkdir("slides")
-        files.put(str(local), "slides/case 1/made.tiff")
-        yield "s3://slides"
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+    with emulated() as running:
+        running.client.upload_file(str(local), running.name, "case 1/made.tiff")
+        yield f"s3://{running.name}"
 
 
 @pytest.fixture(params=["web", "bucket"])
