@@ -116,15 +116,22 @@ def test_jobs_wait_without_blame_while_a_worker_has_another_version(
         bench = Bench(tmp_path, link)
         bench.post()
         assert link.is_there()
+        pauses = list[float]()
         with monkeypatch.context() as other:
             ours = replace(facts_here("cpu"), versions={"zarr": "1.0"})
             other.setattr(connection, "facts_here", lambda device: ours)
             for _ in range(3):  # as often as a job may crash
                 job = bench.do()
+                pauses.append(link._pause)
         assert (job.status, job.crashes) == ("accepted", 0)
         assert job.message == "a machine of the cluster cannot take part; the job goes on when it is mended"
         assert not link.is_there()
         assert "jobs wait for the cluster: worker tcp://" in caplog.text
         monkeypatch.setattr(link, "_unfit_until", 0.0)
         assert link.is_there()
-        link.close()
+        pauses.append(link._pause)
+        assert bench.do().status == "successful"
+        assert [*pauses, link._pause] == [20.0, 40.0, 80.0, 80.0, 10.0]
+        for _ in range(9):
+            link.refuse("unfit")
+        assert link._pause == 300.0

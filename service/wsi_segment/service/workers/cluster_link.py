@@ -16,7 +16,8 @@ PATIENCE_SECONDS = 60.0
 """Seconds without workers of the cluster after which a job goes back into the queue."""
 
 UNFIT_SECONDS = 10.0
-"""Seconds for which no job is started after a worker was found that can take part in none."""
+"""Seconds for which no job is started after a worker was found that can take part in none; twice as many each time."""
+_MOST_UNFIT_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class ClusterLink:
         self._address, self._tls = address, tls
         self._cluster: Cluster | None = None
         self._said = ""
-        self._unfit, self._unfit_until = "", 0.0
+        self._unfit, self._unfit_until, self._pause = "", 0.0, UNFIT_SECONDS
 
     def is_there(self) -> bool:
         """Return whether the cluster has workers now; connect to it where that is not so yet. It is said once."""
@@ -45,7 +46,12 @@ class ClusterLink:
     def refuse(self, reason: str) -> None:
         """Take the cluster for one that is away, for a while: a machine of it can take part in no run."""
         self.close()
-        self._unfit, self._unfit_until = reason, time.monotonic() + UNFIT_SECONDS
+        self._unfit, self._unfit_until = reason, time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _MOST_UNFIT_SECONDS)
+
+    def worked(self) -> None:
+        """Take the cluster for mended: a job ended well."""
+        self._pause = UNFIT_SECONDS
 
     def _say(self, reason: str) -> bool:
         if reason != self._said:

@@ -103,6 +103,8 @@ class JobRunner:
                 ]
                 self._queue.end(job, "successful", warnings=[*warnings, *([UNBOUND] if job.inputs is None else [])])
             log.info("ended (successful)", extra={"job": job.id})
+            if self._link is not None:
+                self._link.worked()
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
         except RootAwayError as error:

@@ -497,7 +497,7 @@ def test_a_worker_without_the_slide_is_named_with_what_to_do(
         while cluster.slots() < 1 + others:
             time.sleep(0.1)
         line = r"worker tcp://\S+: /proc/self/cwd/s.tiff: .* there; all workers must see the slide under this very path"
-        with pytest.raises(InputError, match=line):
+        with pytest.raises(SlideError, match=line):
             segment(Path("/proc/self/cwd/s.tiff"), model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
     assert not (tmp_path / "m.zarr").exists()
 

@@ -129,7 +129,7 @@ def test_only_a_slide_that_is_not_there_must_be_seen_under_its_path(
     runs: WorkerRuns, order: Order, choice: Choice, tmp_path: Path, name: str, absent: bool
 ) -> None:
     (tmp_path / "loop.tiff").symlink_to("loop.tiff")
-    with pytest.raises(InputError, match=rf"^worker .*{name}: .*") as raised:
+    with pytest.raises(SlideError, match=rf"^worker .*{name}: .*") as raised:  # of this slide, not of the worker
         runs.open("token", replace(order, path=tmp_path / name), choice, known=Known())
     assert ("all workers must see the slide under this very path" in str(raised.value)) == absent
     assert ("cannot be read: " in str(raised.value)) != absent
@@ -249,5 +249,5 @@ def test_only_a_worker_that_sees_the_slide_says_that_it_is_the_same(
         left = Finish(choice, None, {}, slide=tmp_path / name, parts=Parts(), regions=b"")  # type: ignore[arg-type]
         monkeypatch.setattr(worker_runs, "read_left", lambda ticket, left=left: left)
         order.path.unlink(missing_ok=True)
-        with pytest.raises(InputError, match=rf"worker .*: .*{name}: .*{reason}"):
+        with pytest.raises(SlideError, match=rf"worker .*: .*{name}: .*{reason}"):
             finish_run(0, Ticket("token", b"", ""))

@@ -18,7 +18,6 @@ from weakref import WeakValueDictionary
 from wsi_segment.errors import InputError, RunError, SlideError
 from wsi_segment.inference.engine.cluster.facts import Choice, refuse_other_versions
 from wsi_segment.inference.engine.cluster.lending import OPERATION, Borrower
-from wsi_segment.inference.engine.cluster.lost import UnfitWorkerError
 from wsi_segment.inference.engine.cluster.pulses import Pulse, Pulses, region_limit
 from wsi_segment.inference.engine.cluster.tickets import Ticket
 from wsi_segment.inference.engine.cluster.tuning import turn_down
@@ -208,7 +207,7 @@ class WorkerRuns:
         """Refuse to say of a slide that it is still the same where this process cannot see it.
 
         Raises:
-            InputError: it cannot.
+            SlideError: it cannot.
         """
         try:
             if not is_remote(path):
@@ -243,11 +242,11 @@ class WorkerRuns:
                 raise
             raise self._unseen(str(error), error.__cause__) from error
 
-    def _unseen(self, reason: str, cause: OSError) -> InputError:
+    def _unseen(self, reason: str, cause: OSError) -> SlideError:
         """Return the error of a slide that other machines may be able to read, and this one is not."""
         line = f"worker {self.address}: {reason}"
-        if isinstance(cause, FileNotFoundError | NotADirectoryError):
-            return UnfitWorkerError(f"{line} there; all workers must see the slide under this very path")
+        if isinstance(cause, FileNotFoundError | NotADirectoryError):  # of this slide alone, others may be seen
+            line += " there; all workers must see the slide under this very path"
         return SlideError(line)
 
     def _refuse_other_slide(self, order: Order, prepared: Prepared) -> None:
