@@ -696,6 +696,7 @@ def test_the_command_line_reads_from_and_writes_to_buckets(
     many = ["--manifest", str(manifest), "--out", f"s3://{bucket.name}/all/", *common]
     assert main(many) == 0
     assert main(many) == 0  # both are there
+    bucket.client.put_object(Bucket=bucket.name, Key="one/m.png.probe", Body=b"of somebody else")
     extras = ["--geojson", f"s3://{bucket.name}/one/m.geojson.gz", "--preview", f"s3://{bucket.name}/one/m.png"]
     one = f"s3://{bucket.name}/one/m.zarr"
     assert main([f"s3://{bucket.name}/slides/a.tiff", "--out", one, *extras, *common]) == 0
@@ -704,6 +705,8 @@ def test_the_command_line_reads_from_and_writes_to_buckets(
     )
     assert bucket.objects("one/m.geojson.gz")[""] == (tmp_path / "m.geojson.gz").read_bytes()
     assert bucket.objects("one/m.png")[""].startswith(b"\x89PNG")
+    probes = {name: content for name, content in bucket.objects("one/").items() if name.endswith(".probe")}
+    assert probes == {"m.png.probe": b"of somebody else"}
     here = files_of(tmp_path / "m.zarr")
     for prefix in ("one/m.zarr/", "all/a.zarr/", "all/b.zarr/"):
         assert bucket.objects(prefix) == here

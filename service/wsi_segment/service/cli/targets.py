@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
+from secrets import token_hex
 
 IS_READ = "is read by this run"
 IS_THE_MASK = "is the mask of this run"
@@ -78,7 +79,7 @@ def refuse_unwritable(flag: str, path: Path | None) -> None:
     try:
         if is_remote(path):
             folder, key = object_of(path)
-            try_to_put(folder, f"{key}.probe")
+            try_to_put(folder, f"{key}.{token_hex(8)}.probe")  # of a name that nobody else's object has
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_long_names([path])
