@@ -93,6 +93,19 @@ def test_the_overlay_is_the_mask_by_the_models_colours(watched: Watched, result:
     watched.clean()
 
 
+def test_a_server_that_answers_one_tile_at_a_time_leaves_no_holes(
+    watched: Watched, result: str, result_store: Path
+) -> None:
+    """While a service changes to another version, servers of both may stand behind its address."""
+    watched.page.route("**/results/tiles/**", lambda route: route.continue_(url=route.request.url.split("?")[0]))
+    view(watched, result, "at=900,700,1&opacity=100")
+    assert any("?columns=" in url for url in watched.requests)
+    mask, shown = Mask.open(result_store), painted(watched)
+    wanted = class_colors(mask, class_ids(mask, shown.shape[:2], (900, 700), 1.0))
+    assert (shown == wanted).all(axis=2).mean() > 0.9
+    watched.clean()
+
+
 def test_switching_a_class_off_takes_away_its_colour_alone(watched: Watched, result: str) -> None:
     view(watched, result, "opacity=100")
     before = painted(watched)

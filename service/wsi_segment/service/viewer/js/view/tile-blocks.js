@@ -13,14 +13,15 @@
  */
 
 /** Tiles beside each other, and below each other, of which the server makes one picture. */
-const MOST_ACROSS = 8;
+export const MOST_ACROSS = 8;
 
 /**
  * Put tiles of one level together to as few blocks as rows of them allow.
  * @param {{z: number, x: number, y: number}[]} tiles the most urgent first
+ * @param {number} [most] tiles beside each other, and below each other
  * @returns {Block[]} that with the most urgent tile first
  */
-export function blocksOf(tiles) {
+export function blocksOf(tiles, most = MOST_ACROSS) {
   const turn = new Map(tiles.map(({ x, y }, index) => [`${x}/${y}`, index]));
   const inRows = [...tiles].sort((a, b) => a.y - b.y || a.x - b.x);
   /** @type {(Block & {turn: number})[]} */
@@ -28,7 +29,7 @@ export function blocksOf(tiles) {
   for (const { z, x, y } of inRows) {
     const mine = turn.get(`${x}/${y}`) ?? 0;
     const last = runs.at(-1);
-    if (last && last.y === y && last.x + last.columns === x && last.columns < MOST_ACROSS) {
+    if (last && last.y === y && last.x + last.columns === x && last.columns < most) {
       last.columns += 1;
       last.turn = Math.min(last.turn, mine);
     } else runs.push({ z, x, y, columns: 1, rows: 1, turn: mine });
@@ -36,7 +37,7 @@ export function blocksOf(tiles) {
   /** @type {typeof runs} */
   const blocks = [];
   for (const run of runs) {
-    const above = blocks.find((block) => block.x === run.x && block.columns === run.columns && block.y + block.rows === run.y && block.rows < MOST_ACROSS);
+    const above = blocks.find((block) => block.x === run.x && block.columns === run.columns && block.y + block.rows === run.y && block.rows < most);
     if (above) {
       above.rows += 1;
       above.turn = Math.min(above.turn, run.turn);

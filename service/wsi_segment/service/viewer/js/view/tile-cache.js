@@ -8,7 +8,7 @@
 
 import { server, send } from "../server/api.js";
 import { decodeGreyPng } from "./grey-png.js";
-import { blocksOf, partOf, tilesOf } from "./tile-blocks.js";
+import { MOST_ACROSS, blocksOf, partOf, tilesOf } from "./tile-blocks.js";
 
 /**
  * @typedef {object} Tile
@@ -56,6 +56,8 @@ export class TileCache extends EventTarget {
     this.mostPictures = MOST_PICTURES;
     /** @type {Block[]} */
     this.queue = [];
+    /** Tiles beside each other in a block. */
+    this.mostAcross = MOST_ACROSS;
     /** Blocks that are under way. */
     this.asked = 0;
     /** Their tiles. @type {Set<string>} */
@@ -104,7 +106,7 @@ export class TileCache extends EventTarget {
       const key = keyOf(z, x, y);
       const known = this.tiles.get(key);
       return (known === undefined || known?.stale) && !this.loading.has(key) && !this.resting.has(key);
-    }));
+    }), this.mostAcross);
     this.most = Math.max(MOST_KEPT, 2 * wanted.length);
     this.mostPictures = Math.max(MOST_PICTURES, 2 * wanted.length);
     this.pump();
@@ -158,6 +160,13 @@ export class TileCache extends EventTarget {
     const answer = await send("GET", path, { headers: { Accept: "image/png" } });
     const image = await decodeGreyPng(await answer.arrayBuffer());
     if (this.closed) return;
+    if (image.width <= (columns - 1) * this.side || image.height <= (rows - 1) * this.side) {
+      // A server of a version that knows no blocks answers their first tile; single ones all servers answer alike.
+      this.mostAcross = 1;
+      this.queue = [];
+      this.dispatchEvent(new Event("again"));
+      return;
+    }
     for (const one of tilesOf(block)) this.take(one, partOf(image, (one.x - x) * this.side, (one.y - y) * this.side, this.side));
   }
 
