@@ -8,10 +8,12 @@ from pathlib import Path
 
 from live_server import ROOT
 from tools import absent
+from wsi_segment.service.api.mask_tiles import MOST_ACROSS
 
 MODULE = ROOT / "service" / "wsi_segment" / "service" / "viewer" / "js" / "view" / "tile-blocks.js"
 SCRIPT = """
 const { blocksOf, partOf, tilesOf } = await import(process.argv[1]);
+const most = Number(process.argv[2]);
 const check = (right, what) => { if (!right) throw new Error(what); };
 const key = ({ z, x, y }) => `${z}/${x}/${y}`;
 let seed = 7;
@@ -27,8 +29,9 @@ for (let turn = 0; turn < 300; turn += 1) {
   const blocks = blocksOf(tiles);
   const names = (some) => some.map(key).sort().join();
   check(names(blocks.flatMap(tilesOf)) === names(tiles), "each tile once, and no other");
-  check(blocks.every(({ columns, rows }) => columns <= 8 && rows <= 8), "as large as the server makes them");
-  if (share === 1) check(blocks.length === Math.ceil(across / 8) * Math.ceil(down / 8), "as few as can be");
+  check(blocks.every(({ columns, rows }) => columns <= most && rows <= most), "as large as the server makes them");
+  if (share === 1) check(blocks.length === Math.ceil(across / most) * Math.ceil(down / most), "as few as can be");
+  check(blocksOf(tiles, 1).length === tiles.length, "single ones");
   if (tiles.length > 0) check(tilesOf(blocks[0]).map(key).includes(key(tiles[0])), "the most urgent first");
 }
 const image = { width: 5, height: 3, values: Uint8Array.from({ length: 15 }, (_, index) => index) };
@@ -47,6 +50,6 @@ def test_tiles_are_put_together_to_few_blocks_and_taken_out_of_their_pictures(tm
     if node is None:
         absent("node is not installed; .ci/tools brings it")
     module = shutil.copy(MODULE, tmp_path / "tile-blocks.mjs")
-    command = [node, "--input-type=module", "-e", SCRIPT, Path(module).as_uri()]
+    command = [node, "--input-type=module", "-e", SCRIPT, Path(module).as_uri(), str(MOST_ACROSS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
