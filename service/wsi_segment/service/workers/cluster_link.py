@@ -37,7 +37,7 @@ class ClusterLink:
         if time.monotonic() < self._unfit_until:
             return self._say(self._unfit)
         try:
-            reason = "" if self.cluster().slots() else f"{self._address} has no workers"
+            reason = "" if self.cluster().slots() else f"{self._address} has no workers that begin anything"
         except WsiSegmentError as error:
             self.close()
             reason = str(error)

@@ -59,6 +59,19 @@ def test_facts_are_asked_for_again_where_the_only_worker_ends_meanwhile(
     assert [one.stage for one in told] == ["waiting", "waiting"]
 
 
+def test_patience_lasts_while_paused_workers_compute_what_they_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_SLOTS_SECONDS", 0.0)
+    cluster = Cluster("tcp://127.0.0.1:1", patience=-1.0)  # which is lost at once, so that no time must pass
+    seen: list[tuple[int, set[str]]] = [(0, {"region"}), (0, set())]
+    monkeypatch.setattr(cluster, "call", lambda function: seen.pop(0))
+    cluster._empty_since = 1.0
+    assert cluster.slots() == 0
+    assert cluster._empty_since is None
+    assert cluster.slots() == 0
+    with pytest.raises(ClusterLostError, match="has had no workers that begin anything for"):
+        cluster.wait_for_workers(Watch())
+
+
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [

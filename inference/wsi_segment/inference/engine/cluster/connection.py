@@ -180,7 +180,7 @@ class Cluster:
         if time.monotonic() - looked > _SLOTS_SECONDS:
             found, halted = self.call(lambda client: client.run_on_scheduler(look_at_workers))
             self._counted, self._halted, self.stuck = (time.monotonic(), found), halted, halted & self._halted
-            if found:
+            if found or halted:  # what is paused still computes what it has begun, and all else is taken from it
                 self._empty_since = None
         return found
 
@@ -195,7 +195,8 @@ class Cluster:
         watch.report(Progress("waiting", 0, 0))
         if self._patience is not None and now - self._empty_since > self._patience:
             raise ClusterLostError(
-                f"`scheduler` {self.address}: has had no workers for {self._patience:g} s; what is finished is kept"
+                f"`scheduler` {self.address}: has had no workers that begin anything for {self._patience:g} s; what is "
+                "finished is kept"
             )
 
     def share(self) -> int:
