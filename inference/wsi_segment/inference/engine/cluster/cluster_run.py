@@ -164,11 +164,11 @@ def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[Cl
                 "workers of a cluster have theirs from the `dask worker` that starts them"
             )
     token, order = secrets.token_hex(4), _for_others(order)
-    here = FilesHere(order)
     facts = cluster.facts(options.device, watch)
     choice = settle_for_all(order.model.card, options.device, options.precision, facts)
     feeder = Feeder(cluster, token, watch, model=order.model, file=choice.settled.file)
     settled: list[Settlement] = []
+    here = FilesHere(order)  # only now, as the slide may still be copied while the run waits for workers
     feeder.run(
         settle_run,
         [0],

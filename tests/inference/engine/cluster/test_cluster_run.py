@@ -1,0 +1,47 @@
+"""What the process that has a slide computed on a cluster sees of the slide itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsi_segment.errors import Cancelled
+from wsi_segment.inference.engine.cluster import cluster_run
+from wsi_segment.inference.engine.cluster.cluster_run import open_on_cluster
+from wsi_segment.inference.engine.cluster.connection import Cluster
+from wsi_segment.inference.engine.cluster.facts import facts_here
+from wsi_segment.inference.engine.cluster.feeding import Feeder
+from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.engine.scheduling.scheduler import Order
+from wsi_segment.inference.progress import Watch
+from wsi_segment.inference.slides.slide_files import written
+from wsi_segment.model.card import DEFAULT_MODEL, find_model
+
+
+def test_a_slide_may_be_copied_to_its_place_while_the_run_waits_for_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, looked = tmp_path / "s.tiff", list[bytes]()
+
+    def wait(device: str, watch: Watch) -> dict[str, Any]:
+        slide.write_bytes(b"whole")
+        return {"tcp://a:1": facts_here("cpu")}
+
+    def look(files: Any) -> tuple[tuple[int, int], ...]:
+        looked.append(slide.read_bytes())
+        return written(files)
+
+    def end(*arguments: object, **more: object) -> None:
+        raise Cancelled
+
+    slide.write_bytes(b"half")
+    cluster = Cluster("tcp://127.0.0.1:1")
+    monkeypatch.setattr(cluster, "facts", wait)
+    monkeypatch.setattr(cluster_run, "written", look)
+    monkeypatch.setattr(Feeder, "run", end)
+    order = Order(slide, find_model(DEFAULT_MODEL), SegmentOptions(device="cpu"))
+    with pytest.raises(Cancelled), open_on_cluster(cluster, order, Watch()):
+        pass
+    assert looked == [b"whole"]
