@@ -468,6 +468,38 @@ def test_a_lease_of_another_machine_that_shows_a_sign_of_life_is_left_to_it(
     heir.release()
 
 
+def test_a_lease_that_its_owner_lets_go_while_it_is_watched_is_taken(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ObjectFolder(f"s3://{bucket.name}/let-go")
+    clock = Clock(lambda: owner.release() if clock.seconds >= 1000 + leases.BEAT else None)
+    monkeypatch.setattr(leases, "time", clock)
+    owner, heir = elsewhere(folder), leases.Lease(folder, "it")
+    heir.acquire()
+    assert clock.seconds < 1000 + leases.EXPIRY
+    heir.check()
+    heir.release()
+
+
+def test_a_store_that_refuses_a_lease_and_shows_none_is_not_asked_for_ever(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = list[float]()
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
+
+    def refuse(self: ObjectFolder, key: str, content: bytes, writer: str = "") -> None:
+        tries.append(clock.seconds)
+        if len(tries) > 100:
+            raise OSError("asked for ever")
+        raise TakenError(key)
+
+    monkeypatch.setattr(ObjectFolder, "create", refuse)
+    with pytest.raises(OutputError, match="it: another run is writing it; wait for it"):
+        leases.Lease(ObjectFolder(f"s3://{bucket.name}/refused"), "it").acquire()
+    assert len(set(tries)) == len(tries) > 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only a clock tells when a process began")
 def test_a_process_of_this_machine_keeps_its_lease_though_the_clock_is_set(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,9 @@ EXPIRY = 30.0
 """Seconds for which another process sees no sign of life before it takes over."""
 _LOOK = 2.0
 """Seconds between two looks for one."""
+_TRIES = 20
+"""Of becoming the owner, where the store refuses each and shows no other owner."""
+_NOTHING: tuple[bytes, Mapping[str, Any]] = b"", {}
 
 
 def now() -> float:
@@ -62,16 +65,22 @@ class Lease:
             OutputError: another process is.
             OSError: the store cannot be written to.
         """
-        there: tuple[bytes, Mapping[str, Any]] | None = b"", {}
-        while there is not None:
+        content, state = _NOTHING
+        for _ in range(_TRIES):
+            if state:
+                owner = self._owner(content)
+                if owner.get("token") != self._token and not self._is_over(content):
+                    raise self._told(owner)
+                there = self._write(lambda body: self._folder.replace("lease", body, state))  # noqa: B023
+            else:
+                there = self._write(lambda body: self._folder.create("lease", body))
+            if there is None:
+                break
             content, state = there
             if not state:
-                there = self._write(lambda body: self._folder.create("lease", body))
-                continue
-            owner = self._owner(content)
-            if owner.get("token") != self._token and not self._is_dead(content):
-                raise self._told(owner)
-            there = self._write(lambda body: self._folder.replace("lease", body, state))  # noqa: B023
+                time.sleep(_LOOK)
+        else:
+            raise self._told({})
         self._lost = None
         self._ended.clear()
         self._beating = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -109,7 +118,7 @@ class Lease:
         try:
             self._state = put(body)
         except TakenError:
-            there = self._folder.look("lease") or (b"", {})
+            there = self._folder.look("lease") or _NOTHING
             if there[0] != body:
                 return there
             self._state = there[1]  # it was written, though the answer said otherwise
@@ -120,7 +129,8 @@ class Lease:
         who = f" ({owner['host']}, process {owner['pid']})" if owner else ""
         return OutputError(f"{self._name}: another run is writing it{who}; wait for it, or choose another `out`")
 
-    def _is_dead(self, content: bytes) -> bool:
+    def _is_over(self, content: bytes) -> bool:
+        """Return whether the owner that wrote this has died or let go."""
         owner = self._owner(content)
         if owner.get("machine") == _machine():
             try:
@@ -131,7 +141,9 @@ class Lease:
         while now() - since < EXPIRY:
             time.sleep(_LOOK)
             found = self._folder.look("lease")
-            if found is None or found[0] != content:
+            if found is None:
+                return True
+            if found[0] != content:
                 return False
         return True
 
