@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from buckets import Bucket, emulated
+from wsi_segment.inference.places import bucket_folder
 from wsi_segment.inference.places.bucket_client import reason_of
 from wsi_segment.inference.places.bucket_folder import ObjectFolder
 from wsi_segment.inference.slides.location import is_remote, slide_location
@@ -88,6 +91,27 @@ def test_a_store_that_does_not_answer_is_named() -> None:
         with pytest.raises(obstore.exceptions.BaseError) as raised:
             obstore.get(store, "a.svs")
     assert reason_of(raised.value, "s3://b") == f"the store {address} cannot be reached (error sending request)"
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(1.0, 4), (60.1, 2), (240.0, 1)])
+def test_answers_that_are_cut_off_are_asked_for_again_for_a_while(
+    seconds: float, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("obstore")
+    folder, asked, passed = ObjectFolder("s3://b/k"), list[float](), 0.0
+    monkeypatch.setattr(bucket_folder, "time", SimpleNamespace(monotonic=lambda: passed))
+
+    def cut_off() -> None:
+        nonlocal passed
+        asked.append(passed)
+        passed += seconds
+        raise OSError("request or response body error")
+
+    for within, expected in (({}, tries), ({"within": math.inf}, 4)):
+        asked.clear()
+        with pytest.raises(OSError, match="cannot be reached"):
+            folder.ask(cut_off, **within)
+        assert len(asked) == expected
 
 
 @pytest.mark.parametrize(

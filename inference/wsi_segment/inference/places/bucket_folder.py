@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,8 @@ SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 
 _AT_ONCE = 8
 _TRIES = 4
+_TRY_WITHIN = 90.0
+"""Seconds since the first try in which another one begins: a listing that stalls takes 60 of them."""
 _CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid list|connection closed|NoSuchUpload")
 """Where an answer was. If it said that an upload in parts is complete, obstore finds none that it could abort."""
 _WRITER = "writer"
@@ -122,7 +126,7 @@ class ObjectFolder:
             file.seek(0)  # an earlier try has read it to its end
             obstore.put(self.client, self.name(key), file)
 
-        self.ask(put)
+        self.ask(put, within=math.inf)  # of many requests, so that the time tells nothing
 
     def get(self, key: str) -> bytes | None:
         """See :class:`wsi_segment.inference.places.folder.Folder`."""
@@ -232,18 +236,20 @@ class ObjectFolder:
         except refused as error:
             raise TakenError(key) from error
 
-    def ask(self, call: Callable[[], R], *through: type[Exception]) -> R:
+    def ask(self, call: Callable[[], R], *through: type[Exception], within: float = _TRY_WITHIN) -> R:
         """Call something that makes requests, and again where an answer was cut off, which obstore leaves at that.
 
         Args:
             call: What is called.
             through: Errors that are raised as they are; that there is no such bucket is not one of them.
+            within: Seconds after which it is not called again.
 
         Raises:
             OSError: anything else, in one line.
         """
         from obstore.exceptions import BaseError
 
+        began = time.monotonic()
         for attempt in range(_TRIES):
             try:
                 return call()
@@ -251,7 +257,8 @@ class ObjectFolder:
                 text = str(error)
                 if isinstance(error, through) and "NoSuchBucket" not in text:
                     raise
-                if attempt == _TRIES - 1 or not _CUT_OFF.search(text):
+                late = attempt == _TRIES - 1 or time.monotonic() - began > within
+                if late or not _CUT_OFF.search(text):
                     raise OSError(errno.EIO, reason_of(error, self.address)) from error
         raise AssertionError
 
