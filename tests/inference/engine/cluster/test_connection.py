@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -60,9 +62,9 @@ def test_facts_are_asked_for_again_where_the_only_worker_ends_meanwhile(
 
 
 def test_patience_lasts_while_paused_workers_compute_what_they_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_SLOTS_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "_SLOTS_SECONDS", -1.0)
     cluster = Cluster("tcp://127.0.0.1:1", patience=-1.0)  # which is lost at once, so that no time must pass
-    seen: list[tuple[int, set[str]]] = [(0, {"region"}), (0, set())]
+    seen: list[tuple[int, dict[str, str]]] = [(0, {"region": "tcp://a:1"}), (0, {})]
     monkeypatch.setattr(cluster, "call", lambda function: seen.pop(0))
     cluster._empty_since = 1.0
     assert cluster.slots() == 0
@@ -70,6 +72,36 @@ def test_patience_lasts_while_paused_workers_compute_what_they_have_begun(monkey
     assert cluster.slots() == 0
     with pytest.raises(ClusterLostError, match="has had no workers that begin anything for"):
         cluster.wait_for_workers(Watch())
+
+
+def test_many_runs_that_ask_at_once_count_the_workers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two counts in a moment would have all that a worker waits with taken from it, however short its pause."""
+    cluster, counts, all_here = Cluster("tcp://127.0.0.1:1"), list[int](), threading.Barrier(8)
+
+    def count(function: object) -> tuple[int, dict[str, str]]:
+        counts.append(1)
+        time.sleep(0.05)  # so that others ask meanwhile
+        return 0, {"region": "tcp://a:1"}
+
+    def ask(number: int) -> int:
+        all_here.wait(30)
+        return cluster.slots()
+
+    monkeypatch.setattr(cluster, "call", count)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(8))) == [0] * 8
+    assert (len(counts), cluster.stuck) == (1, {})
+
+
+def test_a_task_is_stuck_only_where_the_same_worker_has_it_at_two_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_SLOTS_SECONDS", -1.0)
+    cluster, stuck = Cluster("tcp://127.0.0.1:1"), list[dict[str, str]]()
+    seen = [{"region": "tcp://a:1"}, {"region": "tcp://b:1"}, {"region": "tcp://b:1"}]
+    monkeypatch.setattr(cluster, "call", lambda function: (0, seen.pop(0)))
+    while seen:
+        cluster.slots()
+        stuck.append(cluster.stuck)
+    assert stuck == [{}, {}, {"region": "tcp://b:1"}]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,25 @@ def test_work_is_told_to_go_on_once_there_are_workers_again(cluster: Cluster, mo
     items = Items("plan", place=lambda index: (0, index), count=lambda windows: told.append("works"))
     feeder_of(cluster, "0badcafd").run(_same, range(80), items, lambda index, result: None)
     assert told == ["waiting", "waiting", "works", "waiting", "works"]
+
+
+def test_what_was_begun_elsewhere_is_taken_from_a_worker_that_begins_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeder, taken = feeder_of(cluster, "0badcaff"), list[list[Any]]()
+    client = SimpleNamespace(cancel=lambda futures, force: taken.append([one.key for one in futures]))
+    monkeypatch.setattr(cluster, "call", lambda function: function(client))
+    monkeypatch.setattr(cluster, "stuck", {"here": "tcp://a:1", "elsewhere": "tcp://a:1", "nowhere": "tcp://a:1"})
+    for index, worker in enumerate(("tcp://a:1", "tcp://dead:1")):
+        feeder._hear({"name": "", "worker": worker, "items": [(index, 0, False)]})
+    keys = ("here", "elsewhere", "nowhere", "not stuck")
+    feeder._take_back({_Future(key): index for index, key in enumerate(keys)})
+    assert taken == [["elsewhere", "nowhere"]]
+
+
+@dataclass(frozen=True)
+class _Future:
+    key: str
 
 
 def _same(index: int) -> int:

@@ -70,10 +70,11 @@ class Cluster:
         self._client: Any = None
         self._stream: Any = None
         self._lock = threading.Lock()
+        self._count_lock = threading.Lock()
         self._counted = (0.0, 0)
-        self._halted = set[Any]()
-        self.stuck = set[Any]()
-        """Keys of the tasks that workers which begin none, such as paused ones, had at both of the last two counts."""
+        self._halted = dict[Any, str]()
+        self.stuck = dict[Any, str]()
+        """Workers that begin no task, such as paused ones, by the keys of those they had at both of the last counts."""
         self._empty_since: float | None = None
         self._facts: dict[str, tuple[float, dict[str, WorkerFacts]]] = {}
         self._running = 0
@@ -176,13 +177,15 @@ class Cluster:
 
     def slots(self) -> int:
         """Return how many tasks the workers can run at once, as of some seconds ago."""
-        looked, found = self._counted
-        if time.monotonic() - looked > _SLOTS_SECONDS:
-            found, halted = self.call(lambda client: client.run_on_scheduler(look_at_workers))
-            self._counted, self._halted, self.stuck = (time.monotonic(), found), halted, halted & self._halted
-            if found or halted:  # what is paused still computes what it has begun, and all else is taken from it
-                self._empty_since = None
-        return found
+        with self._count_lock:  # or all runs would count anew at once, and a moment's pause would look like a long one
+            looked, found = self._counted
+            if time.monotonic() - looked > _SLOTS_SECONDS:
+                found, halted = self.call(lambda client: client.run_on_scheduler(look_at_workers))
+                self.stuck = dict(halted.items() & self._halted.items())
+                self._counted, self._halted = (time.monotonic(), found), halted
+                if found or halted:  # what is paused still computes what it has begun, and all else is taken from it
+                    self._empty_since = None
+            return found
 
     def wait_for_workers(self, watch: Watch) -> None:
         """Report that a run waits for workers, of which there are none, and lose patience in the end.

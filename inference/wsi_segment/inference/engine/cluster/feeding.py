@@ -68,7 +68,7 @@ class Feeder:
         self._items = items
         self._hung: deque[tuple[int, str]] = deque()
         self._hangs: defaultdict[int, set[str]] = defaultdict(set)
-        self._begun = set[int]()
+        self._begun = dict[int, str]()
         self._given_up: Counter[int] = Counter()
         self._sent: Counter[int] = Counter()
         self._shown: dict[int, int] = {}
@@ -115,6 +115,7 @@ class Feeder:
                         self._show(index, items.windows(index))
                         self._shown.pop(index, None)
                         del self._sent[index]
+                        self._begun.pop(index, None)
                         done(index, result)
                 self._end_hung()
                 self._take_back(flying)
@@ -149,7 +150,7 @@ class Feeder:
         keys = []
         for index in batch:
             self._sent[index] += 1
-            self._begun.discard(index)
+            self._begun.pop(index, None)
             again = (self._sent[index],) if self._sent[index] > 1 else ()
             keys.append((f"{self._items.name}-{self._token}", *self._items.place(index), *again))
         futures = self._cluster.map(task, batch, keys, arguments)
@@ -205,7 +206,7 @@ class Feeder:
         if event["name"] != self._items.name:  # of a task that is over, whatever it still says
             return
         for index, windows, hangs in event["items"]:
-            self._begun.add(index)
+            self._begun[index] = event["worker"]
             self._show(index, windows)
             if hangs:
                 self._hung.append((index, event["worker"]))
@@ -235,10 +236,14 @@ class Feeder:
                 self._cluster.run_on(worker, end_process)
 
     def _take_back(self, flying: dict[Any, int]) -> None:
-        """Cancel what no worker has begun, and the one that has it does not begin: it is sent anew, to others."""
+        """Cancel what the worker that has it has not begun, and does not begin: it is sent anew, to others."""
         if not (stuck := self._cluster.stuck):
             return
-        waits = [future for future, index in flying.items() if future.key in stuck and index not in self._begun]
+        waits = [
+            future
+            for future, index in flying.items()
+            if future.key in stuck and self._begun.get(index) != stuck[future.key]
+        ]
         if waits:
             self._cluster.call(lambda client: client.cancel(waits, force=True))
 

@@ -56,14 +56,15 @@ def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
     return {"versions": installed(), "allowed_failures": scheduler.allowed_failures}
 
 
-def look_at_workers(dask_scheduler: Scheduler) -> tuple[int, set[Any]]:
-    """Return how many tasks the workers can run at once, and the keys of those that workers have which begin none.
+def look_at_workers(dask_scheduler: Scheduler) -> tuple[int, dict[Any, str]]:
+    """Return how many tasks the workers can run at once, and by the keys of tasks the workers which begin none.
 
     Dask pauses a worker whose memory is nearly full: it ends what it runs, and what waits there stays there.
     """
     scheduler: Any = dask_scheduler
     halted = set(scheduler.workers.values()) - scheduler.running
-    return sum(one.nthreads for one in scheduler.running), {task.key for one in halted for task in one.processing}
+    waits = {task.key: one.address for one in halted for task in one.processing}
+    return sum(one.nthreads for one in scheduler.running), waits
 
 
 def installed() -> dict[str, str]:
