@@ -468,6 +468,28 @@ def test_a_lease_of_another_machine_that_shows_a_sign_of_life_is_left_to_it(
     heir.release()
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_lease_of_an_earlier_version_on_this_machine_is_judged_by_its_signs_of_life(
+    bucket: Bucket, lives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ObjectFolder(f"s3://{bucket.name}/earlier-{lives}")
+    clock = Clock(lambda: owner._renew() if lives else None)
+    monkeypatch.setattr(leases, "time", clock)
+    owner, heir = leases.Lease(folder, "it"), leases.Lease(folder, "it")
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "_born", lambda pid: 1796000000.5)
+        owner.acquire()
+    owner._ended.set()
+    if lives:
+        with pytest.raises(OutputError, match="another run is writing it"):
+            heir.acquire()
+    else:
+        heir.acquire()
+        assert clock.seconds == 1000 + leases.EXPIRY
+        heir.release()
+    owner.release()
+
+
 def test_a_lease_that_its_owner_lets_go_while_it_is_watched_is_taken(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,9 +134,11 @@ class Lease:
         owner = self._owner(content)
         if owner.get("machine") == _machine():
             try:
-                return bool(_born(int(owner["pid"])) != owner["born"])
+                born = _born(int(owner["pid"]))
             except psutil.Error:
                 return True
+            if isinstance(owner["born"], str):  # an earlier version wrote a number, of another clock
+                return born != owner["born"]
         since = now()
         while now() - since < EXPIRY:
             time.sleep(_LOOK)
