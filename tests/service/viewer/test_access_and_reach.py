@@ -108,6 +108,27 @@ def test_a_session_that_ends_is_said(browser: Browser, below_a_prefix: tuple[Ser
         watched.clean("401")
 
 
+def test_a_key_is_asked_for_once_though_the_result_was_refused_before(
+    browser: Browser, below_a_prefix: tuple[Served, str]
+) -> None:
+    server, key = below_a_prefix
+    with browsing(browser, f"{server.url}/wsi") as watched:
+        page = watched.open("slides", "sign-in")
+        page.fill("#key", key)
+        page.keyboard.press("Enter")
+        watched.wait("slides")
+        page.route("**/v1/**", lambda route: route.fulfill(status=401))  # the session ends while the page comes
+        page.goto("about:blank")
+        watched.open("view/abcdef", "sign-in")
+        assert any(url.endswith("/jobs/abcdef/view") for url in watched.requests)
+        page.unroute("**/v1/**")
+        page.fill("#key", key)
+        page.keyboard.press("Enter")
+        watched.wait("problem")
+        assert page.locator(".sign-in").count() == 0
+        watched.clean("401", "422")
+
+
 def test_readers_are_offered_nothing_that_they_may_not_do(browser: Browser, below_a_prefix: tuple[Served, str]) -> None:
     server, _ = below_a_prefix
     database = Database(server.data)

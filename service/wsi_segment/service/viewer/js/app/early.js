@@ -33,10 +33,11 @@ function ask(path) {
 /**
  * Hand over the answer to what was asked here, once.
  * @param {string} path
- * @returns {Promise<Response|null>} null where it was not asked, or no answer came: then it is to be asked for now
+ * @returns {Promise<Response|null>} null where it was not asked, or came to nothing: then it is to be asked for now
  */
 export async function earlyAnswer(path) {
   const answer = asked.get(path);
   asked.delete(path);
-  return (await answer?.catch(() => null)) ?? null;
+  const found = await answer?.catch(() => null);
+  return found?.ok ? found : null; // a refusal may be older than the session that asks now
 }
