@@ -12,6 +12,8 @@ from synthetic import ChannelNetwork, class_map, make_model, tissue_like, write_
 from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.progress import Progress
 from wsi_segment.service.api.mask_tiles import TileBlock
 from wsi_segment.service.api.viewing.growing_masks import GrowingMask, GrowingMasks
@@ -72,6 +74,21 @@ def test_several_tiles_come_as_one_picture(half_done: tuple[Path, Path]) -> None
     np.testing.assert_array_equal(
         growing.tiles(TileBlock(0, 9, 10, columns=2, rows=8)), assembled(growing, 0)[2560:, 2304:]
     )
+
+
+def test_a_block_reads_each_finished_region_once(half_done: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    growing = GrowingMasks().of(half_done[1])
+    assert growing is not None
+    asked: list[Box] = []
+    read = Mask.read
+
+    def noted(mask: Mask, z: int, box: Box) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        asked.append(box)
+        return read(mask, z, box)
+
+    monkeypatch.setattr(Mask, "read", noted)
+    growing.tiles(TileBlock(0, 0, 0, columns=8, rows=8))
+    assert len(asked) == len([place for place in growing.finished if max(place) < 4])
 
 
 def test_counts_are_those_of_the_finished_regions(half_done: tuple[Path, Path]) -> None:

@@ -20,7 +20,7 @@ from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.pyramid import mode_of_2x2
 from wsi_segment.inference.places.ledger_records import LineRecords
 from wsi_segment.inference.places.local_site import growing_store
-from wsi_segment.service.api.mask_tiles import TILE, TileBlock
+from wsi_segment.service.api.mask_tiles import TileBlock
 
 _MOST_OPEN = 8
 _KEPT_FROM = 4
@@ -66,21 +66,20 @@ class GrowingMask:
         whole = block.pixels_of(self.mask)
         if whole is None:
             return None
+        if block.z >= self.own_levels:
+            return self._coarse(block.z, whole)
         ids = np.zeros((whole.height, whole.width), np.uint8)
-        for y in range(whole.y0, whole.y1, TILE):
-            for x in range(whole.x0, whole.x1, TILE):
-                box = Box(x, y, x + TILE, y + TILE).intersect(whole)
-                ids[box.y0 - whole.y0 : box.y1 - whole.y0, box.x0 - whole.x0 : box.x1 - whole.x0] = self._tile(
+        side = self.region_size >> block.z
+        for row in range(whole.y0 // side, -(-whole.y1 // side)):
+            for column in range(whole.x0 // side, -(-whole.x1 // side)):
+                if (row, column) not in self.finished:
+                    continue
+                region = Box(column * side, row * side, column * side + side, row * side + side)
+                box = region.intersect(whole)
+                ids[box.y0 - whole.y0 : box.y1 - whole.y0, box.x0 - whole.x0 : box.x1 - whole.x0] = self.mask.read(
                     block.z, box
                 )
         return ids
-
-    def _tile(self, z: int, box: Box) -> NDArray[np.uint8]:
-        if z >= self.own_levels:
-            return self._coarse(z, box)
-        side = self.region_size >> z  # a tile lies in one region
-        known = (box.y0 // side, box.x0 // side) in self.finished
-        return self.mask.read(z, box) if known else np.zeros((box.height, box.width), np.uint8)
 
     def _coarse(self, z: int, box: Box) -> NDArray[np.uint8]:
         halvings = z - self.own_levels + 1
