@@ -12,6 +12,9 @@ from wsi_segment.inference.engine.memory import return_freed_memory
 glibc = ctypes.CDLL(None)
 return_freed_memory()
 gate, kept = threading.Barrier(4), []
+glibc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(glibc.fdopen(1, b"w"))
+glibc.malloc_info(0, out)
 
 def allocate():
     gate.wait()
@@ -22,8 +25,6 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-glibc.fdopen.restype = ctypes.c_void_p
-out = ctypes.c_void_p(glibc.fdopen(1, b"w"))
 glibc.malloc_info(0, out)
 glibc.fflush(out)
 """
@@ -34,4 +35,5 @@ def test_threads_share_one_heap_so_that_each_uses_what_others_freed() -> None:
     described = subprocess.run([sys.executable, "-c", HEAPS], capture_output=True, text=True, check=True).stdout
     if "<malloc" not in described:
         pytest.skip("another allocator than glibc's")
-    assert described.count("<heap ") == 1
+    before, after = described.removesuffix("</malloc>\n").split("</malloc>")
+    assert after.count("<heap ") == before.count("<heap ")
