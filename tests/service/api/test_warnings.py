@@ -69,7 +69,7 @@ def test_the_command_line_spells_the_remedy_as_a_flag(
     slide, model = blank.folder / "slides" / "blank.png", blank.folder / "models" / "channels"
     command = [str(slide), "--model", str(model), "--mpp", "1", "--out"]
     assert main([*command, str(tmp_path / "a.zarr")]) == 0
-    assert "warning: no tissue was found; --tissue none analyses everything" in capsys.readouterr().err
+    assert f"warning: {slide}: no tissue was found; --tissue none analyses everything" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "b.zarr"), "--strict"]) == 2
     assert "(refused because of --strict)" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"a.zarr", "a.summary.json", "a.summary.csv"}
