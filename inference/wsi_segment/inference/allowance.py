@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Hashable
 from itertools import count
 from typing import Any, Protocol
@@ -31,8 +30,8 @@ class Allowance:
         self.nbytes = 0
         self._ages: dict[tuple[int, Hashable], int] = {}
         """Lengths by the number of the owner and the key of the part, the oldest first."""
-        self._held: Counter[int] = Counter()
-        """Bytes by the number of the owner."""
+        self._holding = set[int]()
+        """Numbers of the owners that have kept something, whoever of them is still there."""
         self._owners: WeakValueDictionary[int, Owner] = WeakValueDictionary()
         self._numbers = count()
 
@@ -45,7 +44,7 @@ class Allowance:
     def add(self, number: int, key: Hashable, length: int) -> None:
         """Count a part as the newest one."""
         self._ages[number, key] = length
-        self._held[number] += length
+        self._holding.add(number)
         self.nbytes += length
 
     def renew(self, number: int, key: Hashable) -> None:
@@ -54,9 +53,7 @@ class Allowance:
 
     def remove(self, number: int, key: Hashable) -> None:
         """Count a part no longer."""
-        length = self._ages.pop((number, key))
-        self._held[number] -= length
-        self.nbytes -= length
+        self.nbytes -= self._ages.pop((number, key))
 
     def drop_oldest(self, least: int = 0) -> None:
         """Drop what is too much, but keep at least so many bytes."""
@@ -72,8 +69,7 @@ class Allowance:
                 owner.drop(key)
 
     def _forget_gone(self) -> None:
-        gone = {number for number in self._held if number not in self._owners}
+        gone = {number for number in self._holding if number not in self._owners}
         for number, key in [part for part in self._ages if part[0] in gone] if gone else []:
             self.remove(number, key)
-        for number in gone:
-            del self._held[number]
+        self._holding -= gone
