@@ -106,6 +106,12 @@ class Watched:
         assert self.foreign == []
 
 
+def sign_in(page: Page, key: str) -> None:
+    """Give a key to the form that asks for one."""
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+
+
 @contextmanager
 def launched(flags: list[str] = FLAGS) -> Iterator[Browser]:
     """A browser; it is closed at the end."""

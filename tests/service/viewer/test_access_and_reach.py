@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import web
-from browser import VIEWER_TOOLS, Watched, browsing
+from browser import VIEWER_TOOLS, Watched, browsing, sign_in
 from live_server import Served, write_slides
 from tools import absent
 from wsi_segment.service.jobs.database import Database
@@ -43,11 +43,9 @@ def test_a_key_becomes_a_session_and_is_forgotten(browser: Browser, below_a_pref
     server, key = below_a_prefix
     with browsing(browser, f"{server.url}/wsi") as watched:
         page = watched.open("slides", "sign-in")
-        page.fill("#key", "wrong")
-        page.keyboard.press("Enter")
+        sign_in(page, "wrong")
         page.wait_for_selector(".sign-in .problem:has-text('unknown')")
-        page.fill("#key", key)
-        page.keyboard.press("Enter")
+        sign_in(page, key)
         watched.wait("slides")
         page.wait_for_selector("a:has-text('s0.tiff')")
         assert "anna" in page.inner_text(".who")
@@ -98,8 +96,7 @@ def test_a_session_that_ends_is_said(browser: Browser, below_a_prefix: tuple[Ser
     server, key = below_a_prefix
     with browsing(browser, f"{server.url}/wsi") as watched:
         page = watched.open("slides", "sign-in")
-        page.fill("#key", key)
-        page.keyboard.press("Enter")
+        sign_in(page, key)
         watched.wait("slides")
         page.context.clear_cookies()
         page.click("text=Jobs")
@@ -114,16 +111,14 @@ def test_a_key_is_asked_for_once_though_the_result_was_refused_before(
     server, key = below_a_prefix
     with browsing(browser, f"{server.url}/wsi") as watched:
         page = watched.open("slides", "sign-in")
-        page.fill("#key", key)
-        page.keyboard.press("Enter")
+        sign_in(page, key)
         watched.wait("slides")
         page.route("**/v1/**", lambda route: route.fulfill(status=401))  # the session ends while the page comes
         page.goto("about:blank")
         watched.open("view/abcdef", "sign-in")
         assert any(url.endswith("/jobs/abcdef/view") for url in watched.requests)
         page.unroute("**/v1/**")
-        page.fill("#key", key)
-        page.keyboard.press("Enter")
+        sign_in(page, key)
         watched.wait("problem")
         assert page.locator(".sign-in").count() == 0
         watched.clean("401", "422")
@@ -136,8 +131,7 @@ def test_readers_are_offered_nothing_that_they_may_not_do(browser: Browser, belo
     database.close()
     with browsing(browser, f"{server.url}/wsi") as watched:
         page = watched.open("slides", "sign-in")
-        page.fill("#key", key)
-        page.keyboard.press("Enter")
+        sign_in(page, key)
         watched.wait("slides")
         page.wait_for_selector("a:has-text('s0.tiff')")
         assert page.locator("li.slide-card input").count() == 0

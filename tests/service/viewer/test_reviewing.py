@@ -15,7 +15,7 @@ import shapely
 from PIL import Image
 
 import web
-from browser import Watched, browsing
+from browser import Watched, browsing, sign_in
 from live_server import Served, write_slides
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
 from wsi_segment.service.cli.main import main
@@ -278,8 +278,3 @@ def test_a_session_that_ends_in_the_middle_loses_no_review(browser: Browser, tmp
             save(page)
             assert "by anna" in page.inner_text("[data-review='saved']")
             watched.clean("401")
-
-
-def sign_in(page: Page, key: str) -> None:
-    page.fill("#key", key)
-    page.keyboard.press("Enter")
