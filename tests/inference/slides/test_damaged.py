@@ -118,6 +118,43 @@ def test_a_size_that_its_tiles_contradict_is_refused(tmp_path: Path, tag: str, v
     assert message in str(describe(path).refused)
 
 
+@pytest.mark.parametrize("layout", [{}, {"tile": None, "rowsperstrip": 64}], ids=["tiles", "strips"])
+@pytest.mark.parametrize("tag", ["ByteCounts", "Offsets"])
+def test_a_list_of_tiles_or_strips_that_ends_early_leaves_nothing_white(
+    tmp_path: Path, layout: dict[str, Any], tag: str
+) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **layout})])
+    with tifffile.TiffFile(path) as tiff:
+        found = tiff.pages.first.tags[f"{'Strip' if layout else 'Tile'}{tag}"]
+        count, place = found.count, found.offset + 4
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = struct.pack("<I", count - 3)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=f"says where {count - 3} of its {count} (tiles|strips) lie"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("compression", [None, "packbits"])
+def test_a_predictor_that_libraries_follow_or_ignore_is_refused(tmp_path: Path, compression: str | None) -> None:
+    form: dict[str, Any] = {"tile": None, "rowsperstrip": 64, "compression": compression}
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **form, "extratags": [(65000, "H", 1, 2, True)]})])
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags[65000].offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = struct.pack("<H", 317)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match="its Predictor tag is 2"):
+        open_slide(path)
+
+
+def test_a_picture_whose_tiles_all_lack_bytes_is_no_white_slide(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, MPP)])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["TileByteCounts"].overwrite([0] * 12)
+    with pytest.raises(SlideError, match="holds no pixels: its 12 tiles are said to have 0 bytes"):
+        open_slide(path)
+
+
 def test_colours_that_are_not_multiplied_by_alpha_though_the_file_says_so_are_refused(tmp_path: Path) -> None:
     alpha = np.full(PIXELS.shape[:2], 255, np.uint8)
     alpha[:300] = 128

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def test_what_is_no_known_length_states_nothing(unit: str) -> None:
 @pytest.mark.parametrize("value", ["0", "-0.5", "nan", "inf", "wide", None])
 def test_what_is_no_positive_number_states_nothing(value: str | None) -> None:
     assert microns(value, "µm") is None
+
+
+@pytest.mark.parametrize(("code", "count", "value"), [(3, 2, b"\3\0\3\0"), (2, 3, b"cm\0\0"), (5, 1, b"\x08\0\0\0")])
+def test_a_resolution_unit_of_another_type_states_nothing(tmp_path: Path, code: int, count: int, value: bytes) -> None:
+    path = tmp_path / "s.tif"
+    tifffile.imwrite(path, PIXELS, metadata=None, **TILED, **per_cm(0.5))
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags["ResolutionUnit"].offset + 2
+    content = bytearray(path.read_bytes())
+    content[place : place + 10] = struct.pack("<HI", code, count) + value
+    path.write_bytes(content)
+    with open_slide(path) as slide:
+        assert slide.pixel_size is None
 
 
 @pytest.mark.parametrize("metadata", [{}, {"PhysicalSizeX": 0.5}, {"PhysicalSizeX": 0.0, "PhysicalSizeY": 0.0}])

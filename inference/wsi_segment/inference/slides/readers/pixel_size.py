@@ -142,11 +142,12 @@ def from_tags(page: Any, description: str) -> PixelSize | None:
     ratios = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
     try:
         across, down = (float(Fraction(*ratio)) for ratio in ratios)
-    except (TypeError, ValueError, ZeroDivisionError):
+        unit_number = int(page.tags.valueof("ResolutionUnit", 2))
+    except (TypeError, ValueError, ZeroDivisionError):  # damaged values, or of another type than TIFF asks for
         return None
     if not (across > 0 and down > 0):
         return None
-    source, scale = "TIFF resolution", _RESOLUTION_UNITS.get(int(page.tags.valueof("ResolutionUnit", 2)))
+    source, scale = "TIFF resolution", _RESOLUTION_UNITS.get(unit_number)
     if description.startswith("ImageJ=") and (unit := re.search(r"^unit=(.*)$", description, re.MULTILINE)):
         source, scale = IMAGEJ, microns(1, unit[1])
     return None if scale is None else PixelSize(scale / across, scale / down, source)

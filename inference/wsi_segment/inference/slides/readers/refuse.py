@@ -23,6 +23,8 @@ _RGB, _YCBCR = 2, 6
 """TIFF's PhotometricInterpretation."""
 _ALPHA = (1, 2)
 """TIFF's ExtraSamples: associated and unassociated alpha."""
+_PACKBITS = 32773
+"""TIFF's Compression, beside ``NOT_COMPRESSED``."""
 _CONVERTING = {6, 7, 33003, 33005, 33007, 34712, 34892, 50001, 50002}
 """Compressions whose decoders turn YCbCr into RGB: JPEG's, JPEG 2000's, WebP, JPEG XL."""
 
@@ -112,6 +114,7 @@ def problem_of(picture: TiffImage) -> str | None:
         _damaged(page)
         or _other_than_rgb(page, picture.lengths)
         or _turned(page)
+        or _predicted(page)
         or _other_than_ome(picture)
         or next(filter(None, map(misplaced, picture.pages)), None)
         or next(filter(None, map(_large, picture.pages)), None)
@@ -122,12 +125,23 @@ def _damaged(page: Any) -> str | None:
     """Readers cut a picture into tiles by the sizes that its header states."""
     if not (page.imagewidth and page.imagelength):
         return f"claims to have {page.imagewidth} x {page.imagelength} px; the file is damaged, copy it again"
-    if page.is_tiled and page.tilewidth and page.tilelength:
-        tiles = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(page.imagelength, page.tilelength)
-        tiles *= page.imagedepth * (page.samplesperpixel if page.planarconfig == 2 else 1)
-        if len(page.dataoffsets) > tiles:
-            return f"has {len(page.dataoffsets)} tiles, its size asks for {tiles}; the file is damaged, copy it again"
+    pieces, planes = _pieces(page), page.samplesperpixel if page.planarconfig == 2 else 1
+    wanted, kind = pieces * page.imagedepth * planes, "tiles" if page.is_tiled else "strips"
+    listed = len(page.dataoffsets)
+    if listed > wanted and page.is_tiled:
+        return f"has {listed} tiles, its size asks for {wanted}; the file is damaged, copy it again"
+    if (fewest := min(listed, len(page.databytecounts))) < wanted:  # those that a file leaves out are listed too
+        return f"says where {fewest} of its {wanted} {kind} lie; the file is damaged, copy it again"
+    if not np.any(page.databytecounts):
+        return f"holds no pixels: its {wanted} {kind} are said to have 0 bytes; write it again"
     return None
+
+
+def _pieces(page: Any) -> int:
+    """Return the number of tiles or strips that a plane of a picture needs."""
+    if not page.is_tiled:
+        return ceil_div(page.imagelength, max(1, min(page.rowsperstrip, page.imagelength)))
+    return ceil_div(page.imagewidth, max(1, page.tilewidth)) * ceil_div(page.imagelength, max(1, page.tilelength))
 
 
 def misplaced(page: Any) -> str | None:
@@ -188,6 +202,16 @@ def _turned(page: Any) -> str | None:
     return (
         f"its Orientation tag is {int(orientation)}, which viewers follow or ignore, so that a mask would lie "
         "elsewhere in some of them; turn the picture and write it with Orientation 1"
+    )
+
+
+def _predicted(page: Any) -> str | None:
+    """TIFF 6.0 (page 64) has Predictor for compressed pixels; elsewhere tifffile follows the tag, libtiff does not."""
+    if int(page.predictor) <= 1 or page.compression not in (NOT_COMPRESSED, _PACKBITS):
+        return None
+    return (
+        f"its Predictor tag is {int(page.predictor)}, which without LZW or the like some readers follow and others "
+        "ignore; write it again without that tag"
     )
 
 
