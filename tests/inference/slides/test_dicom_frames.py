@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 
 from fuzz.dicom_maker import VOLUME, DicomSpec, image_of
 from fuzz.oracle import scene
@@ -49,6 +51,65 @@ def test_jpeg_frames_of_other_colours_than_the_header_says_are_refused(tmp_path:
     open_slide(save(tmp_path, image)).close()
     image.PhotometricInterpretation = "RGB"
     with pytest.raises(SlideError, match="its header says RGB, its JPEG frames YCbCr"):
+        open_slide(save(tmp_path, image))
+
+
+def jpeg_frames(image: Dataset, change: Callable[[bytes], bytes]) -> None:
+    frames = generate_frames(image.PixelData, number_of_frames=int(image.NumberOfFrames))
+    image.PixelData = encapsulate([change(frame) for frame in frames])
+
+
+def without_jfif(frame: bytes) -> bytes:
+    start = frame.index(b"\xff\xe0")
+    return frame[:start] + frame[start + 2 + int.from_bytes(frame[start + 2 : start + 4], "big") :]
+
+
+def test_colours_of_fewer_samples_are_no_rgb_though_no_segment_says_so(tmp_path: Path) -> None:
+    image = made(DicomSpec(syntax="jpeg"))
+    jpeg_frames(image, without_jfif)
+    open_slide(save(tmp_path, image)).close()
+    image.PhotometricInterpretation = "RGB"
+    with pytest.raises(SlideError, match="its header says RGB, its JPEG frames YCbCr"):
+        open_slide(save(tmp_path, image))
+
+
+def test_components_that_are_called_rgb_are_no_ycbcr(tmp_path: Path) -> None:
+    def renamed(frame: bytes) -> bytes:
+        content = bytearray(without_jfif(frame))
+        header, scan = content.index(b"\xff\xc0"), content.index(b"\xff\xda")
+        for number, name in enumerate(b"RGB"):
+            content[header + 10 + 3 * number] = content[scan + 5 + 2 * number] = name
+            content[header + 11 + 3 * number] = 0x11
+        return bytes(content)
+
+    image = made(DicomSpec(syntax="jpeg"))
+    jpeg_frames(image, renamed)
+    with pytest.raises(SlideError, match="its header says YBR_FULL_422, its JPEG frames RGB"):
+        open_slide(save(tmp_path, image))
+
+
+@pytest.mark.parametrize("organization", ["", "3D"])
+def test_frames_without_a_place_are_refused_in_every_organization_that_gives_them_none(
+    tmp_path: Path, organization: str
+) -> None:
+    image = made(DicomSpec(sparse=True))
+    if organization:
+        image.DimensionOrganizationType = organization
+    else:
+        del image.DimensionOrganizationType
+    open_slide(save(tmp_path, image)).close()
+    del image.PerFrameFunctionalGroupsSequence[3].PlanePositionSlideSequence
+    with pytest.raises(SlideError, match="1 of its frames do not say where they lie"):
+        open_slide(save(tmp_path, image))
+
+
+def test_frames_of_a_volume_are_refused_where_one_alone_has_a_place(tmp_path: Path) -> None:
+    image = made(DicomSpec(sparse=True))
+    image.DimensionOrganizationType = "3D"
+    frames = image.PerFrameFunctionalGroupsSequence
+    for frame in frames[1:]:
+        del frame.PlanePositionSlideSequence
+    with pytest.raises(SlideError, match=f"{len(frames) - 1} of its frames do not say where they lie, as 3D asks"):
         open_slide(save(tmp_path, image))
 
 

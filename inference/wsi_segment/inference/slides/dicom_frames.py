@@ -18,6 +18,8 @@ _TAGS = [
     "NumberOfFrames", "PhotometricInterpretation", "Rows", "Columns", "TotalPixelMatrixColumns", "TotalPixelMatrixRows",
     "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+_FRAMES = (0xC0, 0xC1, 0xC2)
+"""Marks of the segment of JPEG that lists its components: baseline, extended, progressive."""
 _HEAD = 1 << 16
 """Bytes of a frame in which its JPEG says what its colours are."""
 
@@ -25,9 +27,9 @@ _HEAD = 1 << 16
 def refuse_misread(images: Sequence[DicomFile]) -> None:
     """Refuse images of which a reader would show something else than their writer meant.
 
-    Frames of TILED_SPARSE that do not say where they lie (DICOM PS3.3, C.7.6.17.3) would be left out, and OpenSlide
-    4.0.1 ends the process where none does. Of two frames for one place, as several optical paths have them, it shows
-    one. Frames in JPEG are converted as PhotometricInterpretation says, even where the JPEG says otherwise.
+    Frames that do not say where they lie (DICOM PS3.3, C.7.6.17.3), in any organization but TILED_FULL, would be left
+    out. Of two frames for one place, as several optical paths have them, OpenSlide 4.0.1 shows one. Frames in JPEG are
+    converted as PhotometricInterpretation says, even where the JPEG says otherwise.
 
     Raises:
         SlideError: an image is of one of these kinds.
@@ -44,8 +46,8 @@ def _problem_of(image: DicomFile, size: int, changed: int) -> str | None:
     """Look at the frames of an image; a file that has not changed is read once."""
     import pydicom
 
-    sparse = image.organization == "TILED_SPARSE"
-    tags: list[Any] = list(_TAGS if sparse else _TAGS[:-1])
+    full = image.organization == "TILED_FULL"
+    tags: list[Any] = list(_TAGS[:-1] if full else _TAGS)
     try:
         with QUIET, warnings.catch_warnings(), image.path.open("rb") as file:
             warnings.simplefilter("ignore")
@@ -53,12 +55,13 @@ def _problem_of(image: DicomFile, size: int, changed: int) -> str | None:
             is_jpeg = str(read.file_meta.get("TransferSyntaxUID", "")) == _JPEG
             ycbcr = _states_ycbcr(_first_frame(file)) if is_jpeg else None
         frames = int(read.get("NumberOfFrames", 1) or 1)
-        places = [_place_of(one) for one in read.get("PerFrameFunctionalGroupsSequence") or ()] if sparse else []
+        places = [_place_of(one) for one in read.get("PerFrameFunctionalGroupsSequence") or ()]
     except Exception as error:  # pydicom raises errors of many kinds for damaged files
         return f"its list of frames cannot be read ({error}); copy it again"
-    missing = frames - sum(place is not None for place in places)
-    if sparse and missing > 0:
-        return f"{missing} of its frames do not say where they lie, as TILED_SPARSE asks; convert it to TILED_FULL"
+    placed = sum(place is not None for place in places)
+    if placed < frames and not full and (image.organization or placed):  # OpenSlide takes none and "" for TILED_FULL
+        asked = f"as {image.organization} asks" if image.organization else "as others do"
+        return f"{frames - placed} of its frames do not say where they lie, {asked}; convert it to TILED_FULL"
     tiles = _tiles_of(read)
     twice = [place for place, count in Counter(places).items() if place is not None and count > 1]
     if image.kind == "VOLUME" and tiles and (frames > tiles or twice):
@@ -104,7 +107,11 @@ def _first_frame(file: BinaryIO) -> bytes:
 
 
 def _states_ycbcr(jpeg: bytes) -> bool | None:
-    """Return whether a JPEG says that it holds YCbCr or RGB, by its JFIF or Adobe segment; None where it does not."""
+    """Return whether a JPEG says that it holds YCbCr or RGB; None where it does not.
+
+    It says so by its JFIF or Adobe segment; without them, YCbCr by colours of fewer samples than the first component,
+    and RGB by the names of the components.
+    """
     place = 2
     while place + 4 <= len(jpeg) and jpeg[place] == 0xFF and jpeg[place + 1] != 0xDA:
         marker, length = jpeg[place + 1], int.from_bytes(jpeg[place + 2 : place + 4], "big")
@@ -113,5 +120,10 @@ def _states_ycbcr(jpeg: bytes) -> bool | None:
             return True
         if marker == 0xEE and content.startswith(b"Adobe") and len(content) > 11:
             return content[11] == 1
+        if marker in _FRAMES and len(content) >= 15 and content[5] == 3:
+            components = [content[6 + 3 * index : 9 + 3 * index] for index in range(3)]
+            if components[0][1] != components[1][1]:
+                return True
+            return False if bytes(component[0] for component in components) == b"RGB" else None
         place += 2 + length
     return None
