@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.slides.dicom import QUIET, DicomFile
+from wsi_segment.inference.slides.readers.encoded_colours import states_ycbcr
 
 _JPEG = "1.2.840.10008.1.2.4.50"
 """Transfer syntax of frames in JPEG of 8 bits."""
@@ -18,8 +19,6 @@ _TAGS = [
     "NumberOfFrames", "PhotometricInterpretation", "Rows", "Columns", "TotalPixelMatrixColumns", "TotalPixelMatrixRows",
     "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
-_FRAMES = (0xC0, 0xC1, 0xC2)
-"""Marks of the segment of JPEG that lists its components: baseline, extended, progressive."""
 _HEAD = 1 << 16
 """Bytes of a frame in which its JPEG says what its colours are."""
 
@@ -53,7 +52,7 @@ def _problem_of(image: DicomFile, size: int, changed: int) -> str | None:
             warnings.simplefilter("ignore")
             read = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
             is_jpeg = str(read.file_meta.get("TransferSyntaxUID", "")) == _JPEG
-            ycbcr = _states_ycbcr(_first_frame(file)) if is_jpeg else None
+            ycbcr = states_ycbcr(_first_frame(file)) if is_jpeg else None
         frames = int(read.get("NumberOfFrames", 1) or 1)
         places = [_place_of(one) for one in read.get("PerFrameFunctionalGroupsSequence") or ()]
     except Exception as error:  # pydicom raises errors of many kinds for damaged files
@@ -104,26 +103,3 @@ def _first_frame(file: BinaryIO) -> bytes:
     file.seek(int.from_bytes(offsets[4:8], "little"), 1)
     file.read(8)
     return file.read(_HEAD)
-
-
-def _states_ycbcr(jpeg: bytes) -> bool | None:
-    """Return whether a JPEG says that it holds YCbCr or RGB; None where it does not.
-
-    It says so by its JFIF or Adobe segment; without them, YCbCr by colours of fewer samples than the first component,
-    and RGB by the names of the components.
-    """
-    place = 2
-    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF and jpeg[place + 1] != 0xDA:
-        marker, length = jpeg[place + 1], int.from_bytes(jpeg[place + 2 : place + 4], "big")
-        content = jpeg[place + 4 : place + 2 + length]
-        if marker == 0xE0 and content.startswith(b"JFIF"):
-            return True
-        if marker == 0xEE and content.startswith(b"Adobe") and len(content) > 11:
-            return content[11] == 1
-        if marker in _FRAMES and len(content) >= 15 and content[5] == 3:
-            components = [content[6 + 3 * index : 9 + 3 * index] for index in range(3)]
-            if components[0][1] != components[1][1]:
-                return True
-            return False if bytes(component[0] for component in components) == b"RGB" else None
-        place += 2 + length
-    return None

@@ -9,6 +9,7 @@ from wsi_segment.inference.slides.candidate import GENERIC, Candidate, Known, Sl
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.location import WITHOUT_RANGES, ignores_ranges, is_remote, slide_location
 from wsi_segment.inference.slides.readers.canvas import HIDDEN_BY_ALPHA
+from wsi_segment.inference.slides.readers.encoded_colours import APERIO_YCBCR
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
 from wsi_segment.inference.slides.readers.levels import LEAST_SIDE, shows_the_same, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
@@ -19,6 +20,7 @@ from wsi_segment.inference.slides.readers.refuse import (
     refuse_fluorescence,
     refuse_overview,
 )
+from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiff import find_images, has_proportions_of, refuse_parts
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
@@ -118,7 +120,7 @@ def _keep_true_levels(slide: OpenSlideReader, candidate: Candidate) -> None:
 
 
 def _refuse_pictures(candidate: Candidate) -> None:
-    """Refuse a vendor's TIFF whose largest picture is not 8-bit RGB; OpenSlide turns some such into RGB."""
+    """Refuse a vendor's TIFF whose largest picture is not 8-bit RGB, or an Aperio one of which that is not certain."""
     if candidate.tiff is None or candidate.tiff.is_ndpi:  # whose single strip is a JPEG with marks to begin at
         return
     try:
@@ -126,7 +128,12 @@ def _refuse_pictures(candidate: Candidate) -> None:
     except Exception:  # a directory that only OpenSlide can read
         return
     largest = max(pictures, key=lambda picture: picture.width * picture.height, default=None)
-    if largest is not None and (problem := problem_of(largest)):
+    if largest is None:
+        return
+    problem = problem_of(largest)
+    if problem is None and candidate.vendor == "aperio":
+        problem = PageReader(largest.pages[0], candidate.path, candidate.lock).other_colours
+    if problem is not None:
         raise SlideError(f"{candidate.path}: {problem}")
 
 
@@ -149,6 +156,11 @@ def _open_tiff(candidate: Candidate, image: int | None) -> Slide:
     if candidate.vendor == "aperio" and any(reader.left_out for reader in chosen.readers):
         remedy = "copy it first" if is_remote(candidate.path) else "which refuses this file; write it again in order"
         raise SlideError(f"{candidate.path}: leaves out tiles, which only OpenSlide fills as Aperio does; {remedy}")
+    if chosen.readers[0].page.compression == APERIO_YCBCR:
+        remedy = "copy it first" if is_remote(candidate.path) else "convert it to a pyramidal TIFF"
+        raise SlideError(f"{candidate.path}: its JPEG 2000 holds YCbCr, which OpenSlide alone turns into RGB; {remedy}")
+    if problem := chosen.readers[0].other_colours:
+        raise SlideError(f"{candidate.path}: {problem}")
     if chosen.readers[0].is_hidden:
         raise SlideError(f"{candidate.path}: {HIDDEN_BY_ALPHA}")
     slide = TileSlide.of_image(chosen, candidate, doubts)

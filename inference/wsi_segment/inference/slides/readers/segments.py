@@ -16,6 +16,7 @@ from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.places.object_file import ObjectFile
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.readers.canvas import HIDDEN, WHITE, tile_parts
+from wsi_segment.inference.slides.readers.encoded_colours import other_colours
 from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
 
 _LARGEST_SEGMENT = 64 << 20
@@ -75,6 +76,17 @@ class PageReader:
             not np.asarray(self.page.databytecounts).all()
             or len(self.page.databytecounts) < self._per_plane * self._planes
         )
+
+    @property
+    def other_colours(self) -> str | None:
+        """Say that the directory names other colours than the segment that holds most; None where nothing tells.
+
+        Raises:
+            SlideError: it cannot be read.
+            RunError: it could not be fetched over the network.
+        """
+        encoded = self.encoded(self.fullest(1)[-1]) or b""
+        return other_colours(encoded, int(self.page.compression), int(self.page.photometric))
 
     @property
     def is_hidden(self) -> bool:
