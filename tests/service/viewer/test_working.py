@@ -213,6 +213,44 @@ def test_a_running_job_is_cancelled_and_tried_again(watched: Watched, gallery: S
     watched.clean()
 
 
+def test_a_job_tried_again_where_it_is_watched_goes_on_there(watched: Watched, gallery: Served) -> None:
+    with gallery.client() as client:
+        job = client.submit("slides/large.tiff", model="channels")["id"]
+        page = watched.open(f"view/{job}", "view")
+        page.wait_for_selector(".growing[data-status='running']")
+        page.click(".growing button:has-text('Cancel')")
+        page.wait_for_selector(".growing[data-status='dismissed']")
+        assert page.locator(".growing progress").count() == 0, "nothing goes on"
+        assert page.locator(".notice.error").count() == 0, "it was asked for"
+        page.click(".growing button:has-text('Try again')")
+        page.wait_for_selector(".growing[data-status='running']")
+        client.cancel(job)
+    page.wait_for_selector(".growing[data-status='dismissed']")
+    watched.clean(f"{job}/")  # of what it was growing, which the page may have asked for just then
+
+
+def test_a_job_that_has_not_heard_yet_is_being_cancelled(watched: Watched, gallery: Served) -> None:
+    """The answer of a server whose worker still computes: the job as it was."""
+    with gallery.client() as client:
+        job = client.submit("slides/large.tiff", model="channels")["id"]
+
+        def answer(route: Route) -> None:
+            if route.request.method == "DELETE":
+                route.fulfill(json=client.job(job))
+            else:
+                route.continue_()
+
+        watched.page.route(f"**/v1/jobs/{job}", answer)
+        page = watched.open(f"jobs/{job}", "job")
+        page.click("button:has-text('Cancel')")
+        page.wait_for_selector("button:disabled:has-text('Cancelling')")
+        watched.open("jobs", "jobs")
+        page.wait_for_selector(f"tr[data-job='{job}'] button:disabled:has-text('Cancelling')")
+        client.cancel(job)
+        page.wait_for_selector(f"tr[data-job='{job}'] button:has-text('Try again')")
+    watched.clean()
+
+
 def test_doubts_about_a_job_that_was_watched_are_said_when_it_ends(watched: Watched, gallery: Served) -> None:
     write_slide(gallery.folder / "slides" / "glass.tiff", np.full((600, 700, 3), 250, np.uint8))
     with gallery.client() as client:

@@ -12,6 +12,9 @@ import { post, remove } from "../server/api.js";
 
 /** @typedef {import("../server/types.js").Job} Job */
 
+/** Ids of jobs whose end was asked for and has not come yet: a worker stops at its next window, and the server does not say so before. */
+const cancelling = new Set();
+
 /**
  * Return the buttons that fit the state of a job.
  * @param {Job} job
@@ -34,8 +37,14 @@ export function jobActions(job, changed, options = {}) {
     found.push(h("a", { class: "button primary", text, attributes: { href: hrefOf("view", [job.id]), "aria-label": `${text} ${name}` } }));
   }
   if (!may("write")) return found;
-  if (job.status === "accepted" || job.status === "running") {
-    found.push(button("Cancel", () => void run(() => remove(`/v1/jobs/${job.id}`)), { name: `Cancel ${name}` }));
+  if (job.status !== "accepted" && job.status !== "running") cancelling.delete(job.id);
+  else if (cancelling.has(job.id)) found.push(button("Cancelling …", () => undefined, { name: `Cancelling ${name}`, disabled: true }));
+  else {
+    found.push(button("Cancel", () => void run(async () => {
+      const answer = await remove(`/v1/jobs/${job.id}`);
+      cancelling.add(job.id);
+      return answer;
+    }), { name: `Cancel ${name}` }));
   }
   if (job.status === "failed" || job.status === "dismissed") {
     found.push(button("Try again", () => void run(() => post(`/v1/jobs/${job.id}/retry`)), { name: `Try ${name} again` }));

@@ -7,7 +7,7 @@ import { notice } from "../app/notices.js";
 import { debounced } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { send } from "../server/api.js";
-import { trackJob } from "../server/track.js";
+import { hasEnded, trackJob } from "../server/track.js";
 import { jobActions } from "../jobs/actions.js";
 import { progressBar, progressText, statusBadge } from "../jobs/status.js";
 import { readResult } from "./result.js";
@@ -24,6 +24,7 @@ export function growing({ pane, disposal, side }) {
   side.append(box);
   let after = 0;
   let ended = false;
+  let stop = () => {};
 
   const look = async () => {
     if (ended) return;
@@ -50,7 +51,8 @@ export function growing({ pane, disposal, side }) {
   /** @param {Tracked} now */
   const show = (now) => {
     box.dataset["status"] = now.job.status;
-    fill(box, h("p", {}, statusBadge(now.job)), progressBar(now.job), h("p", { text: progressText(now) }), h("p", { class: "actions" }, jobActions(now.job, () => undefined).filter((one) => one instanceof HTMLButtonElement)));
+    fill(box, h("p", {}, statusBadge(now.job)), hasEnded(now.job) ? null : progressBar(now.job), h("p", { text: progressText(now) }),
+      h("p", { class: "actions" }, jobActions(now.job, track).filter((one) => one instanceof HTMLButtonElement)));
     if (now.job.status === "running") lookSoon();
     else if (now.job.status !== "accepted") void finish(now);
   };
@@ -58,15 +60,20 @@ export function growing({ pane, disposal, side }) {
   const finish = async (now) => {
     if (ended) return;
     ended = true;
-    if (now.job.status !== "successful") {
-      notice(`The job ${now.job.status === "failed" ? "failed" : "was cancelled"}. ${progressText(now)}`.trim(), { kind: "error" });
-      return;
-    }
+    if (now.job.status === "dismissed") notice("The job was cancelled.");
+    if (now.job.status === "failed") notice(`The job failed. ${progressText(now)}`.trim(), { kind: "error" });
+    if (now.job.status !== "successful") return;
     pane.replaceResult(await readResult(id));
     box.remove();
     notice("The job is done.");
   };
-  disposal.add(trackJob(id, show, (error) => notice(error.message, { kind: "error" })));
+  const track = () => { // from the beginning, and again when the job is tried again
+    stop();
+    ended = false;
+    stop = trackJob(id, show, (error) => notice(error.message, { kind: "error" }));
+  };
+  track();
+  disposal.add(() => stop());
 }
 
 /**
