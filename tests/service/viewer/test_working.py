@@ -16,7 +16,7 @@ import pytest
 import web
 from browser import PATIENCE, Watched, browsing
 from live_server import Served, write_slides
-from synthetic import write_slide
+from synthetic import tissue_like, write_slide
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -81,6 +81,21 @@ def test_a_thumbnail_that_is_still_made_or_cannot_be_had_is_said(watched: Watche
     page.wait_for_selector(f"li[data-slide='{slide_of(other)}'] .no-picture:has-text('no picture')")
     assert page.locator("li.slide-card img").count() == 1
     watched.clean("503")
+
+
+def test_a_thumbnail_shows_the_whole_slide(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "models").mkdir()
+    write_slide(tmp_path / "slides" / "upright.tiff", tissue_like(1400, 700))
+    with Served(tmp_path, "--workers", 0) as running, browsing(browser, running.url) as watched:
+        page = watched.open("slides", "slides")
+        page.wait_for_selector("li.slide-card:not(:has(.no-picture)) img")
+        image, frame = page.locator("li.slide-card img").bounding_box(), page.locator(".picture").bounding_box()
+        assert image is not None
+        assert frame is not None
+        assert image["height"] <= frame["height"] + 1
+        assert image["y"] >= frame["y"] - 1
+        watched.clean()
 
 
 def slide_of(route: Route) -> str:

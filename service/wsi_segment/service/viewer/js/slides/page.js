@@ -40,7 +40,7 @@ export async function openSlidesPage(main, route) {
   const drawChosen = () => {
     chosen.hidden = selected.size === 0;
     fill(chosen, h("strong", { text: `${count(selected.size)} selected` }),
-      button("Segment them", () => void openSubmitDialog([...selected.values()]), { class: "primary" }),
+      button(selected.size === 1 ? "Segment it" : "Segment them", () => void openSubmitDialog([...selected.values()]), { class: "primary" }),
       button("Select none", () => { selected.clear(); drawChosen(); void reload(); }));
   };
   const reload = async () => {
@@ -104,7 +104,7 @@ function card(slide, selected, changed) {
     h("a", { class: "picture", attributes: { href: usable || notYet(slide) ? hrefOf("slide", [slide.id]) : null, tabindex: -1, "aria-hidden": "true" } }, usable ? thumbnail(slide) : h("span", { class: "no-picture", text: notYet(slide) ? "…" : "no picture" })),
     h("div", { class: "slide-name" },
       may("write") && usable ? box : null,
-      usable || notYet(slide) ? h("a", { text: slide.name, attributes: { href: hrefOf("slide", [slide.id]) } }) : h("span", { text: slide.name })),
+      usable || notYet(slide) ? h("a", { text: slide.name, attributes: { href: hrefOf("slide", [slide.id]), title: slide.name } }) : h("span", { text: slide.name })),
     h("small", { text: [slide.root, slide.folder].filter(Boolean).join(" / ") }),
     facts ? h("small", { text: facts }) : null,
     slide.error ? h("small", { class: notYet(slide) ? "" : "problem", text: notYet(slide) ? "is being looked at …" : slide.error }) : null,
@@ -119,8 +119,12 @@ function thumbnail(slide) {
   const words = h("span", { class: "no-picture", text: "…" });
   const image = h("img", { attributes: { src: address(`/v1/slides/${slide.id}/thumbnail?size=256`), alt: "", loading: "lazy", width: 256, height: 256 } });
   let tries = 1;
-  image.addEventListener("load", () => words.remove());
+  image.addEventListener("load", () => {
+    words.remove();
+    image.classList.remove("missing");
+  });
   image.addEventListener("error", () => {
+    image.classList.add("missing"); // the words say it better than the browser's sign of a broken picture
     if (tries === MOST_TRIES) {
       image.remove();
       words.textContent = "no picture";
