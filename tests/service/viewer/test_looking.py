@@ -281,6 +281,38 @@ def test_a_distance_is_measured_by_pointer_and_by_keys(watched: Watched, result:
     watched.clean()
 
 
+def test_a_distance_is_measured_from_one_click_to_the_next(watched: Watched, result: str) -> None:
+    view(watched, result, "at=900,700,1")
+    box = watched.page.locator(".stage").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    watched.page.click("[aria-label='Measure']")
+    watched.page.mouse.click(x - 60, y - 80)
+    assert watched.page.text_content(".measure-text") == ""
+    assert watched.page.locator(".tool-hint:visible").count() == 1, "the other end is still to come"
+    watched.page.mouse.move(x, y)
+    assert watched.page.text_content(".measure-text") == "100 µm", "it follows the pointer"
+    watched.page.mouse.click(x, y)
+    watched.page.mouse.move(x + 90, y)
+    assert watched.page.text_content(".measure-text") == "100 µm"
+    assert watched.page.locator(".tool-hint:visible").count() == 0
+    assert watched.run("() => getSelection().toString()") == ""
+    watched.clean()
+
+
+def test_the_wheel_zooms_where_the_pointer_is_while_a_tool_is_in_use(watched: Watched, result: str) -> None:
+    view(watched, result, "at=900,700,1")
+    box = watched.page.locator(".stage").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    watched.page.click("[aria-label='Measure']")
+    watched.page.mouse.move(x + 200, y + 100)
+    watched.page.mouse.wheel(0, -100)
+    watched.until(lambda: place_of(watched)[2] == pytest.approx(0.8, abs=1e-3))
+    assert place_of(watched)[:2] == pytest.approx([900 + 0.2 * 200, 700 + 0.2 * 100], abs=1)
+    watched.clean()
+
+
 def test_outlines_are_the_edges_of_the_classes(watched: Watched, result: str) -> None:
     view(watched, result, "opacity=100&at=900,700,1")
     filled = painted(watched)

@@ -52,7 +52,7 @@ export function createPointerTool(stage, handlers) {
   drawing.addEventListener("dblclick", (event) => handlers.doubleClick?.(place(event), event));
   drawing.addEventListener("wheel", (event) => {
     event.preventDefault();
-    stage.zoomBy(event.deltaY < 0 ? 1.25 : 0.8);
+    stage.zoomBy(event.deltaY < 0 ? 1.25 : 0.8, place(event));
   }, { passive: false });
   const endDrawing = stage.onDraw(handlers.draw);
   const set = (/** @type {boolean} */ now) => {

@@ -257,9 +257,12 @@ export class Stage extends EventTarget {
     this.viewer.viewport.goHome();
   }
 
-  /** @param {number} factor above 1 comes closer */
-  zoomBy(factor) {
-    this.viewer.viewport.zoomBy(factor);
+  /**
+   * @param {number} factor above 1 zooms in
+   * @param {{x: number, y: number}} [point] of the slide that stays where it is on the screen, in level-0 pixels; else the middle
+   */
+  zoomBy(factor, point) {
+    this.viewer.viewport.zoomBy(factor, point && new OpenSeadragon.Point(point.x / this.size.width, point.y / this.size.width));
     this.viewer.viewport.applyConstraints();
   }
 
