@@ -136,6 +136,26 @@ def test_a_region_that_is_drawn_limits_the_job(watched: Watched, gallery: Served
     watched.clean()
 
 
+def test_a_region_of_corners_ends_with_a_double_click(watched: Watched, gallery: Served) -> None:
+    """As on a telephone, which has no Enter."""
+    slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]
+    page = watched.open(f"slide/{slide['id']}", "slide")
+    box = page.locator(".stage").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.click("[aria-label='Draw a region']")
+    page.mouse.click(x - 100, y - 100)
+    page.mouse.dblclick(x + 100, y - 100)
+    assert page.locator(".tool-hint:visible").count() == 1, "two corners enclose nothing"
+    page.mouse.dblclick(x, y + 60)
+    page.wait_for_selector(".region-summary:has-text('Region:')")
+    assert len((page.get_attribute("polygon.region", "points") or "").split()) == 3
+    written = page.inner_text(".region-summary p")
+    pixels, lengths = written.removeprefix("Region: ").removesuffix(" µm)").split(" px (")
+    assert pixels.replace(",", "") == lengths.replace(" µm", ""), "a pixel of this slide is 1 µm wide"
+    watched.clean()
+
+
 def test_the_whole_way_goes_by_keys_alone(watched: Watched, gallery: Served) -> None:
     page = watched.open("slides", "slides")
     keys = page.keyboard

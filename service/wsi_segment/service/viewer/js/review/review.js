@@ -64,7 +64,7 @@ export function review({ pane, disposal, addPanel }) {
       else {
         session.select(null);
         session.sketch.start();
-        session.say("Drag around it, or click its corners and press Enter. By keys: Space sets a corner in the middle of the view.");
+        session.say("Drag around it, or click its corners, the last one twice. By keys: Space sets a corner in the middle of the view.");
       }
       shown.show();
     }

@@ -67,7 +67,7 @@ export function createSketch(stage, done) {
       draw();
     },
     doubleClick: () => finish(),
-    hint: "Drag around the outline, or click corners and press Enter. Esc ends drawing.",
+    hint: "Drag around the outline, or click corners, the last one twice. Esc ends drawing.",
     draw: () => draw(),
   });
   tool.drawing.append(shadow, shape, corners, cross);

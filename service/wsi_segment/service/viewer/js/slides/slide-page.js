@@ -36,7 +36,7 @@ export async function openSlidePage(main, route) {
   pane.append(overlay, toolbar);
   zoomButtonsOn(toolbar, stage);
   if (slide.mpp_x) disposal.add(scaleBarOn(overlay, stage, slide.mpp_x));
-  const region = installRegionTool({ pane, toolbar, stage, disposal });
+  const region = installRegionTool({ toolbar, stage, disposal }, slide);
   const segment = () => void openSubmitDialog([slide], { region: region.get() });
   disposal.add(bindKeys([...stageKeys(stage), { key: "s", does: "segment this slide", action: () => { if (may("write")) segment(); } }]));
 

@@ -5,7 +5,7 @@
 
 import { bindKeys } from "../app/keys.js";
 import { button, fill, h, iconButton } from "../lib/dom.js";
-import { count } from "../lib/format.js";
+import { count, length } from "../lib/format.js";
 import { createPointerTool, svg } from "./pointer-tool.js";
 
 /** @typedef {import("./pointer-tool.js").Point} Point */
@@ -16,10 +16,11 @@ const DRAG = 6;
 
 /**
  * Add the tool to a page with a stage.
- * @param {{pane: HTMLElement, toolbar: HTMLElement, stage: import("./stage.js").Stage, disposal: import("../lib/disposal.js").Disposal}} place
+ * @param {{toolbar: HTMLElement, stage: import("./stage.js").Stage, disposal: import("../lib/disposal.js").Disposal}} place
+ * @param {{mpp_x: number|null, mpp_y: number|null}} slide whose pixel sizes say how large a region is
  * @returns {{get: () => Polygon|null, summary: HTMLElement}} the region in level-0 pixels
  */
-export function installRegionTool({ toolbar, stage, disposal }) {
+export function installRegionTool({ toolbar, stage, disposal }, { mpp_x, mpp_y }) {
   /** @type {Point[]} */
   let corners = [];
   let closed = false;
@@ -43,18 +44,19 @@ export function installRegionTool({ toolbar, stage, disposal }) {
       } else if (start) {
         if (closed) corners = [];
         closed = false;
-        corners = [...corners, point];
+        const last = corners.at(-1);
+        if (!last || far(last, point)) corners = [...corners, point]; // the second click of two is no corner
       }
       start = null;
       draw();
     },
     doubleClick: () => finish(),
-    hint: "Drag a rectangle, or click corners and press Enter. Esc ends drawing.",
+    hint: "Drag a rectangle, or click corners, the last one twice. Esc ends drawing.",
     draw: () => draw(),
   });
   tool.drawing.append(shape);
   disposal.add(tool.dispose);
-  const toggle = iconButton("region", () => (tool.active() ? stop() : begin()), { name: "Draw a region", title: "Draw a region (r): drag a rectangle, or click corners and end with Enter", pressed: false });
+  const toggle = iconButton("region", () => (tool.active() ? stop() : begin()), { name: "Draw a region", title: "Draw a region (r): drag a rectangle, or click corners, the last one twice", pressed: false });
   toolbar.append(toggle);
 
   const draw = () => {
@@ -64,13 +66,14 @@ export function installRegionTool({ toolbar, stage, disposal }) {
   const describe = () => {
     if (!closed) {
       fill(summary, h("p", { class: "hint", text: "The whole slide is segmented, unless you draw a region." }),
-        button("Use what the screen shows as the region", useScreen, { title: "v" }));
+        button("Use what the screen shows as the region", useScreen, { title: "Segment no more than that (v)" }));
       return;
     }
     const xs = corners.map((one) => one.x);
     const ys = corners.map((one) => one.y);
-    const size = `${count(Math.max(...xs) - Math.min(...xs))} × ${count(Math.max(...ys) - Math.min(...ys))} px`;
-    fill(summary, h("p", {}, "Region: ", h("strong", { text: size })), button("Remove the region", clear, { title: "Escape" }));
+    const [width, height] = [Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys)];
+    const size = mpp_x && mpp_y ? ` (${length(width * mpp_x)} × ${length(height * mpp_y)})` : "";
+    fill(summary, h("p", {}, "Region: ", h("strong", { text: `${count(width)} × ${count(height)} px` }), size), button("Remove the region", clear, { title: "Segment the whole slide again (Esc)" }));
   };
   const begin = () => {
     clear();
@@ -104,7 +107,7 @@ export function installRegionTool({ toolbar, stage, disposal }) {
     finish();
   };
   disposal.add(bindKeys([
-    { key: "r", does: "draw a region: drag, or click corners and end with Enter", action: begin },
+    { key: "r", does: "draw a region: drag, or click corners, the last one twice or Enter", action: begin },
     { key: "v", does: "take what the screen shows as the region", action: useScreen },
     { key: "Enter", does: "end the region", hidden: true, action: finish },
     { key: "Escape", does: "remove the region", action: clear },
