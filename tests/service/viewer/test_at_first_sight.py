@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import web
 from browser import Watched, browsing
 from live_server import Served
+from synthetic import tissue_like, write_model, write_slide
+from wsi_segment.inference import segment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FloatRect, Locator
@@ -163,6 +167,60 @@ def test_a_mark_goes_when_the_slide_is_pressed(watched: Watched, result: str) ->
     page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
     page.wait_for_selector(".tool-layer .mark", state="detached")
     watched.clean()
+
+
+def test_of_an_outline_and_an_uncertain_field_the_last_is_marked(watched: Watched, result: str) -> None:
+    page = watched.open(f"view/{result}", "view")
+    page.click("[data-panel='outlines'] summary")
+    page.locator("[data-panel='outlines'] tbody button").first.click()
+    page.wait_for_selector(".tool-layer .mark")
+    page.keyboard.press(".")
+    page.wait_for_selector("[data-uncertain='said']:has-text('Field 1')")
+    assert page.locator(".tool-layer .mark").count() == 1
+    watched.clean()
+
+
+def test_a_pixel_size_that_no_slide_states_is_asked_for(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    write_slide(tmp_path / "slides" / "plain.tiff", tissue_like(600, 700), mpp=None)
+    write_model(tmp_path / "models" / "channels")
+    with Served(tmp_path, "--workers", 0) as running, browsing(browser, running.url) as watched:
+        page = watched.open("slides", "slides")
+        page.click("li.slide-card .slide-name a")
+        watched.wait("slide")
+        page.click("button:has-text('Segment this slide')")
+        assert page.get_attribute("#submit-mpp", "placeholder") == "needed: the slide states none"
+        assert page.locator("#submit-mpp:invalid").count() == 1
+        watched.clean()
+
+
+def test_nothing_is_said_of_the_screen_before_there_are_areas(watched: Watched, gallery: Served) -> None:
+    with gallery.client() as client:
+        before = client.submit("slides/large.tiff", model="channels")["id"]
+        waiting = client.submit("slides/small.tiff", model="channels")["id"]
+        page = watched.open(f"view/{waiting}", "view")
+        watched.drawn()
+        assert page.inner_text("[data-panel='classes'] .hint >> nth=0") == "Areas are known when the job gets further."
+        client.cancel(waiting)
+        client.cancel(before)
+    watched.clean(f"{waiting}/")
+
+
+def test_a_mask_of_a_folder_names_what_was_chosen_and_no_more(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "results").mkdir()
+    slide = write_slide(tmp_path / "slides" / "s.tiff", tissue_like(600, 700))
+    model = write_model(tmp_path / "models" / "channels")
+    segment(slide, out=tmp_path / "results" / "s.zarr", model=model)
+    flags = ("--workers", 0, "--results", tmp_path / "results")
+    with Served(tmp_path, *flags) as running, browsing(browser, running.url) as watched:
+        job = web.get(f"{running.url}/v1/jobs").json()["jobs"][0]["id"]
+        page = watched.open(f"view/{job}", "view")
+        said = page.inner_text(".side-head .hint >> nth=0")
+        assert "Whole slide" in said
+        assert "Stride" not in said
+        assert "Provider" not in said
+        watched.clean()
 
 
 def test_a_selected_outline_is_seen_among_others_and_what_is_said_is_of_now(watched: Watched, result: str) -> None:

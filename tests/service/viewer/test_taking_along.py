@@ -39,6 +39,16 @@ def test_every_download_is_the_results_own(watched: Watched, gallery: Served, re
     watched.clean()
 
 
+def test_a_picture_is_among_the_downloads(watched: Watched, result: str) -> None:
+    page = watched.open(f"view/{result}", "view")
+    watched.drawn()
+    page.click("details[data-panel='downloads'] summary")
+    with page.expect_download() as waiting:
+        page.click("[data-panel='downloads'] button:has-text('Picture')")
+    assert waiting.value.suggested_filename == "small.png"
+    watched.clean()
+
+
 def test_the_address_of_the_mask_is_that_of_its_store(watched: Watched, result: str, result_store: Path) -> None:
     page = watched.open(f"view/{result}", "view")
     page.click("details[data-panel='downloads'] summary")

@@ -4,7 +4,7 @@
  */
 
 import { count } from "../lib/format.js";
-import { FIELDS } from "../submit/fields.js";
+import { FIELDS, OTHER_FIELDS } from "../submit/fields.js";
 
 /** @typedef {import("../server/types.js").Job} Job */
 
@@ -24,12 +24,20 @@ export function parametersOf(job) {
 }
 
 /**
+ * List those that can be asked for: the provenance of a mask of a folder has many more.
+ * @param {Job} job
+ */
+function choicesOf(job) {
+  return parametersOf(job).filter(({ name }) => OTHER_FIELDS.includes(name) || FIELDS.some((one) => one.name === name));
+}
+
+/**
  * Say in one line how a job differs from one that was asked for nothing but a slide and a model.
  * @param {Job} job
  */
 export function asked(job) {
   const whole = job.parameters["region"] ? [] : ["Whole slide"];
-  return [...whole, ...parametersOf(job).filter((one) => !one.byDefault).map(inWords)].join(" · ");
+  return [...whole, ...choicesOf(job).filter((one) => !one.byDefault).map(inWords)].join(" · ");
 }
 
 /**
@@ -39,8 +47,8 @@ export function asked(job) {
  */
 export function askedBeside(job, other) {
   const [own, theirs] = /** @type {Record<string, unknown>[]} */ ([job.parameters, other.parameters]);
-  const said = parametersOf(other).map(inWords);
-  return parametersOf(job).filter(({ name }) => JSON.stringify(own?.[name]) !== JSON.stringify(theirs?.[name])).map((one) => {
+  const said = choicesOf(other).map(inWords);
+  return choicesOf(job).filter(({ name }) => JSON.stringify(own?.[name]) !== JSON.stringify(theirs?.[name])).map((one) => {
     const words = inWords(one);
     const [x, y] = one.name === "region" && job.region && said.includes(words) ? job.region : [];
     return x === undefined || y === undefined ? words : `${words} at x ${count(x)}, y ${count(y)}`;

@@ -7,7 +7,7 @@ import { bindKeys } from "../app/keys.js";
 import { listen } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, percent } from "../lib/format.js";
-import { ApiError, get } from "../server/api.js";
+import { get } from "../server/api.js";
 import { markOn } from "../view/mark.js";
 
 /** @typedef {{bbox: [number, number, number, number], uncertainty: number}} Field */
@@ -31,11 +31,11 @@ export function uncertain({ pane, disposal, addPanel }) {
   const step = async (by) => {
     if (pane.result.growing) return;
     panel.open = true;
+    if (!pane.result.table.probabilities) return;
     try {
       fields ??= /** @type {{fields: Field[]}} */ (await get(`/v1/jobs/${pane.result.job.id}/results/uncertain.json?count=${MOST}`)).fields;
     } catch (error) {
-      if (error instanceof ApiError && error.kind === "no-probabilities") missing();
-      else said.textContent = error instanceof Error ? error.message : String(error);
+      said.textContent = error instanceof Error ? error.message : String(error);
       return;
     }
     if (fields.length === 0) {
@@ -55,7 +55,10 @@ export function uncertain({ pane, disposal, addPanel }) {
       h("q", { text: "probabilities" }), " ticked, or by command: ",
       h("code", { text: "wsi-segment submit SLIDE --probabilities" }));
   };
-  const growing = () => { panel.hidden = pane.result.growing; };
+  const growing = () => {
+    panel.hidden = pane.result.growing;
+    if (!pane.result.growing && !pane.result.table.probabilities) missing();
+  };
   growing();
   listen(disposal, pane.element, "result-replaced", growing);
   disposal.add(bindKeys([

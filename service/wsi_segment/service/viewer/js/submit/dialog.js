@@ -43,8 +43,8 @@ export async function openSubmitDialog(slides, options = {}) {
   drawCard();
   const controls = new Map(FIELDS.map((spec) => [spec, control(spec)]));
   const mpp = controls.get(/** @type {FieldSpec} */ (FIELDS.find((spec) => spec.name === "mpp")));
-  if (single && !single.mpp && mpp) mpp.setAttribute("required", "");
-  if (single?.mpp && mpp) mpp.setAttribute("placeholder", `${significant(single.mpp)}, as the slide says`);
+  if (single && !single.mpp) mpp?.setAttribute("required", "");
+  mpp?.setAttribute("placeholder", single?.mpp ? `${significant(single.mpp)}, as the slide says` : single ? "needed: the slide states none" : "as each slide says");
   const use = h("select", { id: "submit-region" },
     h("option", { text: "Segment only what was drawn", attributes: { value: "region" } }),
     h("option", { text: "What was drawn is the tissue", attributes: { value: "tissue" } }));

@@ -9,6 +9,9 @@ import { css } from "../view/palettes.js";
 
 /** @typedef {import("../server/types.js").Model & Record<string, any>} Model */
 
+/** Of figures, as cards have them: rounded again, 0.7245 of 0.72447 would become 0.725. */
+const DIGITS = 4;
+
 /**
  * Show a model's card.
  * @param {Model} model
@@ -37,5 +40,5 @@ export function modelCard(model) {
 function numbers(metrics) {
   if (typeof metrics !== "object" || metrics === null) return [];
   return Object.entries(metrics).filter(([, value]) => typeof value === "number").slice(0, 4)
-    .map(([name, value]) => `${name.replaceAll("_", " ")} ${significant(/** @type {number} */ (value))}`);
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${significant(/** @type {number} */ (value), DIGITS)}`);
 }

@@ -1,12 +1,13 @@
 /**
- * What can be taken along: outlines, areas, the mask itself.
+ * What can be taken along: outlines, areas, a picture, the mask itself.
  * @module
  */
 
 import { listen } from "../lib/disposal.js";
-import { h } from "../lib/dom.js";
+import { button, h } from "../lib/dom.js";
 import { address } from "../server/api.js";
 import { mm2PerPixel } from "./legend.js";
+import { savePicture } from "./snapshot.js";
 
 /** @type {import("./page.js").Feature} */
 export function downloads({ pane, addPanel, disposal }) {
@@ -40,6 +41,7 @@ function addDownloads(pane, addPanel) {
     h("li", {}, areas),
     h("li", {}, h("a", { text: "Summary (JSON)", attributes: { href: `${at}/summary.json`, download: `${name}.summary.json` } })),
     h("li", {}, h("a", { text: "Provenance (JSON)", attributes: { href: `${at}/provenance.json`, download: `${name}.provenance.json` } })),
+    h("li", {}, button("Picture of the view (PNG)", () => void savePicture(pane), { title: "p, or the camera over the slide" })),
     h("li", {}, h("label", { text: "Mask (OME-Zarr), address for napari, Fiji or Python", attributes: { for: "zarr-address" } }),
       h("input", { id: "zarr-address", attributes: { type: "text", readonly: true, value: zarr } })),
     h("li", {}, h("label", { text: "or a copy by command", attributes: { for: "zarr-command" } }),

@@ -70,7 +70,7 @@ export function legend({ pane, disposal, addPanel }) {
       shown.setAttribute("title", seen ? area(pixels * each) : "");
     }
     const parts = tissue ? [`Tissue: ${area(tissue * each)}`] : ["Areas are known when the job gets further."];
-    if (seen) parts.push(`on the screen: ${area(here * each)}`);
+    if (seen && tissue) parts.push(`on the screen: ${area(here * each)}`);
     total.textContent = parts.join(" · ");
   };
   disposal.add(state.subscribe((now, before) => {

@@ -1,17 +1,24 @@
 /**
- * Marks a box of the slide, until the slide is pressed.
+ * Marks a box of the slide, until the slide is pressed or another one is marked.
  * @module
  */
 
 import { svg } from "./pointer-tool.js";
 
+/** @typedef {(box: readonly number[]) => void} Mark */
+
+/** @type {WeakMap<import("./stage.js").Stage, Mark>} */
+const marks = new WeakMap();
+
 /**
- * Return what marks a box of the slide.
+ * Return what marks a box of the slide; it is one for all that ask.
  * @param {import("./stage.js").Stage} stage
  * @param {import("../lib/disposal.js").Disposal} disposal
- * @returns {(box: readonly number[]) => void}
+ * @returns {Mark}
  */
 export function markOn(stage, disposal) {
+  const known = marks.get(stage);
+  if (known) return known;
   const layer = svg("svg", { class: "tool-layer", "aria-hidden": "true" });
   const shape = svg("rect", { class: "mark" });
   stage.element.append(layer);
@@ -31,9 +38,11 @@ export function markOn(stage, disposal) {
   };
   stage.viewer.addHandler("canvas-press", forget);
   disposal.add(() => stage.viewer.removeHandler("canvas-press", forget));
-  return (box) => {
+  const mark = (/** @type {readonly number[]} */ box) => {
     marked = box;
     layer.append(shape);
     draw();
   };
+  marks.set(stage, mark);
+  return mark;
 }

@@ -14,20 +14,25 @@ import { roundLength } from "./scale-bar.js";
 
 /** @type {import("./page.js").Feature} */
 export function snapshot({ pane, toolbar, disposal }) {
-  const save = async () => {
-    try {
-      const blob = await pictureOf(pane);
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(blob);
-      link.download = `${(pane.result.job.slide_name ?? pane.result.job.id).replace(/\.[a-z]+$/i, "")}.png`;
-      link.click();
-      window.setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    } catch (error) {
-      showError(error);
-    }
-  };
-  toolbar.append(iconButton("camera", () => void save(), { name: "Save a picture", title: "Save what is seen as PNG, with legend and scale bar (p)" }));
-  disposal.add(bindKeys([{ key: "p", does: "save a picture of the view", action: () => void save() }]));
+  toolbar.append(iconButton("camera", () => void savePicture(pane), { name: "Save a picture", title: "Save what is seen as PNG, with legend and scale bar (p)" }));
+  disposal.add(bindKeys([{ key: "p", does: "save a picture of the view", action: () => void savePicture(pane) }]));
+}
+
+/**
+ * Save what is seen as a file of this computer.
+ * @param {Pane} pane
+ */
+export async function savePicture(pane) {
+  try {
+    const blob = await pictureOf(pane);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${(pane.result.job.slide_name ?? pane.result.job.id).replace(/\.[a-z]+$/i, "")}.png`;
+    link.click();
+    window.setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  } catch (error) {
+    showError(error);
+  }
 }
 
 /**
