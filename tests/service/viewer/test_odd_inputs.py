@@ -118,6 +118,7 @@ def test_addresses_that_lead_nowhere_are_said(browser: Browser, odd: Served, add
     with browsing(browser, odd.url) as watched:
         page = watched.open(address, "problem")
         assert "cannot be shown" in page.inner_text("h1")
+        assert "pattern" not in page.inner_text("main"), "that is for programs"
         page.click("main a:has-text('Slides')")
         watched.wait("slides")
         watched.clean("404", "422")

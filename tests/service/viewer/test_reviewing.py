@@ -176,6 +176,22 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(browser: Browser, gall
         watched.clean("412", "Precondition")
 
 
+def test_a_review_that_was_left_says_that_it_is_not_saved(browser: Browser, gallery: Served, result: str) -> None:
+    with browsing(browser, gallery.url) as watched:
+        page = begin(watched, result)
+        page.keyboard.press("n")
+        page.keyboard.press("a")
+        page.keyboard.press("e")
+        page.wait_for_selector("[data-panel='review'] .warning:has-text('not saved')")
+        page.keyboard.press("e")
+        page.wait_for_selector(".pane[data-review='on']")
+        page.keyboard.press("z")
+        page.keyboard.press("e")
+        page.wait_for_selector("button:has-text('Review the outlines')")
+        assert page.locator("[data-panel='review'] .warning").count() == 0
+        watched.clean()
+
+
 def test_of_two_tabs_that_save_the_second_is_told_of_the_first(browser: Browser, gallery: Served, result: str) -> None:
     with browsing(browser, gallery.url) as one, browsing(browser, gallery.url) as two:
         pages = [begin(watched, result) for watched in (one, two)]

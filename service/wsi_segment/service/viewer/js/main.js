@@ -11,10 +11,13 @@ import { UnfetchedError, fetchOtherPages, pageOf } from "./app/pages.js";
 import { setReady } from "./app/ready.js";
 import { currentRoute, go } from "./app/router.js";
 import { fill, h } from "./lib/dom.js";
-import { server } from "./server/api.js";
+import { ApiError, server } from "./server/api.js";
 import { watchConnection } from "./server/connection.js";
 
 /** @typedef {import("./app/router.js").Page} Page */
+
+/** Kinds of errors that mean no more than that a link was cut off, or mistyped. */
+const UNKNOWN_ADDRESS = new Set(["invalid-request", "not-found"]);
 
 /** @type {Page|null} */
 let shown = null;
@@ -59,7 +62,7 @@ async function show() {
 /** @param {unknown} error */
 function failed(error) {
   if (error instanceof Error && "status" in error && error.status === 401) return; // the sign-in page is shown
-  const text = error instanceof Error ? error.message : String(error);
+  const text = error instanceof ApiError && UNKNOWN_ADDRESS.has(error.kind) ? "Nothing has this address. It may be cut off, or mistyped." : error instanceof Error ? error.message : String(error);
   unfetched = error instanceof UnfetchedError;
   fill(
     main,

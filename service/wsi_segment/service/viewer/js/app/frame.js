@@ -48,7 +48,7 @@ export function mountFrame() {
     h("span", { class: "spacer" }),
     who,
     themeButton(),
-    button("?", showKeys, { class: "quiet", name: "Keys", title: "List the keys (?)" }),
+    button("?", showKeys, { class: "quiet", name: "Keyboard shortcuts", title: "Keyboard shortcuts (?)" }),
   );
   const app = document.getElementById("app");
   if (app) fill(app, skip, header, main);
@@ -113,7 +113,7 @@ function showSignIn(reason) {
       },
     } },
     h("h1", { text: "Sign in" }),
-    h("p", { text: "This server asks for a key. It is exchanged for a session of this browser, and then forgotten." }),
+    h("p", { text: "This server asks for a key. Whoever runs the server can give you one. It is exchanged for a session of this browser, and then forgotten." }),
     h("label", { text: "Key", attributes: { for: "key" } }),
     key,
     problem,

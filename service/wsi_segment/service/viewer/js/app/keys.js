@@ -62,5 +62,5 @@ export function showKeys() {
       rows.push(h("tr", {}, h("th", { attributes: { scope: "row" } }, h("kbd", { text: shown })), h("td", { text: binding.does })));
     }
   }
-  showDialog("Keys", [h("table", { class: "keys" }, h("tbody", {}, rows))]);
+  showDialog("Keyboard shortcuts", [h("table", { class: "keys" }, h("tbody", {}, rows))]);
 }

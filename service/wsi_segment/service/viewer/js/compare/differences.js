@@ -37,8 +37,8 @@ export function differencesTable(first, second, finest) {
  */
 function show(element, found, finest) {
   const share = found.compared_mm2 > 0 ? found.differing_mm2 / found.compared_mm2 : 0;
-  const parts = [`${area(found.differing_mm2)} of ${area(found.compared_mm2)} that both have a class for`];
-  if (found.only_one_mm2 > 0) parts.push(`${area(found.only_one_mm2)} only one of them`);
+  const parts = [`${area(found.differing_mm2)} of the ${area(found.compared_mm2)} where both have a class`];
+  if (found.only_one_mm2 > 0) parts.push(`${area(found.only_one_mm2)} have a class in one of them only`);
   if (found.downsample > finest) parts.push(`counted on a level ${Math.round(found.downsample / finest)} times coarser than the finest`);
   fill(element, h("p", { data: { compare: "share" } }, h("strong", { text: percent(share) }), " of the tissue differs"),
     h("p", { class: "hint", text: parts.join("; ") }),

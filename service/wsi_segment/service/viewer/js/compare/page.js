@@ -166,7 +166,7 @@ function heading(a, b) {
     [`, ${moment(result.job.finished)}`, ...askedBeside(result.job, other.job)].join("; "));
   const name = a.job.slide_name ?? "Slide";
   return h("header", { class: "side-head" }, h("h1", { text: name }), line("A", a, b), line("B", b, a),
-    h("p", {}, h("a", { text: "Change sides", attributes: { href: hrefOf("compare", [b.job.id, a.job.id]) } })));
+    h("p", {}, h("a", { text: "Swap sides", attributes: { href: hrefOf("compare", [b.job.id, a.job.id]) } })));
 }
 
 /** @param {number[]} color @param {string} text */

@@ -41,7 +41,7 @@ export function reviewPanel(session, disposal, does) {
   const show = () => {
     const one = session.current();
     selected.textContent = one ? describe(session, one) : session.tooMany
-      ? `${count(session.tooMany)} outlines are on the screen: come closer to review them.`
+      ? `${count(session.tooMany)} outlines are on the screen: zoom in to review them.`
       : "Click an outline, or press n for the next one.";
     for (const each of [accepting, rejecting]) each.disabled = one === null;
     const chosen = one ? session.choices().find((entry) => classNameOf(entry.name) === one.feature.properties.classification.name) : session.choice;

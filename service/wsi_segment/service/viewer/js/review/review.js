@@ -29,6 +29,7 @@ export function review({ pane, disposal, addPanel }) {
     running = null;
     pane.element.dataset["review"] = "off";
     fill(content, h("p", { class: "hint", text: may("write") ? "Accept, relabel, delete or draw outlines; they become training data." : "You may look at reviews, but not save any: your key only reads." }),
+      historyOf(pane.result.job.id).dirty ? h("p", { class: "warning", text: "Your changes are not saved yet." }) : null,
       button("Review the outlines (e)", () => void start()));
   };
   const start = async () => {

@@ -95,7 +95,7 @@ async function changedMeanwhile(job, name, history) {
   };
   const dialog = showDialog(
     `Changed by ${who} meanwhile`,
-    [h("p", { text: `${who} saved version ${theirs.version.version} of this review at ${moment(theirs.version.saved)}, after you had opened it.` }),
+    [h("p", { text: `${theirs.version.author || "Somebody"} saved version ${theirs.version.version} of this review at ${moment(theirs.version.saved)}, after you had opened it.` }),
       h("p", { text: "Yours is not saved yet. If you save it over theirs, theirs stays among the earlier versions." })],
     {
       name: "changed",

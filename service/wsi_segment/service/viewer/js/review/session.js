@@ -16,7 +16,7 @@ import { createSketch } from "./sketch.js";
 /** @typedef {import("./edits.js").ClassChoice} ClassChoice */
 /** @typedef {import("./outline-layer.js").Item} Item */
 
-/** Outlines that are shown at once; where the screen has more, the user is asked to come closer. */
+/** Outlines that are shown at once; where the screen has more, the user is asked to zoom in. */
 const MOST = 1500;
 const QUIET_MILLISECONDS = 200;
 /** Outlines that are painted one by one when they come or change. */
@@ -176,7 +176,7 @@ export class ReviewSession extends EventTarget {
       }
     }
     this.select(null);
-    if (this.tooMany) this.say("Come closer: there are too many outlines on the screen.");
+    if (this.tooMany) this.say("Zoom in: there are too many outlines on the screen.");
     else this.say(seen.length > 0 ? "All outlines on the screen are reviewed." : "There is no outline on the screen.");
   }
 
@@ -222,7 +222,7 @@ export class ReviewSession extends EventTarget {
     const change = draw(this.history.now, ring, this.choice);
     this.selected = change.id;
     this.history.change(change);
-    this.say(`Drawn as ${this.choice.name}; a digit gives it another class.`);
+    this.say(`Drawn as ${this.choice.name}; the list, or a digit, gives it another class.`);
   }
 
   wanted() {

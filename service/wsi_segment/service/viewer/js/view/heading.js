@@ -27,10 +27,11 @@ export function heading({ pane, disposal, side }) {
 /** @param {import("./result.js").Result} result */
 function facts({ job, slide }) {
   const name = job.slide_name ?? job.name ?? "Slide";
+  const toSlide = slide && h("a", { text: "slide", attributes: { href: hrefOf("slide", [slide.id]), title: "The slide alone, with all its jobs" } });
   return [
     h("h1", { text: name, attributes: { title: name } }),
-    h("p", {}, [modelOf(job), moment(job.finished ?? job.started), ""].filter((text, index) => text || index === 2).join(" · "),
-      h("a", { text: "job", attributes: { href: hrefOf("jobs", [job.id]) } })),
+    h("p", { text: [modelOf(job), moment(job.finished ?? job.started)].filter(Boolean).join(" · ") }),
+    h("p", {}, h("a", { text: "job", attributes: { href: hrefOf("jobs", [job.id]) } }), toSlide && " · ", toSlide),
     h("p", { class: "hint", text: asked(job) }),
     slide ? null : h("p", { class: "hint", text: "The slide itself is not there: only its mask is shown." }),
     job.warnings.map((one) => h("p", { class: "warning", text: one.message })),

@@ -26,7 +26,7 @@ export function stageKeys(stage) {
     { key: "ArrowRight", does: "", hidden: true, action: () => stage.pan(step, 0) },
     { key: "ArrowUp", does: "", hidden: true, action: () => stage.pan(0, -step) },
     { key: "ArrowDown", does: "", hidden: true, action: () => stage.pan(0, step) },
-    { key: "+", shown: "+ −", does: "come closer, go away", action: () => stage.zoomBy(1.5) },
+    { key: "+", shown: "+ −", does: "zoom in, zoom out", action: () => stage.zoomBy(1.5) },
     { key: "=", does: "", hidden: true, action: () => stage.zoomBy(1.5) },
     { key: "-", does: "", hidden: true, action: () => stage.zoomBy(1 / 1.5) },
     { key: "0", shown: "0", does: "show the whole slide", action: () => stage.home() },

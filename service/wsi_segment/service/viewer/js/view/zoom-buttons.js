@@ -17,8 +17,8 @@ export function zoomButtons({ pane, toolbar }) {
  */
 export function zoomButtonsOn(toolbar, stage) {
   toolbar.append(
-    iconButton("plus", () => stage.zoomBy(1.5), { name: "Come closer", title: "Come closer (+)" }),
-    iconButton("minus", () => stage.zoomBy(1 / 1.5), { name: "Go away", title: "Go away (−)" }),
+    iconButton("plus", () => stage.zoomBy(1.5), { name: "Zoom in", title: "Zoom in (+)" }),
+    iconButton("minus", () => stage.zoomBy(1 / 1.5), { name: "Zoom out", title: "Zoom out (−)" }),
     iconButton("home", () => stage.home(), { name: "Whole slide", title: "Whole slide (0)" }),
   );
 }
