@@ -9,7 +9,7 @@ import { css } from "../view/palettes.js";
 
 /** @typedef {import("../server/types.js").Model & Record<string, any>} Model */
 
-/** Of figures, as cards have them: rounded again, 0.7245 of 0.72447 would become 0.725. */
+/** Of figures as cards have them: rounded already, they are not rounded a second time. */
 const DIGITS = 4;
 
 /**
