@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from synthetic import SLIDES, halved, tissue_like
 from wsi_segment.errors import SlideError
@@ -194,6 +194,32 @@ def test_a_photo_is_upright_as_its_exif_says(tmp_path: Path, name: str, orientat
     assert expected.shape == ((700, 900, 3) if orientation < 5 else (900, 700, 3))
     np.testing.assert_array_equal(whole(slide), expected)
     slide.close()
+
+
+@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.webp"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II"])
+def test_damaged_exif_does_not_keep_a_photo_from_being_read(tmp_path: Path, name: str, exif: bytes) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / name, exif=exif, lossless=True, quality=95)
+    with open_slide(tmp_path / name) as slide:
+        assert slide.levels[0].width == 900
+
+
+@pytest.mark.parametrize("name", ["s.png", "s.jpg"])
+def test_what_xmp_says_of_an_orientation_turns_no_photo(tmp_path: Path, name: str) -> None:
+    xmp = '<rdf:Description tiff:Orientation="6"/>'
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    Image.fromarray(PIXELS).save(tmp_path / name, pnginfo=text, xmp=xmp.encode())
+    with open_slide(tmp_path / name) as slide:
+        assert (slide.levels[0].width, slide.levels[0].height) == (900, 700)
+
+
+def test_a_picture_with_more_text_than_pillow_takes_is_refused_in_a_line(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "x" * (2 << 20), zip=True)
+    Image.fromarray(PIXELS).save(tmp_path / "s.png", pnginfo=text)
+    with pytest.raises(SlideError, match="Decompressed data too large"):
+        open_slide(tmp_path / "s.png")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
@@ -25,6 +25,13 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "PA")
 """Pillow's names of 8-bit colour, grey and palette, with and without alpha."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""What shows a picture upright, by EXIF's Orientation."""
 
 _LARGEST_PIXELS = 80_000_000
 """A picture is decoded whole, which takes up to 14 bytes per pixel for a moment."""
@@ -73,12 +80,14 @@ class ImageSlide(Slide):
                 if (frames := getattr(image, "n_frames", 1)) > 1:
                     raise SlideError(f"holds {frames} pictures of an animation; save the one that is meant")
                 profile = image.info.get("icc_profile")
-                upright = np.asarray(ImageOps.exif_transpose(image.convert("RGBA")))
+                upright = np.asarray(_upright(image))
                 if upright[..., 3].max() <= HIDDEN:
                     raise SlideError(HIDDEN_BY_ALPHA)
                 height, width = upright.shape[:2]
                 return cls(on_white(*_whole(width, height), upright), None, profile)
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        except (SlideError, MemoryError):
+            raise
+        except Exception as error:  # Pillow lets errors of every kind through where a file is damaged
             raise SlideError(f"Pillow: {error}") from error
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
@@ -110,6 +119,21 @@ def _whole_files() -> Iterator[None]:
             _decoding -= 1
             if not _decoding:
                 ImageFile.LOAD_TRUNCATED_IMAGES = _set_before
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return RGBA as EXIF says that it is upright, as viewers do: damaged EXIF says nothing.
+
+    Nor does XMP, which Pillow asks where EXIF is silent: programs that turn a picture leave it there as it was.
+    """
+    shown = image.convert("RGBA")  # a PNG may have its EXIF after the pixels
+    for key in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(key, None)
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # errors of many kinds
+        return shown
+    return shown if turn is None else shown.transpose(turn)
 
 
 def _stored_bits(file: BinaryIO, image: Image.Image) -> int:
