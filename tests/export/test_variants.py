@@ -60,13 +60,14 @@ def test_weights_are_bytes_and_the_last_convolution_is_left_in_float(tmp_path: P
     types = {one.name: one.data_type for one in graph.initializer}
     feeds = {node.output[0]: node for node in graph.node}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    assert [feeds[node.input[1]].op_type for node in convolutions[:-1]] == ["DequantizeLinear"] * 2
-    weights = [feeds[node.input[1]].input for node in convolutions[:-1]]
+    weights = [feeds[node.input[1]].input for node in convolutions]
+    assert [feeds[node.input[1]].op_type for node in convolutions] == ["DequantizeLinear"] * 2
     assert {types[names[0]] for names in weights} == {onnx.TensorProto.INT8}
     scales = {one.name: list(one.dims) for one in graph.initializer}
     assert [scales[names[1]] for names in weights] == [[4], [4]]  # one a channel
-    assert convolutions[-1].input[1] == "w2"
-    activations = [feeds[node.input[0]].input[2] for node in convolutions[:-1]]
+    assert [node.input[1] for node in graph.node if node.op_type == "MatMul"] == ["w2"]
+    assert types["w2"] == onnx.TensorProto.FLOAT
+    activations = [feeds[node.input[0]].input[2] for node in convolutions]
     assert {types[name] for name in activations} == {onnx.TensorProto.UINT8}
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from wsi_segment.errors import ModelError
-from wsi_segment.export.stem import fold_stem
+from wsi_segment.export.logits_product import multiply_logits
+from wsi_segment.export.stem import STRIP, fold_stem
 
 
 class _Windows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
@@ -26,7 +27,7 @@ class _Windows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is u
         return None if batch is None else {self._name: batch}
 
 
-def quantise(source: Path, target: Path, batches: Iterator[NDArray[Any]], *, even_sides: bool = False) -> None:
+def quantise(source: Path, target: Path, batches: Iterator[NDArray[Any]], *, width_step: int = 1) -> None:
     """Write a graph whose convolutions multiply integers of eight bits, in QDQ form.
 
     Activations are unsigned and weights signed, per channel, which is what VNNI multiplies; ranges are the smallest and
@@ -36,8 +37,8 @@ def quantise(source: Path, target: Path, batches: Iterator[NDArray[Any]], *, eve
         source: A graph in float, with its weights inside.
         target: The file to write.
         batches: Real windows as the graph takes them, in its layout and type, one batch per call.
-        even_sides: Whether windows have even sides, as those of a network with an even output stride do; a first
-            convolution of stride 2 is then computed over squares of pixels, which is faster and gives the same.
+        width_step: What the widths of all windows are multiples of; where that can be divided by four, a first
+            convolution of stride 2 is computed over strips of pixels, which is faster and gives the same.
 
     Raises:
         ModelError: the graph has no convolution, or cannot be quantised.
@@ -64,7 +65,8 @@ def quantise(source: Path, target: Path, batches: Iterator[NDArray[Any]], *, eve
         raise ModelError(f"{source}: cannot be quantised: {' '.join(str(error).split())}") from error
     finally:
         logging.disable(before)
-    if even_sides:
-        quantised = onnx.load(target)
-        if fold_stem(quantised):
-            onnx.save(quantised, target)
+    quantised = onnx.load(target)
+    multiply_logits(quantised)
+    if width_step % STRIP == 0:
+        fold_stem(quantised)
+    onnx.save(quantised, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -274,6 +275,7 @@ def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet
     from wsi_segment.inference.engine.graphs.conversion import as_input
     from wsi_segment.inference.engine.networks.network import load_network
     from wsi_segment.inference.evaluation.agreement import compare, plain, real_windows
+    from wsi_segment.inference.grid.lattice import BLOCK_STEP
     from wsi_segment.inference.progress_bar import make_bar
     from wsi_segment.model.metrics import score
 
@@ -282,7 +284,7 @@ def _with_variant(model: Model, precision: Precision, dataset: Dataset, *, quiet
         size = load_network(model, "cpu", model.card.precision).batch or _BATCH
         starts = range(0, len(windows) - len(windows) % size, size)
         batches = (as_input(windows[start : start + size], model.card.input) for start in starts)
-        quantise(source, target, batches, even_sides=model.card.output_stride % 2 == 0)
+        quantise(source, target, batches, width_step=gcd(model.card.window, BLOCK_STEP))
 
     def measured(tried: Model) -> Gate:
         with make_bar(Console(stderr=True, quiet=quiet)) as bar:
