@@ -97,7 +97,8 @@ def _stem_of(graph: onnx.GraphProto) -> _Stem | None:
     weights, *others = [one for part in parts for one in part or []]
     if not _is_foldable(convolution, list(weights.dims)):
         return None
-    return _Stem(transpose, convolution, quantise, weights, [one for one in others if one.dims == [weights.dims[0]]])
+    per_channel = [one for one in others if one.dims == [weights.dims[0]]]
+    return _Stem(transpose, convolution, quantise, weights=weights, per_channel=per_channel)
 
 
 def _is_foldable(convolution: onnx.NodeProto, shape: list[int]) -> bool:
