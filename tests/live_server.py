@@ -44,20 +44,23 @@ class FileEvent:
 class Served:
     """``wsi-segment serve`` in a process of its own, on loopback; a context that ends it."""
 
-    def __init__(self, folder: Path, *flags: object, spied_on: bool = False) -> None:
+    def __init__(self, folder: Path, *flags: object, spied_on: bool = False, holds: bool = False) -> None:
         """A server to be started.
 
         Args:
             folder: Its slides are in ``slides/``, its models in ``models/``, its data in ``data/``.
             flags: Further ones.
             spied_on: Whether what it opens and renames is noted.
+            holds: Whether its workers can be held, see :meth:`held`.
         """
         self.folder, self.port = folder, free_port()
         self.data = folder / "data"
         self._flags = ["--root", f"slides={folder / 'slides'}", "--models", folder / "models", "--data", self.data]
         self._flags += ["--port", self.port, "--worker-memory", "2GiB", "--min-free", "1MiB", *flags]
-        path = [str(ROOT / "tests" / "spy"), *sys.path] if spied_on else sys.path
-        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "SPY_FILE": str(folder / "noted")}
+        path = [str(ROOT / "tests" / "spy"), *sys.path] if spied_on or holds else sys.path
+        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+        self._environment |= {"SPY_FILE": str(folder / "noted")} if spied_on else {}
+        self._environment |= {"HOLD_FILE": str(folder / "hold")} if holds else {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,6 +117,26 @@ class Served:
             return [child for child in children if "wsi_segment.service.workers.worker" in " ".join(child.cmdline())]
         except psutil.NoSuchProcess:
             return []
+
+    @contextmanager
+    def held(self, regions: int = 0) -> Iterator[Callable[[int], None]]:
+        """Let workers begin so many regions of a job and no more, until the context ends or the job is stopped.
+
+        A test that looks at a job that runs has all the time it needs, and nothing is computed to fill it. Gives what
+        sets another number of regions.
+        """
+        assert "HOLD_FILE" in self._environment, "say holds=True"
+        hold = Path(self._environment["HOLD_FILE"])
+
+        def let(regions: int) -> None:
+            hold.with_name("hold.new").write_text(str(regions))
+            hold.with_name("hold.new").replace(hold)
+
+        let(regions)
+        try:
+            yield let
+        finally:
+            hold.unlink()
 
     def client(self, key: str | None = None) -> Client:
         """A client of it."""

@@ -149,12 +149,9 @@ def make_model(output_stride: int = 8, upsampling: str = "nearest", mpp: float =
     return Model(Path("made"), make_card(output_stride, upsampling, mpp))
 
 
-def write_model(folder: Path, form: InputFormat | None = None, output_stride: int = 8, idle_side: int = 0) -> Model:
-    """A real ONNX model that computes what :class:`ChannelNetwork` computes.
-
-    ``idle_side`` is the odd side of a convolution that takes its time and changes nothing.
-    """
-    from onnx import TensorProto, helper, numpy_helper, save
+def write_model(folder: Path, form: InputFormat | None = None, output_stride: int = 8) -> Model:
+    """A real ONNX model that computes what :class:`ChannelNetwork` computes."""
+    from onnx import TensorProto, helper, save
 
     form = form or InputFormat()
     side = [128, 128]
@@ -167,15 +164,10 @@ def write_model(folder: Path, form: InputFormat | None = None, output_stride: in
         else helper.make_node("Identity", ["float"], ["nchw"])
     )
     constants = [helper.make_tensor("eight", TensorProto.FLOAT, [], [8.0])]
-    if idle_side:
-        kernel = np.zeros((3, 3, idle_side, idle_side), np.float32)
-        kernel[range(3), range(3), idle_side // 2, idle_side // 2] = 1
-        constants.append(numpy_helper.from_array(kernel, "kernel"))
-        nodes.append(helper.make_node("Conv", ["nchw", "kernel"], ["same"], pads=[idle_side // 2] * 4))
     nodes.append(
         helper.make_node(
             "AveragePool",
-            ["same" if idle_side else "nchw"],
+            ["nchw"],
             ["mean"],
             kernel_shape=[output_stride] * 2,
             strides=[output_stride] * 2,

@@ -1,7 +1,8 @@
-"""Notes what a process and its children open and rename. Python runs this at its start where the folder is on its path.
+"""Looks into a process and its children. Python runs this at its start where the folder is on its path.
 
-A line of JSON each, at the end of the file that ``SPY_FILE`` names: time, process, ``open`` with the path, or
-``rename`` with the new path.
+Where ``SPY_FILE`` names a file, a line of JSON is added to it for each file that is opened or renamed: time, process,
+``open`` with the path, or ``rename`` with the new path. Where ``HOLD_FILE`` names one, workers of the service stand
+still while it is there: once they have begun as many regions of a job as it says.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -27,5 +30,32 @@ def _note_to(path: str) -> None:
     sys.addaudithook(hook)
 
 
+def _hold_at(file: Path) -> None:
+    from wsi_segment.inference.engine.predict import RegionPredictor
+
+    predict, counting = RegionPredictor.predict, threading.Lock()
+    job: RegionPredictor | None = None
+    begun = 0
+
+    def most() -> float:
+        try:
+            return float(file.read_text())
+        except FileNotFoundError:
+            return float("inf")
+
+    def held(self: RegionPredictor, *arguments: Any) -> Any:
+        nonlocal job, begun
+        with counting:
+            job, begun = self, begun + 1 if job is self else 1
+            number = begun
+        while number > most() and not (self.stop is not None and self.stop.is_set()):
+            time.sleep(0.02)
+        return predict(self, *arguments)
+
+    RegionPredictor.predict = held  # type: ignore[method-assign, assignment]
+
+
 if "SPY_FILE" in os.environ:
     _note_to(os.environ["SPY_FILE"])
+if "HOLD_FILE" in os.environ and "wsi_segment.service.workers.worker" in sys.orig_argv:
+    _hold_at(Path(os.environ["HOLD_FILE"]))

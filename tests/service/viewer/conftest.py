@@ -27,16 +27,16 @@ def write_swapped_model(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with a small slide, and one that keeps a worker busy for a while."""
+    """A server with a small slide and a large one, whose workers can be held."""
     chromium()
     folder = tmp_path_factory.mktemp("gallery")
     (folder / "slides").mkdir()
     write_slide(folder / "slides" / "small.tiff", tissue_like(1400, 1800), levels=3)
     part = tissue_like(1400, 1400)[188:1212, 188:1212]
     write_slide(folder / "slides" / "large.tiff", np.tile(part, (4, 4, 1)), compression="jpeg", levels=4)
-    write_model(folder / "models" / "channels", idle_side=23)  # a job that one can watch
+    write_model(folder / "models" / "channels")
     write_swapped_model(folder / "models" / "swapped")
-    with Served(folder, "--workers", 1) as running:
+    with Served(folder, "--workers", 1, holds=True) as running:
         yield running
 
 

@@ -67,7 +67,7 @@ def test_jobs_of_one_slide_are_told_apart(watched: Watched, gallery: Served) -> 
 
 
 def test_a_cancelled_job_is_called_so_once(watched: Watched, gallery: Served) -> None:
-    with gallery.client() as client:
+    with gallery.held(), gallery.client() as client:
         job = client.submit("slides/large.tiff", model="channels")["id"]
         page = watched.open(f"view/{job}", "view")
         page.wait_for_selector(".growing[data-status='running']")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import web
-from browser import PATIENCE, Watched, browsing
+from browser import Watched, browsing
 from live_server import Served, write_slides
 from synthetic import tissue_like, write_slide
 
@@ -34,16 +34,20 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     page.select_option("#submit-model", "channels")
     assert "red" in page.inner_text(".model-card")
     assert page.get_attribute("#submit-mpp", "placeholder") == "1, as the slide says"
-    page.click("dialog button[type=submit]")
-    watched.wait("job")
-    page.wait_for_selector("article[data-status='running']")
-    page.wait_for_selector(".progress-text:has-text('windows/s')")
-    page.click("a:has-text('Watch')")
-    watched.wait("view")
-    page.wait_for_selector(".growing[data-status='running']")
-    page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm²')")  # while it is made
-    # the worker has what others leave of a busy machine
-    page.wait_for_selector(".growing", state="detached", timeout=4 * PATIENCE)
+    with gallery.held() as let:
+        page.click("dialog button[type=submit]")
+        watched.wait("job")
+        page.wait_for_selector("article[data-status='running']")
+        for regions in (1, 2, 3):  # a pace is known from two reports
+            before = windows_shown(page)
+            let(regions)
+            watched.until(lambda before=before: windows_shown(page) not in ("", before))  # type: ignore[misc]
+        page.wait_for_selector(".progress-text:has-text('windows/s')")
+        page.click("a:has-text('Watch')")
+        watched.wait("view")
+        page.wait_for_selector(".growing[data-status='running']")
+        page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm²')")  # while it is made
+    page.wait_for_selector(".growing", state="detached")
     page.wait_for_selector(".notice:has-text('The job is done.')")
     watched.drawn()
     assert page.locator(".legend tbody tr").count() == 3
@@ -55,6 +59,12 @@ def test_a_job_is_submitted_watched_and_opened(watched: Watched, gallery: Served
     watched.wait("batches")
     assert page.locator(".notice").count() == 0, "it goes with the page that it is about"
     watched.clean()
+
+
+def windows_shown(page: Page) -> str:
+    """Return how many windows of how many the page of a job says are done; nothing where it says none."""
+    done, found, _ = page.inner_text(".progress-text").partition(" windows")
+    return done.rpartition("· ")[2] if found else ""
 
 
 def test_a_thumbnail_that_is_still_made_or_cannot_be_had_is_said(watched: Watched) -> None:
@@ -214,7 +224,7 @@ def tab_to(page: Page, target: str) -> None:
     raise AssertionError(f"Tab never comes to {target}")
 
 
-def test_several_slides_become_a_batch(watched: Watched) -> None:
+def test_several_slides_become_a_batch(watched: Watched, gallery: Served) -> None:
     page = watched.open("slides", "slides")
     page.wait_for_selector("li.slide-card input >> nth=1")
     page.check("li.slide-card input >> nth=0")
@@ -222,12 +232,13 @@ def test_several_slides_become_a_batch(watched: Watched) -> None:
     page.click("button:has-text('Segment them')")
     page.select_option("#submit-model", "channels")
     page.fill("#submit-batch-name", "both")
-    page.click("dialog button[type=submit]")
-    watched.wait("batch")
-    assert page.locator(".job-table tbody tr").count() == 2
-    assert "both" in page.inner_text("h1")
-    page.click("button:has-text('Cancel what has not ended')")
-    page.wait_for_selector(".batch .badge:has-text('cancelled')")
+    with gallery.held():
+        page.click("dialog button[type=submit]")
+        watched.wait("batch")
+        assert page.locator(".job-table tbody tr").count() == 2
+        assert "both" in page.inner_text("h1")
+        page.click("button:has-text('Cancel what has not ended')")
+        page.wait_for_selector(".batch .badge:has-text('cancelled')")
     page.wait_for_selector("button:has-text('again')")
     watched.open("batches", "batches")
     assert "both" in page.inner_text("table")
@@ -235,16 +246,16 @@ def test_several_slides_become_a_batch(watched: Watched) -> None:
 
 
 def test_a_running_job_is_cancelled_and_tried_again(watched: Watched, gallery: Served) -> None:
-    with gallery.client() as client:
+    with gallery.held(), gallery.client() as client:
         job = client.submit("slides/large.tiff", model="channels")["id"]
-    page = watched.open(f"jobs/{job}", "job")
-    page.wait_for_selector("article[data-status='running']")
-    page.click("button:has-text('Cancel')")
-    page.wait_for_selector("article[data-status='dismissed']")
-    page.click("button:has-text('Try again')")
-    page.wait_for_selector("article[data-status='accepted'], article[data-status='running']")
-    page.click("button:has-text('Cancel')")
-    page.wait_for_selector("article[data-status='dismissed']")
+        page = watched.open(f"jobs/{job}", "job")
+        page.wait_for_selector("article[data-status='running']")
+        page.click("button:has-text('Cancel')")
+        page.wait_for_selector("article[data-status='dismissed']")
+        page.click("button:has-text('Try again')")
+        page.wait_for_selector("article[data-status='accepted'], article[data-status='running']")
+        page.click("button:has-text('Cancel')")
+        page.wait_for_selector("article[data-status='dismissed']")
     watched.clean()
 
 
@@ -288,7 +299,7 @@ def test_a_job_that_has_not_heard_yet_is_being_cancelled(watched: Watched, galle
 
 def test_doubts_about_a_job_that_was_watched_are_said_when_it_ends(watched: Watched, gallery: Served) -> None:
     write_slide(gallery.folder / "slides" / "glass.tiff", np.full((600, 700, 3), 250, np.uint8))
-    with gallery.client() as client:
+    with gallery.held(), gallery.client() as client:
         before = client.submit("slides/large.tiff", model="channels")["id"]
         job = client.submit("slides/glass.tiff", model="channels")["id"]
         page = watched.open(f"view/{job}", "view")
