@@ -195,7 +195,7 @@ def test_a_pixel_size_that_no_slide_states_is_asked_for(browser: Browser, tmp_pa
 
 
 def test_nothing_is_said_of_the_screen_before_there_are_areas(watched: Watched, gallery: Served) -> None:
-    with gallery.client() as client:
+    with gallery.held(), gallery.client() as client:
         before = client.submit("slides/large.tiff", model="channels")["id"]
         waiting = client.submit("slides/small.tiff", model="channels")["id"]
         page = watched.open(f"view/{waiting}", "view")

@@ -260,7 +260,7 @@ def test_a_running_job_is_cancelled_and_tried_again(watched: Watched, gallery: S
 
 
 def test_a_job_tried_again_where_it_is_watched_goes_on_there(watched: Watched, gallery: Served) -> None:
-    with gallery.client() as client:
+    with gallery.held(), gallery.client() as client:
         job = client.submit("slides/large.tiff", model="channels")["id"]
         page = watched.open(f"view/{job}", "view")
         page.wait_for_selector(".growing[data-status='running']")
@@ -277,7 +277,7 @@ def test_a_job_tried_again_where_it_is_watched_goes_on_there(watched: Watched, g
 
 def test_a_job_that_has_not_heard_yet_is_being_cancelled(watched: Watched, gallery: Served) -> None:
     """The answer of a server whose worker still computes: the job as it was."""
-    with gallery.client() as client:
+    with gallery.held(), gallery.client() as client:
         job = client.submit("slides/large.tiff", model="channels")["id"]
 
         def answer(route: Route) -> None:
