@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from wsi_segment.errors import DatasetError
 from wsi_segment.model.data.loaders.manifest import read_dataset
@@ -123,6 +124,15 @@ def test_a_damaged_image_is_named(folder: Path) -> None:
     (folder / "b.png").write_text("no image")
     dataset = read_dataset(folder)
     with pytest.raises(DatasetError, match=r"b.png: not a readable image"):
+        dataset.read_image(dataset.items[1])
+
+
+def test_an_image_with_more_text_than_pillow_takes_is_named(folder: Path) -> None:
+    text = PngInfo()
+    text.add_text("Comment", "x" * (2 << 20), zip=True)
+    Image.fromarray(np.zeros((140, 150, 3), np.uint8)).save(folder / "b.png", pnginfo=text)
+    dataset = read_dataset(folder)
+    with pytest.raises(DatasetError, match=r"b.png: not a readable image \(Decompressed data too large"):
         dataset.read_image(dataset.items[1])
 
 

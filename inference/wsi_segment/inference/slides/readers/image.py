@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,11 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "PA")
 """Pillow's names of 8-bit colour, grey and palette, with and without alpha."""
+
+_UNREADABLE = (
+    OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, Image.DecompressionBombError
+)  # fmt: skip
+"""What Pillow raises where a file is damaged."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -85,9 +91,7 @@ class ImageSlide(Slide):
                     raise SlideError(HIDDEN_BY_ALPHA)
                 height, width = upright.shape[:2]
                 return cls(on_white(*_whole(width, height), upright), None, profile)
-        except (SlideError, MemoryError):
-            raise
-        except Exception as error:  # Pillow lets errors of every kind through where a file is damaged
+        except _UNREADABLE as error:
             raise SlideError(f"Pillow: {error}") from error
 
     def read(self, level: int, l_box: Box) -> NDArray[np.uint8]:
