@@ -17,7 +17,7 @@ def quantised_stem(side: int, channels: int = 3, pad: int | None = None, *, bias
     """A graph in QDQ form of one convolution of stride 2 over NHWC pixels, which end as bytes."""
     rng = np.random.default_rng(side)
     weights = rng.integers(-127, 128, (OUT, channels, side, side), dtype=np.int8)
-    shape, pads = [side, side], [side // 2 if pad is None else pad] * 4
+    pads = [side // 2 if pad is None else pad] * 4
     constants = {
         "scale": np.float32(1 / 128),
         "zero": np.uint8(255),
