@@ -85,10 +85,8 @@ def test_a_file_that_ends_within_a_tile_is_cut_off(tmp_path: Path) -> None:
         offsets = list(tiff.pages.first.dataoffsets)
         offsets[5] = path.stat().st_size - 100
         tiff.pages.first.tags["TileOffsets"].overwrite(offsets)
-    slide = open_slide(path)
-    with pytest.raises(SlideError, match=r"cut off: tile 5 has 100 of its \d+ bytes"):
+    with pytest.raises(SlideError, match=r"cut off: tile 5 has 100 of its \d+ bytes"), open_slide(path) as slide:
         slide.read(0, slide.bounds)
-    slide.close()
 
 
 def test_pages_that_follow_each_other_in_a_circle_are_refused_at_once(tmp_path: Path) -> None:
@@ -107,10 +105,17 @@ def test_pages_that_follow_each_other_in_a_circle_are_refused_at_once(tmp_path: 
 
 @pytest.mark.parametrize(
     ("tag", "value", "message"),
-    [("ImageWidth", 0, "claims to have 0 x 700 px"), ("ImageWidth", 700, "has 12 tiles, its size asks for 9")],
+    [
+        ("ImageWidth", 0, "claims to have 0 x 700 px"),
+        ("ImageWidth", 700, "has 12 tiles, its size asks for 9"),
+        ("ImageLength", 100, "has 12 tiles, its size asks for 4"),
+    ],
 )
-def test_a_size_that_its_tiles_contradict_is_refused(tmp_path: Path, tag: str, value: int, message: str) -> None:
-    path = write_pages(tmp_path / "s.tif", [(PIXELS, MPP)])
+@pytest.mark.parametrize("levels", [(), (halved(PIXELS),)], ids=["alone", "before a level"])
+def test_a_size_that_its_tiles_contradict_is_refused(
+    tmp_path: Path, tag: str, value: int, message: str, levels: tuple[np.ndarray, ...]
+) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, MPP), *((level, {**MPP, "subfiletype": 1}) for level in levels)])
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tiff.pages.first.tags[tag].overwrite(value)
     with pytest.raises(SlideError, match=message):
@@ -145,6 +150,41 @@ def test_a_predictor_that_libraries_follow_or_ignore_is_refused(tmp_path: Path, 
     path.write_bytes(content)
     with pytest.raises(SlideError, match="its Predictor tag is 2"):
         open_slide(path)
+
+
+def test_a_height_that_leaves_out_strips_is_refused(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, "tile": None, "rowsperstrip": 64})])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["ImageLength"].overwrite(100)
+    with pytest.raises(SlideError, match="has 11 strips, its size asks for 2"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("name", ["s.tif", "s.svs"])
+@pytest.mark.parametrize(("code", "field"), [(256, "imagewidth"), (259, "compression"), (322, "tilewidth")])
+def test_several_numbers_where_a_tag_has_one_are_refused(tmp_path: Path, name: str, code: int, field: str) -> None:
+    described = {"description": "Aperio Image Library v10|AppMag = 20|MPP = 0.5"} if name == "s.svs" else {}
+    path = write_pages(tmp_path / name, [(PIXELS, {**MPP, **described})])
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags[code].offset + 4
+    content = bytearray(path.read_bytes())
+    content[place : place + 8] = struct.pack("<II", 3, 8)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=rf"{field} of directory 0 is \(.*not a number|not a slide that can be read"):
+        open_slide(path)
+
+
+def test_an_aperio_tile_that_openslide_cannot_decode_is_one_line(tmp_path: Path) -> None:
+    described = {"description": "Aperio Image Library v10|AppMag = 20|MPP = 0.5"}
+    path = write_pages(tmp_path / "s.svs", [(PIXELS, {**MPP, **JPEG, **described})])
+    offset, count = tile_of(path, 0)
+    content = bytearray(path.read_bytes())
+    content[offset + count // 2 : offset + count] = bytes(count - count // 2)
+    path.write_bytes(content)
+    with open_slide(path) as slide:
+        for _ in range(2):  # OpenSlide fails at every question after its first error
+            with pytest.raises(SlideError, match=r"cannot be (read|decoded)"):
+                slide.read(0, slide.bounds)
 
 
 def test_a_picture_whose_tiles_all_lack_bytes_is_no_white_slide(tmp_path: Path) -> None:

@@ -225,6 +225,8 @@ def _could_be_meant_as_level(fine: Any, coarse: Any) -> bool:
 
 def _is_rounded_up(page: Any) -> bool:
     """Return whether tiles without compression take bytes that libtiff, reading ahead by 1,024, takes for too many."""
+    if not isinstance(page.bitspersample, int):  # of several depths
+        return False
     size = page.tilewidth * page.tilelength * page.samplesperpixel * page.bitspersample // 8
     return bool(page.is_tiled and page.compression == NOT_COMPRESSED and size % 1024)
 

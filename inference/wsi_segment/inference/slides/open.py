@@ -14,10 +14,12 @@ from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
 from wsi_segment.inference.slides.readers.levels import LEAST_SIDE, shows_the_same, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.refuse import (
+    damage_of,
     problem_of,
     refuse_cut_off,
     refuse_disguised,
     refuse_fluorescence,
+    refuse_odd_tags,
     refuse_overview,
 )
 from wsi_segment.inference.slides.readers.segments import PageReader
@@ -80,6 +82,8 @@ def _open(candidate: Candidate, image: int | None) -> Slide:
     if tiff is not None:
         refuse_cut_off(candidate.path, tiff)
         refuse_parts(candidate.path, tiff)
+        if not tiff.is_ndpi:
+            refuse_odd_tags(candidate.path, tiff)
     if tiff is None or candidate.vendor not in (None, GENERIC):
         if not is_remote(file) and not candidate.only_direct:
             _refuse_other_images(candidate, image)
@@ -202,6 +206,8 @@ def _choose(
     else:
         own = [one for one in images if not one.is_associated] or list(images)
         chosen = max(own, key=_area)
+        if (hidden := _damaged_beside(chosen, images)) is not None:
+            raise SlideError(f"{candidate.path}: one of its images, which may be the slide, {hidden}")
     if chosen.problem is not None:
         hint = f"; it holds images {listed}" if len(images) > 1 else ""
         raise SlideError(f"{candidate.path}: {chosen.problem}{hint}")
@@ -217,6 +223,13 @@ def _choose(
     number = images.index(chosen)
     message = f"image {number}, the largest, is the slide; the file holds {listed}; choose another as `image`"
     return chosen, (Doubt("images-left-out", message),)
+
+
+def _damaged_beside(chosen: SlideImage, images: tuple[SlideImage, ...]) -> str | None:
+    """Say what is wrong with an image that holds more bytes than the chosen one, and whose size is not its pixels'."""
+    pages = [one.picture.pages[0] for one in images]
+    most = sum(chosen.picture.pages[0].databytecounts)
+    return next((damage for page in pages if sum(page.databytecounts) > most and (damage := damage_of(page))), None)
 
 
 def _is_copy(chosen: SlideImage, other: SlideImage) -> bool:

@@ -45,11 +45,12 @@ class OpenSlideReader(Slide):
         except openslide.OpenSlideError as error:
             raise SlideError(f"OpenSlide: {error}") from error
         width, height = self._slide.dimensions
-        self.exact = tuple(downsample.is_integer() for downsample in self._slide.level_downsamples)
+        self._downsamples = self._slide.level_downsamples  # after an error OpenSlide answers no question any more
+        self.exact = tuple(downsample.is_integer() for downsample in self._downsamples)
         """Of each level, whether its pixels can be asked for as they are; else OpenSlide interpolates between them."""
         self.levels = tuple(
             Level(w, h, exact_downsample(downsample, w))
-            for (w, h), downsample in zip(self._slide.level_dimensions, self._slide.level_downsamples, strict=True)
+            for (w, h), downsample in zip(self._slide.level_dimensions, self._downsamples, strict=True)
         )
         self._numbers = list(range(len(self.levels)))
         properties = self._slide.properties
@@ -95,7 +96,7 @@ class OpenSlideReader(Slide):
         if self._closed:
             raise SlideError(f"{self._path}: the slide is closed; open it again")
         own = self._numbers[level]
-        stated = self._slide.level_downsamples[own]
+        stated = self._downsamples[own]
         corner = round(l_box.x0 * stated), round(l_box.y0 * stated)
         try:
             image = self._slide.read_region(corner, own, (l_box.width, l_box.height))

@@ -25,6 +25,11 @@ _ALPHA = (1, 2)
 """TIFF's ExtraSamples: associated and unassociated alpha."""
 _PACKBITS = 32773
 """TIFF's Compression, beside ``NOT_COMPRESSED``."""
+_NUMBERS = (
+    "imagewidth", "imagelength", "tilewidth", "tilelength", "rowsperstrip", "samplesperpixel", "compression",
+    "photometric", "planarconfig", "predictor", "subfiletype",
+)  # fmt: skip
+"""What is one number in every directory, as tifffile calls it."""
 _CONVERTING = {6, 7, 33003, 33005, 33007, 34712, 34892, 50001, 50002}
 """Compressions whose decoders turn YCbCr into RGB: JPEG's, JPEG 2000's, WebP, JPEG XL."""
 
@@ -77,6 +82,25 @@ def refuse_cut_off(path: Path, tiff: tifffile.TiffFile) -> None:
         raise SlideError(f"{path}: the file is damaged: its pages follow each other in a circle; copy it again")
 
 
+def refuse_odd_tags(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Refuse a file that gives several numbers, or text, where a directory has one number.
+
+    Raises:
+        SlideError: it does.
+    """
+    for number, one in enumerate(tiff.pages):
+        try:
+            page: Any = one.aspage()
+        except Exception:  # a directory that only OpenSlide can read
+            return
+        for name in _NUMBERS:
+            if not isinstance(getattr(page, name), int):
+                raise SlideError(
+                    f"{path}: {name} of directory {number} is {getattr(page, name)!s:.40}, not a number; the file "
+                    "is damaged, copy it again"
+                )
+
+
 def goes_in_a_circle(tiff: tifffile.TiffFile) -> bool:
     """Return whether the chain of pages comes back to one of them, where libraries would go on for ever."""
     stop, ended = _last_page(tiff)
@@ -111,7 +135,7 @@ def problem_of(picture: TiffImage) -> str | None:
     """
     page = picture.pages[0]
     return (
-        _damaged(page)
+        damage_of(page)
         or _other_than_rgb(page, picture.lengths)
         or _turned(page)
         or _predicted(page)
@@ -121,15 +145,15 @@ def problem_of(picture: TiffImage) -> str | None:
     )
 
 
-def _damaged(page: Any) -> str | None:
-    """Readers cut a picture into tiles by the sizes that its header states."""
+def damage_of(page: Any) -> str | None:
+    """Say that the size of a directory's picture is not that of its pixels, by which readers cut it into tiles."""
     if not (page.imagewidth and page.imagelength):
         return f"claims to have {page.imagewidth} x {page.imagelength} px; the file is damaged, copy it again"
     pieces, planes = _pieces(page), page.samplesperpixel if page.planarconfig == 2 else 1
     wanted, kind = pieces * page.imagedepth * planes, "tiles" if page.is_tiled else "strips"
-    listed = len(page.dataoffsets)
-    if listed > wanted and page.is_tiled:
-        return f"has {listed} tiles, its size asks for {wanted}; the file is damaged, copy it again"
+    listed, tag = len(page.dataoffsets), page.tags.get("TileOffsets" if page.is_tiled else "StripOffsets")
+    if (stated := listed if tag is None else tag.count) > wanted:  # of strips tifffile cuts the list
+        return f"has {stated} {kind}, its size asks for {wanted}; the file is damaged, copy it again"
     if (fewest := min(listed, len(page.databytecounts))) < wanted:  # those that a file leaves out are listed too
         return f"says where {fewest} of its {wanted} {kind} lie; the file is damaged, copy it again"
     if not np.any(page.databytecounts):
