@@ -248,7 +248,8 @@ def with_settable_clock(running: Served) -> Callable[[int], None]:
     """What sets the clock of a server that is not started yet so many seconds forward; needs libfaketime."""
     site, clock = running.folder / "site", running.folder / "clock.txt"
     site.mkdir(exist_ok=True)
-    (site / "sitecustomize.py").write_text(_SLEEP)
+    spy = ROOT / "tests" / "spy" / "sitecustomize.py"  # Python runs one of that name
+    (site / "sitecustomize.py").write_text(f"{_SLEEP}exec(compile(open({str(spy)!r}).read(), 'spy', 'exec'))\n")
     clock.write_text("+0s\n")
     running._environment |= {
         "PYTHONPATH": f"{site}{os.pathsep}{running._environment['PYTHONPATH']}",

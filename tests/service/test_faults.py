@@ -41,15 +41,16 @@ def wait_until_it_segments(running: Served, job_id: str) -> None:
 def test_a_clock_that_is_set_three_times_by_a_minute_fails_no_job(tmp_path: Path) -> None:
     if FAKETIME is None:
         absent("libfaketime is not installed; `make tools` brings it")
-    folder = write_slides(tmp_path / "clock", height=2500, width=2500)
-    running = Served(folder, "--workers", 1)
+    folder = write_slides(tmp_path / "clock", height=1100, width=1300)
+    running = Served(folder, "--workers", 1, holds=True)
     set_clock = with_settable_clock(running)
     with running, running.client() as client:
-        job = web.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
-        wait_until_it_segments(running, job["id"])
-        for step in (60, 120, 60):
-            set_clock(step)
-            time.sleep(6)
+        with running.held(1):
+            job = web.post(f"{running.url}/v1/jobs", json=job_body(client)).json()
+            wait_until_it_segments(running, job["id"])
+            for step in (60, 120, 60):
+                set_clock(step)
+                time.sleep(6)
         assert client.wait(job["id"])["status"] == "successful"
         kinds = [event["kind"] for event in client.events("jobs", job["id"]) if event["kind"] != "progress"]
     assert kinds == ["accepted", "running", "successful"]
@@ -57,10 +58,10 @@ def test_a_clock_that_is_set_three_times_by_a_minute_fails_no_job(tmp_path: Path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is a POSIX signal")
 def test_a_server_whose_worker_hangs_ends_within_15_seconds_of_sigterm(tmp_path: Path) -> None:
-    folder = write_slides(tmp_path / "hangs", height=2500, width=2500)
-    running = Served(folder, "--workers", 1)
-    with running, running.client() as client:
-        job = web.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
+    folder = write_slides(tmp_path / "hangs", height=1100, width=1300)
+    running = Served(folder, "--workers", 1, holds=True)
+    with running, running.held(1), running.client() as client:
+        job = web.post(f"{running.url}/v1/jobs", json=job_body(client)).json()
         wait_until_it_segments(running, job["id"])
         (worker,) = running.workers()
         worker.suspend()
@@ -109,12 +110,13 @@ def test_a_server_whose_decoders_hang_answers_others_and_ends_within_15_seconds_
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is a POSIX signal")
 def test_a_job_without_progress_is_taken_from_its_worker_and_done_by_another(tmp_path: Path) -> None:
-    folder = write_slides(tmp_path / "stuck", height=2500, width=2500)
-    running = Served(folder, "--workers", 1, "--stall-minutes", 0.25)
+    folder = write_slides(tmp_path / "stuck", height=1100, width=1300)
+    running = Served(folder, "--workers", 1, "--stall-minutes", 0.25, holds=True)
     with running, running.client() as client:
-        job = web.post(f"{running.url}/v1/jobs", json=job_body(client, overlap=0.85)).json()
-        wait_until_it_segments(running, job["id"])
-        running.workers()[0].suspend()
+        with running.held(1):
+            job = web.post(f"{running.url}/v1/jobs", json=job_body(client)).json()
+            wait_until_it_segments(running, job["id"])
+            running.workers()[0].suspend()
         assert client.wait(job["id"])["status"] == "successful"
         said = [event.get("message") for event in client.events("jobs", job["id"]) if event["kind"] == "paused"]
     assert said == ["no progress for 0.25 minutes"]
@@ -123,30 +125,31 @@ def test_a_job_without_progress_is_taken_from_its_worker_and_done_by_another(tmp
 def test_while_the_database_is_away_requests_are_told_and_no_job_is_charged(
     tmp_path: Path, postgresql_url: str
 ) -> None:
-    folder = write_slides(tmp_path / "away", height=2500, width=2500)
+    folder = write_slides(tmp_path / "away", height=1100, width=1300)
     url = fresh_database(postgresql_url, "away")
-    running = Served(folder, "--workers", 1, "--database", url)
+    running = Served(folder, "--workers", 1, "--database", url, holds=True)
+    control = control_postgresql(postgresql_url)
     with running, running.client() as client, web.client(base_url=running.url) as http:
-        body = job_body(client, overlap=0.85)
-        job = http.post("/v1/jobs", json=body).json()
-        wait_until_it_segments(running, job["id"])
-        control = control_postgresql(postgresql_url)
-        control("stop")
-        try:
-            one, slide = f"/v1/jobs/{job['id']}", f"/v1/slides/{job['slide']}"
-            for path in ("/v1/jobs", one, "/v1/slides", "/v1/batches", slide):
-                answer = http.get(path)
-                assert problem(answer, 503)["type"] == "urn:wsi-segment:problem:database-away", path
-                assert answer.headers["retry-after"]
-            problem(http.post("/v1/jobs", json=body), 503)
-            problem(http.get("/health/ready"), 503)
-            assert http.get("/health/live").is_success
-            metrics = http.get("/metrics")
-            assert metrics.is_success
-            assert "wsi_segment_database_up 0.0" in metrics.text
-            time.sleep(8)
-        finally:
-            control("start")
+        body = job_body(client)
+        with running.held(1):
+            job = http.post("/v1/jobs", json=body).json()
+            wait_until_it_segments(running, job["id"])
+            control("stop")
+            try:
+                one, slide = f"/v1/jobs/{job['id']}", f"/v1/slides/{job['slide']}"
+                for path in ("/v1/jobs", one, "/v1/slides", "/v1/batches", slide):
+                    answer = http.get(path)
+                    assert problem(answer, 503)["type"] == "urn:wsi-segment:problem:database-away", path
+                    assert answer.headers["retry-after"]
+                problem(http.post("/v1/jobs", json=body), 503)
+                problem(http.get("/health/ready"), 503)
+                assert http.get("/health/live").is_success
+                metrics = http.get("/metrics")
+                assert metrics.is_success
+                assert "wsi_segment_database_up 0.0" in metrics.text
+                time.sleep(8)
+            finally:
+                control("start")
         deadline = time.monotonic() + 120
         while http.get(f"/v1/jobs/{job['id']}").status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from live_server import Served, write_large_slide, write_slides
+from live_server import Served, write_slides
 from reverse_proxies import nginx
 from wsi_segment.service import client as client_module
 from wsi_segment.service.cli.main import main
@@ -62,16 +62,16 @@ def test_waiting_outlives_a_server_that_is_away_behind_its_proxy(
     """nginx answers 502 while the server starts again; the same address, the same job."""
     monkeypatch.setattr(client_module, "_TRIES", 40)  # a busy machine may need longer for a start than a client waits
     folder = write_slides(tmp_path / "s")
-    write_large_slide(folder / "slides" / "large.tiff", 6000)
-    with Served(folder, "--workers", 1, "--root-path", "/wsi") as served:
+    with Served(folder, "--workers", 1, "--root-path", "/wsi", holds=True) as served:
         (tmp_path / "n").mkdir()
         with nginx(tmp_path / "n", served.port) as (port, ca), Client(f"https://localhost:{port}/wsi", ca=ca) as client:
-            job = client.submit("slides/large.tiff", model="channels")["id"]
-            ended: list[str] = []
-            waiting = threading.Thread(target=lambda: ended.append(client.wait(job)["status"]))
-            waiting.start()
-            served.stop()
-            assert client._http.get("/v1/jobs").status_code == 502
+            with served.held():
+                job = client.submit("slides/s0.tiff", model="channels")["id"]
+                ended: list[str] = []
+                waiting = threading.Thread(target=lambda: ended.append(client.wait(job)["status"]))
+                waiting.start()
+                served.stop()
+                assert client._http.get("/v1/jobs").status_code == 502
             served.start()
             waiting.join(600)
             assert ended == ["successful"]
