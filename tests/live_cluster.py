@@ -112,7 +112,10 @@ class LiveCluster:
     def add_worker(
         self, preload: Path | None = None, *, nanny: bool = True, threads: int = 1, cwd: Path | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a worker, in a folder of its own or in ``cwd``; it joins when it is ready."""
+        """Start a worker, in a folder of its own or in ``cwd``; it joins when it is ready.
+
+        A nanny is a process of its own that takes its time to start: only a test whose workers end needs it.
+        """
         number = len(list(self.folder.glob("worker-*.log")))
         flags = ["--nthreads", str(threads), "--host", "127.0.0.1", "--local-directory", str(self.folder / "scratch")]
         flags += ["--preload", str(preload)] if preload is not None else []

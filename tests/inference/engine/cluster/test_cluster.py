@@ -316,7 +316,7 @@ def test_scheduler_killed_is_one_line_and_the_same_command_goes_on(
     live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
 ) -> None:
     for _ in range(2):
-        live.add_worker(live.watched(hold=HOLD))  # so that it does not end before its scheduler does
+        live.add_worker(live.watched(hold=HOLD), nanny=False)  # so that it does not end before its scheduler does
     command = [sys.executable, "-P", "-m", "wsi_segment.service", made / "s.tiff", "--model", made / "model"]
     command += ["--overlap", "0.25", "--out", tmp_path / "m.zarr", "--quiet", "--scheduler", live.address]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -331,7 +331,7 @@ def test_scheduler_killed_is_one_line_and_the_same_command_goes_on(
     live.kill_workers()
     live.start_scheduler()
     for _ in range(2):
-        live.add_worker(live.watched(name="again"))
+        live.add_worker(live.watched(name="again"), nanny=False)
     subprocess.run(list(map(str, command)), check=True, env=environment)
     assert (tmp_path / "m.summary.json").exists()
     kept = json.loads((tmp_path / "m.summary.json").read_text())["regions_kept"]
@@ -397,7 +397,7 @@ def test_a_run_that_is_stopped_ends_soon_on_all_workers(
     live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
 ) -> None:
     for _ in range(2):
-        live.add_worker(live.watched(pause=0.2, hold=HOLD))
+        live.add_worker(live.watched(pause=0.2, hold=HOLD), nanny=False)
     run = InTheBackground(live, made, model, tmp_path / "m.zarr")
     run.until(lambda: live.windows() >= HOLD)
     run.stop.set()
@@ -426,7 +426,7 @@ find = worker_models.original = getattr(worker_models, "original", worker_models
 worker_models._find = lambda model, file: find(replace(model, folder=Path("/nowhere")), file)
 """
     for _ in range(2):
-        live.add_worker(live.watched(more=lacking))
+        live.add_worker(live.watched(more=lacking), nanny=False)
     with Cluster(live.address) as cluster:
         segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
     assert files_of(tmp_path / "m.zarr") == local
@@ -445,7 +445,7 @@ def test_a_worker_with_another_file_under_the_name_of_the_slide_is_refused(
         (folder / "r.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     monkeypatch.chdir(newer)
     slide, outlines = Path("/proc/self/cwd/s.tiff"), Path("/proc/self/cwd/r.geojson")
-    live.add_worker(cwd=older)
+    live.add_worker(nanny=False, cwd=older)
     with Cluster(live.address) as cluster:
         for path, options in ((slide, OPTIONS), (made / "s.tiff", replace(OPTIONS, region=outlines))):
             name = (options.region or path).name
@@ -453,7 +453,7 @@ def test_a_worker_with_another_file_under_the_name_of_the_slide_is_refused(
                 InputError, match=rf"worker tcp://\S+: /proc/self/cwd/{name} is another file there than here"
             ):
                 segment(path, model, tmp_path / "m.zarr", options, scheduler=cluster)
-        live.add_worker(cwd=newer)
+        live.add_worker(nanny=False, cwd=newer)
         while cluster.slots() < 2:
             time.sleep(0.1)
         with pytest.raises(InputError, match=r"worker tcp://\S+: /proc/self/cwd/s.tiff is another file there"):
@@ -466,7 +466,7 @@ def test_a_slide_that_is_replaced_while_workers_read_it_gives_no_mask(
 ) -> None:
     for name, flip in (("s.tiff", 1), ("other.tiff", -1)):  # laid out alike, so that nothing fails to decode
         write_slide(tmp_path / name, tissue_like(1500, 2000)[:, ::flip], levels=2, compression=None)
-    live.add_worker()
+    live.add_worker(nanny=False)
     other = (tmp_path / "other.tiff").read_bytes()
     for start, content in ((0, other), (100_000, other[:1])):  # the second leaves size and samples as they are
         run = InTheBackground(live, tmp_path, model, tmp_path / "m.zarr", stands=True)
@@ -489,9 +489,9 @@ def test_a_worker_without_the_slide_is_named_with_what_to_do(
     live: LiveCluster, made: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     """Whether it is the one that plans the slide, as it must be where no other has it, or computes a region of it."""
-    live.add_worker()
+    live.add_worker(nanny=False)
     for _ in range(others):  # which stands still within its first region, so that there is one for the other
-        live.add_worker(live.watched(hold=1), cwd=made)
+        live.add_worker(live.watched(hold=1), nanny=False, cwd=made)
     monkeypatch.chdir(made)
     with Cluster(live.address) as cluster:
         while cluster.slots() < 1 + others:
@@ -509,7 +509,7 @@ versions = provenance.original = getattr(provenance, "original", provenance.vers
 provenance.versions = lambda: versions() | {"NAME": "1.0"}
 """
     for name in ("zarr", "onnxruntime"):
-        live.add_worker(live.watched(more=other.replace("NAME", name), name=f"other_{name}"))
+        live.add_worker(live.watched(more=other.replace("NAME", name), name=f"other_{name}"), nanny=False)
         ours = re.escape(versions()[name])
         line = rf"worker tcp://\S+ has {name} 1\.0, this run has {ours}; install one version everywhere"
         with Cluster(live.address) as cluster, pytest.raises(InputError, match=line):
@@ -521,7 +521,7 @@ def test_one_writer_at_a_time_while_a_cluster_writes(
     live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path
 ) -> None:
     for _ in range(2):
-        live.add_worker()
+        live.add_worker(nanny=False)
     run = InTheBackground(live, made, model, tmp_path / "m.zarr", stands=True)
     run.until(run.stood.is_set)
     other = SegmentOptions(region_size=512, overlap=0.5, overwrite=True)
@@ -540,7 +540,7 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
     tls = write_certificate(tmp_path)
     with LiveCluster(tmp_path / "cluster", tls=tls) as live:
         for _ in range(2):
-            live.add_worker()
+            live.add_worker(nanny=False)
         with Cluster(live.address, tls) as cluster:
             segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
             for field, options in (
