@@ -19,15 +19,15 @@ settings.register_profile("house", deadline=None, max_examples=25, suppress_heal
 settings.load_profile("house")
 
 LONG_FILES = (
-    "service/viewer/test_working.py",
     "inference/engine/cluster/test_cluster.py",
-    "qupath_plugin/test_steps.py",
     "service/workers/test_kill.py",
+    "qupath_plugin/test_steps.py",
+    "inference/places/test_buckets.py",
+    "service/viewer/test_working.py",
+    "qupath_plugin/test_service.py",
+    "service/workers/test_chaos.py",
     "service/test_faults.py",
     "service/api/test_openapi.py",
-    "inference/places/test_buckets.py",
-    "service/workers/test_chaos.py",
-    "qupath_plugin/test_service.py",
     "service/cli/test_experiment.py",
     "service/api/test_scale.py",
 )
