@@ -187,6 +187,27 @@ def test_an_aperio_tile_that_openslide_cannot_decode_is_one_line(tmp_path: Path)
                 slide.read(0, slide.bounds)
 
 
+@pytest.mark.parametrize(
+    ("page", "tag", "value", "message"),
+    [
+        (0, "ImageLength", 4, "has 12 tiles, its size asks for 4"),
+        (0, "PhotometricInterpretation", 30, "colours are 30, not RGB"),
+        (0, "PlanarConfiguration", 8, "its PlanarConfiguration is 8"),
+        (1, "TileWidth", 1 << 19, "is stored in pieces of"),
+    ],
+)
+def test_a_tag_of_an_aperio_slide_that_is_damaged_is_one_line(
+    tmp_path: Path, page: int, tag: str, value: int, message: str
+) -> None:
+    described = {"description": "Aperio Image Library v10|AppMag = 20|MPP = 0.5"}
+    pages = [(PIXELS, {**MPP, **JPEG, **described}), (halved(PIXELS), {**JPEG, "subfiletype": 1})]
+    path = write_pages(tmp_path / "s.svs", pages)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[page].aspage().tags[tag].overwrite(value)
+    with pytest.raises(SlideError, match=f"{message}|not a slide that can be read"):
+        open_slide(path)
+
+
 def test_a_picture_whose_tiles_all_lack_bytes_is_no_white_slide(tmp_path: Path) -> None:
     path = write_pages(tmp_path / "s.tif", [(PIXELS, MPP)])
     with tifffile.TiffFile(path, mode="r+") as tiff:

@@ -21,6 +21,7 @@ from wsi_segment.inference.slides.readers.refuse import (
     refuse_fluorescence,
     refuse_odd_tags,
     refuse_overview,
+    too_large,
 )
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiff import find_images, has_proportions_of, refuse_parts
@@ -131,12 +132,14 @@ def _refuse_pictures(candidate: Candidate) -> None:
         pictures = find_images(candidate.tiff)
     except Exception:  # a directory that only OpenSlide can read
         return
-    largest = max(pictures, key=lambda picture: picture.width * picture.height, default=None)
-    if largest is None:
+    if not pictures:
         return
-    problem = problem_of(largest)
-    if problem is None and candidate.vendor == "aperio":
-        problem = PageReader(largest.pages[0], candidate.path, candidate.lock).other_colours
+    largest = max(pictures, key=lambda picture: picture.width * picture.height)
+    tiled = (page for picture in pictures for page in picture.pages if page.is_tiled)
+    problem = problem_of(largest) or next(filter(None, map(too_large, tiled)), None)  # any of them may be a level
+    if problem is None and candidate.vendor == "aperio":  # whose first directory is the slide
+        first = PageReader(largest.pages[0], candidate.path, candidate.lock)
+        problem = damage_of(pictures[0].pages[0]) or first.other_colours
     if problem is not None:
         raise SlideError(f"{candidate.path}: {problem}")
 

@@ -88,11 +88,11 @@ def refuse_odd_tags(path: Path, tiff: tifffile.TiffFile) -> None:
     Raises:
         SlideError: it does.
     """
-    for number, one in enumerate(tiff.pages):
-        try:
-            page: Any = one.aspage()
-        except Exception:  # a directory that only OpenSlide can read
-            return
+    try:
+        pages: list[Any] = [one.aspage() for one in tiff.pages]
+    except Exception:  # a directory that only OpenSlide can read; otherwise it is said where images are looked for
+        return
+    for number, page in enumerate(pages):
         for name in _NUMBERS:
             if not isinstance(getattr(page, name), int):
                 raise SlideError(
@@ -141,7 +141,7 @@ def problem_of(picture: TiffImage) -> str | None:
         or _predicted(page)
         or _other_than_ome(picture)
         or next(filter(None, map(misplaced, picture.pages)), None)
-        or next(filter(None, map(_large, picture.pages)), None)
+        or next(filter(None, map(too_large, picture.pages)), None)
     )
 
 
@@ -212,7 +212,9 @@ def _other_than_rgb(page: Any, lengths: tuple[tuple[str, int], ...]) -> str | No
     colours, extra = int(page.photometric), [int(kind) for kind in page.extrasamples]
     converts = page.compression in _CONVERTING and page.planarconfig == 1
     if not (colours == _RGB or (colours == _YCBCR and converts)):
-        return f"colours are {page.photometric.name}, not RGB; convert it to RGB"
+        return f"colours are {getattr(page.photometric, 'name', colours)}, not RGB; convert it to RGB"
+    if page.planarconfig not in (1, 2):
+        return f"its PlanarConfiguration is {int(page.planarconfig)}, not 1 or 2; the file is damaged, copy it again"
     if page.samplesperpixel == 4 and (not extra or extra[0] not in _ALPHA):
         return "it has a fourth channel that it does not call alpha; convert it to RGB"
     return None
@@ -239,7 +241,8 @@ def _predicted(page: Any) -> str | None:
     )
 
 
-def _large(page: Any) -> str | None:
+def too_large(page: Any) -> str | None:
+    """Say that a directory's tiles or strips cannot be decoded one by one in bounded memory."""
     if page.is_tiled:
         rows, columns = page.tilelength, page.tilewidth
     else:
