@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 
 import web
-from live_server import Served, job_body, problem
-from synthetic import class_map, files_of, tissue_like, write_slide
+from live_server import Served, job_body, problem, write_large_slide
+from synthetic import class_map, files_of
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
@@ -162,7 +162,7 @@ def test_cancelling_and_trying_again(http: httpx.Client, served: Served) -> None
 
 
 def test_a_running_job_ends_soon_after_it_is_cancelled(http: httpx.Client, served: Served) -> None:
-    write_slide(served.folder / "slides" / "large.tiff", tissue_like(6000, 6000))
+    write_large_slide(served.folder / "slides" / "large.tiff", 6000)
     try:
         with served.client() as client:
             job = http.post("/v1/jobs", json=job_body(client, "large.tiff", overlap=0.9)).json()
