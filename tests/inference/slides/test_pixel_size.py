@@ -17,7 +17,7 @@ from wsi_segment.inference.slides.readers.pixel_size import decide, from_aperio,
 from wsi_segment.inference.slides.slide import PixelSize, Slide, pixel_size_of
 
 PIXELS = tissue_like(300, 400)
-TILED = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate"}
+TILED: dict[str, Any] = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate"}
 HALF_UM = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
 
 
