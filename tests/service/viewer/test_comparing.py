@@ -150,6 +150,12 @@ def test_long_names_and_areas_have_room_in_the_panel(watched: Watched, result: s
     )
     assert len(over) == 2
     assert max(over) <= 0, over
+    watched.page.set_viewport_size({"width": 1280, "height": 800})
+    lines = page.locator(".pairs td.name").evaluate_all(
+        "(all) => all.map((one) => { const range = document.createRange(); range.selectNodeContents(one);"
+        " return range.getClientRects().length; })"
+    )
+    assert set(lines) == {1}, "a usual name stays in one piece"
     watched.clean()
 
 

@@ -42,7 +42,7 @@ function show(element, found, finest) {
   if (found.downsample > finest) parts.push(`counted on a level ${Math.round(found.downsample / finest)} times coarser than the finest`);
   fill(element, h("p", { data: { compare: "share" } }, h("strong", { text: percent(share) }), " of the tissue differs"),
     h("p", { class: "hint", text: parts.join("; ") }),
-    found.pairs.length === 0 ? null : h("table", { class: "legend" },
+    found.pairs.length === 0 ? null : h("table", { class: "legend pairs" },
       h("thead", {}, h("tr", {}, ["A", "B", "Area"].map((text) => h("th", { text, attributes: { scope: "col" } })))),
       h("tbody", {}, found.pairs.slice(0, MOST).map((pair) => h("tr", {}, h("th", { text: pair.this, attributes: { scope: "row" } }), h("td", { class: "name", text: pair.other }), h("td", { text: area(pair.area_mm2) }))))));
 }
