@@ -103,6 +103,29 @@ def test_frames_without_a_place_are_refused_in_every_organization_that_gives_the
         open_slide(save(tmp_path, image))
 
 
+def test_half_a_place_is_none(tmp_path: Path) -> None:
+    image = made(DicomSpec(sparse=True))
+    del image.PerFrameFunctionalGroupsSequence[3].PlanePositionSlideSequence[0].RowPositionInTotalImagePixelMatrix
+    with pytest.raises(SlideError, match="1 of its frames do not say where they lie"):
+        open_slide(save(tmp_path, image))
+
+
+def test_a_frame_outside_of_the_slide_is_not_passed_over(tmp_path: Path) -> None:
+    image = made(DicomSpec(sparse=True))
+    place = image.PerFrameFunctionalGroupsSequence[3].PlanePositionSlideSequence[0]
+    place.ColumnPositionInTotalImagePixelMatrix += 128 * 100
+    with pytest.raises(SlideError, match="some of its frames lie outside of its 500 x 400 px"):
+        open_slide(save(tmp_path, image))
+
+
+def test_a_value_of_an_unknown_type_is_one_line(tmp_path: Path) -> None:
+    path = save(tmp_path, made(DicomSpec())) / "0.dcm"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x28\x00\x04\x00CS", b"\x28\x00\x04\x00C9"))
+    with pytest.raises(SlideError, match="its list of frames cannot be read"):
+        open_slide(tmp_path)
+
+
 def test_frames_of_a_volume_are_refused_where_one_alone_has_a_place(tmp_path: Path) -> None:
     image = made(DicomSpec(sparse=True))
     image.DimensionOrganizationType = "3D"

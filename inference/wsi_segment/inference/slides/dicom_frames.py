@@ -55,13 +55,17 @@ def _problem_of(image: DicomFile, size: int, changed: int) -> str | None:
             ycbcr = states_ycbcr(_first_frame(file)) if is_jpeg else None
         frames = int(read.get("NumberOfFrames", 1) or 1)
         places = [_place_of(one) for one in read.get("PerFrameFunctionalGroupsSequence") or ()]
+        tiles, stated = _tiles_of(read), str(read.get("PhotometricInterpretation", ""))
+        width, height = (int(read.get(f"TotalPixelMatrix{side}") or 0) for side in ("Columns", "Rows"))
     except Exception as error:  # pydicom raises errors of many kinds for damaged files
         return f"its list of frames cannot be read ({error}); copy it again"
     placed = sum(place is not None for place in places)
     if placed < frames and not full and (image.organization or placed):  # OpenSlide takes none and "" for TILED_FULL
         asked = f"as {image.organization} asks" if image.organization else "as others do"
         return f"{frames - placed} of its frames do not say where they lie, {asked}; convert it to TILED_FULL"
-    tiles = _tiles_of(read)
+    within = (place is None or (0 < place[0] <= width and 0 < place[1] <= height) for place in places)
+    if width and height and not all(within):
+        return f"some of its frames lie outside of its {width} x {height} px; the file is damaged, copy it again"
     twice = [place for place, count in Counter(places).items() if place is not None and count > 1]
     if image.kind == "VOLUME" and tiles and (frames > tiles or twice):
         place = f", several for the one at {twice[0]}" if twice else ""
@@ -69,7 +73,6 @@ def _problem_of(image: DicomFile, size: int, changed: int) -> str | None:
             f"has {frames} frames for {tiles} places{place}: several optical paths or focal planes; one of them is "
             "needed in a file of its own"
         )
-    stated = str(read.get("PhotometricInterpretation", ""))
     if ycbcr is not None and ycbcr == (stated == "RGB"):
         meant = "YCbCr" if ycbcr else "RGB"
         return f"its header says {stated}, its JPEG frames {meant}; correct PhotometricInterpretation"
@@ -90,8 +93,8 @@ def _place_of(frame: Any) -> tuple[int, int] | None:
     if not stated:
         return None
     names = ("ColumnPositionInTotalImagePixelMatrix", "RowPositionInTotalImagePixelMatrix")
-    column, row = (int(stated[0].get(name) or 0) for name in names)
-    return column, row
+    column, row = (stated[0].get(name) for name in names)
+    return None if column is None or row is None else (int(column), int(row))
 
 
 def _first_frame(file: BinaryIO) -> bytes:
