@@ -12,6 +12,7 @@ import codecs
 import csv
 import io
 import locale
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,9 +114,10 @@ def parse_number(text: str) -> float:
     Raises:
         ValueError: the text is not a finite number.
     """
-    if _NUMBER.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is not a number")
-    return float(text.replace(",", "."))
+    number = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
+    if not math.isfinite(number):  # 1e999 and very long numbers are infinite
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return number
 
 
 def _decode_unicode(content: bytes) -> tuple[str, str] | None:
