@@ -314,6 +314,13 @@ def test_misshapen_geojson_is_refused_in_plain_words(content: object, reason: st
         read_outlines(path)
 
 
+def test_a_number_of_more_digits_than_python_reads_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(f'{{"type": "Polygon", "coordinates": [[[0, 0], [{"9" * 5000}, 0], [9, 9]]]}}')
+    with pytest.raises(InputError, match=r"not GeoJSON: Exceeds the limit"):
+        read_outlines(path)
+
+
 @pytest.mark.parametrize("ring", [[[False, 0], [9, 0], [9, 9]], [[0, 0], [9, True], [9, 9]]])
 def test_true_and_false_are_no_coordinates(ring: list[list[float]]) -> None:
     with pytest.raises(InputError, match="a position is true or false, not a number"):

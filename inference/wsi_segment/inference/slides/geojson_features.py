@@ -151,10 +151,10 @@ def read_json(path: Path) -> Any:
         raise InputError("not GeoJSON but XML; export the outlines as GeoJSON")
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # JSONDecodeError, or a number of more digits than Python reads
         try:
             return [json.loads(line.strip("\x1e \r")) for line in text.split("\n") if line.strip("\x1e \r")]
-        except json.JSONDecodeError:
+        except ValueError:
             raise InputError(f"not GeoJSON: {error}") from error
 
 
