@@ -146,11 +146,26 @@ def test_an_address_in_place_of_a_path_is_one_line(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(command) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
     said = one_line(capsys)
     assert next(word for word in command if "://" in word) in said
     assert "must be on this machine" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_name_ends_in_a_colon_is_no_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study:").mkdir()
+    assert main(["view", "study:/m.zarr"]) == 2
+    assert "study:/m.zarr: no such mask" in one_line(capsys)
+
+
+def test_an_address_is_no_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["s.tiff", "--out", "m.zarr", "--model", "s3://b/model"]) == 2
+    assert "s3://b/model: no such model" in one_line(capsys)
 
 
 def test_outlines_of_a_run_in_python_may_be_addresses(bucket: Bucket) -> None:

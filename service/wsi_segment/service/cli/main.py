@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from wsi_segment.errors import InputError
 from wsi_segment.files import is_there
@@ -59,7 +59,6 @@ def _run(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     try:
         with _libraries_silent(unless=args.debug):
-            _refuse_addresses(args)
             code = int(command.run(args))
         sys.stdout.flush()
     except Exception as error:  # the boundary: every error leaves as one line and an exit code
@@ -112,7 +111,12 @@ def command_module(name: str) -> ModuleType:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others."""
+    """A parser whose errors are one line, like all others, and whose paths are of this machine."""
+
+    def __init__(self, **choices: Any) -> None:
+        """Take arguments whose type is ``Path`` as they are written, addresses excepted."""
+        super().__init__(**choices)
+        self.register("type", Path, _path_here)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and end."""
@@ -155,13 +159,11 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _refuse_addresses(args: argparse.Namespace) -> None:
-    """Refuse an address where a path of this machine is needed, which would lead to a folder called ``s3:``."""
-    for field, value in vars(args).items():
-        for path in value if isinstance(value, list) else [value]:
-            if isinstance(path, Path) and re.match(r"[A-Za-z][\w+.-]+:/", path.as_posix()):
-                address = path.as_posix().replace(":/", "://", 1)
-                raise InputError(f"`{field}` {address}: must be on this machine; give a path, not an address")
+def _path_here(text: str) -> Path:
+    """Return a path of this machine; an address would become a folder called ``s3:``."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text}: must be on this machine; give a path, not an address")
+    return Path(text)
 
 
 def _one_line(error: Exception) -> str:
