@@ -180,17 +180,23 @@ def settled_small(slide: Path, options: SegmentOptions) -> Prepared:
 
 
 def empty(folder: Path, count: int) -> None:
-    """Print the rate of regions without tissue, and what each costs scheduler and client."""
+    """Print the rate of regions without tissue, and what each costs scheduler and client.
+
+    All but a slide of this size is as in a run: the client counts each region, and gets the mask published.
+    """
+    import numpy as np
+
     from wsi_segment.inference.engine.cluster.cluster_run import ClusterRun, FilesHere
     from wsi_segment.inference.engine.cluster.connection import Cluster
     from wsi_segment.inference.engine.cluster.facts import settle_for_all
     from wsi_segment.inference.engine.cluster.feeding import Feeder
     from wsi_segment.inference.engine.cluster.lending import Lender
     from wsi_segment.inference.engine.cluster.settling import Settlement
+    from wsi_segment.inference.engine.memory import return_freed_memory
     from wsi_segment.inference.engine.options import SegmentOptions
-    from wsi_segment.inference.engine.plan import Plan, places
+    from wsi_segment.inference.engine.plan import Plan
     from wsi_segment.inference.engine.scheduling.scheduler import Order
-    from wsi_segment.inference.grid.region import Region
+    from wsi_segment.inference.grid.region import Regions
     from wsi_segment.inference.mask.ledger import RunIdentity
     from wsi_segment.inference.mask.partial import Output
     from wsi_segment.inference.mask.store import MaskLayout
@@ -205,12 +211,13 @@ def empty(folder: Path, count: int) -> None:
         for _ in range(2):
             live.add_worker(nanny=False, threads=32)
         with Cluster(live.address) as cluster:
-            side = 512 * round(count**0.5)
-            frame = replace(small.frame, width=side, height=side)
-            regions = tuple(Region(*place, 0) for place in places(side, side, 512))
+            across = round(count**0.5)
+            frame = replace(small.frame, width=512 * across, height=512 * across)
+            regions = Regions(frame.width, frame.height, 512, windows=np.zeros(across**2, np.int64))
             prepared = replace(small, frame=frame, plan=Plan(regions, small.plan.budget))
             provenance = prepared.provenance
             order, watch, token = Order(slide, model, options), Watch(), "0badcafe"
+            return_freed_memory()
             while cluster.slots() < 64:
                 time.sleep(0.5)
             facts = cluster.facts("auto", watch)
@@ -224,14 +231,8 @@ def empty(folder: Path, count: int) -> None:
             cluster_run = ClusterRun(feeder, token, order, choice=choice, settlement=settlement, here=here)
             assert live.scheduler is not None
             before = used([live.scheduler.pid]), time.process_time(), time.perf_counter()
-            done = 0
-
-            def count_one(finished: object) -> None:
-                nonlocal done
-                done += 1
-
-            cluster_run.compute(output, writer, regions, done=count_one, count=lambda windows: None)
-            wall = time.perf_counter() - before[2]
+            cluster_run.compute(output, writer, regions.fullest_first(), done=output.take, count=lambda windows: None)
+            wall, done = time.perf_counter() - before[2], len(output.finished)
             scheduler, client = used([live.scheduler.pid]) - before[0], time.process_time() - before[1]
             rss = [psutil.Process(pid).memory_info().rss / (1 << 20) for pid in (live.scheduler.pid, os.getpid())]
             print(

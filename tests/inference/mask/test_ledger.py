@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, RunIdentity
+from wsi_segment.inference.mask.ledger import FinishedRegion, FinishedRegions, Ledger, RunIdentity
 from wsi_segment.inference.places.ledger_records import LEDGER_FILE, LineRecords
 
 RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
@@ -81,3 +82,32 @@ def test_a_torn_or_damaged_tail_is_as_if_never_written(
         ledger.add(FinishedRegion("9,9", (0, 0, 0), 0, "cd"))
     with Ledger(LineRecords(folder)).opened(IDENTITY) as ledger:
         assert len(ledger.finished) == intact + 1
+
+
+def test_finished_regions_are_listed_row_by_row_and_those_without_windows_share_what_they_hold() -> None:
+    regions = [FinishedRegion(f"{row},{column}", (9, 0), 0, "".join("ab")) for row in (10, 2) for column in (11, 3)]
+    regions.append(FinishedRegion("2,5", (4, 5), 1, "cd"))
+    finished = FinishedRegions()
+    for region in regions * 2:
+        finished.add(region)
+    assert list(finished) == ["2,3", "2,5", "2,11", "10,3", "10,11"]
+    assert len(finished) == 5
+    assert sorted(finished.values(), key=lambda region: region.key) == sorted(regions, key=lambda region: region.key)
+    assert "2,4" not in finished
+    assert "3,3" not in finished
+    assert "2,99" not in finished
+
+
+def test_a_place_of_a_finished_region_takes_few_bytes() -> None:
+    """Whatever its object is; a slide may have 100,000, and nothing in most of them."""
+    finished = FinishedRegions()
+    tracemalloc.start()
+    try:
+        for row in range(100):
+            for column in range(100):
+                finished.add(FinishedRegion(f"{row},{column}", (9, 0), 0, "ab"))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(finished) == 10_000
+    assert taken < 20 * 10_000

@@ -251,7 +251,7 @@ def test_a_run_may_be_written_and_finished_by_other_processes(
     """What travels to them is pickled: the writer, and in the end what coarse levels are made from."""
     finish = Output.finish
 
-    def elsewhere(self: Output, provenance: Any, step: Any, make: Any = None) -> Mask:
+    def elsewhere(self: Output, provenance: Any, step: Any, make: Any = None) -> None:
         def travel(regions: Any, step: Any) -> Any:
             store, arrived = pickle.loads(pickle.dumps((self._store, tuple(regions))))
             for region in arrived:
@@ -261,7 +261,7 @@ def test_a_run_may_be_written_and_finished_by_other_processes(
             finally:
                 store.close()
 
-        return finish(self, provenance, step, travel)
+        finish(self, provenance, step, travel)
 
     monkeypatch.setattr(Output, "finish", elsewhere)
     write = RegionWriter.write

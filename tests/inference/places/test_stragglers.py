@@ -17,9 +17,8 @@ from buckets import Bucket, emulated
 from synthetic import ChannelNetwork, files_of, make_model, tissue_like, write_slide
 from wsi_segment.errors import RunError
 from wsi_segment.inference.engine.options import SegmentOptions
-from wsi_segment.inference.engine.plan import places
 from wsi_segment.inference.engine.segment import segment
-from wsi_segment.inference.grid.region import Region
+from wsi_segment.inference.grid.region import Region, Regions
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
@@ -36,7 +35,7 @@ NEW: dict[str, dict[str, Any]] = {
     "other regions": {"region_size": 1024},
 }
 """By how a new run differs."""
-LATE = [Region(*place, 1) for place in places(1500, 1000, 512)]
+LATE = Regions(1500, 1000, 512, windows=np.ones(6, np.int64))
 """Regions of the old run."""
 
 

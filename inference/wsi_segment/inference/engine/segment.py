@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,14 +73,13 @@ def segment(
     try:
         with (scheduler or LocalThreads(network)).opened(order, watch) as run:
             with disk_errors(out):
-                prepared, mask, kept = _compute(run, model, options=options, output=output, watch=watch)
+                prepared, kept = _compute(run, model, options=options, output=output, watch=watch)
                 seconds = round(time.monotonic() - started, 2)
-                finished = list(output.finished.values())
                 summary = _summarise(
-                    prepared, path=path, out=out, card=model.card, finished=finished, kept=kept, seconds=seconds
+                    prepared, path=path, out=out, card=model.card, finished=output.finished, kept=kept, seconds=seconds
                 )
                 if before_publishing is not None:
-                    before_publishing(run.slide, mask, summary)
+                    before_publishing(run.slide, output.mask(), summary)
                 output.refuse_taken()
                 write_summary(summary, out)  # before the mask: a finished mask is never without its summary
                 output.publish()
@@ -89,17 +88,14 @@ def segment(
         output.release()
 
 
-def _compute(
-    run: Run, model: Model, options: SegmentOptions, output: Output, watch: Watch
-) -> tuple[Prepared, Mask, int]:
-    """Compute what is missing; return all that is known now, the mask, and how many regions an earlier run had done."""
+def _compute(run: Run, model: Model, options: SegmentOptions, output: Output, watch: Watch) -> tuple[Prepared, int]:
+    """Compute what is missing; return all that is known now, and how many regions an earlier run had done."""
     prepared, plan = run.prepared, run.prepared.plan
     layout = MaskLayout(prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
     writer = output.begin(RunIdentity.of(prepared.provenance), layout)
-    kept = list(output.finished.values())
-    count = _WindowCounter(watch.report, plan.windows, sum(region.windows for region in kept))
-    missing = [region for region in plan.regions if region.key not in output.finished]
-    missing.sort(key=lambda region: region.windows, reverse=True)  # at the end all workers are busy, with little
+    kept = len(output.finished)
+    count = _WindowCounter(watch.report, plan.windows, sum(region.windows for region in output.finished.values()))
+    missing = plan.regions.without(output.finished).fullest_first()  # at the end all workers are busy, with little
 
     def done(region: FinishedRegion) -> None:
         output.check()
@@ -107,11 +103,11 @@ def _compute(
 
     prepared = prepared.with_likeness(run.compute(output, writer, missing, done=done, count=count))
     try:
-        mask = run.finish(output, writer, prepared.provenance, watch.step("pyramid"))
+        run.finish(output, writer, prepared.provenance, watch.step("pyramid"))
     except ReplacedSlideError:  # its regions may be of both, and its fingerprint that of either
         output.discard()
         raise
-    return prepared, mask, len(kept)
+    return prepared, kept
 
 
 def _summarise(
@@ -120,12 +116,12 @@ def _summarise(
     path: Path,
     out: Path,
     card: ModelCard,
-    finished: list[FinishedRegion],
+    finished: Mapping[str, FinishedRegion],
     kept: int,
     seconds: float,
 ) -> Summary:
     size, frame = prepared.size, prepared.frame
-    counts = pixels_per_class(finished, len(card.classes))
+    counts = pixels_per_class(finished.values(), len(card.classes))
     areas = class_areas(counts, [entry.name for entry in card.classes], size, frame.downsample)
     return Summary(
         slide=printable(path),
@@ -142,7 +138,7 @@ def _summarise(
         windows=prepared.plan.windows,
         regions=len(finished),
         regions_kept=kept,
-        regions_skipped=sum(not region.windows for region in finished),
+        regions_skipped=sum(not region.windows for region in finished.values()),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         device=prepared.provenance["parameters"]["provider"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode, b64encode
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,11 @@ class FinishedRegion:
     reading them again costs nothing."""
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Row and column."""
+        return _place(self.key)
+
+    @property
     def record(self) -> bytes:
         """The region as a line of JSON."""
         entry = {"key": self.key, "pixels": self.pixels, "windows": self.windows, "sha256": self.sha256}
@@ -53,6 +59,44 @@ class FinishedRegion:
         entry = json.loads(record)
         coarsest = {key: b64decode(shard) for key, shard in entry.pop("coarsest", {}).items()}
         return cls(**entry | {"pixels": tuple(entry["pixels"]), "coarsest": coarsest})
+
+
+class FinishedRegions(Mapping[str, FinishedRegion]):
+    """Finished regions by key, row by row.
+
+    Memory bound:
+        8 bytes for each place of a row up to its last region, and the regions themselves; those without windows, of
+        which there may be 100,000, share a few objects, as most differ in nothing but where they are.
+    """
+
+    def __init__(self) -> None:
+        """Hold none yet."""
+        self._rows: defaultdict[int, list[FinishedRegion | None]] = defaultdict(list)
+        self._alike: dict[tuple[str, tuple[int, ...]], FinishedRegion] = {}
+        self._count = 0
+
+    def add(self, region: FinishedRegion) -> None:
+        """Add a region."""
+        number, column = region.place
+        row = self._rows[number]
+        row.extend([None] * (column + 1 - len(row)))
+        self._count += row[column] is None
+        row[column] = region if region.windows else self._alike.setdefault((region.sha256, region.pixels), region)
+
+    def __getitem__(self, key: str) -> FinishedRegion:
+        number, column = _place(key)
+        row = self._rows.get(number, [])
+        found = row[column] if column < len(row) else None
+        if found is None:
+            raise KeyError(key)
+        return replace(found, key=key)
+
+    def __iter__(self) -> Iterator[str]:
+        for number, row in sorted(self._rows.items()):
+            yield from (f"{number},{column}" for column, region in enumerate(row) if region is not None)
+
+    def __len__(self) -> int:
+        return self._count
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +159,8 @@ class Ledger:
         started = records.started()
         self.started = None if started is None else RunIdentity(json.loads(started))
         """The run that was started here, or None."""
-        self.finished: dict[str, FinishedRegion] = {}
-        """By key; their coarsest shards are left out."""
-        self._shared: dict[Any, Any] = {}
+        self.finished = FinishedRegions()
+        """Without their coarsest shards."""
 
     @contextmanager
     def opened(self, identity: RunIdentity) -> Iterator[Self]:
@@ -161,10 +204,7 @@ class Ledger:
 
     def take(self, region: FinishedRegion) -> None:
         """Count a region that whoever computed it has recorded."""
-        sha256, pixels = region.sha256, region.pixels
-        if not region.windows:  # of such there are very many, which are all alike
-            sha256, pixels = self._shared.setdefault(sha256, sha256), self._shared.setdefault(pixels, pixels)
-        self.finished[region.key] = replace(region, sha256=sha256, pixels=pixels, coarsest=_NO_SHARDS)
+        self.finished.add(replace(region, coarsest=_NO_SHARDS))
 
 
 def pack_regions(regions: Iterable[FinishedRegion]) -> bytes:
@@ -177,6 +217,11 @@ def pack_regions(regions: Iterable[FinishedRegion]) -> bytes:
 def unpack_regions(packed: bytes) -> list[FinishedRegion]:
     """Return what :func:`pack_regions` was given."""
     return [FinishedRegion.of_record(line) for line in zlib.decompress(packed).splitlines()]
+
+
+def _place(key: str) -> tuple[int, int]:
+    row, column = key.split(",")
+    return int(row), int(column)
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -125,23 +125,23 @@ class Output:
         """
         self._site.check()
 
-    def finish(self, provenance: dict[str, Any], step: Step, make: Finisher | None = None) -> Mask:
+    def finish(self, provenance: dict[str, Any], step: Step, make: Finisher | None = None) -> None:
         """Make the coarse levels and the metadata, when all regions are finished.
 
         Args:
             provenance: The whole of it, as JSON.
             step: Called with (blocks done, 0) after each; may raise to stop.
             make: Does it elsewhere, as :meth:`wsi_segment.inference.mask.store.MaskStore.finish` does it here.
-
-        Returns:
-            The mask, which nobody else can open yet.
         """
         assert self._store is not None
-        regions = list(self.finished.values())
+        regions = self.finished.values()
         if make is not None:
             self._metadata = make(self._store.with_coarsest(regions), step)
         else:
             self._metadata = self._store.finish(regions, provenance, step)
+
+    def mask(self) -> Mask:
+        """Open the mask after :meth:`finish`, while nobody else can; of 100,000 regions that takes much memory."""
         return Mask.of_parts(self.final, self._site.store.path, self._metadata)
 
     def discard(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -55,6 +56,26 @@ class Folder(Protocol):
         Raises:
             OSError: one cannot be removed.
         """
+
+
+class PackedFiles(Mapping[str, bytes]):
+    """Whole files by key, compressed while nobody reads them."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        """Compress files."""
+        self._packed = {key: zlib.compress(content, 1) for key, content in files.items()}
+
+    def __getitem__(self, key: str) -> bytes:
+        return zlib.decompress(self._packed[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._packed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
 
 
 def try_to_put(folder: Folder, key: str) -> None:

@@ -55,6 +55,20 @@ def test_items_in_which_nothing_is_predicted_are_sent_many_at_once(
     assert max(len(numbers) for numbers in sent if numbers[0] >= full) > 2 * SLOTS
 
 
+def test_numbers_are_asked_for_as_there_is_room(cluster: Cluster) -> None:
+    asked, done = list[int](), list[int]()
+
+    def numbers() -> Iterator[int]:
+        for index in range(COUNT):
+            asked.append(index)
+            assert len(asked) - len(done) <= 8 * SLOTS
+            yield index
+
+    items = Items("region", place=lambda index: (1, index))
+    feeder_of(cluster).run(_same, numbers(), items, lambda index, result: done.append(index))
+    assert sorted(done) == asked == list(range(COUNT))
+
+
 def test_what_befell_the_plan_is_not_blamed_on_the_first_region(cluster: Cluster, tmp_path: Path) -> None:
     """All tasks of a run are numbered from 0; each of these kills its workers once."""
     feeder, done = feeder_of(cluster, "0badbeef"), list[str]()
@@ -78,7 +92,9 @@ def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Cluster, monkeypa
     assert not ended
 
 
-def test_work_is_told_to_go_on_once_there_are_workers_again(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_is_told_to_go_on_once_there_are_workers_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is at hand: of planning and coarse levels nothing else would be told before they end."""
     slots, told = [0, 0, SLOTS, SLOTS, 0], list[str]()  # in turns; share() asks for them too
     monkeypatch.setattr(cluster, "slots", lambda: slots.pop(0) if slots else SLOTS)

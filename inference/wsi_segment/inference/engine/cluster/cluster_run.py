@@ -24,7 +24,6 @@ from wsi_segment.inference.engine.provenance import outlines_digest
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion, pack_regions
-from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.places.object_file import Parts
@@ -87,7 +86,7 @@ class ClusterRun:
         self._feeder.run(compute_region, numbers, items, lambda index, finished: done(finished), ticket=ticket)
         return likeness
 
-    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
+    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> None:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
         self._here.refuse_replaced(self._settlement)
 
@@ -100,12 +99,12 @@ class ClusterRun:
                 parts=Parts(state=self._settlement.known.parts.state),
                 regions=pack_regions(regions),
             )
-            ticket, made = self._leave(output, "finished", finish), dict[str, bytes]()
+            ticket, made = self._leave(output, "finished", finish), list[Mapping[str, bytes]]()
             items = Items(PYRAMID, count=lambda windows: step(0, 0))
-            self._feeder.run(finish_run, [0], items, lambda index, metadata: made.update(metadata), ticket=ticket)
-            return made
+            self._feeder.run(finish_run, [0], items, lambda index, metadata: made.append(metadata), ticket=ticket)
+            return made[0]
 
-        return output.finish(provenance, step, make)
+        output.finish(provenance, step, make)
 
     def _leave(self, output: Output, name: str, what: Any) -> Ticket:
         """Leave something for workers beside the output; return what they find it by."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from wsi_segment.errors import RunError, WsiSegmentError
@@ -86,7 +87,8 @@ class Feeder:
 
         Args:
             task: Called with the number of an item, on a worker.
-            numbers: Of the items, in the order in which they are started.
+            numbers: Of the items, in the order in which they are started; asked for as there is room, as there may be
+                100,000.
             items: What is known of them.
             done: Called with number and result of each, on this thread.
             arguments: Further ones of the task.
@@ -99,15 +101,18 @@ class Feeder:
         from distributed import as_completed
 
         self._begin(items)
-        waiting, flying = deque(numbers), dict[Any, int]()
+        waiting, later, flying = deque[int](), iter(numbers), dict[Any, int]()
         loop = self._cluster.client.loop
         finished = as_completed(with_results=True, raise_errors=False, loop=loop)  # type: ignore[no-untyped-call]
         self._cluster.listen(self._token, self._hear)
         helpers = ThreadPoolExecutor(2, thread_name_prefix="model")
         try:
-            while waiting or flying:
+            while True:
                 self._watch.check()
                 self._cluster.refuse_lost()
+                waiting.extend(islice(later, max(0, _LIGHT * self._cluster.share() - len(waiting))))
+                if not waiting and not flying:
+                    break
                 self._send(task, waiting, flying, finished=finished, arguments=arguments)
                 for future, result in self._next(finished):
                     index = flying.pop(future)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from wsi_segment.errors import RunError, WsiSegmentError
@@ -68,7 +69,7 @@ def compute_region(index: int, ticket: Ticket) -> FinishedRegion | LackingModel:
         return finished
 
 
-def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
+def finish_run(index: int, ticket: Ticket) -> Mapping[str, bytes]:
     """Make the coarse levels of a mask, and return its metadata by key.
 
     Args:
@@ -95,7 +96,7 @@ def finish_run(index: int, ticket: Ticket) -> dict[str, bytes]:
         try:
             for region in regions:
                 store.keep(region)
-            return dict(store.finish(regions, left.provenance, watch.step("pyramid")))
+            return store.finish(regions, left.provenance, watch.step("pyramid"))
         finally:
             store.close()
 

@@ -18,7 +18,6 @@ from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduling.scheduler import Order
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
-from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.progress import OwnStop, Step, Watch
@@ -93,10 +92,10 @@ class LocalRun:
         source = PixelSource(self.seen, prepared.frame)
         return look_at_fields(source, prepared.tissue, self.card, mpp=prepared.size.mpp, stop=self.watch.stop)
 
-    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
+    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> None:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
         refuse_replaced(self.path, provenance["slide"]["fingerprint"], self.known.parts, self.known.written)
-        return output.finish(provenance, step)
+        output.finish(provenance, step)
 
 
 class LocalThreads:

@@ -17,7 +17,6 @@ from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.prepare import Prepared
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion, RunIdentity
-from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.partial import Output
 from wsi_segment.inference.mask.region_writer import RegionWriter
 from wsi_segment.inference.progress import Step, Watch
@@ -76,7 +75,7 @@ class Run(Protocol):
             RunError: the cluster is lost, or a region killed its workers again and again.
         """
 
-    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> Mask:
+    def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> None:
         """Make the coarse levels and the metadata, when all regions are finished; see :meth:`Output.finish`.
 
         Args:

@@ -146,7 +146,7 @@ def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> Gr
     ledger = Ledger(LineRecords(folder))
     if ledger.started is None:
         return None
-    finished = {_place(region.key): region for region in ledger.read()}
+    finished = {region.place: region for region in ledger.read()}
     store = growing_store(folder, ledger.started.run_id)
     if (
         known is not None and known.mask.path == store and known.finished.items() <= finished.items()
@@ -157,8 +157,3 @@ def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> Gr
     except (OutputError, OSError):  # its files are being made, or it was published this moment
         return None
     return GrowingMask(mask, ledger.started.region_size, finished, state)
-
-
-def _place(key: str) -> tuple[int, int]:
-    row, column = key.split(",")
-    return int(row), int(column)
