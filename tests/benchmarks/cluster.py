@@ -187,7 +187,7 @@ def empty(folder: Path, count: int) -> None:
     import numpy as np
 
     from wsi_segment.inference.engine.cluster.cluster_run import ClusterRun, FilesHere
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.connection import Connection
     from wsi_segment.inference.engine.cluster.facts import settle_for_all
     from wsi_segment.inference.engine.cluster.feeding import Feeder
     from wsi_segment.inference.engine.cluster.lending import Lender
@@ -210,7 +210,7 @@ def empty(folder: Path, count: int) -> None:
     with LiveCluster(folder / "cluster") as live:
         for _ in range(2):
             live.add_worker(nanny=False, threads=32)
-        with Cluster(live.address) as cluster:
+        with Connection(live.address) as cluster:
             across = round(count**0.5)
             frame = replace(small.frame, width=512 * across, height=512 * across)
             regions = Regions(frame.width, frame.height, 512, windows=np.zeros(across**2, np.int64))

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
-    from wsi_segment.inference.engine.cluster.address import Tls
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.address import Cluster, Tls
     from wsi_segment.inference.engine.options import SegmentOptions
     from wsi_segment.inference.grid.box import Box
     from wsi_segment.inference.mask.geojson import write_geojson
@@ -63,7 +62,7 @@ __all__ = [
 _HOMES = {
     "Box": "inference.grid.box",
     "ClassArea": "inference.mask.summary",
-    "Cluster": "inference.engine.cluster.connection",
+    "Cluster": "inference.engine.cluster.address",
     "Doubt": "inference.slides.doubt",
     "Level": "inference.slides.slide",
     "Mask": "inference.mask.mask",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.connection import Connection
 
 
 def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def connected_by(args: argparse.Namespace) -> Iterator[Cluster | None]:
+def connected_by(args: argparse.Namespace) -> Iterator[Connection | None]:
     """Yield the cluster that the flags name, None for none; see :func:`tls_of` for errors."""
     from wsi_segment.inference.engine.cluster.address import connected, tls_of
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wsi_segment.errors import Cancelled, WsiSegmentError
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.connection import Connection
     from wsi_segment.inference.mask.mask import Mask
     from wsi_segment.inference.mask.summary import Summary
     from wsi_segment.inference.slides.slide import Slide
@@ -28,7 +28,7 @@ def segment_one(
     order: Order,
     extras: ExtraOutputs,
     display: Display,
-    cluster: Cluster | None = None,
+    cluster: Connection | None = None,
     stop: threading.Event | None = None,
 ) -> Summary:
     """Segment one slide, and write what else is wanted of it.
@@ -90,7 +90,7 @@ def segment_one(
 
 
 def segment_table(
-    orders: list[Order], extras: ExtraOutputs, display: Display, cluster: Cluster | None
+    orders: list[Order], extras: ExtraOutputs, display: Display, cluster: Connection | None
 ) -> tuple[list[Summary], int]:
     """Segment all slides; report one that fails, and go on with the others.
 

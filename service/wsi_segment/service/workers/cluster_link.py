@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wsi_segment.errors import WsiSegmentError
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.connection import Connection
 
 PATIENCE_SECONDS = 60.0
 """Seconds without workers of the cluster after which a job goes back into the queue."""
@@ -28,7 +28,7 @@ class ClusterLink:
     def __init__(self, address: str, tls: tuple[str, str, str] | None = None) -> None:
         """Remember where the scheduler is, and the files of its certificates."""
         self._address, self._tls = address, tls
-        self._cluster: Cluster | None = None
+        self._cluster: Connection | None = None
         self._said = ""
         self._unfit, self._unfit_until, self._pause = "", 0.0, UNFIT_SECONDS
 
@@ -62,15 +62,15 @@ class ClusterLink:
                 log.info("the cluster is there")
         return not reason
 
-    def cluster(self) -> Cluster:
-        """Return the connection; see :class:`wsi_segment.inference.engine.cluster.connection.Cluster` for errors."""
+    def cluster(self) -> Connection:
+        """Return the connection; see :class:`wsi_segment.inference.engine.cluster.connection.Connection` for errors."""
         from wsi_segment.inference.engine.cluster.address import tls_of
-        from wsi_segment.inference.engine.cluster.connection import Cluster
+        from wsi_segment.inference.engine.cluster.connection import Connection
 
         if self._cluster is None:
             ca, cert, key = (Path(one) for one in self._tls) if self._tls is not None else (None, None, None)
             tls = tls_of(self._address, ca, cert, key)
-            self._cluster = Cluster(self._address, tls, PATIENCE_SECONDS).__enter__()
+            self._cluster = Connection(self._address, tls, PATIENCE_SECONDS).__enter__()
         return self._cluster
 
     def close(self) -> None:

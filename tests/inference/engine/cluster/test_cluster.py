@@ -27,7 +27,7 @@ from free_ports import free_port
 from live_cluster import LiveCluster, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, OutputError, RunError, SlideError
-from wsi_segment.inference.engine.cluster.connection import Cluster
+from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import versions
@@ -105,7 +105,7 @@ class InTheBackground:
     def _run(self) -> None:
         live, made, model = self._work
         try:
-            with Cluster(live.address) as cluster:
+            with Connection(live.address) as cluster:
                 self.summary = segment(
                     made / "s.tiff",
                     model,
@@ -161,7 +161,7 @@ def test_store_is_that_of_this_machine_file_by_file(
     for _ in range(3):
         live.add_worker()
     told: list[Progress] = []
-    with Cluster(live.address) as cluster:
+    with Connection(live.address) as cluster:
         summary = segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, report=told.append, scheduler=cluster)
         assert files_of(tmp_path / "m.zarr") == local
         assert not (tmp_path / "m.zarr.partial").exists()
@@ -244,7 +244,7 @@ def test_what_waits_on_a_paused_worker_is_given_to_another(
 
     for _ in range(2):
         live.add_worker(live.watched(hold=1))
-    with Cluster(live.address) as cluster:
+    with Connection(live.address) as cluster:
         until(lambda: cluster.slots() == 2)
         run = InTheBackground(live, made, model, tmp_path / "m.zarr")
         run.until(lambda: live.windows() >= 2)
@@ -427,7 +427,7 @@ worker_models._find = lambda model, file: find(replace(model, folder=Path("/nowh
 """
     for _ in range(2):
         live.add_worker(live.watched(more=lacking), nanny=False)
-    with Cluster(live.address) as cluster:
+    with Connection(live.address) as cluster:
         segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
     assert files_of(tmp_path / "m.zarr") == local
 
@@ -446,7 +446,7 @@ def test_a_worker_with_another_file_under_the_name_of_the_slide_is_refused(
     monkeypatch.chdir(newer)
     slide, outlines = Path("/proc/self/cwd/s.tiff"), Path("/proc/self/cwd/r.geojson")
     live.add_worker(nanny=False, cwd=older)
-    with Cluster(live.address) as cluster:
+    with Connection(live.address) as cluster:
         for path, options in ((slide, OPTIONS), (made / "s.tiff", replace(OPTIONS, region=outlines))):
             name = (options.region or path).name
             with pytest.raises(
@@ -478,7 +478,7 @@ def test_a_slide_that_is_replaced_while_workers_read_it_gives_no_mask(
         with pytest.raises(SlideError, match=r"s\.tiff: was replaced or written to while it was read"):
             run.end()
         assert not (tmp_path / "m.zarr").exists()
-    with Cluster(live.address) as cluster:  # nothing of before is kept, so there is nothing to overwrite
+    with Connection(live.address) as cluster:  # nothing of before is kept, so there is nothing to overwrite
         segment(tmp_path / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
     assert (tmp_path / "m.zarr").exists()
 
@@ -493,7 +493,7 @@ def test_a_worker_without_the_slide_is_named_with_what_to_do(
     for _ in range(others):  # which stands still within its first region, so that there is one for the other
         live.add_worker(live.watched(hold=1), nanny=False, cwd=made)
     monkeypatch.chdir(made)
-    with Cluster(live.address) as cluster:
+    with Connection(live.address) as cluster:
         while cluster.slots() < 1 + others:
             time.sleep(0.1)
         line = r"worker tcp://\S+: /proc/self/cwd/s.tiff: .* there; all workers must see the slide under this very path"
@@ -512,7 +512,7 @@ provenance.versions = lambda: versions() | {"NAME": "1.0"}
         live.add_worker(live.watched(more=other.replace("NAME", name), name=f"other_{name}"), nanny=False)
         ours = re.escape(versions()[name])
         line = rf"worker tcp://\S+ has {name} 1\.0, this run has {ours}; install one version everywhere"
-        with Cluster(live.address) as cluster, pytest.raises(InputError, match=line):
+        with Connection(live.address) as cluster, pytest.raises(InputError, match=line):
             segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
         live.kill_workers()
 
@@ -525,7 +525,7 @@ def test_one_writer_at_a_time_while_a_cluster_writes(
     run = InTheBackground(live, made, model, tmp_path / "m.zarr", stands=True)
     run.until(run.stood.is_set)
     other = SegmentOptions(region_size=512, overlap=0.5, overwrite=True)
-    with Cluster(live.address) as cluster:
+    with Connection(live.address) as cluster:
         for scheduler in (cluster, None):
             with pytest.raises(OutputError, match="another run is writing it"):
                 segment(made / "s.tiff", model, tmp_path / "m.zarr", other, scheduler=scheduler)
@@ -541,7 +541,7 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
     with LiveCluster(tmp_path / "cluster", tls=tls) as live:
         for _ in range(2):
             live.add_worker(nanny=False)
-        with Cluster(live.address, tls) as cluster:
+        with Connection(live.address, tls) as cluster:
             segment(made / "s.tiff", model, tmp_path / "m.zarr", OPTIONS, scheduler=cluster)
             for field, options in (
                 ("workers", replace(OPTIONS, workers=3)),
@@ -554,15 +554,15 @@ def test_an_encrypted_cluster_is_reached_with_its_certificates_alone(
         other = write_certificate(tmp_path / "other")
         for wrong in (other, replace(other, ca=tls.ca)):
             with pytest.raises(ClusterLostError, match="the certificates of this command and the scheduler do not fit"):
-                Cluster(live.address, wrong).__enter__()
+                Connection(live.address, wrong).__enter__()
         with pytest.raises(InputError, match="not a certificate in PEM and its key"):
-            Cluster(live.address, replace(tls, key=other.key)).__enter__()
+            Connection(live.address, replace(tls, key=other.key)).__enter__()
         with pytest.raises(InputError, match=r"`tls_ca` .*key\.pem: holds no certificate in PEM"):
-            Cluster(live.address, replace(tls, ca=tls.key)).__enter__()
+            Connection(live.address, replace(tls, ca=tls.key)).__enter__()
         with pytest.raises(InputError, match="encrypts; give `tls_ca`, `tls_cert` and `tls_key`"):
-            Cluster(live.address).__enter__()
+            Connection(live.address).__enter__()
     with pytest.raises(InputError, match="certificates are for an address that starts with tls://"):
-        Cluster("tcp://127.0.0.1:1", tls)
+        Connection("tcp://127.0.0.1:1", tls)
 
 
 @pytest.mark.parametrize(
@@ -588,25 +588,25 @@ def test_what_is_no_address_is_one_line_at_once(
 ) -> None:
     monkeypatch.setattr("wsi_segment.service.logs.set_up_logs", lambda form: None)  # it would outlive this test
     with pytest.raises(InputError, match="give an address such as tcp://host:8786"):
-        Cluster(address)
+        Connection(address)
     assert main(["serve", "--scheduler", address, "--port", str(free_port()), "--data", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_nobody_at_the_address_is_one_line() -> None:
     with pytest.raises(ClusterLostError, match="no scheduler answers there"):
-        Cluster(f"tcp://127.0.0.1:{free_port()}").__enter__()
+        Connection(f"tcp://127.0.0.1:{free_port()}").__enter__()
 
 
 def test_what_is_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wsi_segment.inference.engine.cluster.address._GREETING_SECONDS", 1)
     silent = socket.create_server(("127.0.0.1", 0))  # a web server waits for a request, too
     with silent, pytest.raises(InputError, match="what listens there is not a Dask scheduler"):
-        Cluster(f"tcp://127.0.0.1:{silent.getsockname()[1]}").__enter__()
+        Connection(f"tcp://127.0.0.1:{silent.getsockname()[1]}").__enter__()
 
 
 def test_what_is_of_this_machine_alone_is_refused(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:
-    with Cluster(live.address) as cluster, pytest.raises(InputError, match="`workers` is of this machine alone"):
+    with Connection(live.address) as cluster, pytest.raises(InputError, match="`workers` is of this machine alone"):
         segment(made / "s.tiff", model, tmp_path / "m.zarr", SegmentOptions(workers=2), scheduler=cluster)
 
 

@@ -10,7 +10,7 @@ import pytest
 from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.cluster import cluster_run
 from wsi_segment.inference.engine.cluster.cluster_run import open_on_cluster
-from wsi_segment.inference.engine.cluster.connection import Cluster
+from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.facts import facts_here
 from wsi_segment.inference.engine.cluster.feeding import Feeder
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -37,7 +37,7 @@ def test_a_slide_may_be_copied_to_its_place_while_the_run_waits_for_workers(
         raise Cancelled
 
     slide.write_bytes(b"half")
-    cluster = Cluster("tcp://127.0.0.1:1")
+    cluster = Connection("tcp://127.0.0.1:1")
     monkeypatch.setattr(cluster, "facts", wait)
     monkeypatch.setattr(cluster_run, "written", look)
     monkeypatch.setattr(Feeder, "run", end)

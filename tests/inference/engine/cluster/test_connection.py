@@ -13,7 +13,7 @@ import pytest
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.cluster import connection
-from wsi_segment.inference.engine.cluster.connection import Cluster
+from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.facts import facts_here
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.progress import Progress, Watch
@@ -39,7 +39,7 @@ def until(condition: Callable[[], Any]) -> None:
 
 def test_a_connection_that_dask_made_again_counts_as_lost(address: str) -> None:
     """Whoever listens there now may be another scheduler, which was not set up."""
-    with Cluster(address) as cluster:
+    with Connection(address) as cluster:
         client = cluster.client
         first = client.scheduler_comm
         client.loop.add_callback(first.comm.abort)
@@ -54,7 +54,7 @@ def test_facts_are_asked_for_again_where_the_only_worker_ends_meanwhile(
     facts = facts_here("cpu")
     answers: list[dict[str, object]] = [{"tcp://a:1": OSError("gone")}, {}, {"tcp://b:1": facts}]
     monkeypatch.setattr(connection, "_WAIT_SECONDS", 0.0)
-    with Cluster(address) as cluster:
+    with Connection(address) as cluster:
         monkeypatch.setattr(cluster, "call", lambda function: answers.pop(0))
         told: list[Progress] = []
         assert cluster.facts("cpu", Watch(told.append)) == {"tcp://b:1": facts}
@@ -63,7 +63,7 @@ def test_facts_are_asked_for_again_where_the_only_worker_ends_meanwhile(
 
 def test_patience_lasts_while_paused_workers_compute_what_they_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_SLOTS_SECONDS", -1.0)
-    cluster = Cluster("tcp://127.0.0.1:1", patience=-1.0)  # which is lost at once, so that no time must pass
+    cluster = Connection("tcp://127.0.0.1:1", patience=-1.0)  # which is lost at once, so that no time must pass
     seen: list[tuple[int, dict[str, str]]] = [(0, {"region": "tcp://a:1"}), (0, {})]
     monkeypatch.setattr(cluster, "call", lambda function: seen.pop(0))
     cluster._empty_since = 1.0
@@ -76,7 +76,7 @@ def test_patience_lasts_while_paused_workers_compute_what_they_have_begun(monkey
 
 def test_many_runs_that_ask_at_once_count_the_workers_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two counts in a moment would have all that a worker waits with taken from it, however short its pause."""
-    cluster, counts, all_here = Cluster("tcp://127.0.0.1:1"), list[int](), threading.Barrier(8)
+    cluster, counts, all_here = Connection("tcp://127.0.0.1:1"), list[int](), threading.Barrier(8)
 
     def count(function: object) -> tuple[int, dict[str, str]]:
         counts.append(1)
@@ -95,7 +95,7 @@ def test_many_runs_that_ask_at_once_count_the_workers_once(monkeypatch: pytest.M
 
 def test_a_task_is_stuck_only_where_the_same_worker_has_it_at_two_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_SLOTS_SECONDS", -1.0)
-    cluster, stuck = Cluster("tcp://127.0.0.1:1"), list[dict[str, str]]()
+    cluster, stuck = Connection("tcp://127.0.0.1:1"), list[dict[str, str]]()
     seen = [{"region": "tcp://a:1"}, {"region": "tcp://b:1"}, {"region": "tcp://b:1"}]
     monkeypatch.setattr(cluster, "call", lambda function: (0, seen.pop(0)))
     while seen:
@@ -114,7 +114,7 @@ def test_a_task_is_stuck_only_where_the_same_worker_has_it_at_two_counts(monkeyp
 def test_only_a_worker_without_the_package_is_to_have_it_installed(
     address: str, monkeypatch: pytest.MonkeyPatch, error: Exception, remedy: str
 ) -> None:
-    with Cluster(address) as cluster:
+    with Connection(address) as cluster:
         monkeypatch.setattr(cluster, "call", lambda function: {"tcp://a:1": error})
         with pytest.raises(InputError) as raised:
             cluster.facts("cpu", Watch())
@@ -126,7 +126,7 @@ def test_two_connections_leave_loggers_as_they_were_in_whatever_order_they_end(
 ) -> None:
     names = ("distributed", "distributed.client", "distributed.core", "tornado", "tornado.application", "asyncio")
     before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).filters)) for name in names}
-    first, second = Cluster(address), Cluster(address)
+    first, second = Connection(address), Connection(address)
     first.__enter__()
     second.__enter__()
     first.close()

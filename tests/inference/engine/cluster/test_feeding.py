@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wsi_segment.inference.engine.cluster.connection import Cluster
+from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
 from wsi_segment.inference.progress import Watch
 from wsi_segment.model.card import DEFAULT_MODEL, find_model
@@ -20,23 +20,23 @@ SLOTS, COUNT = 4, 200
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[Connection]:
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=SLOTS, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
         ) as local,
-        Cluster(local.scheduler_address) as cluster,
+        Connection(local.scheduler_address) as cluster,
     ):
         yield cluster
 
 
-def feeder_of(cluster: Cluster, token: str = "0badcafe") -> Feeder:
+def feeder_of(cluster: Connection, token: str = "0badcafe") -> Feeder:
     model = find_model(DEFAULT_MODEL)
     return Feeder(cluster, token, Watch(), model=model, file=next(iter(model.card.files)))
 
 
 def test_items_in_which_nothing_is_predicted_are_sent_many_at_once(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full, sent, done = 40, list[list[int]](), set[int]()
     original = cluster.map
@@ -55,7 +55,7 @@ def test_items_in_which_nothing_is_predicted_are_sent_many_at_once(
     assert max(len(numbers) for numbers in sent if numbers[0] >= full) > 2 * SLOTS
 
 
-def test_numbers_are_asked_for_as_there_is_room(cluster: Cluster) -> None:
+def test_numbers_are_asked_for_as_there_is_room(cluster: Connection) -> None:
     asked, done = list[int](), list[int]()
 
     def numbers() -> Iterator[int]:
@@ -69,7 +69,7 @@ def test_numbers_are_asked_for_as_there_is_room(cluster: Cluster) -> None:
     assert sorted(done) == asked == list(range(COUNT))
 
 
-def test_what_befell_the_plan_is_not_blamed_on_the_first_region(cluster: Cluster, tmp_path: Path) -> None:
+def test_what_befell_the_plan_is_not_blamed_on_the_first_region(cluster: Connection, tmp_path: Path) -> None:
     """All tasks of a run are numbered from 0; each of these kills its workers once."""
     feeder, done = feeder_of(cluster, "0badbeef"), list[str]()
     assert cluster.most_given_up == 2
@@ -78,7 +78,7 @@ def test_what_befell_the_plan_is_not_blamed_on_the_first_region(cluster: Cluster
     assert done == ["plan", "region", "pyramid"]
 
 
-def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     feeder, ended, done = feeder_of(cluster, "0badf00d"), list[str](), list[int]()
     monkeypatch.setattr(cluster, "run_on", lambda worker, function: ended.append(worker))
 
@@ -93,7 +93,7 @@ def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Cluster, monkeypa
 
 
 def test_work_is_told_to_go_on_once_there_are_workers_again(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is at hand: of planning and coarse levels nothing else would be told before they end."""
     slots, told = [0, 0, SLOTS, SLOTS, 0], list[str]()  # in turns; share() asks for them too
@@ -106,7 +106,7 @@ def test_work_is_told_to_go_on_once_there_are_workers_again(
 
 
 def test_what_was_begun_elsewhere_is_taken_from_a_worker_that_begins_nothing(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feeder, taken = feeder_of(cluster, "0badcaff"), list[list[Any]]()
     client = SimpleNamespace(cancel=lambda futures, force: taken.append([one.key for one in futures]))

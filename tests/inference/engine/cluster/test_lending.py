@@ -18,7 +18,7 @@ from certificates import write_certificate
 from live_cluster import LiveCluster
 from synthetic import files_of, tissue_like, write_model, write_slide
 from wsi_segment.inference.engine.cluster import lending
-from wsi_segment.inference.engine.cluster.connection import Cluster
+from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.lending import Borrower, Lender
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
@@ -88,7 +88,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def run(cluster: Cluster, made: Path, bucket: Bucket, name: str) -> dict[str, bytes]:
+def run(cluster: Connection, made: Path, bucket: Bucket, name: str) -> dict[str, bytes]:
     """Segment the slide in the bucket on a cluster; the mask's objects."""
     place = f"s3://{bucket.name}"
     bucket.sent_of.clear()
@@ -105,7 +105,7 @@ def test_workers_have_of_each_other_what_planning_fetched(
     with LiveCluster(tmp_path / "cluster", tls=tls) as live:
         for _ in range(2):
             live.add_worker(live.watched(hold=1, more=NO_PATIENCE), nanny=False)
-        with Cluster(live.address, tls) as cluster, ThreadPoolExecutor(1) as aside:
+        with Connection(live.address, tls) as cluster, ThreadPoolExecutor(1) as aside:
             running = aside.submit(run, cluster, made, bucket, f"tls-{encrypts}.zarr")
             try:  # both take part, however late one of them joined
                 until(lambda: running.done() or len({note[3] for note in live.notes() if note[0] == "windows"}) == 2)
@@ -122,7 +122,7 @@ def test_where_the_worker_that_planned_stands_still_the_bucket_is_asked(
     with LiveCluster(tmp_path / "cluster") as live:
         for _ in range(2):
             live.add_worker(live.watched(more=STOPPED), nanny=False)
-        with Cluster(live.address) as cluster, ThreadPoolExecutor(1) as aside:
+        with Connection(live.address) as cluster, ThreadPoolExecutor(1) as aside:
             running = aside.submit(run, cluster, made, bucket, "stopped.zarr")
             asked, stopped = live.folder / "asked", live.folder / "stopped"
             try:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from wsi_segment.errors import InputError
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.connection import Connection
 
 _KNOCK_SECONDS, _GREETING_SECONDS = 5, 10
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.%]+\]|[^\s/@:?#\[\]]+):(\d{1,5})")
@@ -36,6 +36,50 @@ class Tls:
     """This client's certificate."""
     key: Path
     """Its key."""
+
+
+class Cluster:
+    """A connection to a Dask scheduler, for several calls of :func:`wsi_segment.inference.segment`; a context manager.
+
+    The calls may run in several threads.
+
+    >>> from wsi_segment.inference import Cluster
+    >>> Cluster("nowhere")
+    Traceback (most recent call last):
+    wsi_segment.errors.InputError: `scheduler` nowhere: give an address such as tcp://host:8786 or tls://host:8786
+    """
+
+    def __init__(self, address: str, tls: Tls | None = None) -> None:
+        """Remember where the scheduler is; entering the context connects to it.
+
+        Args:
+            address: Such as ``tcp://host:8786``; ``tls://`` for one that encrypts.
+            tls: Certificates; None for those of Dask's own configuration, if any.
+
+        Raises:
+            InputError: ``address`` is not an address, or certificates are given and it does not encrypt.
+        """
+        refuse_odd_address(address, certificates=tls is not None)
+        self.address, self._tls = address, tls
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Cluster:
+        """Connect.
+
+        Raises:
+            InputError: Dask's distributed is not installed, the certificates are wrong, or versions differ.
+            RunError: there is no scheduler.
+        """
+        from wsi_segment.inference.engine.cluster.connection import Connection
+
+        self._connection = Connection(self.address, self._tls).__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def refuse_odd_address(address: str, *, certificates: bool) -> None:
@@ -131,7 +175,7 @@ def knock(address: str) -> None:
 
 
 @contextmanager
-def connected(scheduler: str | Cluster | None, tls: Tls | None = None) -> Iterator[Cluster | None]:
+def connected(scheduler: str | Cluster | None, tls: Tls | None = None) -> Iterator[Connection | None]:
     """Yield the connection to a scheduler; None for none.
 
     Args:
@@ -139,13 +183,17 @@ def connected(scheduler: str | Cluster | None, tls: Tls | None = None) -> Iterat
         tls: Certificates, with an address.
 
     Raises:
-        InputError: it cannot be used; see :class:`~wsi_segment.inference.engine.cluster.connection.Cluster`.
+        InputError: it cannot be used, see :class:`Cluster`, or it is one that is not connected.
         ClusterLostError: there is no scheduler.
     """
-    if scheduler is None or not isinstance(scheduler, str):
-        yield scheduler
-        return
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    if scheduler is None:
+        yield None
+    elif isinstance(scheduler, Cluster):
+        if scheduler._connection is None:
+            raise InputError(f"`scheduler` {scheduler.address}: is not connected; use the Cluster in a with statement")
+        yield scheduler._connection
+    else:
+        from wsi_segment.inference.engine.cluster.connection import Connection
 
-    with Cluster(scheduler, tls) as cluster:
-        yield cluster
+        with Connection(scheduler, tls) as connection:
+            yield connection

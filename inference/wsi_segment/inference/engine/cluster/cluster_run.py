@@ -35,7 +35,7 @@ from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.inference.slides.slide_files import refuse_replaced, slide_files, written
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.connection import Connection
     from wsi_segment.inference.engine.cluster.settling import Settlement
 
 
@@ -153,8 +153,8 @@ class FilesHere:
 
 
 @contextmanager
-def open_on_cluster(cluster: Cluster, order: Order, watch: Watch) -> Iterator[ClusterRun]:
-    """See :meth:`wsi_segment.inference.engine.cluster.connection.Cluster.opened`."""
+def open_on_cluster(cluster: Connection, order: Order, watch: Watch) -> Iterator[ClusterRun]:
+    """See :meth:`wsi_segment.inference.engine.cluster.connection.Connection.opened`."""
     options = order.options
     for field in ("workers", "memory_limit"):
         if getattr(options, field):

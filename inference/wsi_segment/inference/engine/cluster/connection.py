@@ -43,15 +43,10 @@ DEATHS = 8
 """A region is given up once this many workers have died while computing it."""
 
 
-class Cluster:
-    """The workers of a Dask scheduler; a scheduler for :func:`wsi_segment.inference.segment`, and a context manager.
+class Connection:
+    """The workers of a Dask scheduler; a :class:`~wsi_segment.inference.engine.scheduling.scheduler.Scheduler`.
 
-    Several runs may share it, in several threads.
-
-    >>> from wsi_segment.inference import Cluster
-    >>> Cluster("nowhere")
-    Traceback (most recent call last):
-    wsi_segment.errors.InputError: `scheduler` nowhere: give an address such as tcp://host:8786 or tls://host:8786
+    A context manager. Several runs may share it, in several threads.
     """
 
     def __init__(self, address: str, tls: Tls | None = None, patience: float | None = None) -> None:
@@ -83,7 +78,7 @@ class Cluster:
         self.most_given_up = 2
         """Number of times that Dask may give up a region before it is not tried again."""
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Connection:
         """Connect.
 
         Raises:

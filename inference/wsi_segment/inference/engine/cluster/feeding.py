@@ -19,7 +19,7 @@ from wsi_segment.inference.progress import Watch
 from wsi_segment.model.card import Model
 
 if TYPE_CHECKING:
-    from wsi_segment.inference.engine.cluster.connection import Cluster
+    from wsi_segment.inference.engine.cluster.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Items:
 class Feeder:
     """The tasks of one run."""
 
-    def __init__(self, cluster: Cluster, token: str, watch: Watch, model: Model, file: str) -> None:
+    def __init__(self, cluster: Connection, token: str, watch: Watch, model: Model, file: str) -> None:
         """Remember the run.
 
         Args:
