@@ -31,6 +31,8 @@ class Progress:
     """How many there are; 0 while that is not known."""
     kept: int = 0
     """Units of ``done`` that were taken over from an earlier run that was cut off."""
+    reason: str = ""
+    """What a run waits for, and what can be done about it; with ``waiting`` alone."""
 
 
 Report = Callable[[Progress], None]
@@ -89,3 +91,8 @@ class Watch:
             self.report(Progress(stage, done, total))
 
         return step
+
+    def wait(self, reason: str) -> None:
+        """Report that the run waits, and for what; raise once it was asked to end."""
+        self.check()
+        self.report(Progress("waiting", 0, 0, reason=reason))

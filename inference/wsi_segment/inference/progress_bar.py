@@ -25,13 +25,20 @@ from rich.text import Text
 from wsi_segment.inference.progress import Progress, Report, silent
 
 STAGES = {
-    "waiting": "waiting for workers",
+    "waiting": "waiting",
     "tissue": "finding tissue",
     "segment": "segmenting",
     "pyramid": "writing pyramid",
     "outlines": "writing outlines",
 }
 """Words for each stage."""
+
+
+def words_of(progress: Progress) -> str:
+    """Return what a run is at."""
+    return " ".join([STAGES[progress.stage], progress.reason]).strip()
+
+
 DONE, STOPPED = "done", "stopped"
 _REDRAW_SECONDS = 0.2
 _NARROWEST, _USUAL = 40, 80
@@ -70,16 +77,16 @@ class BarReport:
     def __init__(self, name: str, bar: Bar) -> None:
         self._name, self._bar = name, bar
         self._task = bar.add_task(f"{name}: opening", total=None, unit="")
-        self._stage = ""
+        self._words = ""
 
     def __call__(self, progress: Progress) -> None:
         """Draw; see :data:`~wsi_segment.inference.progress.Report`."""
-        if progress.stage != self._stage:
-            self._stage = progress.stage
+        if (words := words_of(progress)) != self._words:
+            self._words = words
             unit = "windows" if progress.stage == "segment" else ""
             self._bar.remove_task(self._task)
             self._task = self._bar.add_task(
-                f"{self._name}: {STAGES[progress.stage]}",
+                f"{self._name}: {words}",
                 total=progress.total or None,
                 completed=progress.kept,
                 unit=unit,
@@ -106,7 +113,7 @@ class NotebookReport:
     def __call__(self, progress: Progress) -> None:
         """Draw now and then; see :data:`~wsi_segment.inference.progress.Report`."""
         with self._lock:
-            news = progress.stage != self._progress.stage
+            news = words_of(progress) != words_of(self._progress)
             self._progress = progress
             if news or time.monotonic() - self._drawn_at >= _REDRAW_SECONDS:
                 self._draw()
@@ -126,7 +133,7 @@ class NotebookReport:
         if self._outcome is not None:
             return f"{self._name}: {self._outcome}"
         count = f" {now.done:,} / {now.total:,}" if now.total else ""
-        return f"{self._name}: {STAGES[now.stage]}{count}"
+        return f"{self._name}: {words_of(now)}{count}"
 
     def _repr_html_(self) -> str:
         now = self._progress

@@ -458,14 +458,36 @@ def test_a_lease_of_another_machine_that_shows_a_sign_of_life_is_left_to_it(
     clock = Clock(lambda: owner._renew() if clock.seconds >= 1000 + leases.BEAT else None)
     monkeypatch.setattr(leases, "time", clock)
     owner = elsewhere(folder)
+    said: list[tuple[float, str]] = []
     with pytest.raises(OutputError, match=r"another run is writing it \(.+, process \d+\); wait for it"):
-        leases.Lease(folder, "it").acquire()
+        leases.Lease(folder, "it").acquire(lambda reason: said.append((clock.seconds, reason)))
+    assert said[0][0] == 1000
+    assert re.fullmatch(r"for up to 30 s to see whether the run that .+ \(.+, process \d+\) still lives", said[0][1])
     assert clock.seconds == 1000 + leases.BEAT
     owner.check()
     owner.release()
     heir = leases.Lease(folder, "it")
     heir.acquire()
     heir.release()
+
+
+@pytest.mark.parametrize("content", [{}, {"token": 1, "host": "h", "pid": "?", "machine": "m", "born": 1.0}, [1]])
+def test_a_lease_that_another_program_wrote_is_taken_once_it_shows_no_sign_of_life(
+    bucket: Bucket, content: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, clock = ObjectFolder(f"s3://{bucket.name}/foreign"), Clock()
+    monkeypatch.setattr(leases, "time", clock)
+    monkeypatch.setattr(leases, "_machine", lambda: "m")
+    folder.put({"lease": json.dumps(content).encode()})
+    heir = leases.Lease(folder, "it")
+    heir.acquire()
+    assert clock.seconds == 1000 + leases.EXPIRY
+    folder.put({"lease": json.dumps(content).encode()})
+    heir._renew()
+    with pytest.raises(OutputError, match="another run has taken over"):
+        heir.check()
+    heir.release()
+    folder.delete(["lease"])
 
 
 @pytest.mark.parametrize("lives", [True, False])

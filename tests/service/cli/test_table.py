@@ -12,6 +12,7 @@ import pytest
 from wsi_segment.errors import RunError
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.options import SegmentOptions
+from wsi_segment.inference.progress import Progress
 from wsi_segment.service.cli import table
 from wsi_segment.service.cli.orders import ExtraOutputs, Order
 from wsi_segment.service.cli.printing import Display
@@ -80,3 +81,11 @@ def test_a_slide_that_fails_is_counted_and_a_lost_cluster_ends_all(
     with pytest.raises(ClusterLostError, match="lost"):
         segmented(tmp_path, monkeypatch, count=20, slots=lambda: 0, segment=segment)
     assert len(list(errors)) >= 16
+
+
+def test_what_is_waited_for_is_said_at_once_and_then_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(quiet=False, spell=str).running("a.svs") as report:
+        for reason in ("for workers", "for workers", "for 30 s"):
+            report(Progress("waiting", 0, 0, reason=reason))
+        report(Progress("segment", 5, 10))
+    assert capsys.readouterr().err.splitlines() == ["a.svs: waiting for workers", "a.svs: waiting for 30 s"]

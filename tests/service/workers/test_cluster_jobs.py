@@ -92,7 +92,7 @@ def test_readiness_and_log_say_that_the_cluster_is_away_or_has_no_workers(tmp_pa
         job = client.submit("slides/s0.tiff", model="channels")["id"]
         until(lambda: live.windows() >= 20, lambda: running.log)
         live.kill_workers()
-        until(lambda: f"waits: the cluster has no workers job={job}" in running.log, lambda: running.log)
+        until(lambda: f"waits for workers job={job}" in running.log, lambda: running.log)
         live.add_worker()
         until(lambda: client.job(job)["status"] == "successful", lambda: running.log)
         assert f"ended (successful) job={job}" in running.log

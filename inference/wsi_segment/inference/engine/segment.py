@@ -92,7 +92,7 @@ def _compute(run: Run, model: Model, options: SegmentOptions, output: Output, wa
     """Compute what is missing; return all that is known now, and how many regions an earlier run had done."""
     prepared, plan = run.prepared, run.prepared.plan
     layout = MaskLayout(prepared.metadata(model, options), plan.budget.region_size, prepared.provenance)
-    writer = output.begin(RunIdentity.of(prepared.provenance), layout)
+    writer = output.begin(RunIdentity.of(prepared.provenance), layout, watch.wait)
     kept = len(output.finished)
     count = _WindowCounter(watch.report, plan.windows, sum(region.windows for region in output.finished.values()))
     missing = plan.regions.without(output.finished).fullest_first()  # at the end all workers are busy, with little

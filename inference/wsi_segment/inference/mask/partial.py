@@ -70,8 +70,15 @@ class Output:
         """Return the identity of the run that was started here, or None; another process may be at it."""
         return Ledger(self._site.records).started
 
-    def begin(self, identity: RunIdentity, layout: MaskLayout) -> RegionWriter:
+    def begin(
+        self, identity: RunIdentity, layout: MaskLayout, wait: Callable[[str], None] = lambda reason: None
+    ) -> RegionWriter:
         """Take the place, and go on with this very run if it was started there; else start it.
+
+        Args:
+            identity: Of the run.
+            layout: What the store is made of.
+            wait: Called now and then with what is waited for, where that takes long; may raise to stop.
 
         Returns:
             What regions are written with; those that are not ``finished`` are missing.
@@ -79,7 +86,7 @@ class Output:
         Raises:
             OutputError: another process writes there, it was started by another run, or it is finished by now.
         """
-        self._site.acquire(identity.run_id)
+        self._site.acquire(identity.run_id, wait)
         self.refuse_taken()  # by a run that has ended since this one looked
         ledger = Ledger(self._site.records)
         difference = None if ledger.started is None else ledger.started.difference(identity)

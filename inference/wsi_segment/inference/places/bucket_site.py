@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -119,10 +119,10 @@ class BucketSite:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         return self._final.get(key)
 
-    def acquire(self, run: str) -> None:
+    def acquire(self, run: str, wait: Callable[[str], None] = lambda reason: None) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         self._run = run
-        self._lease.acquire()
+        self._lease.acquire(wait)
 
     def check(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""

@@ -26,6 +26,8 @@ _LOOK = 2.0
 """Seconds between two looks for one."""
 _TRIES = 20
 """Of becoming the owner, where the store refuses each and shows no other owner."""
+_WRITTEN = {"token", "host", "pid", "machine", "born"}
+"""What a sign of life says of its owner."""
 _NOTHING: tuple[bytes, Mapping[str, Any]] = b"", {}
 
 
@@ -58,8 +60,11 @@ class Lease:
         self._ended = threading.Event()
         self._beating: threading.Thread | None = None
 
-    def acquire(self) -> None:
+    def acquire(self, wait: Callable[[str], None] = lambda reason: None) -> None:
         """Become the owner, and stay it until :meth:`release`; after one that died elsewhere this takes ``EXPIRY``.
+
+        Args:
+            wait: Called now and then with what is waited for; may raise to stop.
 
         Raises:
             OutputError: another process is.
@@ -69,7 +74,7 @@ class Lease:
         for _ in range(_TRIES):
             if state:
                 owner = self._owner(content)
-                if owner.get("token") != self._token and not self._is_over(content):
+                if owner.get("token") != self._token and not self._is_over(content, wait):
                     raise self._told(owner)
                 there = self._write(lambda body: self._folder.replace("lease", body, state))  # noqa: B023
             else:
@@ -126,10 +131,11 @@ class Lease:
         return None
 
     def _told(self, owner: Mapping[str, Any]) -> OutputError:
-        who = f" ({owner['host']}, process {owner['pid']})" if owner else ""
-        return OutputError(f"{self._name}: another run is writing it{who}; wait for it, or choose another `out`")
+        return OutputError(
+            f"{self._name}: another run is writing it{_named(owner)}; wait for it, or choose another `out`"
+        )
 
-    def _is_over(self, content: bytes) -> bool:
+    def _is_over(self, content: bytes, wait: Callable[[str], None]) -> bool:
         """Return whether the owner that wrote this has died or let go."""
         owner = self._owner(content)
         if owner.get("machine") == _machine():
@@ -141,6 +147,7 @@ class Lease:
                 return born != owner["born"]
         since = now()
         while now() - since < EXPIRY:
+            wait(f"for up to {EXPIRY:.0f} s to see whether the run that has the output{_named(owner)} still lives")
             time.sleep(_LOOK)
             found = self._folder.look("lease")
             if found is None:
@@ -177,7 +184,13 @@ class Lease:
             owner = json.loads(content)
         except ValueError:
             return {}
-        return owner if isinstance(owner, dict) else {}
+        if not isinstance(owner, dict) or not isinstance(owner.get("pid"), int) or not owner.keys() >= _WRITTEN:
+            return {}  # of another program: nobody is known to have written it
+        return owner
+
+
+def _named(owner: Mapping[str, Any]) -> str:
+    return f" ({owner['host']}, process {owner['pid']})" if owner else ""
 
 
 def _machine() -> str:

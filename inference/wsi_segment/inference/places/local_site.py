@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class LocalSite:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         return LocalFolder(self.final).get(key)
 
-    def acquire(self, run: str) -> None:
+    def acquire(self, run: str, wait: Callable[[str], None] = lambda reason: None) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         self._run = run
         while not self._lock.is_locked:

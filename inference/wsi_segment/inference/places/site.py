@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -48,11 +48,12 @@ class Site(Protocol):
     def read(self, key: str) -> bytes | None:
         """Return a file of what is under the final name; None where there is none."""
 
-    def acquire(self, run: str) -> None:
+    def acquire(self, run: str, wait: Callable[[str], None] = lambda reason: None) -> None:
         """Become the only process that writes.
 
         Args:
             run: Name of its run. What processes of another run still write, however late, does not get into its store.
+            wait: Called now and then with what is waited for, where that takes long; may raise to stop.
 
         Raises:
             OutputError: another one is writing.

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from wsi_segment.inference.progress import Progress, Report, silent
-from wsi_segment.inference.progress_bar import STAGES, BarReport, closed_in_the_end, make_bar, make_console, shared_bar
+from wsi_segment.inference.progress_bar import (
+    STAGES,
+    BarReport,
+    closed_in_the_end,
+    make_bar,
+    make_console,
+    shared_bar,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,28 +90,29 @@ class Display:
 
 
 class _Lines:
-    """Progress as a line every 10 s, for logs."""
+    """Progress as a line every 10 s, for logs; what is waited for is said at once."""
 
     def __init__(self, name: str, console: Console) -> None:
         self._name, self._console = name, console
         self._started = self._last = time.monotonic()
-        self._stage = ""
+        self._words = ""
 
     def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.stage != self._stage:
-            self._stage, self._started = progress.stage, now
-        if now - self._last < LINE_SECONDS:
+        now, words = time.monotonic(), words_of(progress)
+        news = words != self._words
+        if news:
+            self._words, self._started = words, now
+        if now - self._last < LINE_SECONDS and not (news and progress.reason):
             return
         self._last = now
         if progress.stage == "waiting":
-            self._console.print(f"{self._name}: {STAGES[progress.stage]}", soft_wrap=True)
+            self._console.print(f"{self._name}: {words}", soft_wrap=True)
             return
         speed = (progress.done - progress.kept) / max(now - self._started, 1e-9)
         unit = " windows" if progress.stage == "segment" else ""
         left = f", {(progress.total - progress.done) / speed:.0f} s left" if speed > 0 else ""
         self._console.print(
-            f"{self._name}: {STAGES[progress.stage]}: {progress.done}/{progress.total}{unit}, {speed:.0f}/s{left}",
+            f"{self._name}: {words}: {progress.done}/{progress.total}{unit}, {speed:.0f}/s{left}",
             soft_wrap=True,
         )
 

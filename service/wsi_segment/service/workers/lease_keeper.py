@@ -55,14 +55,15 @@ class LeaseKeeper:
 
     def report(self, progress: Progress) -> None:
         """Remember what the engine reports; the thread passes it on."""
-        self._time_waiting(progress.stage == "waiting")
+        self._time_waiting(progress)
         self._latest, self._stage = progress, progress.stage
         most = self._limits.windows
         if most and progress.stage == "segment" and progress.total > most:
             self._refuse(f"the slide needs {progress.total} windows, and a job may have {most}; see `job_windows`")
 
-    def _time_waiting(self, waits: bool) -> None:
-        """Tell waiting for a cluster without workers from work, in the log and in what counts for `job_hours`."""
+    def _time_waiting(self, progress: Progress) -> None:
+        """Tell waiting, as for workers of a cluster, from work, in the log and in what counts for `job_hours`."""
+        waits = progress.stage == "waiting"
         with self._lock:
             since, now = self._waits_since, time.monotonic()
             if waits == (since is not None):
@@ -70,7 +71,7 @@ class LeaseKeeper:
             self._waits_since = now if waits else None
             if since is not None:
                 self._waited += now - since
-        said = f"works again, after {now - since:.0f} s" if since is not None else "waits: the cluster has no workers"
+        said = f"works again, after {now - since:.0f} s" if since is not None else f"waits {progress.reason}"
         log.warning(said, extra={"job": self._job.id})
 
     def _worked(self, started: float) -> float:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from wsi_segment.inference.engine.cluster import connection
 from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.facts import facts_here
 from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+from wsi_segment.inference.engine.cluster.tuning import look_at_workers
 from wsi_segment.inference.progress import Progress, Watch
 
 distributed = pytest.importorskip("distributed")
@@ -64,24 +67,44 @@ def test_facts_are_asked_for_again_where_the_only_worker_ends_meanwhile(
 def test_patience_lasts_while_paused_workers_compute_what_they_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_SLOTS_SECONDS", -1.0)
     cluster = Connection("tcp://127.0.0.1:1", patience=-1.0)  # which is lost at once, so that no time must pass
-    seen: list[tuple[int, dict[str, str]]] = [(0, {"region": "tcp://a:1"}), (0, {})]
+    paused = ["tcp://a:1", "tcp://b:1"]
+    seen: list[tuple[int, dict[str, str], list[str]]] = [(0, {"region": "tcp://a:1"}, []), (0, {}, paused)]
     monkeypatch.setattr(cluster, "call", lambda function: seen.pop(0))
     cluster._empty_since = 1.0
     assert cluster.slots() == 0
     assert cluster._empty_since is None
     assert cluster.slots() == 0
-    with pytest.raises(ClusterLostError, match="has had no workers that begin anything for"):
-        cluster.wait_for_workers(Watch())
+    told: list[Progress] = []
+    with pytest.raises(ClusterLostError, match=r"has had no workers that begin anything for .*paused tcp://a:1"):
+        cluster.wait_for_workers(Watch(told.append))
+    assert told[0].stage == "waiting"
+    assert "Dask has paused tcp://a:1 and 1 more, whose memory is nearly full; start workers with" in told[0].reason
+
+
+@dataclass(frozen=True)
+class Known:
+    """A worker as a scheduler knows it."""
+
+    address: str
+    status: Any
+    nthreads: int = 2
+    processing: tuple[str, ...] = ()
+
+
+def test_a_worker_that_dask_has_paused_is_named_though_nothing_waits_there() -> None:
+    runs, paused = Known("tcp://a:1", distributed.Status.running), Known("tcp://b:1", distributed.Status.paused)
+    scheduler: Any = SimpleNamespace(workers={one.address: one for one in (runs, paused)}, running={runs})
+    assert look_at_workers(scheduler) == (2, {}, ["tcp://b:1"])
 
 
 def test_many_runs_that_ask_at_once_count_the_workers_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two counts in a moment would have all that a worker waits with taken from it, however short its pause."""
     cluster, counts, all_here = Connection("tcp://127.0.0.1:1"), list[int](), threading.Barrier(8)
 
-    def count(function: object) -> tuple[int, dict[str, str]]:
+    def count(function: object) -> tuple[int, dict[str, str], list[str]]:
         counts.append(1)
         time.sleep(0.05)  # so that others ask meanwhile
-        return 0, {"region": "tcp://a:1"}
+        return 0, {"region": "tcp://a:1"}, []
 
     def ask(number: int) -> int:
         all_here.wait(30)
@@ -97,7 +120,7 @@ def test_a_task_is_stuck_only_where_the_same_worker_has_it_at_two_counts(monkeyp
     monkeypatch.setattr(connection, "_SLOTS_SECONDS", -1.0)
     cluster, stuck = Connection("tcp://127.0.0.1:1"), list[dict[str, str]]()
     seen = [{"region": "tcp://a:1"}, {"region": "tcp://b:1"}, {"region": "tcp://b:1"}]
-    monkeypatch.setattr(cluster, "call", lambda function: (0, seen.pop(0)))
+    monkeypatch.setattr(cluster, "call", lambda function: (0, seen.pop(0), []))
     while seen:
         cluster.slots()
         stuck.append(cluster.stuck)

@@ -25,7 +25,7 @@ from wsi_segment.inference.engine.cluster.tuning import (
 )
 from wsi_segment.inference.engine.cluster.worker_models import receive_model
 from wsi_segment.inference.engine.scheduling.scheduler import Order, Run
-from wsi_segment.inference.progress import Progress, Watch
+from wsi_segment.inference.progress import Watch
 from wsi_segment.model.card import Model
 
 _CONNECT_SECONDS = 10
@@ -68,6 +68,7 @@ class Connection:
         self._count_lock = threading.Lock()
         self._counted = (0.0, 0)
         self._halted = dict[Any, str]()
+        self._paused: list[str] = []
         self.stuck = dict[Any, str]()
         """Workers that begin no task, such as paused ones, by the keys of those they had at both of the last counts."""
         self._empty_since: float | None = None
@@ -175,7 +176,7 @@ class Connection:
         with self._count_lock:  # or all runs would count anew at once, and a moment's pause would look like a long one
             looked, found = self._counted
             if time.monotonic() - looked > _SLOTS_SECONDS:
-                found, halted = self.call(lambda client: client.run_on_scheduler(look_at_workers))
+                found, halted, self._paused = self.call(lambda client: client.run_on_scheduler(look_at_workers))
                 self.stuck = dict(halted.items() & self._halted.items())
                 self._counted, self._halted = (time.monotonic(), found), halted
                 if found or halted:  # what is paused still computes what it has begun, and all else is taken from it
@@ -190,11 +191,18 @@ class Connection:
         """
         now = time.monotonic()
         self._empty_since = self._empty_since or now
-        watch.report(Progress("waiting", 0, 0))
+        reason = "for workers"
+        if self._paused:
+            more = f" and {len(self._paused) - 1} more" if self._paused[1:] else ""
+            reason += (
+                f": Dask has paused {self._paused[0]}{more}, whose memory is nearly full; start workers with more "
+                "memory or fewer threads"
+            )
+        watch.wait(reason)
         if self._patience is not None and now - self._empty_since > self._patience:
             raise ClusterLostError(
-                f"`scheduler` {self.address}: has had no workers that begin anything for {self._patience:g} s; what is "
-                "finished is kept"
+                f"`scheduler` {self.address}: has had no workers that begin anything for {self._patience:g} s "
+                f"(waited {reason}); what is finished is kept"
             )
 
     def share(self) -> int:

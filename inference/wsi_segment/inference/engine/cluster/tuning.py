@@ -56,15 +56,16 @@ def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
     return {"versions": installed(), "allowed_failures": scheduler.allowed_failures}
 
 
-def look_at_workers(dask_scheduler: Scheduler) -> tuple[int, dict[Any, str]]:
-    """Return how many tasks the workers can run at once, and by the keys of tasks the workers which begin none.
+def look_at_workers(dask_scheduler: Scheduler) -> tuple[int, dict[Any, str], list[str]]:
+    """Return how many tasks the workers can run at once, by the keys of tasks the workers which begin none, and those.
 
     Dask pauses a worker whose memory is nearly full: it ends what it runs, and what waits there stays there.
     """
     scheduler: Any = dask_scheduler
     halted = set(scheduler.workers.values()) - scheduler.running
     waits = {task.key: one.address for one in halted for task in one.processing}
-    return sum(one.nthreads for one in scheduler.running), waits
+    paused = sorted(one.address for one in halted if one.status.name == "paused")
+    return sum(one.nthreads for one in scheduler.running), waits, paused
 
 
 def installed() -> dict[str, str]:
