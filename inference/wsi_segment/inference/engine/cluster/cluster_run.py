@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from wsi_segment.errors import InputError
+from wsi_segment.errors import InputError, ReplacedSlideError
 from wsi_segment.inference.engine.applicability.slide_likeness import Applicability
 from wsi_segment.inference.engine.cluster.facts import Choice, settle_for_all
 from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
 from wsi_segment.inference.engine.cluster.tasks import PLAN, PYRAMID, REGION, compute_region, finish_run, settle_run
-from wsi_segment.inference.engine.cluster.tickets import Ticket
+from wsi_segment.inference.engine.cluster.tickets import OtherSlide, Ticket
 from wsi_segment.inference.engine.cluster.worker_runs import Bundle, Finish
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import outlines_digest
@@ -99,9 +99,11 @@ class ClusterRun:
                 parts=Parts(state=self._settlement.known.parts.state),
                 regions=pack_regions(regions),
             )
-            ticket, made = self._leave(output, "finished", finish), list[Mapping[str, bytes]]()
+            ticket, made = self._leave(output, "finished", finish), list[Mapping[str, bytes] | OtherSlide]()
             items = Items(PYRAMID, count=lambda windows: step(0, 0))
             self._feeder.run(finish_run, [0], items, lambda index, metadata: made.append(metadata), ticket=ticket)
+            if isinstance(made[0], OtherSlide):
+                self._here.refuse_at_the_end(self._settlement, made[0])
             return made[0]
 
         output.finish(provenance, step, make)
@@ -140,16 +142,31 @@ class FilesHere:
             with suppress(OSError, InputError):  # what is not seen here
                 found = planned if is_remote(path) else digest(path)
             if found != planned:
-                raise InputError(
-                    f"worker {settlement.lender.address}: {path} is another file there than here; give all machines "
-                    "the same file under this name"
-                )
+                raise _other(settlement.lender.address, path)
 
     def refuse_replaced(self, settlement: Settlement) -> None:
         """Refuse a slide that is another one by now; see that function."""
         if self._written:
             fingerprint = settlement.prepared.provenance["slide"]["fingerprint"]
             refuse_replaced(self._order.path, fingerprint, Parts(), self._written)
+
+    def refuse_at_the_end(self, settlement: Settlement, other: OtherSlide) -> NoReturn:
+        """Refuse the slide that a worker sees which was to finish the mask.
+
+        Raises:
+            InputError: this process still sees the one that was planned; nothing is wrong with what is finished.
+            ReplacedSlideError: it may have been replaced for all.
+        """
+        self.refuse_replaced(settlement)
+        if self._written:
+            raise _other(other.worker, self._order.path)
+        raise ReplacedSlideError(other.reason)
+
+
+def _other(worker: str, path: Path) -> InputError:
+    return InputError(
+        f"worker {worker}: {path} is another file there than here; give all machines the same file under this name"
+    )
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from wsi_segment.errors import RunError, WsiSegmentError
-from wsi_segment.inference.engine.cluster.tickets import LackingModel, Ticket
+from wsi_segment.errors import ReplacedSlideError, RunError, WsiSegmentError
+from wsi_segment.inference.engine.cluster.tickets import LackingModel, OtherSlide, Ticket
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.facts import WorkerFacts
@@ -69,7 +69,7 @@ def compute_region(index: int, ticket: Ticket) -> FinishedRegion | LackingModel:
         return finished
 
 
-def finish_run(index: int, ticket: Ticket) -> Mapping[str, bytes]:
+def finish_run(index: int, ticket: Ticket) -> Mapping[str, bytes] | OtherSlide:
     """Make the coarse levels of a mask, and return its metadata by key.
 
     Args:
@@ -78,7 +78,6 @@ def finish_run(index: int, ticket: Ticket) -> Mapping[str, bytes]:
 
     Raises:
         InputError: this process cannot take part.
-        ReplacedSlideError: another slide is there by now.
     """
     from wsi_segment.inference.engine.cluster.pulses import LivelyStop
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, Finish, read_left
@@ -91,7 +90,10 @@ def finish_run(index: int, ticket: Ticket) -> Mapping[str, bytes]:
         left: Finish = read_left(ticket)
         RUNS.refuse_other_versions(left.choice)
         RUNS.refuse_unseen(left.slide)
-        refuse_replaced(left.slide, left.provenance["slide"]["fingerprint"], left.parts)
+        try:
+            refuse_replaced(left.slide, left.provenance["slide"]["fingerprint"], left.parts)
+        except ReplacedSlideError as error:  # by now, or this machine has had another one all the time
+            return OtherSlide(RUNS.address, str(error))
         regions, store = unpack_regions(left.regions), left.writer.store
         try:
             for region in regions:

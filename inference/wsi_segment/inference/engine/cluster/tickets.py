@@ -23,3 +23,12 @@ class LackingModel:
 
     worker: str
     """Its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSlide:
+    """What a worker returns in place of a mask, if the slide that it sees is not the one that was planned."""
+
+    worker: str
+    """Its address."""
+    reason: str
