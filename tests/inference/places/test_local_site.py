@@ -91,3 +91,12 @@ def test_a_run_that_was_cut_off_since_another_one_looked_keeps_what_it_has_done(
     monkeypatch.setattr(BaseFileLock, "acquire", late)
     LocalSite(final).tidy()
     assert (partial / "store-0123456789abcdef").exists()
+
+
+def test_looking_whether_a_place_can_be_written_touches_no_folder_of_others(tmp_path: Path) -> None:
+    for name in ("m.zarr.probe", "n.zarr.probe"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "n.zarr.probe" / "file").touch()
+    for name in ("m.zarr", "n.zarr"):
+        LocalSite(tmp_path / name).probe([])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.zarr.probe", "n.zarr.probe"]

@@ -81,7 +81,9 @@ def test_readiness_and_log_say_that_the_cluster_is_away_or_has_no_workers(tmp_pa
 
         def away() -> bool:
             answer = web.get(f"{running.url}/health/ready")
-            return answer.status_code == 503 and "the cluster is away or has no workers" in answer.json()["detail"]
+            return (
+                answer.status_code == 503 and "the cluster cannot compute; jobs wait for it" in answer.json()["detail"]
+            )
 
         assert web.get(f"{running.url}/health/ready").status_code == 503  # before anybody looked, too
         until(away, lambda: running.log)

@@ -13,7 +13,9 @@ from wsi_segment.extras import needs_extra
 
 _TIMEOUT = timedelta(seconds=60)
 """Timeout of a whole request, body included."""
-_RETRY_FOR = timedelta(minutes=3)
+_RETRY_FOR = timedelta(minutes=2)
+"""Time in which failed requests are made again. With what is asked again beside that, a worker takes less than what
+counts as hanging."""
 _CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeader")
 
 

@@ -23,7 +23,7 @@ SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 
 _AT_ONCE = 8
 _TRIES = 4
-_TRY_WITHIN = 90.0
+_TRY_WITHIN = 75.0
 """Seconds since the first try in which another one begins: a listing that stalls takes 60 of them."""
 _CUT_OFF = re.compile("body error|decoding|end of file|EOF|incomplete|invalid list|connection closed|NoSuchUpload")
 """Where an answer was. If it said that an upload in parts is complete, obstore finds none that it could abort."""

@@ -63,10 +63,11 @@ class PackedFiles(Mapping[str, bytes]):
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         """Compress files."""
-        self._packed = {key: zlib.compress(content, 1) for key, content in files.items()}
+        self._packed = {key: (len(content), zlib.compress(content, 1)) for key, content in files.items()}
 
     def __getitem__(self, key: str) -> bytes:
-        return zlib.decompress(self._packed[key])
+        length, packed = self._packed[key]
+        return zlib.decompress(packed, bufsize=max(1, length))  # in place, or it would hold some of it twice
 
     def __contains__(self, key: object) -> bool:
         return key in self._packed

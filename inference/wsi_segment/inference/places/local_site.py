@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -55,9 +56,7 @@ class LocalSite:
         folder = self.final.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = self.final.with_name(f"{self.final.name}.probe")
-            probe.mkdir(exist_ok=True)
-            probe.rmdir()
+            Path(tempfile.mkdtemp(prefix=".probe-", dir=folder)).rmdir()  # a name that nobody else has
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written to ({error.strerror}); choose another `out`") from error
 

@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,11 +21,12 @@ from wsi_segment.inference.engine.cluster import feeding, settling, worker_runs
 from wsi_segment.inference.engine.cluster.facts import Choice, facts_here, settle_for_all
 from wsi_segment.inference.engine.cluster.pulses import PATIENT_SECONDS, STALL_SECONDS, Pulse, region_limit
 from wsi_segment.inference.engine.cluster.tasks import compute_region, finish_run, settle_run
-from wsi_segment.inference.engine.cluster.tickets import Ticket
+from wsi_segment.inference.engine.cluster.tickets import OtherSlide, Ticket
 from wsi_segment.inference.engine.cluster.worker_runs import BEAT_SECONDS, Finish, WorkerRuns
+from wsi_segment.inference.engine.memory import Budget
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.scheduling.scheduler import Order
-from wsi_segment.inference.places import bucket_client
+from wsi_segment.inference.places import bucket_client, bucket_folder
 from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.progress import Watch
 from wsi_segment.inference.slides.candidate import Known
@@ -204,7 +206,7 @@ def test_planning_that_asks_whether_to_end_is_alive(
 
 
 def test_requests_that_a_bucket_is_asked_again_and_again_are_no_hang() -> None:
-    longest = (bucket_client._RETRY_FOR + bucket_client._TIMEOUT).total_seconds()
+    longest = bucket_folder._TRY_WITHIN + (bucket_client._RETRY_FOR + bucket_client._TIMEOUT).total_seconds()
     assert longest + BEAT_SECONDS < PATIENT_SECONDS
     assert region_limit(0.5, remote=False) == STALL_SECONDS
     assert region_limit(0.5, remote=True) == PATIENT_SECONDS
@@ -239,6 +241,28 @@ def test_a_worker_that_joined_later_with_other_versions_neither_plans_nor_finish
     ):
         with pytest.raises(InputError, match=r"worker .* has zarr .*, this run has 1\.0"):
             call()
+
+
+def test_a_worker_with_another_copy_of_the_slide_tells_of_it_rather_than_finishing(
+    runs: WorkerRuns, order: Order, choice: Choice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provenance = {"slide": {"fingerprint": "of what was planned"}}
+    left = Finish(choice, None, provenance, slide=order.path, parts=Parts(), regions=b"")  # type: ignore[arg-type]
+    monkeypatch.setattr(worker_runs, "read_left", lambda ticket: left)
+    told = finish_run(0, Ticket("token", b"", ""))
+    assert isinstance(told, OtherSlide)
+    assert f"{order.path}: was replaced or written to" in told.reason
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.95, True), (0.75, False)])
+def test_a_worker_refuses_what_dask_would_pause_it_for(runs: WorkerRuns, share: float, refused: bool) -> None:
+    """A paused worker begins nothing, and frees nothing while it computes nothing."""
+    memory, state = SimpleNamespace(memory_limit=1 << 30), SimpleNamespace(nthreads=1)
+    runs._worker = SimpleNamespace(memory_manager=memory, state=state, address="tcp://me:1")
+    budget = Budget(region_size=512, band_rows=1, workers=1, bytes_per_worker=0, shared_bytes=int(share * (1 << 30)))
+    prepared: Any = SimpleNamespace(plan=SimpleNamespace(budget=budget))
+    with pytest.raises(InputError, match="Dask pauses it at 819 MiB") if refused else nullcontext():
+        runs._refuse_memory(prepared)
 
 
 def test_only_a_worker_that_sees_the_slide_says_that_it_is_the_same(

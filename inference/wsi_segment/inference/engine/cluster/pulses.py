@@ -15,7 +15,7 @@ STALL_SECONDS = 45.0
 """Seconds without progress after which a region counts as hanging; more if the network is slow."""
 PATIENT_SECONDS = 270.0
 """The same of opening, planning and coarse levels, and of regions whose slide or output is not on a disk: a request to
-a bucket is repeated for 240 s, which is no hang. Three tries fit into the 15 minutes that a service waits, except where
+a bucket is repeated for 255 s, which is no hang. Three tries fit into the 15 minutes that a service waits, except where
 a plan hangs after a long opening: each of the two may take as long."""
 _LOADS = 20
 """A region also counts as hanging only after this many times what loading and trying its network took."""

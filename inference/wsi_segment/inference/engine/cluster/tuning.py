@@ -43,6 +43,14 @@ def turn_down_worker(dask_worker: Any) -> None:
     turn_down(dask_worker)
 
 
+def paused_above(worker: Any) -> int:
+    """Return the bytes of memory above which Dask pauses a worker, so that it begins nothing; 0 for any."""
+    import dask
+
+    share = dask.config.get("distributed.worker.memory.pause", 0.8) or 1.0
+    return int(share * (getattr(worker.memory_manager, "memory_limit", None) or 0))
+
+
 def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
     """Turn a scheduler's own work down, have it give up silent workers soon, and return what a client asks of it."""
     scheduler: Any = dask_scheduler

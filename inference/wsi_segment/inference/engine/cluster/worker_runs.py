@@ -20,7 +20,7 @@ from wsi_segment.inference.engine.cluster.facts import Choice, refuse_other_vers
 from wsi_segment.inference.engine.cluster.lending import OPERATION, Borrower
 from wsi_segment.inference.engine.cluster.pulses import Pulse, Pulses, region_limit
 from wsi_segment.inference.engine.cluster.tickets import Ticket
-from wsi_segment.inference.engine.cluster.tuning import turn_down
+from wsi_segment.inference.engine.cluster.tuning import paused_above, turn_down
 from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process, network_for
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.networks.network import Network
@@ -224,13 +224,13 @@ class WorkerRuns:
 
     def _refuse_memory(self, prepared: Prepared) -> None:
         budget = prepared.plan.budget
-        limit = getattr(self._worker.memory_manager, "memory_limit", None) if self._worker is not None else None
+        limit = 0 if self._worker is None else paused_above(self._worker)
         threads = self._worker.state.nthreads if self._worker is not None else 1
         wanted = budget.peak_bytes + (threads - budget.workers) * budget.bytes_per_worker
         if limit and wanted > limit:
             raise InputError(
                 f"worker {self.address}: a region on each thread ({threads}) takes about {wanted >> 20} MiB in all, "
-                f"and it may have {limit >> 20} MiB; start workers with fewer threads or more memory, or lower "
+                f"and Dask pauses it at {limit >> 20} MiB; start workers with fewer threads or more memory, or lower "
                 "`batch_size`"
             )
 

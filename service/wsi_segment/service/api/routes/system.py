@@ -69,7 +69,7 @@ def ready(service: Here) -> dict[str, Any]:
     if service.supervisor.alive < service.settings.workers:
         reasons.append("workers are missing; the server's log says why")
     if service.supervisor.cluster_away:
-        reasons.append("the cluster is away or has no workers; jobs wait for it, and the server's log says why")
+        reasons.append("the cluster cannot compute; jobs wait for it, and the server's log says why")
     if service.housekeeping.disk_low is not None:
         reasons.append("the disk is nearly full; see `min_free`")
     if reasons:
