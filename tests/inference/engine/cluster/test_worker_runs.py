@@ -254,14 +254,19 @@ def test_a_worker_with_another_copy_of_the_slide_tells_of_it_rather_than_finishi
     assert f"{order.path}: was replaced or written to" in told.reason
 
 
-@pytest.mark.parametrize(("share", "refused"), [(0.95, True), (0.75, False)])
-def test_a_worker_refuses_what_dask_would_pause_it_for(runs: WorkerRuns, share: float, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("share", "pause", "refused"), [(0.95, 0.8, True), (0.75, 0.8, False), (0.75, 0.7, True), (0.95, False, False)]
+)
+def test_a_worker_refuses_what_dask_would_pause_it_for(
+    runs: WorkerRuns, share: float, pause: float, refused: bool
+) -> None:
     """A paused worker begins nothing, and frees nothing while it computes nothing."""
-    memory, state = SimpleNamespace(memory_limit=1 << 30), SimpleNamespace(nthreads=1)
+    memory = SimpleNamespace(memory_limit=1 << 30, memory_pause_fraction=pause)
+    state = SimpleNamespace(nthreads=1)
     runs._worker = SimpleNamespace(memory_manager=memory, state=state, address="tcp://me:1")
     budget = Budget(region_size=512, band_rows=1, workers=1, bytes_per_worker=0, shared_bytes=int(share * (1 << 30)))
     prepared: Any = SimpleNamespace(plan=SimpleNamespace(budget=budget))
-    with pytest.raises(InputError, match="Dask pauses it at 819 MiB") if refused else nullcontext():
+    with pytest.raises(InputError, match=f"Dask pauses it at {int(pause * 1024)} MiB") if refused else nullcontext():
         runs._refuse_memory(prepared)
 
 

@@ -45,10 +45,8 @@ def turn_down_worker(dask_worker: Any) -> None:
 
 def paused_above(worker: Any) -> int:
     """Return the bytes of memory above which Dask pauses a worker, so that it begins nothing; 0 for any."""
-    import dask
-
-    share = dask.config.get("distributed.worker.memory.pause", 0.8) or 1.0
-    return int(share * (getattr(worker.memory_manager, "memory_limit", None) or 0))
+    manager = worker.memory_manager
+    return int((manager.memory_limit or 0) * (manager.memory_pause_fraction or 1))
 
 
 def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
