@@ -98,6 +98,14 @@ def test_finished_regions_are_listed_row_by_row_and_those_without_windows_share_
     assert "2,99" not in finished
 
 
+def test_regions_without_windows_that_differ_in_a_digest_share_nothing() -> None:
+    regions = [FinishedRegion(f"0,{column}", (9,), 0, "ab", digest) for column, digest in enumerate((None, "cd", "ef"))]
+    finished = FinishedRegions()
+    for region in regions:
+        finished.add(region)
+    assert list(finished.values()) == regions
+
+
 def test_a_place_of_a_finished_region_takes_few_bytes() -> None:
     """Whatever its object is; a slide may have 100,000, and nothing in most of them."""
     finished = FinishedRegions()

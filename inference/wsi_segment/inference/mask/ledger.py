@@ -72,7 +72,7 @@ class FinishedRegions(Mapping[str, FinishedRegion]):
     def __init__(self) -> None:
         """Hold none yet."""
         self._rows: defaultdict[int, list[FinishedRegion | None]] = defaultdict(list)
-        self._alike: dict[tuple[str, tuple[int, ...]], FinishedRegion] = {}
+        self._alike: dict[tuple[object, ...], FinishedRegion] = {}
         self._count = 0
 
     def add(self, region: FinishedRegion) -> None:
@@ -81,7 +81,8 @@ class FinishedRegions(Mapping[str, FinishedRegion]):
         row = self._rows[number]
         row.extend([None] * (column + 1 - len(row)))
         self._count += row[column] is None
-        row[column] = region if region.windows else self._alike.setdefault((region.sha256, region.pixels), region)
+        held = region.pixels, region.sha256, region.probabilities_sha256
+        row[column] = region if region.windows else self._alike.setdefault(held, region)
 
     def __getitem__(self, key: str) -> FinishedRegion:
         number, column = _place(key)
