@@ -59,7 +59,9 @@ def test_other_last_convolutions_are_left_as_they_are() -> None:
     strided, none = quantised_head(), quantised_head()
     strided.graph.node[1].attribute.append(helper.make_attribute("strides", [2, 2]))
     del none.graph.node[1]
-    for model in (wide, shared, seen, strided, none):
+    given = quantised_head()
+    given.graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, None))
+    for model in (given, wide, shared, seen, strided, none):
         before = model.SerializeToString()
         assert not multiply_logits(model)
         assert model.SerializeToString() == before

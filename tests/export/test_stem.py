@@ -98,7 +98,15 @@ def test_other_first_convolutions_are_left_as_they_are() -> None:
     del in_float.graph.node[2]
     read_in_float = quantised_stem(3)
     read_in_float.graph.node.append(helper.make_node("Identity", ["y"], ["seen"], name="seen"))
-    for model in (wide, uneven, twice, channels_first, in_float, read_in_float):
+    of_channels, earlier = quantised_stem(3), quantised_stem(3)
+    for name, value in (("scale", np.full(3, 1 / 128, np.float32)), ("zero", np.full(3, 255, np.uint8))):
+        next(one for one in of_channels.graph.initializer if one.name == name).CopyFrom(
+            numpy_helper.from_array(value, name)
+        )
+    earlier.opset_import[0].version = 13
+    given = quantised_stem(3)
+    given.graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, None))
+    for model in (of_channels, earlier, given, wide, uneven, twice, channels_first, in_float, read_in_float):
         before = model.SerializeToString()
         assert not fold_stem(model)
         assert model.SerializeToString() == before

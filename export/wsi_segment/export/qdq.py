@@ -22,6 +22,8 @@ class Wiring:
         for node in graph.node:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
+        for output in graph.output:
+            self._readers.setdefault(output.name, []).append(onnx.NodeProto())  # who calls the graph
 
     def maker(self, name: str, kind: str) -> onnx.NodeProto | None:
         """Return the node that makes a value, if it is of that kind and one node alone reads the value."""
@@ -37,6 +39,10 @@ class Wiring:
         """Return the initializers of these names, if all are, and each is read once."""
         own = all(name in self._stored and len(self._readers[name]) == 1 for name in names)
         return [self._stored[name] for name in names] if own else None
+
+    def is_one_number(self, name: str) -> bool:
+        """Return whether a value is an initializer without axes."""
+        return name in self._stored and not self._stored[name].dims
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:

@@ -61,12 +61,12 @@ def quantise(source: Path, target: Path, batches: Iterator[NDArray[Any]], *, wid
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=convolutions[-1:],
         )
+        quantised = onnx.load(target)
+        multiply_logits(quantised)
+        if width_step % STRIP == 0:
+            fold_stem(quantised)
+        onnx.save(quantised, target)
     except Exception as error:  # onnxruntime's errors have no common type of their own
         raise ModelError(f"{source}: cannot be quantised: {' '.join(str(error).split())}") from error
     finally:
         logging.disable(before)
-    quantised = onnx.load(target)
-    multiply_logits(quantised)
-    if width_step % STRIP == 0:
-        fold_stem(quantised)
-    onnx.save(quantised, target)

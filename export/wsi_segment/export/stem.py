@@ -21,6 +21,8 @@ from onnx import helper, numpy_helper
 
 from wsi_segment.export.qdq import TO_NCHW, TO_NHWC, Wiring, attributes_of, insert_after, set_attributes, store
 
+_SHAPE_OF_SOME_AXES = 15
+"""First set of ONNX operators whose Shape takes a start and an end."""
 _FEW_CHANNELS = 4
 """With more the kernels have enough to do."""
 STRIP = 4
@@ -56,7 +58,7 @@ def fold_stem(model: onnx.ModelProto) -> bool:
         Whether the graph begins like that; it is as it was otherwise.
     """
     graph = model.graph
-    stem = _stem_of(graph)
+    stem = _stem_of(graph) if _opset_of(model) >= _SHAPE_OF_SOME_AXES else None
     if stem is None:
         return False
     weights = numpy_helper.to_array(stem.weights)
@@ -80,13 +82,19 @@ def fold_stem(model: onnx.ModelProto) -> bool:
     return True
 
 
+def _opset_of(model: onnx.ModelProto) -> int:
+    return next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+
+
 def _stem_of(graph: onnx.GraphProto) -> _Stem | None:
     wiring = Wiring(graph)
     transpose = wiring.reader(graph.input[0].name, "Transpose")
     if transpose is None or attributes_of(transpose).get("perm") != TO_NCHW:
         return None
     scaled = wiring.reader(transpose.output[0], "DequantizeLinear")
-    convolution = wiring.reader(scaled.output[0], "Conv") if scaled is not None else None
+    if scaled is None or not all(wiring.is_one_number(name) for name in scaled.input[1:]):
+        return None
+    convolution = wiring.reader(scaled.output[0], "Conv")
     quantise = wiring.reader(convolution.output[0], "QuantizeLinear") if convolution is not None else None
     if convolution is None or quantise is None:
         return None
@@ -136,8 +144,8 @@ def _to_strips(graph: onnx.GraphProto, transpose: onnx.NodeProto, channels: int)
     """Return nodes that bring pixels (B, H, W, C) to (B, 4 * C, H, W / 4), in place of the transpose."""
     pixels, strips = transpose.input[0], list(transpose.output)
     return [
-        *_regrouped(graph, pixels, "strips", STRIP * channels),
-        helper.make_node("Transpose", ["strips"], strips, name=transpose.name, perm=TO_NCHW),
+        *_regrouped(graph, pixels, "stem_strips", STRIP * channels),
+        helper.make_node("Transpose", ["stem_strips"], strips, name=transpose.name, perm=TO_NCHW),
     ]
 
 
@@ -149,9 +157,9 @@ def _to_places(graph: onnx.GraphProto, quantise: onnx.NodeProto, out: int) -> li
     name = quantise.output[0]
     quantise.output[0] = f"{name}_of_strips"
     return [
-        helper.make_node("Transpose", [quantise.output[0]], ["of_strips"], name="of_strips", perm=TO_NHWC),
-        *_regrouped(graph, "of_strips", "places", out),
-        helper.make_node("Transpose", ["places"], [name], name="places_to_nchw", perm=TO_NCHW),
+        helper.make_node("Transpose", [quantise.output[0]], ["stem_of_strips"], name="stem_of_strips", perm=TO_NHWC),
+        *_regrouped(graph, "stem_of_strips", "stem_places", out),
+        helper.make_node("Transpose", ["stem_places"], [name], name="stem_places_to_nchw", perm=TO_NCHW),
     ]
 
 
