@@ -15,40 +15,72 @@ RUN = {"model.sha256": "a", "parameters.overlap": 0.25}
 IDENTITY = RunIdentity(RUN)
 
 
+ROWS, COLUMNS = 10, 10
+
+
+def resumed(folder: Path, run: RunIdentity = IDENTITY) -> Ledger:
+    """The ledger of a run that starts, or goes on, in a folder."""
+    ledger = Ledger(LineRecords(folder))
+    ledger.begin(run)
+    for _ in ledger.read(ROWS, COLUMNS):
+        pass
+    ledger.records.close()
+    return ledger
+
+
 def fill(folder: Path, count: int) -> None:
-    with Ledger(LineRecords(folder)).opened(IDENTITY) as ledger:
-        for index in range(count):
-            ledger.add(FinishedRegion(f"0,{index}", (1, 2, 3), 4, "ab"))
+    records = resumed(folder).records
+    for index in range(count):
+        region = FinishedRegion(f"0,{index}", (1, 2, 3), 4, "ab")
+        records.add(region.key, region.record)
+    records.close()
 
 
 def test_finished_regions_come_back(tmp_path: Path) -> None:
     fill(tmp_path, 3)
-    with Ledger(LineRecords(tmp_path)).opened(IDENTITY) as again:
-        assert again.finished["0,2"] == FinishedRegion("0,2", (1, 2, 3), 4, "ab")
-        assert len(again.finished) == 3
+    again = resumed(tmp_path)
+    assert again.finished["0,2"] == FinishedRegion("0,2", (1, 2, 3), 4, "ab")
+    assert len(again.finished) == 3
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        FinishedRegion("0,-2", (9, 9, 9), 9, "cd").record,
+        FinishedRegion("0,1000000000", (9, 9, 9), 9, "cd").record,
+        FinishedRegion(f"{ROWS},0", (9, 9, 9), 9, "cd").record,
+        FinishedRegion("0, 1", (9, 9, 9), 9, "cd").record,
+        FinishedRegion("0", (9, 9, 9), 9, "cd").record,
+        b'{"key":7,"pixels":[],"windows":1,"sha256":"cd"}',
+        b'{"key":"0,9"}',
+        b"[]",
+        b"of another program",
+    ],
+)
+def test_a_record_that_is_of_no_region_of_the_mask_is_as_if_never_written(tmp_path: Path, record: bytes) -> None:
+    records, regions = (
+        resumed(tmp_path).records,
+        [FinishedRegion(f"0,{index}", (1, 2, 3), 4, "ab") for index in (0, 2, 3)],
+    )
+    for body in (regions[0].record, regions[1].record, record, regions[2].record):
+        records.add("", body)
+    records.close()
+    assert list(resumed(tmp_path).finished.values()) == regions
 
 
 def test_another_run_is_refused_with_the_difference_named(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     other = RunIdentity(RUN | {"parameters.overlap": 0.5})
-    with (
-        pytest.raises(OutputError, match=r"parameters.overlap = 0.25, this run has 0.5"),
-        Ledger(LineRecords(tmp_path)).opened(other),
-    ):
-        pass
+    with pytest.raises(OutputError, match=r"parameters.overlap = 0.25, this run has 0.5"):
+        resumed(tmp_path, other)
 
 
 def test_another_version_is_named_before_what_comes_of_it(tmp_path: Path) -> None:
     old = RUN | {"versions.numpy": "1", "versions.wsi-segment": "0.1.0"}
-    with Ledger(LineRecords(tmp_path)).opened(RunIdentity(old)):
-        pass
+    resumed(tmp_path, RunIdentity(old))
     new = RUN | {"parameters.added": True, "versions.numpy": "2", "versions.wsi-segment": "0.2.0"}
-    ledger = Ledger(LineRecords(tmp_path))
-    with (
-        pytest.raises(OutputError, match=r"versions.wsi-segment = 0.1.0, this run has 0.2.0"),
-        ledger.opened(RunIdentity(new)),
-    ):
-        pass
+    with pytest.raises(OutputError, match=r"versions.wsi-segment = 0.1.0, this run has 0.2.0"):
+        resumed(tmp_path, RunIdentity(new))
 
 
 def test_a_ledger_without_a_whole_first_line_is_no_run(tmp_path: Path) -> None:
@@ -58,8 +90,7 @@ def test_a_ledger_without_a_whole_first_line_is_no_run(tmp_path: Path) -> None:
     path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes()[:-5])
     assert Ledger(LineRecords(tmp_path)).started is None
-    with Ledger(LineRecords(tmp_path)).opened(RunIdentity(RUN | {"parameters.overlap": 0.5})) as again:
-        assert not again.finished
+    assert not resumed(tmp_path, RunIdentity(RUN | {"parameters.overlap": 0.5})).finished
 
 
 @given(cut=st.integers(0, 200), flip=st.integers(0, 255))
@@ -76,12 +107,12 @@ def test_a_torn_or_damaged_tail_is_as_if_never_written(
     if flip and len(torn) > header:
         torn[-1] ^= flip
     path.write_bytes(bytes(torn))
-    with Ledger(LineRecords(folder)).opened(IDENTITY) as ledger:
-        intact = len(ledger.finished)
-        assert intact == 3 or (intact < 3 and (cut or flip))
-        ledger.add(FinishedRegion("9,9", (0, 0, 0), 0, "cd"))
-    with Ledger(LineRecords(folder)).opened(IDENTITY) as ledger:
-        assert len(ledger.finished) == intact + 1
+    ledger = resumed(folder)
+    intact = len(ledger.finished)
+    assert intact == 3 or (intact < 3 and (cut or flip))
+    ledger.records.add("9,9", FinishedRegion("9,9", (0, 0, 0), 0, "cd").record)
+    ledger.records.close()
+    assert len(resumed(folder).finished) == intact + 1
 
 
 def test_finished_regions_are_listed_row_by_row_and_those_without_windows_share_what_they_hold() -> None:

@@ -13,7 +13,9 @@ from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.places.ledger_records import sealed
 from wsi_segment.inference.progress import Progress
 from wsi_segment.service.api.mask_tiles import TileBlock
 from wsi_segment.service.api.viewing.growing_masks import GrowingMask, GrowingMasks
@@ -120,6 +122,18 @@ def test_a_ledger_that_grew_is_read_again_and_one_that_did_not_is_not(half_done:
     again = masks.of(half_done[1])
     assert again is not None
     assert again.finished == first.finished
+
+
+def test_records_of_places_outside_of_the_mask_count_for_nothing(half_done: tuple[Path, Path]) -> None:
+    ledger, first = half_done[1].with_name("m.zarr.partial") / "ledger.jsonl", GrowingMasks().of(half_done[1])
+    whole = ledger.read_bytes()
+    assert first is not None
+    for key in ("0,-1", "0,6", "0,1000000000"):
+        ledger.write_bytes(whole + sealed(FinishedRegion(key, (0, 9, 0, 0), 1, "").record))
+        again = GrowingMasks().of(half_done[1])
+        assert again is not None
+        assert again.finished == first.finished
+    ledger.write_bytes(whole)
 
 
 @pytest.mark.parametrize("halvings", [1, 2, 3, 4, 5, 7])

@@ -10,9 +10,8 @@ import zlib
 from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 from wsi_segment.errors import OutputError
 from wsi_segment.inference.places.ledger_records import Records, run_name
@@ -152,7 +151,7 @@ class RunIdentity:
 
 
 class Ledger:
-    """The regions of a run that are finished, read once when it is made; :meth:`opened` lets it grow."""
+    """The regions of a run that are finished, counted as they are read or taken."""
 
     def __init__(self, records: Records) -> None:
         """Read whether a run was started; without an intact record of that there is none."""
@@ -162,21 +161,6 @@ class Ledger:
         """The run that was started here, or None."""
         self.finished = FinishedRegions()
         """Without their coarsest shards."""
-
-    @contextmanager
-    def opened(self, identity: RunIdentity) -> Iterator[Self]:
-        """Continue the run that was started here, or start one.
-
-        Raises:
-            OutputError: the ledger belongs to another run; the first difference is named.
-        """
-        self.begin(identity)
-        for _ in self.read():
-            pass
-        try:
-            yield self
-        finally:
-            self.records.close()
 
     def begin(self, identity: RunIdentity) -> None:
         """Continue the run that was started here, or start one.
@@ -190,18 +174,26 @@ class Ledger:
         elif (difference := self.started.difference(identity)) is not None:
             raise OutputError(f"the ledger {difference}")
 
-    def read(self) -> Iterator[FinishedRegion]:
-        """Yield the regions that were recorded and are not counted yet, and count them; coarsest shards are given."""
+    def read(self, rows: int, columns: int) -> Iterator[FinishedRegion]:
+        """Yield the regions that were recorded and are not counted yet, and count them; coarsest shards are given.
+
+        A record that is of no such region, however it came there, is as if it were not there.
+
+        Args:
+            rows: Of regions, in the mask.
+            columns: Of regions, in the mask.
+        """
         for record in self.records.finished():
-            region = FinishedRegion.of_record(record)
+            try:
+                region = FinishedRegion.of_record(record)
+                row, column = region.place
+            except (AttributeError, KeyError, TypeError, ValueError):
+                continue
+            if not (0 <= row < rows and 0 <= column < columns and region.key == f"{row},{column}"):
+                continue
             if region.key not in self.finished:
                 self.take(region)
                 yield region
-
-    def add(self, region: FinishedRegion) -> None:
-        """Record a region whose shards are written; on return the record lasts."""
-        self.records.add(region.key, region.record)
-        self.take(region)
 
     def take(self, region: FinishedRegion) -> None:
         """Count a region that whoever computed it has recorded."""

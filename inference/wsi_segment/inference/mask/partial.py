@@ -10,6 +10,7 @@ from typing import Any
 
 from wsi_segment.errors import OutputError
 from wsi_segment.files import printable, refuse_existing
+from wsi_segment.inference.grid.box import ceil_div
 from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger, RunIdentity
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
@@ -101,7 +102,8 @@ class Output:
         if self._site.store.near:  # where nobody takes it for a finished mask, it can be looked at while it grows
             self._site.store.put(self._store.metadata)
         ledger.begin(identity)
-        for region in ledger.read():
+        frame, size = layout.metadata.frame, layout.region_size
+        for region in ledger.read(rows=ceil_div(frame.height, size), columns=ceil_div(frame.width, size)):
             self._store.keep(region)
         return RegionWriter(self._store, self._site.records, identity.run_id)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import OutputError
-from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.grid.region import CHUNK
 from wsi_segment.inference.mask.ledger import FinishedRegion, Ledger
 from wsi_segment.inference.mask.mask import Mask
@@ -146,14 +146,14 @@ def _read(folder: Path, state: tuple[int, int], known: GrowingMask | None) -> Gr
     ledger = Ledger(LineRecords(folder))
     if ledger.started is None:
         return None
-    finished = {region.place: region for region in ledger.read()}
-    store = growing_store(folder, ledger.started.run_id)
-    if (
-        known is not None and known.mask.path == store and known.finished.items() <= finished.items()
-    ):  # the same run continues
-        return GrowingMask(known.mask, known.region_size, finished, state, _small=known._small)
+    store, size = growing_store(folder, ledger.started.run_id), ledger.started.region_size
+    if known is not None and known.mask.path != store:
+        known = None
     try:
-        mask = Mask.growing(store)
+        mask = Mask.growing(store) if known is None else known.mask
     except (OutputError, OSError):  # its files are being made, or it was published this moment
         return None
-    return GrowingMask(mask, ledger.started.region_size, finished, state)
+    rows, columns = ceil_div(mask.levels[0].height, size), ceil_div(mask.levels[0].width, size)
+    finished = {region.place: region for region in ledger.read(rows, columns)}
+    small = known._small if known is not None and known.finished.items() <= finished.items() else {}
+    return GrowingMask(mask, size, finished, state, _small=small)
