@@ -159,8 +159,27 @@ def test_a_folder_whose_name_ends_in_a_colon_is_no_address(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study:").mkdir()
-    assert main(["view", "study:/m.zarr"]) == 2
-    assert "study:/m.zarr: no such mask" in one_line(capsys)
+    for place in ("./study:/m.zarr", "./study://m.zarr"):
+        assert main(["view", place]) == 2
+        assert "study:/m.zarr: no such mask" in one_line(capsys)
+
+
+@pytest.mark.parametrize("place", ["C:/m.zarr", "C://m.zarr"])
+def test_a_drive_is_no_address(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", place]) == 2
+    assert "C:/m.zarr: no such mask" in one_line(capsys)
+
+
+@pytest.mark.parametrize("place", ["s3:/b/data", "study:/data"])
+def test_an_address_with_a_slash_too_few_makes_no_folder(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study:").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(["backup", "--out", place])
+    assert f"{place}: looks like an address; give ./{place} for a folder of this name" in one_line(capsys)
+    assert [path.name for path in tmp_path.rglob("*")] == ["study:"]
 
 
 def test_an_address_is_no_model(capsys: pytest.CaptureFixture[str]) -> None:

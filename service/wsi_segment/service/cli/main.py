@@ -160,9 +160,11 @@ class _Version(argparse.Action):
 
 
 def _path_here(text: str) -> Path:
-    """Return a path of this machine; an address would become a folder called ``s3:``."""
-    if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text}: must be on this machine; give a path, not an address")
+    """Return a path of this machine; an address would become a folder called ``s3:``, and ``C:/`` is a drive."""
+    if address := re.match(r"[A-Za-z][\w+.-]+:/(/)?", text):
+        if address[1]:
+            raise argparse.ArgumentTypeError(f"{text}: must be on this machine; give a path, not an address")
+        raise argparse.ArgumentTypeError(f"{text}: looks like an address; give ./{text} for a folder of this name")
     return Path(text)
 
 
