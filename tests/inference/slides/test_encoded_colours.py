@@ -1,4 +1,4 @@
-"""Where a TIFF and its tiles name different colours, nobody knows which: the file is refused, wherever it lies."""
+"""Where a TIFF and its tiles name different colours, JFIF counts, as every decoder has it; else the file is refused."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthetic import tissue_like
+from synthetic import halved, tissue_like
 from wsi_segment.errors import SlideError
+from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers.encoded_colours import states_ycbcr
 from wsi_segment.inference.slides.slide import Slide
 
 PIXELS = tissue_like(512, 768)
+LARGE = tissue_like(1024, 1536)
 APERIO = "Aperio Image Library v10\r\n768x512 |AppMag = 20|MPP = 0.5"
 RGB, YCBCR = 2, 6
 
@@ -47,6 +50,20 @@ def without_jfif(pixels: NDArray[np.uint8]) -> bytes:
     return encoded[:2] + encoded[4 + int.from_bytes(encoded[4:6], "big") :]
 
 
+def adobe(transform: int) -> bytes:
+    return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([transform])
+
+
+def behind_frame(encoded: bytes, segment: bytes) -> bytes:
+    scan = encoded.index(b"\xff\xda")
+    return encoded[:scan] + segment + encoded[scan:]
+
+
+def filled(pixels: NDArray[np.uint8]) -> bytes:
+    encoded = jpeg(pixels)
+    return encoded[:2] + b"\xff" + encoded[2:]
+
+
 def rgb_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(pixels, level=95, colorspace="rgb", outcolorspace="rgb"))
 
@@ -66,12 +83,40 @@ def remote(path: Path) -> Slide:
     return open_slide(f"memory://{path.name}")
 
 
-@pytest.mark.parametrize("opened", [open_slide, remote], ids=["here", "there"])
-@pytest.mark.parametrize("name", ["s.tif", "s.svs"])
 @pytest.mark.parametrize(
-    ("encode", "photometric"),
-    [(jpeg, RGB), (without_jfif, RGB), (rgb_jpeg, YCBCR)],
-    ids=["JFIF in RGB", "fewer samples in RGB", "RGB in YCbCr"],
+    ("change", "expected"),
+    [
+        (lambda content: content, True),
+        (lambda content: behind_frame(content, jpeg(PIXELS)[2:20]), True),
+        (lambda content: behind_frame(content, adobe(0)), False),
+        (lambda content: content[:2] + adobe(0) + behind_frame(content[2:], jpeg(PIXELS)[2:20]), True),
+        (lambda content: content[:2] + adobe(2) + content[2:], True),
+        (lambda content: content[:2] + b"\xff\xff" + adobe(0) + content[2:], False),
+        (lambda content: content[:2] + b"\xff\x01" + adobe(0) + content[2:], False),
+        (lambda content: content[:100], None),
+    ],
+    ids=["samples", "JFIF late", "Adobe late", "Adobe and JFIF", "unknown Adobe", "filled", "bare mark", "cut off"],
+)
+def test_what_a_jpeg_says_is_what_its_decoder_does(change: Callable[[bytes], bytes], expected: bool | None) -> None:
+    encoded = change(without_jfif(PIXELS))
+    assert states_ycbcr(encoded) is expected
+    if expected is not None:
+        converted = np.abs(imagecodecs.jpeg8_decode(encoded).astype(int) - PIXELS).mean() < 8
+        assert converted == expected
+
+
+@pytest.mark.parametrize("opened", [open_slide, remote], ids=["here", "there"])
+@pytest.mark.parametrize(
+    ("name", "encode", "photometric"),
+    [
+        ("s.svs", jpeg, RGB),
+        ("s.tif", filled, RGB),  # JFIF that tifffile does not see
+        ("s.svs", filled, RGB),
+        ("s.tif", without_jfif, RGB),
+        ("s.svs", without_jfif, RGB),
+        ("s.tif", rgb_jpeg, YCBCR),
+        ("s.svs", rgb_jpeg, YCBCR),
+    ],
 )
 def test_a_jpeg_of_other_colours_than_its_tag_says_is_refused(
     tmp_path: Path, name: str, encode: Encode, photometric: int, opened: Callable[[Path], Slide]
@@ -79,6 +124,35 @@ def test_a_jpeg_of_other_colours_than_its_tag_says_is_refused(
     path = write(tmp_path / name, encode, 7, photometric)
     with pytest.raises(SlideError, match="the TIFF says that its colours are"):
         opened(path)
+
+
+def write_ome(path: Path, levels: int) -> Path:
+    """An OME-TIFF as programs export it: tiles of JFIF, so YCbCr, tags of RGB, and levels in SubIFDs."""
+    form: dict[str, Any] = {"tile": (512, 512), "compression": 7, "photometric": "ycbcr", "dtype": np.uint8}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for level in range(levels):
+            pixels = halved(LARGE, level)
+            padded = np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % 512), (0, 0)))
+            places = ((y, x) for y in range(0, pixels.shape[0], 512) for x in range(0, pixels.shape[1], 512))
+            tiles = (np.ascontiguousarray(padded[y : y + 512, x : x + 512]) for y, x in places)
+            of_level: dict[str, Any] = {"subfiletype": 1} if level else {"subifds": levels - 1}
+            tiff.write(map(jpeg, tiles), shape=pixels.shape, metadata={"axes": "YXS"}, **of_level, **form)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        first = tiff.pages.first
+        for page in (first, *(first.pages or ())):
+            page.aspage().tags["PhotometricInterpretation"].overwrite(RGB)
+    return path
+
+
+@pytest.mark.parametrize("opened", [open_slide, remote], ids=["here", "there"])
+@pytest.mark.parametrize("levels", [1, 2], ids=["flat", "pyramid"])
+def test_jfif_under_a_tag_of_rgb_is_ycbcr(tmp_path: Path, levels: int, opened: Callable[[Path], Slide]) -> None:
+    with opened(write_ome(tmp_path / "s.ome.tif", levels)) as slide:
+        assert [(level.width, level.height) for level in slide.levels] == [(1536, 1024), (768, 512)][:levels]
+        for level, stored in enumerate(slide.levels):
+            read = slide.read(level, Box(0, 0, stored.width, stored.height))
+            assert np.abs(read.astype(int) - halved(LARGE, level)).mean() < 8
+        assert not slide.doubts
 
 
 @pytest.mark.parametrize("opened", [open_slide, remote], ids=["here", "there"])

@@ -139,7 +139,7 @@ def _refuse_pictures(candidate: Candidate) -> None:
     problem = problem_of(largest) or next(filter(None, map(too_large, tiled)), None)  # any of them may be a level
     if problem is None and candidate.vendor == "aperio":  # whose first directory is the slide
         first = PageReader(largest.pages[0], candidate.path, candidate.lock)
-        problem = damage_of(pictures[0].pages[0]) or first.other_colours
+        problem = damage_of(pictures[0].pages[0]) or first.other_colours(jfif_counts=False)
     if problem is not None:
         raise SlideError(f"{candidate.path}: {problem}")
 
@@ -166,7 +166,7 @@ def _open_tiff(candidate: Candidate, image: int | None) -> Slide:
     if chosen.readers[0].page.compression == APERIO_YCBCR:
         remedy = "copy it first" if is_remote(candidate.path) else "convert it to a pyramidal TIFF"
         raise SlideError(f"{candidate.path}: its JPEG 2000 holds YCbCr, which OpenSlide alone turns into RGB; {remedy}")
-    if problem := chosen.readers[0].other_colours:
+    if problem := chosen.readers[0].other_colours(jfif_counts=candidate.vendor != "aperio"):
         raise SlideError(f"{candidate.path}: {problem}")
     if chosen.readers[0].is_hidden:
         raise SlideError(f"{candidate.path}: {HIDDEN_BY_ALPHA}")
@@ -180,10 +180,13 @@ def _open_tiff(candidate: Candidate, image: int | None) -> Slide:
 def _is_other_in_openslide(slide: TileSlide, candidate: Candidate) -> bool:
     """Return whether OpenSlide sees the same levels and other pixels: one library is wrong, and which is not known.
 
+    Of JFIF under a tag of RGB it is known: OpenSlide follows the tag.
     Alpha is laid on white by whole numbers in one of them, by rounded ones in the other.
     """
-    first = slide.readers[0].page
-    if first.samplesperpixel != 3 or first is not candidate.first_page:  # OpenSlide's slide is the first directory
+    first = slide.readers[0]
+    if first.obeys_jfif or first.page.samplesperpixel != 3:
+        return False
+    if first.page is not candidate.first_page:  # which is OpenSlide's slide
         return False
     try:
         other = OpenSlideReader(candidate.file)

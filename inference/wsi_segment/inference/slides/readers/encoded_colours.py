@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _RGB, _YCBCR = 2, 6
 """TIFF's PhotometricInterpretation."""
 _JPEG, _JPEG_2000 = 7, 34712
@@ -10,47 +12,74 @@ APERIO_YCBCR = 33003
 """TIFF's Compression of YCbCr in JPEG 2000, as Aperio stores it; its decoder leaves the colours as they are."""
 _FRAMES = (0xC0, 0xC1, 0xC2)
 """Marks of the segment of JPEG that lists its components: baseline, extended, progressive."""
+_APP0, _APP14 = 0xE0, 0xEE
+"""Marks of the segments of JFIF and Adobe."""
+_ALONE = (0x01, *range(0xD0, 0xD8))
+"""Marks of JPEG without a segment."""
+_ENDS = (0xD9, 0xDA)
+"""Marks of JPEG's end, and of the scan: its pixels."""
 _CODING_STYLE = 0x52
 """Mark of the segment of a JPEG 2000 codestream that says whether colours are converted."""
 
 
 def states_ycbcr(jpeg: bytes) -> bool | None:
-    """Return whether a JPEG says that it holds YCbCr or RGB; None where it does not.
+    """Return whether a JPEG says that it holds YCbCr or RGB; None where it does not, or has not three components.
 
-    It says so by its JFIF or Adobe segment; without them, YCbCr by colours of fewer samples than the first component,
-    and RGB by the names of the components.
+    It says so by its JFIF segment, or else its Adobe segment, as libjpeg has it, wherever they stand before the scan;
+    without them, YCbCr by colours of fewer samples than the first component, and RGB by the names of the components.
     """
+    is_jfif, transform, frame = False, None, b""
+    for marker, content in _segments(jpeg):
+        if marker == _APP0 and content.startswith(b"JFIF\0"):
+            is_jfif = True
+        elif marker == _APP14 and content.startswith(b"Adobe") and len(content) > 11:
+            transform = content[11]
+        elif marker in _FRAMES:
+            frame = content
+    if len(frame) < 15 or frame[5] != 3:
+        return None
+    if is_jfif:
+        return True
+    if transform is not None:
+        return transform != 0
+    names, samples = frame[6:15:3], frame[7:15:3]
+    if samples[0] != samples[1]:
+        return True
+    return False if names == b"RGB" else None
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marks and contents of the segments before the scan."""
     place = 2
-    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF and jpeg[place + 1] != 0xDA:
-        marker, length = jpeg[place + 1], int.from_bytes(jpeg[place + 2 : place + 4], "big")
-        content = jpeg[place + 4 : place + 2 + length]
-        if marker == 0xE0 and content.startswith(b"JFIF"):
-            return True
-        if marker == 0xEE and content.startswith(b"Adobe") and len(content) > 11:
-            return content[11] == 1
-        if marker in _FRAMES and len(content) >= 15 and content[5] == 3:
-            components = [content[6 + 3 * index : 9 + 3 * index] for index in range(3)]
-            if components[0][1] != components[1][1]:
-                return True
-            return False if bytes(component[0] for component in components) == b"RGB" else None
-        place += 2 + length
-    return None
+    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF:
+        marker = jpeg[place + 1]
+        if marker == 0xFF:  # any number of them may stand before a mark
+            place += 1
+        elif marker in _ALONE:
+            place += 2
+        elif marker in _ENDS:
+            return
+        else:
+            length = int.from_bytes(jpeg[place + 2 : place + 4], "big")
+            yield marker, jpeg[place + 4 : place + 2 + length]
+            place += 2 + length
 
 
-def other_colours(encoded: bytes, compression: int, photometric: int) -> str | None:
+def other_colours(encoded: bytes, compression: int, photometric: int, *, obeys_jfif: bool) -> str | None:
     """Say that a TIFF and one of its tiles name different colours, so that readers show different ones; else None.
 
     Args:
         encoded: The tile or strip as it is stored.
         compression: TIFF's Compression.
         photometric: TIFF's PhotometricInterpretation.
+        obeys_jfif: JPEG whose JFIF segment makes it YCbCr is read as such whatever the TIFF says.
     """
     said, held = {_RGB: "RGB", _YCBCR: "YCbCr"}.get(photometric), None
     if compression == _JPEG and (ycbcr := states_ycbcr(encoded)) is not None:
         held = "YCbCr" if ycbcr else "RGB"
     elif compression == _JPEG_2000 and photometric == _YCBCR and _leaves_colours(encoded):
         held = "colours that its decoder does not convert"
-    if said is None or held is None or said == held:
+    if said is None or held is None or said == held or (obeys_jfif and held == "YCbCr"):
         return None
     return f"the TIFF says that its colours are {said}, its tiles hold {held}; convert it to plain RGB"
 

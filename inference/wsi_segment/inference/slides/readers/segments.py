@@ -22,8 +22,8 @@ from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
 _LARGEST_SEGMENT = 64 << 20
 """Bytes as they are stored; a damaged file can promise any number."""
 _FETCHED_AT_ONCE = 4096
-_JPEG = 7
-"""TIFF's Compression."""
+_JPEG, _RGB = 7, 2
+"""TIFF's Compression and PhotometricInterpretation."""
 _ENDED, _TAIL = b"\xff\xd9", 64
 """Mark of JPEG's end, and the last bytes in which it stands; some writers fill up after it."""
 
@@ -78,15 +78,26 @@ class PageReader:
         )
 
     @property
-    def other_colours(self) -> str | None:
+    def obeys_jfif(self) -> bool:
+        """Whether JPEG under a tag of RGB is read as YCbCr, as the JFIF segment of the first tile or strip asks.
+
+        Bio-Formats and QuPath long wrote such files. OpenSlide follows the tag.
+        """
+        return bool(self.page.compression == _JPEG and self.page.photometric == _RGB and self.page.is_jfif)
+
+    def other_colours(self, *, jfif_counts: bool) -> str | None:
         """Say that the directory names other colours than the segment that holds most; None where nothing tells.
+
+        Args:
+            jfif_counts: Where the segment is JFIF, and read as such, the directory does not matter.
 
         Raises:
             SlideError: it cannot be read.
             RunError: it could not be fetched over the network.
         """
         encoded = self.encoded(self.fullest(1)[-1]) or b""
-        return other_colours(encoded, int(self.page.compression), int(self.page.photometric))
+        compression, photometric = int(self.page.compression), int(self.page.photometric)
+        return other_colours(encoded, compression, photometric, obeys_jfif=jfif_counts and self.obeys_jfif)
 
     @property
     def is_hidden(self) -> bool:
