@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import openslide
 
 from wsi_segment.errors import InputError
@@ -140,9 +140,22 @@ def versions() -> dict[str, str]:
     """Return the versions of everything that bears on pixels."""
     libraries = ("wsi-segment", "numpy", "zarr", "tifffile", "imagecodecs", "pillow", "rasterio")
     return {name: version(name) for name in libraries} | {
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": _onnxruntime_version(),
         "openslide": openslide.__library_version__,
     }
+
+
+def _onnxruntime_version() -> str:
+    """Return the version of the one build that is installed; who only feeds a cluster need not load it, 18 MiB."""
+    found = []
+    for name in ("onnxruntime-gpu", "onnxruntime"):
+        with suppress(PackageNotFoundError):
+            found.append(version(name))
+    if len(found) == 1:
+        return found[0]
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
 
 
 def card_digest(card: ModelCard, file: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,3 +70,18 @@ def test_a_worker_that_finishes_with_an_older_copy_of_the_slide_costs_no_run(tmp
     write_slide(slide, tissue_like(310, 300))
     with pytest.raises(ReplacedSlideError, match="was replaced"):
         here.refuse_at_the_end(settlement, other)
+
+
+def test_who_feeds_a_cluster_does_not_load_onnxruntime() -> None:
+    code = (
+        "import sys\n"
+        "import wsi_segment.inference.engine.segment\n"
+        "from wsi_segment.inference.engine.cluster import cluster_run, connection\n"
+        "from wsi_segment.inference.engine.provenance import versions\n"
+        "known = versions()['onnxruntime']\n"
+        "assert 'onnxruntime' not in sys.modules\n"
+        "import onnxruntime\n"
+        "assert onnxruntime.__version__ == known"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
