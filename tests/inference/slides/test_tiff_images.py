@@ -74,6 +74,23 @@ def test_the_largest_picture_is_the_slide_with_the_levels_that_show_it(
     slide.close()
 
 
+@pytest.mark.parametrize("name", ["s.tif", "s.svs"])
+def test_each_directory_is_parsed_once(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = {"description": "Aperio Image Library v10|AppMag = 20|MPP = 0.5"} if name == "s.svs" else {}
+    pages: Pages = [(SLIDE, {**MPP, **described}), (HALF, REDUCED), (QUARTER, REDUCED)]
+    path = write_pages(tmp_path / name, pages)
+    parsed: list[int] = []
+    parse = tifffile.TiffPage.__init__
+
+    def counted(page: tifffile.TiffPage, *args: Any, **kwargs: Any) -> None:
+        parse(page, *args, **kwargs)
+        parsed.append(page.offset)
+
+    monkeypatch.setattr(tifffile.TiffPage, "__init__", counted)
+    open_slide(path).close()
+    assert len(parsed) == len(set(parsed)) == 3
+
+
 def test_a_doubt_lists_the_images_and_how_to_choose(tmp_path: Path) -> None:
     slide = open_slide(write_pages(tmp_path / "s.tif", [(OTHER, MPP), (SLIDE, MPP)]))
     slide.close()

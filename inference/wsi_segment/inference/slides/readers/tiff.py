@@ -80,8 +80,13 @@ class TiffImage:
 
 
 def open_tiff(source: Path | IO[bytes], **flags: Any) -> tifffile.TiffFile:
-    """Parse a TIFF, and nothing beside it; ``flags`` are tifffile's ``is_...``, where a name would mislead it."""
-    return tifffile.TiffFile(source, **ALONE, **flags)
+    """Parse a TIFF, and nothing beside it; ``flags`` are tifffile's ``is_...``, where a name would mislead it.
+
+    Directories that have been parsed are kept, since each question about the file goes through all of them.
+    """
+    tiff = tifffile.TiffFile(source, **ALONE, **flags)
+    tiff.pages.cache = True
+    return tiff
 
 
 def find_images(tiff: tifffile.TiffFile) -> tuple[TiffImage, ...]:
