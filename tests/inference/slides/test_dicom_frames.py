@@ -114,7 +114,16 @@ def test_a_frame_outside_of_the_slide_is_not_passed_over(tmp_path: Path) -> None
     image = made(DicomSpec(sparse=True))
     place = image.PerFrameFunctionalGroupsSequence[3].PlanePositionSlideSequence[0]
     place.ColumnPositionInTotalImagePixelMatrix += 128 * 100
-    with pytest.raises(SlideError, match="some of its frames lie outside of its 500 x 400 px"):
+    with pytest.raises(SlideError, match="its frame 4 lies at column 12801, row 385, outside of its 500 x 400 px"):
+        open_slide(save(tmp_path, image))
+
+
+def test_places_that_are_counted_from_0_are_called_so(tmp_path: Path) -> None:
+    image = made(DicomSpec(sparse=True))
+    for frame in image.PerFrameFunctionalGroupsSequence:
+        frame.PlanePositionSlideSequence[0].ColumnPositionInTotalImagePixelMatrix -= 1
+    message = r"its frame \d+ lies at column 0, row \d+, .* where positions count from 1; .* again with right positions"
+    with pytest.raises(SlideError, match=message):
         open_slide(save(tmp_path, image))
 
 

@@ -63,14 +63,17 @@ def _problem_of(image: DicomFile, size: int, changed: int) -> str | None:
     if placed < frames and not full and (image.organization or placed):  # OpenSlide takes none and "" for TILED_FULL
         asked = f"as {image.organization} asks" if image.organization else "as others do"
         return f"{frames - placed} of its frames do not say where they lie, {asked}; convert it to TILED_FULL"
-    within = (place is None or (0 < place[0] <= width and 0 < place[1] <= height) for place in places)
-    if width and height and not all(within):
-        return f"some of its frames lie outside of its {width} x {height} px; the file is damaged, copy it again"
+    for number, place in enumerate(places if width and height else (), start=1):
+        if place is not None and not (0 < place[0] <= width and 0 < place[1] <= height):
+            return (
+                f"its frame {number} lies at column {place[0]}, row {place[1]}, outside of its {width} x {height} px, "
+                "where positions count from 1; copy it again, or write it again with right positions"
+            )
     twice = [place for place, count in Counter(places).items() if place is not None and count > 1]
     if image.kind == "VOLUME" and tiles and (frames > tiles or twice):
-        place = f", several for the one at {twice[0]}" if twice else ""
+        shared = f", several for the one at {twice[0]}" if twice else ""
         return (
-            f"has {frames} frames for {tiles} places{place}: several optical paths or focal planes; one of them is "
+            f"has {frames} frames for {tiles} places{shared}: several optical paths or focal planes; one of them is "
             "needed in a file of its own"
         )
     if ycbcr is not None and ycbcr == (stated == "RGB"):
