@@ -139,6 +139,19 @@ def test_a_list_of_tiles_or_strips_that_ends_early_leaves_nothing_white(
         open_slide(path)
 
 
+@pytest.mark.parametrize("layout", [{}, {"tile": None, "rowsperstrip": 64}], ids=["tiles", "strips"])
+def test_byte_counts_that_are_missing_are_called_so(tmp_path: Path, layout: dict[str, Any]) -> None:
+    path = write_pages(tmp_path / "s.tif", [(PIXELS, {**MPP, **layout})])
+    name, kind = ("StripByteCounts", "11 strips") if layout else ("TileByteCounts", "12 tiles")
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags[name].offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = struct.pack("<H", 65000)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=f"lacks {name}, the sizes of its {kind}; write it again"):
+        open_slide(path)
+
+
 @pytest.mark.parametrize("compression", [None, "packbits"])
 def test_a_predictor_that_libraries_follow_or_ignore_is_refused(tmp_path: Path, compression: str | None) -> None:
     form: dict[str, Any] = {"tile": None, "rowsperstrip": 64, "compression": compression}

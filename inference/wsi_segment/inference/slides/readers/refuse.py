@@ -30,6 +30,8 @@ _NUMBERS = (
     "photometric", "planarconfig", "predictor", "subfiletype",
 )  # fmt: skip
 """What is one number in every directory, as tifffile calls it."""
+_BYTE_COUNTS = (325, 279, 514)
+"""Tags of the sizes of tiles, strips and old JPEG; for several pieces without any tifffile makes up one size."""
 _CONVERTING = {6, 7, 33003, 33005, 33007, 34712, 34892, 50001, 50002}
 """Compressions whose decoders turn YCbCr into RGB: JPEG's, JPEG 2000's, WebP, JPEG XL."""
 
@@ -154,6 +156,9 @@ def damage_of(page: Any) -> str | None:
     listed, tag = len(page.dataoffsets), page.tags.get("TileOffsets" if page.is_tiled else "StripOffsets")
     if (stated := listed if tag is None else tag.count) > wanted:  # of strips tifffile cuts the list
         return f"has {stated} {kind}, its size asks for {wanted}; the file is damaged, copy it again"
+    if len(page.databytecounts) < wanted and not any(tag in page.tags for tag in _BYTE_COUNTS):
+        name = "TileByteCounts" if page.is_tiled else "StripByteCounts"
+        return f"lacks {name}, the sizes of its {wanted} {kind}; write it again"
     if (fewest := min(listed, len(page.databytecounts))) < wanted:  # those that a file leaves out are listed too
         return f"says where {fewest} of its {wanted} {kind} lie; the file is damaged, copy it again"
     if not np.any(page.databytecounts):
