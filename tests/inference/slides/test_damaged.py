@@ -173,6 +173,17 @@ def test_a_height_that_leaves_out_strips_is_refused(tmp_path: Path) -> None:
         open_slide(path)
 
 
+def test_a_damaged_label_leaves_the_slide_as_it_is(tmp_path: Path) -> None:
+    label = np.random.default_rng(0).integers(0, 255, PIXELS.shape, np.uint8)  # of many bytes
+    slide = np.full((1000, 1000, 3), 200, np.uint8)
+    form = {"compression": "deflate"}
+    path = write_pages(tmp_path / "s.tif", [(slide, {**MPP, **form}), (label, {"description": "label", **form})])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[1].aspage().tags["ImageWidth"].overwrite(700)
+    with open_slide(path) as opened:
+        np.testing.assert_array_equal(opened.read(0, opened.bounds), slide)
+
+
 @pytest.mark.parametrize("name", ["s.tif", "s.svs"])
 @pytest.mark.parametrize(("code", "field"), [(256, "imagewidth"), (259, "compression"), (322, "tilewidth")])
 def test_several_numbers_where_a_tag_has_one_are_refused(tmp_path: Path, name: str, code: int, field: str) -> None:

@@ -165,6 +165,17 @@ def test_a_jpeg_of_the_colours_that_its_tag_says_is_read(
         assert np.abs(slide.read(0, slide.bounds).astype(int) - PIXELS).mean() < 8
 
 
+def test_the_first_picture_of_aperio_is_looked_at_though_a_macro_is_larger(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.svs", without_jfif, 7, YCBCR)
+    tifffile.imwrite(path, LARGE, append=True, photometric="rgb", rowsperstrip=64, description="macro", metadata=None)
+    with open_slide(path) as slide:
+        assert (slide.reader, len(slide.levels)) == ("tifffile", 1)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["PhotometricInterpretation"].overwrite(RGB)
+    with pytest.raises(SlideError, match="the TIFF says that its colours are RGB, its tiles hold YCbCr"):
+        open_slide(path)
+
+
 def test_ycbcr_in_jpeg_2000_of_aperio_is_left_to_openslide(tmp_path: Path) -> None:
     path = write(tmp_path / "s.svs", ycbcr_2000, 33003, RGB)
     with open_slide(path) as slide:

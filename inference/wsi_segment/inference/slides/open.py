@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from wsi_segment.errors import SlideError
@@ -125,7 +126,10 @@ def _keep_true_levels(slide: OpenSlideReader, candidate: Candidate) -> None:
 
 
 def _refuse_pictures(candidate: Candidate) -> None:
-    """Refuse a vendor's TIFF whose largest picture is not 8-bit RGB, or an Aperio one of which that is not certain."""
+    """Refuse a vendor's TIFF whose slide is not 8-bit RGB, or an Aperio one of which that is not certain.
+
+    The slide is Aperio's first directory, and the largest picture of others.
+    """
     if candidate.tiff is None or candidate.tiff.is_ndpi:  # whose single strip is a JPEG with marks to begin at
         return
     try:
@@ -134,12 +138,12 @@ def _refuse_pictures(candidate: Candidate) -> None:
         return
     if not pictures:
         return
-    largest = max(pictures, key=lambda picture: picture.width * picture.height)
+    is_aperio = candidate.vendor == "aperio"
+    slide = pictures[0] if is_aperio else max(pictures, key=lambda picture: picture.width * picture.height)
     tiled = (page for picture in pictures for page in picture.pages if page.is_tiled)
-    problem = problem_of(largest) or next(filter(None, map(too_large, tiled)), None)  # any of them may be a level
-    if problem is None and candidate.vendor == "aperio":  # whose first directory is the slide
-        first = PageReader(largest.pages[0], candidate.path, candidate.lock)
-        problem = damage_of(pictures[0].pages[0]) or first.other_colours(jfif_counts=False)
+    problem = problem_of(slide) or next(filter(None, map(too_large, tiled)), None)  # any of them may be a level
+    if problem is None and is_aperio:
+        problem = PageReader(slide.pages[0], candidate.path, candidate.lock).other_colours(jfif_counts=False)
     if problem is not None:
         raise SlideError(f"{candidate.path}: {problem}")
 
@@ -212,7 +216,7 @@ def _choose(
     else:
         own = [one for one in images if not one.is_associated] or list(images)
         chosen = max(own, key=_area)
-        if (hidden := _damaged_beside(chosen, images)) is not None:
+        if (hidden := _damaged_beside(chosen, own)) is not None:
             raise SlideError(f"{candidate.path}: one of its images, which may be the slide, {hidden}")
     if chosen.problem is not None:
         hint = f"; it holds images {listed}" if len(images) > 1 else ""
@@ -231,7 +235,7 @@ def _choose(
     return chosen, (Doubt("images-left-out", message),)
 
 
-def _damaged_beside(chosen: SlideImage, images: tuple[SlideImage, ...]) -> str | None:
+def _damaged_beside(chosen: SlideImage, images: Sequence[SlideImage]) -> str | None:
     """Say what is wrong with an image that holds more bytes than the chosen one, and whose size is not its pixels'."""
     pages = [one.picture.pages[0] for one in images]
     most = sum(chosen.picture.pages[0].databytecounts)
