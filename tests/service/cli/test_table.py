@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from wsi_segment.errors import RunError
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+from wsi_segment.errors import RunError, WsiSegmentError
+from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.progress import Progress
 from wsi_segment.service.cli import table
@@ -70,15 +70,16 @@ def test_no_more_slides_are_in_hand_than_slots_need(tmp_path: Path, monkeypatch:
     assert most <= 3
 
 
-def test_a_slide_that_fails_is_counted_and_a_lost_cluster_ends_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ending", [ClusterLostError("lost"), UnfitWorkerError("worker has numpy 1.0")])
+def test_a_slide_that_fails_is_counted_and_a_cluster_that_fits_no_slide_ends_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: WsiSegmentError
 ) -> None:
-    errors = iter([RunError("broken"), *[ClusterLostError("lost")] * 20])
+    errors = iter([RunError("broken"), *[ending] * 20])
 
     def segment() -> str:
         raise next(errors)
 
-    with pytest.raises(ClusterLostError, match="lost"):
+    with pytest.raises(type(ending), match=str(ending)):
         segmented(tmp_path, monkeypatch, count=20, slots=lambda: 0, segment=segment)
     assert len(list(errors)) >= 16
 

@@ -34,8 +34,8 @@ _INTERRUPTED = "interrupted; what is finished is kept, the same command continue
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 done, 2 input at fault, 1 anything else, 130 interrupted."""
     print_anything()
-    # Python looks for cycles once more before it ends: 0.1 s with all that zarr and Dask load
-    atexit.register(gc.freeze)
+    if argv is None:  # the process ends with the command, and need not look for cycles in all that it loaded
+        atexit.register(gc.freeze)
     try:
         with interruptible(f"wsi-segment: {_INTERRUPTED}"):
             return _run(list(sys.argv[1:] if argv is None else argv))

@@ -125,8 +125,9 @@ class _Table:
         Raises:
             Cancelled: the run was stopped.
             ClusterLostError: no slide after it can be segmented either.
+            UnfitWorkerError: nor here, before somebody has mended the machine that it names.
         """
-        from wsi_segment.inference.engine.cluster.lost import ClusterLostError
+        from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
         from wsi_segment.inference.places.sites import site_of
 
         if not order.options.overwrite and site_of(order.out).is_taken():
@@ -135,7 +136,7 @@ class _Table:
             return
         try:
             self.done[order.out] = self.segment(order, self.stop)
-        except (Cancelled, ClusterLostError):
+        except (Cancelled, ClusterLostError, UnfitWorkerError):
             raise
         except WsiSegmentError as error:
             self.failed += 1
