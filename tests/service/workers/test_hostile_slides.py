@@ -84,7 +84,7 @@ def opened_elsewhere(noted: list[FileEvent], folder: Path) -> set[str]:
 def test_a_slide_that_claims_to_be_larger_than_any_is_refused(tmp_path: Path, tag: str) -> None:
     sound = write_slide(tmp_path / "sound.tiff", tissue_like(600, 700)).read_bytes()
     (tmp_path / "endless.tiff").write_bytes(with_tag(sound, TAGS[tag][0], 2**31 - 1))
-    with pytest.raises(SlideError, match=r"claims to be|not a slide"):
+    with pytest.raises(SlideError, match=r"claims to be|says where"):
         open_slide(tmp_path / "endless.tiff")
 
 

@@ -42,6 +42,8 @@ class Known:
 
     alike: dict[tuple[int, int], bool] = field(default_factory=dict)
     """Whether two directories of a TIFF show the same, by where they lie in the file; the finer one is the first."""
+    colours: dict[int, str | None] = field(default_factory=dict)
+    """What :meth:`Candidate.other_colours` says of directories, by where they lie in the file."""
     parts: Parts = field(default_factory=Parts)
     """What was read of an object in a bucket to parse it."""
     fingerprint: str = ""
@@ -187,6 +189,16 @@ class Candidate:
                     levels |= set() if other is None else {other}
             found[index] = SlideImage(picture, tuple(readers), None, picture.is_associated)
         return tuple(found[index] for index in sorted(found))
+
+    def other_colours(self, reader: PageReader) -> str | None:
+        """Say that a directory names other colours than its pixels; see :meth:`PageReader.other_colours`.
+
+        OpenSlide alone follows the tag where JFIF asks for others, so of Aperio's slides, which it reads, none may.
+        """
+        colours, place = self._known.colours, int(reader.page.offset)
+        if place not in colours:
+            colours[place] = reader.other_colours(jfif_counts=self.vendor != "aperio")
+        return colours[place]
 
     def _shows_the_same(self, fine: PageReader, coarse: PageReader) -> bool:
         places = int(fine.page.offset), int(coarse.page.offset)

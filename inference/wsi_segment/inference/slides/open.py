@@ -143,7 +143,7 @@ def _refuse_pictures(candidate: Candidate) -> None:
     tiled = (page for picture in pictures for page in picture.pages if page.is_tiled)
     problem = problem_of(slide) or next(filter(None, map(too_large, tiled)), None)  # any of them may be a level
     if problem is None and is_aperio:
-        problem = PageReader(slide.pages[0], candidate.path, candidate.lock).other_colours(jfif_counts=False)
+        problem = candidate.other_colours(PageReader(slide.pages[0], candidate.path, candidate.lock))
     if problem is not None:
         raise SlideError(f"{candidate.path}: {problem}")
 
@@ -170,7 +170,7 @@ def _open_tiff(candidate: Candidate, image: int | None) -> Slide:
     if chosen.readers[0].page.compression == APERIO_YCBCR:
         remedy = "copy it first" if is_remote(candidate.path) else "convert it to a pyramidal TIFF"
         raise SlideError(f"{candidate.path}: its JPEG 2000 holds YCbCr, which OpenSlide alone turns into RGB; {remedy}")
-    if problem := chosen.readers[0].other_colours(jfif_counts=candidate.vendor != "aperio"):
+    if problem := candidate.other_colours(chosen.readers[0]):
         raise SlideError(f"{candidate.path}: {problem}")
     if chosen.readers[0].is_hidden:
         raise SlideError(f"{candidate.path}: {HIDDEN_BY_ALPHA}")
