@@ -241,23 +241,6 @@ def test_the_pointer_tells_the_class(watched: Watched, result: str, result_store
     watched.clean()
 
 
-def test_without_a_pointer_the_middle_of_the_view_is_told(watched: Watched, result: str, result_store: Path) -> None:
-    view(watched, result, "at=903,703,1")
-    page = watched.page
-    assert page.locator(".pointer:visible").count() == 0
-    page.focus(".stage [role='application']")
-    entry = Mask.open(result_store).at(903, 703)
-    page.wait_for_selector(f".pointer[data-value='{entry.id}']:visible")
-    assert page.inner_text(".pointer-text") == f"Middle: {entry.name} · 903, 703 px"
-    assert page.get_attribute(".pointer", "aria-live") == "polite"
-    page.keyboard.press("ArrowRight")
-    watched.until(lambda: "903, 703" not in page.inner_text(".pointer-text"))
-    assert page.inner_text(".pointer-text").startswith("Middle: ")
-    page.focus("#mask-opacity")
-    page.wait_for_selector(".pointer", state="hidden")
-    watched.clean()
-
-
 def test_scale_bar_and_magnification_come_from_the_pixel_size(watched: Watched, result: str) -> None:
     view(watched, result, "at=900,700,0.5")
     assert watched.page.inner_text(".scale-zoom") == "20×"
@@ -379,19 +362,6 @@ def test_the_table_of_outlines_flies_to_the_largest(watched: Watched, result: st
     watched.clean()
 
 
-def test_a_table_of_outlines_that_did_not_come_is_asked_for_again(watched: Watched, result: str) -> None:
-    view(watched, result)
-    watched.page.route("**/outlines.json?*", lambda route: route.fulfill(status=500))
-    summary = watched.page.locator("details[data-panel='outlines'] summary")
-    summary.click()
-    watched.page.wait_for_selector(".notice.error")
-    watched.page.unroute("**/outlines.json?*")
-    summary.click()
-    summary.click()
-    watched.page.wait_for_selector("details[data-panel='outlines'] tbody tr")
-    watched.clean("500")
-
-
 def test_a_picture_of_the_view_is_saved(watched: Watched, result: str) -> None:
     view(watched, result, "opacity=100")
     with watched.page.expect_download() as waiting:
@@ -408,26 +378,4 @@ def test_a_picture_of_the_view_is_saved(watched: Watched, result: str) -> None:
         watched.page.click("[aria-label='Save a picture']")
     saved = np.asarray(Image.open(waiting.value.path()).convert("RGB"))
     assert saved[middle].reshape(-1, 3).std(axis=0).min() > 10, "the slide is in the picture too"
-    watched.clean()
-
-
-def test_a_picture_of_a_probability_says_what_its_colours_mean(watched: Watched, result: str) -> None:
-    def legend(threshold: int) -> set[tuple[int, ...]]:
-        view(watched, result, f"probability=1&threshold={threshold}")
-        with watched.page.expect_download() as waiting:
-            watched.page.keyboard.press("p")
-        saved = np.asarray(Image.open(waiting.value.path()).convert("RGB"))
-        return {tuple(pixel) for pixel in saved[38:50, 18:178].reshape(-1, 3).tolist()}
-
-    def color(of: str) -> tuple[int, ...]:
-        written = watched.run(f"() => getComputedStyle(document.querySelector('.ramp span:{of}')).backgroundColor")
-        return tuple(int(part) for part in written.removeprefix("rgb(").removesuffix(")").split(", "))
-
-    whole = legend(0)
-    lowest, highest = color("first-child"), color("last-child")
-    assert {lowest, highest} <= whole
-    assert not whole & {(200, 0, 0), (0, 200, 0), (0, 0, 200)}, "no class is in the picture"
-    part = legend(60)
-    assert highest in part
-    assert lowest not in part, "nor is what lies below the threshold"
     watched.clean()

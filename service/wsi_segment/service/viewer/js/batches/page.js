@@ -5,34 +5,32 @@
 
 import { may } from "../app/frame.js";
 import { showError } from "../app/notices.js";
+import { setReady } from "../app/ready.js";
 import { hrefOf } from "../app/router.js";
-import { debounced, listen } from "../lib/disposal.js";
+import { createDisposal, debounced } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, moment } from "../lib/format.js";
-import { get, post, remove, server } from "../server/api.js";
+import { get, post, remove } from "../server/api.js";
 import { follow } from "../server/follow.js";
 import { createJobTable } from "../jobs/table.js";
 import { statusBadge } from "../jobs/status.js";
 
-/** @typedef {import("../lib/disposal.js").Disposal} Disposal */
-/** @typedef {import("../app/router.js").Page} Page */
 /** @typedef {import("../server/types.js").Batch} Batch */
 
 const WORDS = /** @type {Record<string, string>} */ ({ accepted: "waiting", running: "running", successful: "done", failed: "failed", dismissed: "cancelled" });
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openBatchesPage(main, route, disposal) {
+export async function openBatchesPage(main, route) {
   const id = route.parts[0];
-  return id ? openBatch(main, id, disposal) : openList(main, route.query.get("page") ?? "", disposal);
+  return id ? openBatch(main, id) : openList(main, route.query.get("page") ?? "");
 }
 
 /**
  * @param {HTMLElement} main
  * @param {string} token
- * @param {Disposal} disposal
- * @returns {Promise<Page>}
  */
-async function openList(main, token, disposal) {
+async function openList(main, token) {
+  const disposal = createDisposal();
   const body = h("tbody");
   const pager = h("div", { class: "pager" });
   const reload = async () => {
@@ -50,22 +48,21 @@ async function openList(main, token, disposal) {
   };
   const again = debounced(800, () => void reload().catch(() => undefined));
   disposal.add(again.cancel);
-  listen(disposal, server, "back", () => again());
   disposal.add(follow("/v1/events", (event) => { if (event.kind !== "progress" && event.kind !== "now") again(); }));
   await reload();
   const head = h("thead", {}, h("tr", {}, ["Batch", "State", "Jobs", "Counts", "Posted"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
   fill(main, h("h1", { text: "Batches" }),
     h("div", { class: "scroll", attributes: { tabindex: 0, role: "region", "aria-label": "Batches" } }, h("table", { class: "list" }, head, body)), pager);
-  return { ready: "batches" };
+  setReady("batches");
+  return { dispose: disposal.dispose };
 }
 
 /**
  * @param {HTMLElement} main
  * @param {string} id
- * @param {Disposal} disposal
- * @returns {Promise<Page>}
  */
-async function openBatch(main, id, disposal) {
+async function openBatch(main, id) {
+  const disposal = createDisposal();
   const top = h("div", { class: "card batch" });
   const draw = async () => {
     const batch = /** @type {Batch} */ (await get(`/v1/batches/${id}`));
@@ -89,14 +86,14 @@ async function openBatch(main, id, disposal) {
   };
   const later = debounced(500, () => void draw().catch(() => undefined));
   disposal.add(later.cancel);
-  listen(disposal, server, "back", () => later());
   const table = await createJobTable(() => ({ batch: id }), {
     onEvent: (event) => { if (event.data["batch"] === id && event.kind !== "progress") later(); },
   });
   disposal.add(table.dispose);
   await draw();
   fill(main, top, table.element);
-  return { ready: "batch" };
+  setReady("batch");
+  return { dispose: disposal.dispose };
 }
 
 /** @param {Batch} batch */

@@ -4,6 +4,7 @@
  */
 
 import { notice } from "../app/notices.js";
+import { setReady } from "../app/ready.js";
 import { hrefOf } from "../app/router.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
@@ -19,10 +20,9 @@ import { progressBar, progressText, statusBadge } from "./status.js";
 /**
  * @param {HTMLElement} main
  * @param {string} id
- * @param {import("../lib/disposal.js").Disposal} disposal
  * @returns {Promise<import("../app/router.js").Page>}
  */
-export function openJobPage(main, id, disposal) {
+export function openJobPage(main, id) {
   return new Promise((resolve, reject) => {
     let stop = () => {};
     let drawn = "";
@@ -33,7 +33,8 @@ export function openJobPage(main, id, disposal) {
         drawn = state;
         fill(main, page(now, restart));
       } else update(main, now);
-      resolve({ ready: "job" });
+      setReady("job");
+      resolve({ dispose: () => stop() });
     };
     const failed = (/** @type {Error} */ error) => {
       if (drawn) notice(error.message, { kind: "error" });
@@ -44,7 +45,6 @@ export function openJobPage(main, id, disposal) {
       drawn = "";
       stop = trackJob(id, draw, failed);
     };
-    disposal.add(() => stop());
     restart();
   });
 }

@@ -107,10 +107,7 @@ export async function createJobTable(filter, options = {}) {
   disposal.add(stop);
   disposal.add(again.cancel);
   listen(disposal, server, "back", () => again());
-  await reload().catch((error) => {
-    disposal.dispose();
-    throw error;
-  });
+  await reload();
   const head = h("thead", {}, h("tr", {}, ["Slide", "State", "Model", "Posted", "Actions"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
   const element = h("div", { class: "job-table" },
     h("div", { class: "scroll", attributes: { tabindex: 0, role: "region", "aria-label": "Jobs" } }, h("table", { class: "list" }, head, body)),

@@ -3,26 +3,18 @@
  * @module
  */
 
-/** @typedef {{add: (undo: () => void) => void, dispose: () => void, readonly disposed: boolean}} Disposal */
+/** @typedef {{add: (undo: () => void) => void, dispose: () => void}} Disposal */
 
 /**
- * Collect what is to be undone; it is undone in reverse order, and what comes later at once.
+ * Collect what is to be undone; it is undone in reverse order.
  * @returns {Disposal}
  */
 export function createDisposal() {
   /** @type {(() => void)[]} */
   const undos = [];
-  let disposed = false;
   return {
-    add(undo) {
-      if (disposed) undo();
-      else undos.push(undo);
-    },
-    get disposed() {
-      return disposed;
-    },
+    add: (undo) => void undos.push(undo),
     dispose() {
-      disposed = true;
       for (let undo = undos.pop(); undo; undo = undos.pop()) undo();
     },
   };

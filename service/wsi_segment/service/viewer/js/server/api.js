@@ -30,10 +30,7 @@ export class ApiError extends Error {
   }
 }
 
-/**
- * Tells of `lost` and `back` (connection); of `signed-out` when the session has ended by itself, and `signed-in`; of
- * `signing-out` before the user ends it (who would lose something prevents it), and `left` thereafter.
- */
+/** Tells of `lost` and `back` (connection), `signed-out` and `busy`. */
 export const server = new EventTarget();
 
 let csrf = "";

@@ -6,11 +6,12 @@
 import { may } from "../app/frame.js";
 import { bindKeys } from "../app/keys.js";
 import { showError } from "../app/notices.js";
+import { setReady } from "../app/ready.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
-import { debounced, listen } from "../lib/disposal.js";
+import { createDisposal, debounced } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, significant } from "../lib/format.js";
-import { address, get, server } from "../server/api.js";
+import { address, get } from "../server/api.js";
 import { openSubmitDialog } from "../submit/dialog.js";
 
 /** @typedef {import("../server/types.js").Slide} Slide */
@@ -21,7 +22,8 @@ const LOOK_AGAIN = 1500;
 const MOST_TRIES = 3;
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openSlidesPage(main, route, disposal) {
+export async function openSlidesPage(main, route) {
+  const disposal = createDisposal();
   /** @type {Map<string, Slide>} */
   const selected = new Map();
   const tokens = [route.query.get("page") ?? ""];
@@ -30,8 +32,8 @@ export async function openSlidesPage(main, route, disposal) {
   const search = h("input", { id: "search", attributes: { type: "search", placeholder: "Part of a name or folder", value: route.query.get("search") ?? "" } });
   const grid = h("ul", { class: "grid", attributes: { "aria-label": "Slides" } });
   const empty = h("p", { class: "hint", attributes: { role: "status" } });
-  const newer = button("Previous", () => { tokens.pop(); again(); });
-  const older = button("Next", () => { tokens.push(next); again(); });
+  const newer = button("Previous", () => { tokens.pop(); void reload(); });
+  const older = button("Next", () => { tokens.push(next); void reload(); });
   const pager = h("div", { class: "pager" }, newer, older);
   const chosen = h("div", { class: "chosen" });
 
@@ -39,7 +41,7 @@ export async function openSlidesPage(main, route, disposal) {
     chosen.hidden = selected.size === 0;
     fill(chosen, h("strong", { text: `${count(selected.size)} selected` }),
       button(selected.size === 1 ? "Segment it" : "Segment them", () => void openSubmitDialog([...selected.values()]), { class: "primary" }),
-      button("Select none", () => { selected.clear(); drawChosen(); again(); }));
+      button("Select none", () => { selected.clear(); drawChosen(); void reload(); }));
   };
   const reload = async () => {
     turn += 1;
@@ -58,23 +60,22 @@ export async function openSlidesPage(main, route, disposal) {
       disposal.add(() => window.clearTimeout(timer));
     }
   };
-  const again = () => void reload().catch(showError);
   const searchNow = debounced(250, () => {
     tokens.splice(0, tokens.length, "");
     replaceQuery(search.value ? new URLSearchParams({ search: search.value }).toString() : "");
-    again();
+    void reload().catch(showError);
   });
   search.addEventListener("input", searchNow);
   disposal.add(searchNow.cancel);
   disposal.add(() => { turn += 1; });
-  listen(disposal, server, "back", again);
   disposal.add(bindKeys([{ key: "/", does: "search for a slide", action: () => search.focus() }]));
   await reload();
   drawChosen();
   fill(main,
     h("div", { class: "page-head" }, h("h1", { text: "Slides" }), h("div", { class: "labelled search" }, h("label", { text: "Search", attributes: { for: "search" } }), search)),
     chosen, grid, empty, pager);
-  return { ready: "slides" };
+  setReady("slides");
+  return { dispose: disposal.dispose };
 }
 
 /** @param {Slide} slide */

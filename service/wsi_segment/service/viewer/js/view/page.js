@@ -4,8 +4,10 @@
  */
 
 import { bindKeys } from "../app/keys.js";
+import { setReady } from "../app/ready.js";
+import { notice } from "../app/notices.js";
 import { fetchedPart } from "../app/pages.js";
-import { replaceQuery } from "../app/router.js";
+import { go, replaceQuery } from "../app/router.js";
 import { createDisposal, debounced, listen } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { viewKeys } from "./keys.js";
@@ -37,14 +39,14 @@ const MOST_PATIENCE_MILLISECONDS = 3000;
 const ROOM = 1.5;
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openViewPage(main, route, disposal) {
+export async function openViewPage(main, route) {
   const id = route.parts[0] ?? "";
+  const disposal = createDisposal();
   const state = createViewState(route.query);
   const paneElement = h("section", { class: "pane", attributes: { "aria-label": "Slide and mask" }, data: { drawn: "false" } });
   const side = h("aside", { class: "side", attributes: { "aria-label": "Legend and tools" } });
   fill(main, h("p", { class: "loading", text: "Loading the result …" }));
   const result = await readResult(id);
-  if (disposal.disposed) return { ready: "" };
   fill(main, h("div", { class: "view" }, paneElement, side));
   if (!state.get().at && result.job.region) state.set({ at: around(result.job.region, paneElement) });
   const pane = await createPane(paneElement, result, state, { name: `Slide ${result.job.slide_name ?? ""} with its mask` });
@@ -68,15 +70,17 @@ export async function openViewPage(main, route, disposal) {
     },
   };
   disposal.add(bindKeys(viewKeys(view)));
+  disposal.add(watchResult(view));
   const remember = debounced(200, () => replaceQuery(writeView(state.get())));
   disposal.add(state.subscribe(() => remember()));
   disposal.add(remember.cancel);
   await firstLook(pane);
   const { FEATURES } = await fetchedPart(() => import("./features.js"));
-  if (disposal.disposed) return { ready: "" };
+  if (!paneElement.isConnected) return { dispose: disposal.dispose }; // another page is shown by now
   for (const feature of FEATURES) await feature(view);
+  setReady("view");
   return {
-    ready: "view",
+    dispose: disposal.dispose,
     onRoute(next) {
       if (next.name !== "view" || next.parts[0] !== id) return false;
       if (next.query.toString() === "") return true;
@@ -121,4 +125,21 @@ function firstLook({ element, stage, layer }) {
     for (const [target, name] of /** @type {[EventTarget, string][]} */ ([[stage, "tile"], [stage, "slide-complete"], [layer, "drawn"]])) listen(disposal, target, name, look);
     look();
   });
+}
+
+/**
+ * Say so when the result goes away while it is looked at.
+ * @param {View} view
+ */
+function watchResult({ pane }) {
+  let said = false;
+  const gone = (/** @type {Event} */ event) => {
+    if (said) return;
+    said = true;
+    const error = /** @type {CustomEvent<Error>} */ (event).detail;
+    pane.element.dataset["gone"] = "true";
+    notice(error.message, { kind: "error", action: { text: "All jobs", run: () => go("jobs") } });
+  };
+  pane.layer.addEventListener("gone", gone);
+  return () => pane.layer.removeEventListener("gone", gone);
 }
