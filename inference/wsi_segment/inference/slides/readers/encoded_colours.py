@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_RGB, _YCBCR = 2, 6
+RGB, YCBCR = 2, 6
 """TIFF's PhotometricInterpretation."""
-_JPEG, _JPEG_2000 = 7, 34712
+JPEG, JPEG_2000 = 7, 34712
 """TIFF's Compression."""
 APERIO_YCBCR = 33003
 """TIFF's Compression of YCbCr in JPEG 2000, as Aperio stores it; its decoder leaves the colours as they are."""
@@ -74,10 +74,10 @@ def other_colours(encoded: bytes, compression: int, photometric: int, *, obeys_j
         photometric: TIFF's PhotometricInterpretation.
         obeys_jfif: JPEG whose JFIF segment makes it YCbCr is read as such whatever the TIFF says.
     """
-    said, held = {_RGB: "RGB", _YCBCR: "YCbCr"}.get(photometric), None
-    if compression == _JPEG and (ycbcr := states_ycbcr(encoded)) is not None:
+    said, held = {RGB: "RGB", YCBCR: "YCbCr"}.get(photometric), None
+    if compression == JPEG and (ycbcr := states_ycbcr(encoded)) is not None:
         held = "YCbCr" if ycbcr else "RGB"
-    elif compression == _JPEG_2000 and photometric == _YCBCR and _leaves_colours(encoded):
+    elif compression == JPEG_2000 and photometric == YCBCR and _leaves_colours(encoded):
         held = "colours that its decoder does not convert"
     if said is None or held is None or said == held or (obeys_jfif and held == "YCbCr"):
         return None

@@ -12,6 +12,7 @@ import tifffile
 
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import ceil_div
+from wsi_segment.inference.slides.readers.encoded_colours import RGB, YCBCR
 from wsi_segment.inference.slides.readers.tiff import NOT_COMPRESSED, TiffImage
 
 LARGEST_TILE_BYTES = 64 << 20
@@ -19,8 +20,6 @@ LARGEST_TILE_BYTES = 64 << 20
 
 _HEADER_BYTES = 8
 """Of a TIFF; a BigTIFF's is longer."""
-_RGB, _YCBCR = 2, 6
-"""TIFF's PhotometricInterpretation."""
 _ALPHA = (1, 2)
 """TIFF's ExtraSamples: associated and unassociated alpha."""
 _PACKBITS = 32773
@@ -216,7 +215,7 @@ def _other_than_rgb(page: Any, lengths: tuple[tuple[str, int], ...]) -> str | No
         return f"not an RGB image ({kind}); multi-channel images and stacks do not work"
     colours, extra = int(page.photometric), [int(kind) for kind in page.extrasamples]
     converts = page.compression in _CONVERTING and page.planarconfig == 1
-    if not (colours == _RGB or (colours == _YCBCR and converts)):
+    if not (colours == RGB or (colours == YCBCR and converts)):
         return f"colours are {getattr(page.photometric, 'name', colours)}, not RGB; convert it to RGB"
     if page.planarconfig not in (1, 2):
         return f"its PlanarConfiguration is {int(page.planarconfig)}, not 1 or 2; the file is damaged, copy it again"

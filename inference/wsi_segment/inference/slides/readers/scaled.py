@@ -20,6 +20,7 @@ from PIL import Image
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.slides.readers.canvas import WHITE, read_on_white, tile_parts
+from wsi_segment.inference.slides.readers.encoded_colours import JPEG, RGB, YCBCR
 from wsi_segment.inference.slides.readers.kept_tiles import CACHE_BYTES, KeptTiles
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiles import TileSlide
@@ -30,8 +31,6 @@ SCALES = (4, 8)
 LEAST_PIXELS = 1 << 24
 """A finest level of fewer is decoded whole within a fraction of a second, and gives averages of all its pixels."""
 _BYTES = 3
-_JPEG, _RGB, _YCBCR = 7, 2, 6
-"""TIFF's Compression and PhotometricInterpretation."""
 _FAR_APART = 4.0
 """Mean difference in grey levels between a scaled tile and the averages of its pixels that is more than rounding."""
 _START = b"\xff\xd8"
@@ -194,8 +193,8 @@ def _is_plain_jpeg(reader: PageReader) -> bool:
     page: Any = reader.page
     return (
         page.is_tiled
-        and page.compression == _JPEG
-        and page.photometric in (_RGB, _YCBCR)
+        and page.compression == JPEG
+        and page.photometric in (RGB, YCBCR)
         and page.samplesperpixel == 3
         and page.planarconfig == 1
         and page.tilewidth % SCALES[-1] == 0

@@ -16,14 +16,12 @@ from wsi_segment.inference.grid.box import Box, ceil_div
 from wsi_segment.inference.places.object_file import ObjectFile
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.readers.canvas import HIDDEN, WHITE, tile_parts
-from wsi_segment.inference.slides.readers.encoded_colours import other_colours
+from wsi_segment.inference.slides.readers.encoded_colours import JPEG, RGB, other_colours
 from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
 
 _LARGEST_SEGMENT = 64 << 20
 """Bytes as they are stored; a damaged file can promise any number."""
 _FETCHED_AT_ONCE = 4096
-_JPEG, _RGB = 7, 2
-"""TIFF's Compression and PhotometricInterpretation."""
 _ENDED, _TAIL = b"\xff\xd9", 64
 """Mark of JPEG's end, and the last bytes in which it stands; some writers fill up after it."""
 
@@ -83,7 +81,7 @@ class PageReader:
 
         Bio-Formats and QuPath long wrote such files. OpenSlide follows the tag.
         """
-        return bool(self.page.compression == _JPEG and self.page.photometric == _RGB and self.page.is_jfif)
+        return bool(self.page.compression == JPEG and self.page.photometric == RGB and self.page.is_jfif)
 
     def other_colours(self, *, jfif_counts: bool) -> str | None:
         """Say that the directory names other colours than the segment that holds most; None where nothing tells.
@@ -271,7 +269,7 @@ class PageReader:
         """
         if (encoded := self.encoded(index)) is None:
             return None
-        if self.page.compression == _JPEG and _ENDED not in encoded[-_TAIL:]:
+        if self.page.compression == JPEG and _ENDED not in encoded[-_TAIL:]:
             self._refuse_cut_jpeg(index, encoded)
         try:
             decoded: NDArray[np.uint8] = self.page.decode(encoded, index, jpegtables=self.page.jpegtables)[0]
