@@ -106,6 +106,13 @@ class Watched:
         assert self.foreign == []
 
 
+def middle(page: Page, part: str = ".stage") -> tuple[float, float]:
+    """Where the middle of a part of a page is, by default of the slide, in pixels of the window."""
+    box = page.locator(part).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
 def sign_in(page: Page, key: str) -> None:
     """Give a key to the form that asks for one."""
     page.fill("#key", key)

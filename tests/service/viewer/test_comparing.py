@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import web
-from browser import Watched, browsing
+from browser import Watched, browsing, middle
 from live_server import Served
 from mask_pixels import Pixels, class_colors, class_ids, differ_at_borders_alone, painted
 from wsi_segment.inference.mask.mask import Mask
@@ -165,9 +165,7 @@ def test_both_views_move_together_whichever_is_moved(
     page = compare(watched, (result, other_result), f"at={PLACE[0]:.0f},{PLACE[1]:.0f},1&opacity=100")
     before = place_of(page)
     for side, (dx, dy) in {"B": (-120, 60), "A": (40, -90)}.items():
-        box = page.locator(f".pane[data-side='{side}']").bounding_box()
-        assert box is not None
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        x, y = middle(page, f".pane[data-side='{side}']")
         page.mouse.move(x, y)
         page.mouse.down()
         page.mouse.move(x + dx, y + dy, steps=6)

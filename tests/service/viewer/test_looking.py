@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import web
-from browser import Watched
+from browser import Watched, middle
 from live_server import Served
 from mask_pixels import class_colors, class_ids, differ_at_borders_alone, painted
 from wsi_segment.inference.mask.mask import Mask
@@ -230,11 +230,9 @@ def test_areas_are_those_of_the_summary(watched: Watched, result: str, result_st
 def test_the_pointer_tells_the_class(watched: Watched, result: str, result_store: Path) -> None:
     mask = Mask.open(result_store)
     view(watched, result, "at=900,700,1")
-    box = watched.page.locator(".stage").bounding_box()
-    assert box is not None
-    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    x, y = middle(watched.page)
     for dx, dy in ((3, 3), (-97, 45), (151, -83)):
-        watched.page.mouse.move(middle[0] + dx, middle[1] + dy)
+        watched.page.mouse.move(x + dx, y + dy)
         entry = mask.at(900 + dx, 700 + dy)
         watched.page.wait_for_selector(f".pointer[data-value='{entry.id}']")
         assert watched.page.inner_text(".pointer-text").startswith(entry.name if entry.id else "")
@@ -283,9 +281,7 @@ def test_a_distance_is_measured_by_pointer_and_by_keys(watched: Watched, result:
 
 def test_a_distance_is_measured_from_one_click_to_the_next(watched: Watched, result: str) -> None:
     view(watched, result, "at=900,700,1")
-    box = watched.page.locator(".stage").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = middle(watched.page)
     watched.page.click("[aria-label='Measure']")
     watched.page.mouse.click(x - 60, y - 80)
     assert watched.page.text_content(".measure-text") == ""
@@ -302,9 +298,7 @@ def test_a_distance_is_measured_from_one_click_to_the_next(watched: Watched, res
 
 def test_the_wheel_zooms_where_the_pointer_is_while_a_tool_is_in_use(watched: Watched, result: str) -> None:
     view(watched, result, "at=900,700,1")
-    box = watched.page.locator(".stage").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = middle(watched.page)
     watched.page.click("[aria-label='Measure']")
     watched.page.mouse.move(x + 200, y + 100)
     watched.page.mouse.wheel(0, -100)

@@ -15,7 +15,7 @@ import shapely
 from PIL import Image
 
 import web
-from browser import Watched, browsing, sign_in
+from browser import Watched, browsing, middle, sign_in
 from live_server import Served, write_slides
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
 from wsi_segment.service.cli.main import main
@@ -37,12 +37,6 @@ def begin(watched: Watched, job: str) -> Page:
     page.wait_for_selector(".pane[data-review='on']")
     page.wait_for_selector("[data-review='counts']:has-text('on the screen'):not(:has-text('screen 0'))")
     return page
-
-
-def middle(page: Page) -> tuple[float, float]:
-    box = page.locator(".stage").bounding_box()
-    assert box is not None
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def save(page: Page) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import web
-from browser import Watched, browsing
+from browser import Watched, browsing, middle
 from live_server import Served, write_slides
 from synthetic import tissue_like, write_slide
 
@@ -127,10 +127,8 @@ def test_controls_stand_beside_their_names_on_a_telephone(browser: Browser, gall
 def test_a_region_that_is_drawn_limits_the_job(watched: Watched, gallery: Served) -> None:
     slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]
     page = watched.open(f"slide/{slide['id']}", "slide")
-    box = page.locator(".stage").bounding_box()
-    assert box is not None
+    x, y = middle(page)
     page.click("[aria-label='Draw a region']")
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 100, y - 100)
     page.mouse.down()
     page.mouse.move(x + 100, y + 60, steps=5)
@@ -150,9 +148,7 @@ def test_a_region_of_corners_ends_with_a_double_click(watched: Watched, gallery:
     """As on a telephone, which has no Enter."""
     slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]
     page = watched.open(f"slide/{slide['id']}", "slide")
-    box = page.locator(".stage").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = middle(page)
     page.click("[aria-label='Draw a region']")
     page.mouse.click(x - 100, y - 100)
     page.mouse.dblclick(x + 100, y - 100)
