@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 TORCH  ?= torch==2.13.0
-JOBS   ?= 4
+JOBS   ?= 3
 
 .PHONY: demo test tools check docs clean
 
