@@ -254,6 +254,32 @@ def test_a_cancelled_job_whose_worker_dies_is_dismissed_and_not_tried_again(data
     assert state(database, job_id).status == "dismissed"
 
 
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda queue, job: queue.end(job, "successful", warnings=[{"code": "no-tissue", "message": "none"}]),
+        lambda queue, job: queue.end(job, "failed", "no"),
+        lambda queue, job: queue.release(job, "the service was stopped"),
+        lambda queue, job: queue.release(job, "it was stopped", crashed=True),
+    ],
+    ids=["done", "failed", "given back", "crashed"],
+)
+def test_a_job_whose_cancel_was_accepted_is_dismissed_however_its_worker_leaves_it(
+    database: Database, leave: Callable[[Queue, Job], object]
+) -> None:
+    (job_id,) = accept(database)
+    jobs, queue = Jobs(database), Queue(database, "host/1/a")
+    job = claimed(queue)
+    assert jobs.cancel(job_id)  # which the worker has not seen when it ends
+    leave(queue, job)
+    ended = state(database, job_id)
+    assert (ended.status, ended.message, ended.warnings, ended.owner) == ("dismissed", "cancelled", [], None)
+    assert ended.finished is not None
+    last = read_events(database, 0, job=job_id)[-1]
+    assert (last.kind, last.data) == ("dismissed", {"message": "cancelled"})
+    assert queue.claim() is None
+
+
 def test_failed_and_dismissed_jobs_are_tried_again_and_others_are_not(database: Database) -> None:
     first, second = accept(database, 2, batch="b")
     jobs, queue = Jobs(database), Queue(database, "host/1/a")

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from synthetic import class_map
 from wsi_segment.errors import Cancelled
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
+from wsi_segment.inference.mask.preview import write_preview
 from wsi_segment.inference.progress import Progress
 from wsi_segment.service.workers import job_runner as work_module
 from wsi_segment.service.workers.outline_index import LINES_FILE, find_objects, stream_objects, write_objects
@@ -67,6 +69,24 @@ def test_a_finished_store_is_never_made_again(bench: Bench, monkeypatch: pytest.
     assert bench.do().status == "successful"
     now = root.stat()
     assert (now.st_ino, now.st_mtime_ns, now.st_size) == (made.st_ino, made.st_mtime_ns, made.st_size)
+
+
+def test_a_cancel_that_comes_while_the_last_file_is_written_holds_and_a_retry_computes_nothing_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.post()
+
+    def cancel_and_write(*arguments: Any, **more: Any) -> None:
+        assert bench.jobs.cancel(job_id)
+        write_preview(*arguments, **more)
+
+    with monkeypatch.context() as late:
+        late.setattr(work_module, "write_preview", cancel_and_write)
+        job = bench.do()
+    assert (job.status, job.message) == ("dismissed", "cancelled")
+    assert bench.jobs.retry(job_id)
+    monkeypatch.setattr(work_module, "segment", None)
+    assert bench.do().status == "successful"
 
 
 def full_disk() -> OSError:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, select, update
+from sqlalchemy import JSON, ColumnElement, Connection, case, literal, select, update
 
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import Kind, append_events
@@ -106,32 +106,31 @@ class Queue:
             row |= {"kept": kept, "crashes": case((further, 1), else_=jobs.c.crashes)}
         self._write(job, "progress", data, **row)
 
-    def end(self, job: Job, status: Status, message: str = "", *, warnings: Sequence[dict[str, str]] = ()) -> None:
-        """Record a job's end, with the doubts about its result; see :meth:`renew`."""
-        data: dict[str, Any] = {"message": message} if message else {}
-        if warnings:
-            data["warnings"] = list(warnings)
-        kind: Kind = status
-        self._write(
-            job,
-            kind,
-            data,
-            status=status,
-            message=message,
-            warnings=list(warnings),
-            owner=None,
-            lease=None,
-            finished=time.time(),
-            stage="",
-        )
+    def end(self, job: Job, status: Status, message: str = "", *, warnings: Sequence[dict[str, str]] = ()) -> Status:
+        """Record a job's end, with the doubts about its result, and return how it ended; see :meth:`renew`.
+
+        A job that was cancelled before is dismissed, however far it got: who cancelled it was told so.
+        """
+        cancelled = jobs.c.cancel.is_not(None)
+        ended = {
+            "status": case((cancelled, "dismissed"), else_=status),
+            "message": case((cancelled, "cancelled"), else_=message),
+            "warnings": case((cancelled, literal([], JSON)), else_=literal(list(warnings), JSON)),
+        }
+        with self._database.write() as connection:
+            changed = update(jobs).where(self._mine(job)).values(**ended, **_ended())
+            row = connection.execute(changed.returning(jobs.c.status, jobs.c.message, jobs.c.warnings)).first()
+            if row is None:
+                raise LostJobError(job.id)
+            data = {name: said for name, said in (("message", row.message), ("warnings", row.warnings)) if said}
+            append_events(connection, row.status, [(job.id, job.batch, data)])
+        now: Status = row.status
+        return now
 
     def release(self, job: Job, message: str, crashed: bool = False) -> None:
-        """Give a job back unfinished; the engine keeps what is done of it."""
+        """Give a job back unfinished; the engine keeps what is done of it. One that was cancelled is dismissed."""
         with self._database.write() as connection:
-            if crashed:
-                free(connection, self._mine(job), message)
-            else:
-                _requeue(connection, self._mine(job), message, 0)
+            free(connection, self._mine(job), message, crashed)
 
     def _mine(self, job: Job) -> ColumnElement[bool]:
         return (jobs.c.id == job.id) & (jobs.c.fence == job.fence) & (jobs.c.status == "running")
@@ -181,12 +180,14 @@ def free_owners(database: Database, owners: Iterable[str], reason: str, crashed:
     return count
 
 
+def _ended() -> dict[str, Any]:
+    """Return what every row has whose job ends now."""
+    return {"owner": None, "lease": None, "finished": time.time(), "stage": ""}
+
+
 def _finish(connection: Connection, which: ColumnElement[bool], status: Status, message: str) -> None:
     rows = connection.execute(
-        update(jobs)
-        .where(which)
-        .values(status=status, message=message, owner=None, lease=None, finished=time.time(), stage="")
-        .returning(jobs.c.id, jobs.c.batch)
+        update(jobs).where(which).values(status=status, message=message, **_ended()).returning(jobs.c.id, jobs.c.batch)
     ).all()
     kind: Kind = status
     append_events(connection, kind, [(row.id, row.batch, {"message": message}) for row in rows])

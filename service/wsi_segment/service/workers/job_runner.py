@@ -101,8 +101,9 @@ class JobRunner:
                 warnings = [
                     {**one, "message": self._for_clients(one["message"], slide)} for one in files.read_warnings()
                 ]
-                self._queue.end(job, "successful", warnings=[*warnings, *([UNBOUND] if job.inputs is None else [])])
-            log.info("ended (successful)", extra={"job": job.id})
+                unbound = [UNBOUND] if job.inputs is None else []
+                ended = self._queue.end(job, "successful", warnings=[*warnings, *unbound])
+            log.info("ended (%s)", ended, extra={"job": job.id})
             if self._link is not None:
                 self._link.worked()
         except LostJobError:
@@ -203,8 +204,8 @@ class JobRunner:
 
     def _try_to_end(self, job: Job, status: Status, message: str) -> None:
         try:
-            self._queue.end(job, status, message)
-            log.info("ended (%s)", status, extra={"job": job.id})
+            ended = self._queue.end(job, status, message)
+            log.info("ended (%s)", ended, extra={"job": job.id})
         except LostJobError:
             log.warning("lost to another worker", extra={"job": job.id})
 
