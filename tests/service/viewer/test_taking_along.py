@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import web
 from browser import Watched
 from live_server import Served
+from synthetic import tissue_like, write_slide
 from wsi_segment.inference.mask.mask import Mask
 
 
@@ -57,4 +59,17 @@ def test_the_address_of_the_mask_is_that_of_its_store(watched: Watched, result: 
         answer = web.get(f"{address}/{name}")
         assert answer.content == (result_store / name).read_bytes()
     assert page.input_value("#zarr-command") == f"wsi-segment fetch {result} --out small.zarr"
+    watched.clean()
+
+
+def test_a_command_to_copy_holds_any_name_of_a_slide(watched: Watched, gallery: Served) -> None:
+    write_slide(gallery.folder / "slides" / "Anna's $(echo) slide.tiff", tissue_like(600, 700))
+    with gallery.client() as client:
+        job = client.submit("slides/Anna's $(echo) slide.tiff", model="channels")["id"]
+        assert client.wait(job)["status"] == "successful"
+    page = watched.open(f"view/{job}", "view")
+    page.click("details[data-panel='downloads'] summary")
+    command = page.input_value("#zarr-command")
+    assert shlex.split(command) == ["wsi-segment", "fetch", job, "--out", "Anna's $(echo) slide.zarr"]
+    assert command.endswith(" 'Anna'\\''s $(echo) slide.zarr'"), "a shell puts nothing in the place of a part"
     watched.clean()

@@ -45,9 +45,17 @@ function addDownloads(pane, addPanel) {
     h("li", {}, h("label", { text: "Mask (OME-Zarr), address for napari, Fiji or Python", attributes: { for: "zarr-address" } }),
       h("input", { id: "zarr-address", attributes: { type: "text", readonly: true, value: zarr } })),
     h("li", {}, h("label", { text: "or a copy by command", attributes: { for: "zarr-command" } }),
-      h("input", { id: "zarr-command", attributes: { type: "text", readonly: true, value: `wsi-segment fetch ${job.id} --out ${name}.zarr` } })),
+      h("input", { id: "zarr-command", attributes: { type: "text", readonly: true, value: `wsi-segment fetch ${job.id} --out ${shellWord(`${name}.zarr`)}` } })),
   );
   addPanel("Downloads", list, { name: "downloads" });
+}
+
+/**
+ * Return a text as one word of a POSIX shell: the name of a slide may hold anything.
+ * @param {string} text
+ */
+function shellWord(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /**
