@@ -356,6 +356,19 @@ def test_the_table_of_outlines_flies_to_the_largest(watched: Watched, result: st
     watched.clean()
 
 
+def test_a_table_of_outlines_that_did_not_come_is_asked_for_again(watched: Watched, result: str) -> None:
+    view(watched, result)
+    watched.page.route("**/outlines.json?*", lambda route: route.fulfill(status=500))
+    summary = watched.page.locator("details[data-panel='outlines'] summary")
+    summary.click()
+    watched.page.wait_for_selector(".notice.error")
+    watched.page.unroute("**/outlines.json?*")
+    summary.click()
+    summary.click()
+    watched.page.wait_for_selector("details[data-panel='outlines'] tbody tr")
+    watched.clean("500")
+
+
 def test_a_picture_of_the_view_is_saved(watched: Watched, result: str) -> None:
     view(watched, result, "opacity=100")
     with watched.page.expect_download() as waiting:

@@ -7,7 +7,7 @@ import { showError } from "../app/notices.js";
 import { listen } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { area, count } from "../lib/format.js";
-import { get } from "../server/api.js";
+import { get, server } from "../server/api.js";
 import { markOn } from "./mark.js";
 import { css } from "./palettes.js";
 
@@ -24,25 +24,30 @@ export function outlines({ pane, disposal, addPanel }) {
   more.hidden = true;
   let next = "";
   let loaded = false;
+  let loading = new AbortController();
   const mark = markOn(pane.stage, disposal);
 
   /** @param {string} token */
   const load = async (token) => {
     const query = new URLSearchParams({ page_size: String(PAGE), page_token: token });
     if (which.value) query.set("class_id", which.value);
+    loading.abort(); // another class was chosen meanwhile
+    loading = new AbortController();
+    const { signal } = loading;
     more.disabled = true;
     try {
       const page = /** @type {{outlines: Outline[], total: number, next_page_token: string}} */ (
-        await get(`/v1/jobs/${pane.result.job.id}/results/outlines.json?${query}`));
+        await get(`/v1/jobs/${pane.result.job.id}/results/outlines.json?${query}`, signal));
       if (!token) fill(body);
       body.append(...page.outlines.map(row));
       next = page.next_page_token;
       more.hidden = next === "";
       note.textContent = `${count(page.total)} outlines, the largest first`;
+      loaded = true;
     } catch (error) {
       showError(error);
     }
-    more.disabled = false;
+    if (!signal.aborted) more.disabled = false;
   };
   /** @param {Outline} outline */
   const row = (outline) => {
@@ -66,9 +71,10 @@ export function outlines({ pane, disposal, addPanel }) {
   };
   begin();
   listen(disposal, pane.element, "result-replaced", begin);
-  listen(disposal, panel, "toggle", () => {
-    if (!panel.open || loaded || pane.result.growing) return;
-    loaded = true;
-    void load("");
-  });
+  const first = () => {
+    if (panel.open && !loaded && !pane.result.growing) void load("");
+  };
+  listen(disposal, panel, "toggle", first);
+  listen(disposal, server, "back", first);
+  disposal.add(() => loading.abort());
 }
