@@ -386,3 +386,25 @@ def test_a_picture_of_the_view_is_saved(watched: Watched, result: str) -> None:
     saved = np.asarray(Image.open(waiting.value.path()).convert("RGB"))
     assert saved[middle].reshape(-1, 3).std(axis=0).min() > 10, "the slide is in the picture too"
     watched.clean()
+
+
+def test_a_picture_of_a_probability_says_what_its_colours_mean(watched: Watched, result: str) -> None:
+    def legend(threshold: int) -> set[tuple[int, ...]]:
+        view(watched, result, f"probability=1&threshold={threshold}")
+        with watched.page.expect_download() as waiting:
+            watched.page.keyboard.press("p")
+        saved = np.asarray(Image.open(waiting.value.path()).convert("RGB"))
+        return {tuple(pixel) for pixel in saved[38:50, 18:178].reshape(-1, 3).tolist()}
+
+    def color(of: str) -> tuple[int, ...]:
+        written = watched.run(f"() => getComputedStyle(document.querySelector('.ramp span:{of}')).backgroundColor")
+        return tuple(int(part) for part in written.removeprefix("rgb(").removesuffix(")").split(", "))
+
+    whole = legend(0)
+    lowest, highest = color("first-child"), color("last-child")
+    assert {lowest, highest} <= whole
+    assert not whole & {(200, 0, 0), (0, 200, 0), (0, 0, 200)}, "no class is in the picture"
+    part = legend(60)
+    assert highest in part
+    assert lowest not in part, "nor is what lies below the threshold"
+    watched.clean()

@@ -7,7 +7,7 @@ import { bindKeys } from "../app/keys.js";
 import { showError } from "../app/notices.js";
 import { iconButton } from "../lib/dom.js";
 import { length, percent } from "../lib/format.js";
-import { css } from "./palettes.js";
+import { css, perceptual } from "./palettes.js";
 import { roundLength } from "./scale-bar.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
@@ -68,9 +68,14 @@ export function pictureOf(pane) {
  * @param {Pane} pane
  */
 function drawLegend(context, pane) {
-  const { hidden, visible } = pane.state.get();
+  const { hidden, visible, probability, threshold } = pane.state.get();
+  if (!visible) return;
+  if (probability !== null) {
+    drawRamp(context, pane.result.table.classes.find((entry) => entry.id === probability)?.name ?? "", threshold);
+    return;
+  }
   const classes = pane.classes().filter((entry) => entry.id > 0 && !hidden.has(entry.id));
-  if (!visible || classes.length === 0) return;
+  if (classes.length === 0) return;
   const tissue = pane.result.table.classes.reduce((sum, entry) => sum + (entry.id > 0 ? entry.pixels : 0), 0);
   const lines = classes.map((entry) => ({ color: css(entry.color), text: `${entry.name}  ${tissue ? percent(entry.pixels / tissue) : ""}` }));
   context.font = "13px sans-serif";
@@ -83,6 +88,28 @@ function drawLegend(context, pane) {
     context.fillStyle = "#ffffff";
     context.fillText(line.text, 40, y + 12);
   });
+}
+
+/**
+ * Draw what colours mean where the probability of a class is shown: those from the threshold on.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} name of the class
+ * @param {number} threshold 0 to 1
+ */
+function drawRamp(context, name, threshold) {
+  context.font = "13px sans-serif";
+  const title = `Probability of ${name}`;
+  const [from, to] = [`from ${Math.round(100 * threshold)} %`, "to 100 %"];
+  const width = Math.ceil(Math.max(160, context.measureText(title).width));
+  plate(context, [10, 10, width + 16, 68]);
+  for (let x = 0; x < width; x += 1) {
+    context.fillStyle = css(perceptual(threshold + (1 - threshold) * (x / (width - 1))));
+    context.fillRect(18 + x, 38, 1, 12);
+  }
+  context.fillStyle = "#ffffff";
+  context.fillText(title, 18, 28);
+  context.fillText(from, 18, 68);
+  context.fillText(to, 18 + width - context.measureText(to).width, 68);
 }
 
 /**
