@@ -239,6 +239,23 @@ def test_the_pointer_tells_the_class(watched: Watched, result: str, result_store
     watched.clean()
 
 
+def test_without_a_pointer_the_middle_of_the_view_is_told(watched: Watched, result: str, result_store: Path) -> None:
+    view(watched, result, "at=903,703,1")
+    page = watched.page
+    assert page.locator(".pointer:visible").count() == 0
+    page.focus(".stage [role='application']")
+    entry = Mask.open(result_store).at(903, 703)
+    page.wait_for_selector(f".pointer[data-value='{entry.id}']:visible")
+    assert page.inner_text(".pointer-text") == f"Middle: {entry.name} · 903, 703 px"
+    assert page.get_attribute(".pointer", "aria-live") == "polite"
+    page.keyboard.press("ArrowRight")
+    watched.until(lambda: "903, 703" not in page.inner_text(".pointer-text"))
+    assert page.inner_text(".pointer-text").startswith("Middle: ")
+    page.focus("#mask-opacity")
+    page.wait_for_selector(".pointer", state="hidden")
+    watched.clean()
+
+
 def test_scale_bar_and_magnification_come_from_the_pixel_size(watched: Watched, result: str) -> None:
     view(watched, result, "at=900,700,0.5")
     assert watched.page.inner_text(".scale-zoom") == "20×"

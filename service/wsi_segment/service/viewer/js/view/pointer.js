@@ -1,12 +1,15 @@
 /**
- * What is under the pointer, or without one in the middle of the view: class or probability, and where.
+ * What is under the pointer: class or probability, and where. Without a pointer, while the slide has the focus, what is in
+ * the middle of the view: for keys and screen readers.
  * @module
  */
 
-import { listen } from "../lib/disposal.js";
+import { debounced, listen } from "../lib/disposal.js";
 import { h } from "../lib/dom.js";
 import { count, percent } from "../lib/format.js";
 import { css } from "./palettes.js";
+
+const QUIET_MILLISECONDS = 300;
 
 /** @type {import("./page.js").Feature} */
 export function pointerReadout({ pane, overlay, disposal }) {
@@ -14,12 +17,15 @@ export function pointerReadout({ pane, overlay, disposal }) {
   const text = h("span", { class: "pointer-text" });
   const element = h("div", { class: "pointer", attributes: { hidden: true } }, swatch, text);
   overlay.append(element);
+  const area = pane.stage.element;
   /** @type {{x: number, y: number}|null} */
   let pointer = null;
   const show = () => {
-    element.hidden = pointer === null;
-    if (pointer === null) return;
-    const place = pane.stage.toSlide(pointer);
+    const middle = pointer === null;
+    element.hidden = middle && !area.contains(document.activeElement);
+    if (element.hidden) return;
+    element.setAttribute("aria-live", middle ? "polite" : "off"); // a pointer would have it read all the time
+    const place = pane.stage.toSlide(pointer ?? { x: area.clientWidth / 2, y: area.clientHeight / 2 });
     const { probability, visible } = pane.state.get();
     const value = visible ? pane.layer.valueAt(place.x, place.y) : null;
     const named = pane.classes().find((entry) => entry.id === (probability ?? value));
@@ -27,9 +33,8 @@ export function pointerReadout({ pane, overlay, disposal }) {
     element.dataset["value"] = value === null ? "" : String(value);
     swatch.hidden = what === "" || value === 0;
     if (named) swatch.style.background = css(named.color);
-    text.textContent = `${what}${what ? " · " : ""}${count(place.x)}, ${count(place.y)} px`;
+    text.textContent = `${middle ? "Middle: " : ""}${what}${what ? " · " : ""}${count(place.x)}, ${count(place.y)} px`;
   };
-  const area = pane.stage.element;
   listen(disposal, area, "pointermove", (/** @type {PointerEvent} */ event) => {
     const frame = area.getBoundingClientRect();
     pointer = { x: event.clientX - frame.left, y: event.clientY - frame.top };
@@ -39,5 +44,8 @@ export function pointerReadout({ pane, overlay, disposal }) {
     pointer = null;
     show();
   });
-  listen(disposal, pane.layer, "drawn", show);
+  const later = debounced(QUIET_MILLISECONDS, show); // where a view comes to rest, not all that it passes
+  disposal.add(later.cancel);
+  listen(disposal, pane.layer, "drawn", () => (pointer ? show() : later()));
+  for (const name of ["focusin", "focusout"]) listen(disposal, area, name, later);
 }
