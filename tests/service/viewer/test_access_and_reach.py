@@ -69,6 +69,11 @@ def test_a_key_becomes_a_session_and_is_forgotten(browser: Browser, below_a_pref
         page.click("button:has-text('Sign out')")
         watched.wait("sign-in")
         assert page.locator(".pane").count() == 0
+        sign_in(page, key)
+        watched.wait("view")
+        watched.drawn()
+        page.click("button:has-text('Sign out')")
+        watched.wait("sign-in")
         page.reload()
         watched.wait("sign-in")
         assert all("/wsi/" in url or url.endswith("/wsi") for url in watched.requests if url.startswith("http"))

@@ -10,6 +10,7 @@ import { forgetNotices, mountNotices, showError } from "./app/notices.js";
 import { UnfetchedError, fetchOtherPages, pageOf } from "./app/pages.js";
 import { setReady } from "./app/ready.js";
 import { currentRoute, go } from "./app/router.js";
+import { createDisposal } from "./lib/disposal.js";
 import { fill, h } from "./lib/dom.js";
 import { ApiError, server } from "./server/api.js";
 import { watchConnection } from "./server/connection.js";
@@ -21,8 +22,17 @@ const UNKNOWN_ADDRESS = new Set(["invalid-request", "not-found"]);
 
 /** @type {Page|null} */
 let shown = null;
+/** Undoes what the page has begun that is shown, or on its way. */
+let disposal = createDisposal();
 let turn = 0;
 let unfetched = false;
+
+/** Leave the page that is shown; one that is still on its way is not shown. */
+function leave() {
+  shown = null;
+  disposal.dispose();
+  closeDialogs();
+}
 
 async function show() {
   const route = currentRoute();
@@ -31,41 +41,43 @@ async function show() {
     return;
   }
   if (shown?.onRoute?.(route)) return;
-  turn += 1;
-  const mine = turn;
   if (shown) forgetNotices();
-  shown?.dispose();
-  shown = null;
-  closeDialogs();
+  leave();
+  turn += 1;
+  const first = turn === 1;
+  const mine = createDisposal();
+  disposal = mine;
+  const place = h("div", { class: "place" }); // of this page alone: one that comes late fills what nobody sees
   setReady("");
   markPage(route.name);
-  fill(main);
+  fill(main, place);
   main.className = `page-${route.name}`;
   try {
     const open = await pageOf(route.name);
-    const page = await open(main, route);
-    if (mine !== turn) {
-      page.dispose();
-      return;
-    }
+    const page = await open(place, route, mine);
+    if (mine.disposed) return;
     shown = page;
+    setReady(page.ready);
     fetchOtherPages();
-    const heading = main.querySelector("h1")?.textContent;
+    const heading = place.querySelector("h1")?.textContent;
     document.title = heading ? `${heading} · wsi-segment` : "wsi-segment";
-    if (mine > 1 && (document.activeElement === document.body || document.activeElement === null)) main.focus({ preventScroll: true });
+    if (!first && (document.activeElement === document.body || document.activeElement === null)) main.focus({ preventScroll: true });
   } catch (error) {
-    if (mine !== turn) return;
-    failed(error);
+    if (mine.disposed) return;
+    mine.dispose();
+    failed(place, error);
   }
 }
 
-/** @param {unknown} error */
-function failed(error) {
-  if (error instanceof Error && "status" in error && error.status === 401) return; // the sign-in page is shown
+/**
+ * @param {HTMLElement} place
+ * @param {unknown} error
+ */
+function failed(place, error) {
   const text = error instanceof ApiError && UNKNOWN_ADDRESS.has(error.kind) ? "Nothing has this address. It may be cut off, or mistyped." : error instanceof Error ? error.message : String(error);
   unfetched = error instanceof UnfetchedError;
   fill(
-    main,
+    place,
     h("section", { class: "card problem-page", attributes: { role: "alert" } },
       h("h1", { text: "This cannot be shown" }),
       h("p", { text }),
@@ -82,13 +94,13 @@ async function start() {
   watchConnection();
   watchSession();
   window.addEventListener("hashchange", () => void show());
-  server.addEventListener("signed-out", () => {
-    turn += 1; // what is still loading is not shown
-    shown?.dispose();
-    shown = null;
-    closeDialogs();
-  });
+  server.addEventListener("signed-out", leave);
   server.addEventListener("signed-in", () => void entered());
+  server.addEventListener("left", () => {
+    leave();
+    fill(main);
+    void entered();
+  });
   server.addEventListener("back", () => {
     if (unfetched) window.location.reload();
     else if (shown === null) void entered();
@@ -99,10 +111,7 @@ async function start() {
 async function entered() {
   try {
     if (await enter()) await show();
-    else {
-      shown?.dispose();
-      shown = null;
-    }
+    else leave();
   } catch (error) {
     showError(error);
   }

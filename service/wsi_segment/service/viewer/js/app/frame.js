@@ -82,7 +82,7 @@ function signedIn(who) {
   const out = button("Sign out", async () => {
     try {
       await signOut();
-      await enter();
+      server.dispatchEvent(new Event("left"));
     } catch (error) {
       showError(error);
     }

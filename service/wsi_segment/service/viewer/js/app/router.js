@@ -4,8 +4,11 @@
  */
 
 /** @typedef {{name: string, parts: string[], query: URLSearchParams}} Route */
-/** @typedef {{dispose: () => void, onRoute?: (route: Route) => boolean}} Page `onRoute` returns whether the page itself went there */
-/** @typedef {(main: HTMLElement, route: Route) => Page|Promise<Page>} OpenPage */
+/** @typedef {{ready: string, onRoute?: (route: Route) => boolean}} Page `ready`: its name when it is complete; `onRoute` returns whether the page itself went there */
+/**
+ * @typedef {(place: HTMLElement, route: Route, disposal: import("../lib/disposal.js").Disposal) => Promise<Page>} OpenPage fills
+ *   a place of its own; `disposal` undoes what is left when it fails and when the page is left, also before it is open
+ */
 
 /** @returns {Route} */
 export function currentRoute() {

@@ -5,9 +5,8 @@
 
 import { may } from "../app/frame.js";
 import { showError } from "../app/notices.js";
-import { setReady } from "../app/ready.js";
 import { hrefOf } from "../app/router.js";
-import { createDisposal, debounced } from "../lib/disposal.js";
+import { debounced } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, moment } from "../lib/format.js";
 import { get, post, remove } from "../server/api.js";
@@ -15,22 +14,25 @@ import { follow } from "../server/follow.js";
 import { createJobTable } from "../jobs/table.js";
 import { statusBadge } from "../jobs/status.js";
 
+/** @typedef {import("../lib/disposal.js").Disposal} Disposal */
+/** @typedef {import("../app/router.js").Page} Page */
 /** @typedef {import("../server/types.js").Batch} Batch */
 
 const WORDS = /** @type {Record<string, string>} */ ({ accepted: "waiting", running: "running", successful: "done", failed: "failed", dismissed: "cancelled" });
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openBatchesPage(main, route) {
+export async function openBatchesPage(main, route, disposal) {
   const id = route.parts[0];
-  return id ? openBatch(main, id) : openList(main, route.query.get("page") ?? "");
+  return id ? openBatch(main, id, disposal) : openList(main, route.query.get("page") ?? "", disposal);
 }
 
 /**
  * @param {HTMLElement} main
  * @param {string} token
+ * @param {Disposal} disposal
+ * @returns {Promise<Page>}
  */
-async function openList(main, token) {
-  const disposal = createDisposal();
+async function openList(main, token, disposal) {
   const body = h("tbody");
   const pager = h("div", { class: "pager" });
   const reload = async () => {
@@ -53,16 +55,16 @@ async function openList(main, token) {
   const head = h("thead", {}, h("tr", {}, ["Batch", "State", "Jobs", "Counts", "Posted"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
   fill(main, h("h1", { text: "Batches" }),
     h("div", { class: "scroll", attributes: { tabindex: 0, role: "region", "aria-label": "Batches" } }, h("table", { class: "list" }, head, body)), pager);
-  setReady("batches");
-  return { dispose: disposal.dispose };
+  return { ready: "batches" };
 }
 
 /**
  * @param {HTMLElement} main
  * @param {string} id
+ * @param {Disposal} disposal
+ * @returns {Promise<Page>}
  */
-async function openBatch(main, id) {
-  const disposal = createDisposal();
+async function openBatch(main, id, disposal) {
   const top = h("div", { class: "card batch" });
   const draw = async () => {
     const batch = /** @type {Batch} */ (await get(`/v1/batches/${id}`));
@@ -92,8 +94,7 @@ async function openBatch(main, id) {
   disposal.add(table.dispose);
   await draw();
   fill(main, top, table.element);
-  setReady("batch");
-  return { dispose: disposal.dispose };
+  return { ready: "batch" };
 }
 
 /** @param {Batch} batch */

@@ -4,10 +4,9 @@
  */
 
 import { bindKeys } from "../app/keys.js";
-import { setReady } from "../app/ready.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
 import { askedBeside, modelOf } from "../jobs/asked.js";
-import { createDisposal, debounced } from "../lib/disposal.js";
+import { debounced } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { display } from "../view/display.js";
@@ -29,11 +28,11 @@ import { linkStages } from "./link-stages.js";
 /** @typedef {import("../lib/disposal.js").Disposal} Disposal */
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openComparePage(main, route) {
+export async function openComparePage(main, route, disposal) {
   const ids = [route.parts[0] ?? "", route.parts[1] ?? ""];
-  const disposal = createDisposal();
   fill(main, h("p", { class: "loading", text: "Loading the results …" }));
   const [a, b] = /** @type {[Result, Result]} */ (await Promise.all(ids.map(readResult)));
+  if (disposal.disposed) return { ready: "" };
   if (a.job.slide !== b.job.slide) throw new Error("The two results are of different slides; only results of one slide can be compared.");
   if (a.growing || b.growing) throw new Error("One of the jobs still runs; results can be compared when both are done.");
   const place = h("div", { class: "panes" });
@@ -41,6 +40,7 @@ export async function openComparePage(main, route) {
   fill(main, h("div", { class: "view compare" }, place, side));
   place.dataset["mode"] = modeOf(route.query); // before the panes are measured
   const [first, second] = await openPanes(place, [a, b], route.query, disposal);
+  if (disposal.disposed) return { ready: "" };
   const toolbar = h("div", { class: "toolbar", attributes: { role: "toolbar", "aria-label": "View" } });
   const overlay = h("div", { class: "overlay" });
   place.append(toolbar, overlay);
@@ -93,9 +93,8 @@ export async function openComparePage(main, route) {
     follow();
   };
   apply(route.query);
-  setReady("compare");
   return {
-    dispose: disposal.dispose,
+    ready: "compare",
     onRoute(next) {
       if (next.name !== "compare" || next.parts[0] !== ids[0] || next.parts[1] !== ids[1]) return false;
       const wanted = { ...parseView(next.query), probability: null };

@@ -4,7 +4,6 @@
  */
 
 import { notice } from "../app/notices.js";
-import { setReady } from "../app/ready.js";
 import { hrefOf } from "../app/router.js";
 import { fill, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
@@ -20,9 +19,10 @@ import { progressBar, progressText, statusBadge } from "./status.js";
 /**
  * @param {HTMLElement} main
  * @param {string} id
+ * @param {import("../lib/disposal.js").Disposal} disposal
  * @returns {Promise<import("../app/router.js").Page>}
  */
-export function openJobPage(main, id) {
+export function openJobPage(main, id, disposal) {
   return new Promise((resolve, reject) => {
     let stop = () => {};
     let drawn = "";
@@ -33,8 +33,7 @@ export function openJobPage(main, id) {
         drawn = state;
         fill(main, page(now, restart));
       } else update(main, now);
-      setReady("job");
-      resolve({ dispose: () => stop() });
+      resolve({ ready: "job" });
     };
     const failed = (/** @type {Error} */ error) => {
       if (drawn) notice(error.message, { kind: "error" });
@@ -45,6 +44,7 @@ export function openJobPage(main, id) {
       drawn = "";
       stop = trackJob(id, draw, failed);
     };
+    disposal.add(() => stop());
     restart();
   });
 }

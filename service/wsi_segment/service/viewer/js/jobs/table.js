@@ -107,7 +107,10 @@ export async function createJobTable(filter, options = {}) {
   disposal.add(stop);
   disposal.add(again.cancel);
   listen(disposal, server, "back", () => again());
-  await reload();
+  await reload().catch((error) => {
+    disposal.dispose();
+    throw error;
+  });
   const head = h("thead", {}, h("tr", {}, ["Slide", "State", "Model", "Posted", "Actions"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
   const element = h("div", { class: "job-table" },
     h("div", { class: "scroll", attributes: { tabindex: 0, role: "region", "aria-label": "Jobs" } }, h("table", { class: "list" }, head, body)),

@@ -3,18 +3,26 @@
  * @module
  */
 
-/** @typedef {{add: (undo: () => void) => void, dispose: () => void}} Disposal */
+/** @typedef {{add: (undo: () => void) => void, dispose: () => void, readonly disposed: boolean}} Disposal */
 
 /**
- * Collect what is to be undone; it is undone in reverse order.
+ * Collect what is to be undone; it is undone in reverse order, and what comes later at once.
  * @returns {Disposal}
  */
 export function createDisposal() {
   /** @type {(() => void)[]} */
   const undos = [];
+  let disposed = false;
   return {
-    add: (undo) => void undos.push(undo),
+    add(undo) {
+      if (disposed) undo();
+      else undos.push(undo);
+    },
+    get disposed() {
+      return disposed;
+    },
     dispose() {
+      disposed = true;
       for (let undo = undos.pop(); undo; undo = undos.pop()) undo();
     },
   };

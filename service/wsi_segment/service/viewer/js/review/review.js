@@ -44,7 +44,7 @@ export function review({ pane, disposal, addPanel }) {
       else showError(error);
       return;
     }
-    if (running) return;
+    if (running || disposal.disposed) return; // begun twice, or the page was left meanwhile
     running = createDisposal();
     const session = new ReviewSession(pane, running);
     const shown = reviewPanel(session, running, { draw, end });

@@ -30,7 +30,10 @@ export class ApiError extends Error {
   }
 }
 
-/** Tells of `lost` and `back` (connection), `signed-out` and `busy`. */
+/**
+ * Tells of `lost` and `back` (connection); of `signed-out` when the session has ended by itself, and `signed-in`; of
+ * `left` when the user has ended it.
+ */
 export const server = new EventTarget();
 
 let csrf = "";

@@ -6,9 +6,8 @@
 import { may } from "../app/frame.js";
 import { bindKeys } from "../app/keys.js";
 import { showError } from "../app/notices.js";
-import { setReady } from "../app/ready.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
-import { createDisposal, debounced } from "../lib/disposal.js";
+import { debounced } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, significant } from "../lib/format.js";
 import { address, get } from "../server/api.js";
@@ -22,8 +21,7 @@ const LOOK_AGAIN = 1500;
 const MOST_TRIES = 3;
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openSlidesPage(main, route) {
-  const disposal = createDisposal();
+export async function openSlidesPage(main, route, disposal) {
   /** @type {Map<string, Slide>} */
   const selected = new Map();
   const tokens = [route.query.get("page") ?? ""];
@@ -32,8 +30,8 @@ export async function openSlidesPage(main, route) {
   const search = h("input", { id: "search", attributes: { type: "search", placeholder: "Part of a name or folder", value: route.query.get("search") ?? "" } });
   const grid = h("ul", { class: "grid", attributes: { "aria-label": "Slides" } });
   const empty = h("p", { class: "hint", attributes: { role: "status" } });
-  const newer = button("Previous", () => { tokens.pop(); void reload(); });
-  const older = button("Next", () => { tokens.push(next); void reload(); });
+  const newer = button("Previous", () => { tokens.pop(); again(); });
+  const older = button("Next", () => { tokens.push(next); again(); });
   const pager = h("div", { class: "pager" }, newer, older);
   const chosen = h("div", { class: "chosen" });
 
@@ -41,7 +39,7 @@ export async function openSlidesPage(main, route) {
     chosen.hidden = selected.size === 0;
     fill(chosen, h("strong", { text: `${count(selected.size)} selected` }),
       button(selected.size === 1 ? "Segment it" : "Segment them", () => void openSubmitDialog([...selected.values()]), { class: "primary" }),
-      button("Select none", () => { selected.clear(); drawChosen(); void reload(); }));
+      button("Select none", () => { selected.clear(); drawChosen(); again(); }));
   };
   const reload = async () => {
     turn += 1;
@@ -60,10 +58,11 @@ export async function openSlidesPage(main, route) {
       disposal.add(() => window.clearTimeout(timer));
     }
   };
+  const again = () => void reload().catch(showError);
   const searchNow = debounced(250, () => {
     tokens.splice(0, tokens.length, "");
     replaceQuery(search.value ? new URLSearchParams({ search: search.value }).toString() : "");
-    void reload().catch(showError);
+    again();
   });
   search.addEventListener("input", searchNow);
   disposal.add(searchNow.cancel);
@@ -74,8 +73,7 @@ export async function openSlidesPage(main, route) {
   fill(main,
     h("div", { class: "page-head" }, h("h1", { text: "Slides" }), h("div", { class: "labelled search" }, h("label", { text: "Search", attributes: { for: "search" } }), search)),
     chosen, grid, empty, pager);
-  setReady("slides");
-  return { dispose: disposal.dispose };
+  return { ready: "slides" };
 }
 
 /** @param {Slide} slide */

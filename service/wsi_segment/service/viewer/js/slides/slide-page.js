@@ -5,8 +5,6 @@
 
 import { may } from "../app/frame.js";
 import { bindKeys } from "../app/keys.js";
-import { setReady } from "../app/ready.js";
-import { createDisposal } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, significant } from "../lib/format.js";
 import { get } from "../server/api.js";
@@ -21,16 +19,17 @@ import { zoomButtonsOn } from "../view/zoom-buttons.js";
 /** @typedef {import("../server/types.js").Slide} Slide */
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openSlidePage(main, route) {
-  const disposal = createDisposal();
+export async function openSlidePage(main, route, disposal) {
   const slide = /** @type {Slide} */ (await get(`/v1/slides/${route.parts[0] ?? ""}`));
   if (slide.error || !slide.width || !slide.height) throw new Error(slide.error ?? "The slide cannot be opened.");
+  if (disposal.disposed) return { ready: "" };
   const pane = h("section", { class: "pane", attributes: { "aria-label": "Slide" } });
   const side = h("aside", { class: "side", attributes: { "aria-label": "Slide and jobs" } });
   fill(main, h("div", { class: "view" }, pane, side));
   const stage = new Stage(pane, { width: slide.width, height: slide.height }, slide, { name: `Slide ${slide.name}` });
   disposal.add(() => stage.close());
   await stage.opened;
+  if (disposal.disposed) return { ready: "" };
   const overlay = h("div", { class: "overlay" });
   const toolbar = h("div", { class: "toolbar", attributes: { role: "toolbar", "aria-label": "View" } });
   pane.append(overlay, toolbar);
@@ -53,6 +52,5 @@ export async function openSlidePage(main, route) {
   const note = () => { pane.dataset["drawn"] = String(stage.complete); };
   stage.addEventListener("slide-complete", note);
   note();
-  setReady("slide");
-  return { dispose: disposal.dispose };
+  return { ready: "slide" };
 }

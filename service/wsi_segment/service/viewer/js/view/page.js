@@ -4,7 +4,6 @@
  */
 
 import { bindKeys } from "../app/keys.js";
-import { setReady } from "../app/ready.js";
 import { notice } from "../app/notices.js";
 import { fetchedPart } from "../app/pages.js";
 import { go, replaceQuery } from "../app/router.js";
@@ -39,14 +38,14 @@ const MOST_PATIENCE_MILLISECONDS = 3000;
 const ROOM = 1.5;
 
 /** @type {import("../app/router.js").OpenPage} */
-export async function openViewPage(main, route) {
+export async function openViewPage(main, route, disposal) {
   const id = route.parts[0] ?? "";
-  const disposal = createDisposal();
   const state = createViewState(route.query);
   const paneElement = h("section", { class: "pane", attributes: { "aria-label": "Slide and mask" }, data: { drawn: "false" } });
   const side = h("aside", { class: "side", attributes: { "aria-label": "Legend and tools" } });
   fill(main, h("p", { class: "loading", text: "Loading the result …" }));
   const result = await readResult(id);
+  if (disposal.disposed) return { ready: "" };
   fill(main, h("div", { class: "view" }, paneElement, side));
   if (!state.get().at && result.job.region) state.set({ at: around(result.job.region, paneElement) });
   const pane = await createPane(paneElement, result, state, { name: `Slide ${result.job.slide_name ?? ""} with its mask` });
@@ -76,11 +75,10 @@ export async function openViewPage(main, route) {
   disposal.add(remember.cancel);
   await firstLook(pane);
   const { FEATURES } = await fetchedPart(() => import("./features.js"));
-  if (!paneElement.isConnected) return { dispose: disposal.dispose }; // another page is shown by now
+  if (disposal.disposed) return { ready: "" };
   for (const feature of FEATURES) await feature(view);
-  setReady("view");
   return {
-    dispose: disposal.dispose,
+    ready: "view",
     onRoute(next) {
       if (next.name !== "view" || next.parts[0] !== id) return false;
       if (next.query.toString() === "") return true;

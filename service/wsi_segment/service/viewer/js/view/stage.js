@@ -297,7 +297,8 @@ export class Stage extends EventTarget {
 
   close() {
     server.removeEventListener("back", this.onBack);
-    this.viewer.destroy();
     this.element.remove();
+    if (this.open) this.viewer.destroy();
+    else void this.opened.then(() => this.viewer.destroy()); // not while it opens
   }
 }
