@@ -30,6 +30,21 @@ def let_go(watched: Watched, route: Route) -> None:
     watched.frames()
 
 
+def lost_once(page: Page, path: str) -> list[str]:
+    """Have the first request from now on get no answer; gives the addresses of all."""
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(path, answer)
+    return asked
+
+
 def test_a_page_that_comes_late_leaves_the_next_one_alone(watched: Watched, result: str, other_result: str) -> None:
     page = watched.open("slides", "slides")
     pages = {f"#/view/{result}": f"**/{result}/view", f"#/compare/{result}/{other_result}": f"**/{other_result}/view"}
@@ -69,3 +84,38 @@ def test_a_list_that_cannot_be_shown_follows_nothing(watched: Watched) -> None:
     watched.open("jobs", "problem")
     watched.until(lambda: any(url.endswith("/v1/events") for url in ended))
     watched.clean("500")
+
+
+def test_a_job_whose_first_answer_is_lost_is_shown_all_the_same(watched: Watched, result: str) -> None:
+    asked = lost_once(watched.page, f"**/v1/jobs/{result}")
+    page = watched.open(f"jobs/{result}", "job")
+    page.wait_for_selector("article[data-status='successful']")
+    assert len(asked) == 2
+    watched.clean("ERR_FAILED")
+
+
+def test_a_result_whose_first_answer_is_lost_when_it_is_done_is_completed(watched: Watched, gallery: Served) -> None:
+    with gallery.held(1) as let, gallery.client() as client:
+        job = client.submit("slides/large.tiff", model="channels")["id"]
+        page = watched.open(f"view/{job}", "view")
+        let(3)
+        page.wait_for_selector(".legend tr[data-row='1'] td:has-text('mm²')")  # what there is of it is known
+        asked = lost_once(page, f"**/v1/jobs/{job}/view")
+    page.wait_for_selector(".growing", state="detached")
+    assert len(asked) == 2
+    page.wait_for_selector("[data-panel='outlines']:visible")
+    page.wait_for_selector("[data-panel='downloads']:visible")
+    watched.drawn()
+    watched.clean("ERR_FAILED", f"{job}/partial")
+
+
+def test_a_search_that_is_lost_is_done_when_the_server_is_back(watched: Watched) -> None:
+    page = watched.open("slides", "slides")
+    page.wait_for_selector("li.slide-card >> nth=1")
+    page.context.set_offline(True)
+    with page.expect_event("requestfailed", lambda request: "search=LARGE" in request.url):
+        page.fill("#search", "LARGE")
+    page.wait_for_selector("#connection:not([hidden])")
+    page.context.set_offline(False)
+    page.wait_for_selector("li.slide-card:only-child")
+    watched.clean("ERR_INTERNET_DISCONNECTED")

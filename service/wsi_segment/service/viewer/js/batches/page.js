@@ -6,10 +6,10 @@
 import { may } from "../app/frame.js";
 import { showError } from "../app/notices.js";
 import { hrefOf } from "../app/router.js";
-import { debounced } from "../lib/disposal.js";
+import { debounced, listen } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, moment } from "../lib/format.js";
-import { get, post, remove } from "../server/api.js";
+import { get, post, remove, server } from "../server/api.js";
 import { follow } from "../server/follow.js";
 import { createJobTable } from "../jobs/table.js";
 import { statusBadge } from "../jobs/status.js";
@@ -50,6 +50,7 @@ async function openList(main, token, disposal) {
   };
   const again = debounced(800, () => void reload().catch(() => undefined));
   disposal.add(again.cancel);
+  listen(disposal, server, "back", () => again());
   disposal.add(follow("/v1/events", (event) => { if (event.kind !== "progress" && event.kind !== "now") again(); }));
   await reload();
   const head = h("thead", {}, h("tr", {}, ["Batch", "State", "Jobs", "Counts", "Posted"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
@@ -88,6 +89,7 @@ async function openBatch(main, id, disposal) {
   };
   const later = debounced(500, () => void draw().catch(() => undefined));
   disposal.add(later.cancel);
+  listen(disposal, server, "back", () => later());
   const table = await createJobTable(() => ({ batch: id }), {
     onEvent: (event) => { if (event.data["batch"] === id && event.kind !== "progress") later(); },
   });

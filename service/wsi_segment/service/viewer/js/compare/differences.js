@@ -5,7 +5,8 @@
 
 import { h, fill } from "../lib/dom.js";
 import { area, percent } from "../lib/format.js";
-import { get } from "../server/api.js";
+import { listen } from "../lib/disposal.js";
+import { get, server } from "../server/api.js";
 
 /** @typedef {{compared_mm2: number, differing_mm2: number, only_one_mm2: number, downsample: number, pairs: {this: string, other: string, area_mm2: number}[]}} Differences */
 
@@ -16,17 +17,21 @@ const MOST = 20;
  * @param {string} first id of a job
  * @param {string} second
  * @param {number} finest downsample of the finest level of the first
+ * @param {import("../lib/disposal.js").Disposal} disposal
  */
-export function differencesTable(first, second, finest) {
+export function differencesTable(first, second, finest, disposal) {
   const element = h("div", { class: "controls" }, h("p", { class: "loading", text: "Comparing …" }));
+  let counted = false;
   const load = async () => {
     try {
       show(element, /** @type {Differences} */ (await get(`/v1/jobs/${first}/results/differences.json?other=${second}`)), finest);
+      counted = true;
     } catch (error) {
       fill(element, h("p", { class: "problem", text: error instanceof Error ? error.message : String(error) }));
     }
   };
   void load();
+  listen(disposal, server, "back", () => { if (!counted) void load(); });
   return element;
 }
 

@@ -75,7 +75,7 @@ export async function openComparePage(main, route, disposal) {
   keepLinksAt(first.state, disposal, () => side.querySelectorAll(".side-head a"));
   const key = h("ul", { class: "classes" }, sample(DIFFERENT, "another class"), sample(ONLY_ONE, "only one has a class"));
   addPanel("Differences", h("div", { class: "controls" }, h("div", { class: "actions", attributes: { role: "group", "aria-label": "How the two are shown" } }, sideButton, curtainButton),
-    h("label", { class: "tick", attributes: { for: mapBox.id } }, mapBox, "Map of where they differ (v)"), key, differencesTable(a.job.id, b.job.id, a.table.levels[0]?.downsample ?? 1)), { open: true, name: "differences" });
+    h("label", { class: "tick", attributes: { for: mapBox.id } }, mapBox, "Map of where they differ (v)"), key, differencesTable(a.job.id, b.job.id, a.table.levels[0]?.downsample ?? 1, disposal)), { open: true, name: "differences" });
   const view = { pane: first, disposal, overlay, toolbar, side, addPanel };
   void display(view);
   void legend(view);

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { get } from "./api.js";
+import { ApiError, get } from "./api.js";
 import { follow } from "./follow.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -18,6 +18,7 @@ import { follow } from "./follow.js";
 
 const ENDED = new Set(["successful", "failed", "dismissed"]);
 const RATE_SECONDS = 30;
+const AGAIN_MILLISECONDS = 1500;
 
 /** @param {Job} job */
 export function hasEnded(job) {
@@ -72,7 +73,7 @@ export function applyEvent(job, event) {
 }
 
 /**
- * Follow a job.
+ * Follow a job; where the connection is lost, it is tried again.
  * @param {string} id
  * @param {(now: Tracked) => void} listener called at once, and with everything that happens
  * @param {(error: import("./api.js").ApiError) => void} onError
@@ -81,7 +82,9 @@ export function applyEvent(job, event) {
 export function trackJob(id, listener, onError) {
   const pace = new Pace();
   let stopped = false;
-  let stopFollowing = () => {};
+  let again = 0;
+  /** @type {(() => void)|null} */
+  let stopFollowing = null;
   /** @type {Job|null} */
   let job = null;
   const tell = () => {
@@ -94,11 +97,13 @@ export function trackJob(id, listener, onError) {
       job = /** @type {Job} */ (await get(`/v1/jobs/${id}`));
       tell();
     } catch (error) {
-      if (!stopped && error instanceof Error && "status" in error && error.status !== 0) onError(/** @type {any} */ (error));
+      if (stopped || !(error instanceof ApiError)) return;
+      window.clearTimeout(again);
+      if (error.lost) again = window.setTimeout(() => void ask(), AGAIN_MILLISECONDS);
+      else onError(error);
+      return;
     }
-  };
-  void ask().then(() => {
-    if (stopped || !job || hasEnded(job)) return;
+    if (stopped || stopFollowing || hasEnded(job)) return;
     stopFollowing = follow(`/v1/jobs/${id}/events`, (event) => {
       if (event.kind === "progress" && event.data["stage"] === "segment") pace.add(event.data["time"], event.data["done"]);
       const next = job && applyEvent(job, event);
@@ -107,9 +112,11 @@ export function trackJob(id, listener, onError) {
         tell();
       } else void ask();
     }, { onEnd: () => void ask(), onError });
-  });
+  };
+  void ask();
   return () => {
     stopped = true;
-    stopFollowing();
+    window.clearTimeout(again);
+    stopFollowing?.();
   };
 }

@@ -7,10 +7,10 @@ import { may } from "../app/frame.js";
 import { bindKeys } from "../app/keys.js";
 import { showError } from "../app/notices.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
-import { debounced } from "../lib/disposal.js";
+import { debounced, listen } from "../lib/disposal.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count, significant } from "../lib/format.js";
-import { address, get } from "../server/api.js";
+import { address, get, server } from "../server/api.js";
 import { openSubmitDialog } from "../submit/dialog.js";
 
 /** @typedef {import("../server/types.js").Slide} Slide */
@@ -67,6 +67,7 @@ export async function openSlidesPage(main, route, disposal) {
   search.addEventListener("input", searchNow);
   disposal.add(searchNow.cancel);
   disposal.add(() => { turn += 1; });
+  listen(disposal, server, "back", again);
   disposal.add(bindKeys([{ key: "/", does: "search for a slide", action: () => search.focus() }]));
   await reload();
   drawChosen();

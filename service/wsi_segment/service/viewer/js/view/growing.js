@@ -3,10 +3,10 @@
  * @module
  */
 
-import { notice } from "../app/notices.js";
+import { notice, showError } from "../app/notices.js";
 import { debounced } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
-import { send } from "../server/api.js";
+import { ApiError, send } from "../server/api.js";
 import { hasEnded, trackJob } from "../server/track.js";
 import { jobActions } from "../jobs/actions.js";
 import { progressBar, progressText, statusBadge } from "../jobs/status.js";
@@ -15,6 +15,7 @@ import { readResult } from "./result.js";
 /** @typedef {import("../server/track.js").Tracked} Tracked */
 
 const LOOK_MILLISECONDS = 700;
+const AGAIN_MILLISECONDS = 1500;
 
 /** @type {import("./page.js").Feature} */
 export function growing({ pane, disposal, side }) {
@@ -26,15 +27,16 @@ export function growing({ pane, disposal, side }) {
   let ended = false;
   let stop = () => {};
 
+  const over = () => ended || disposal.disposed;
   const look = async () => {
-    if (ended) return;
+    if (over()) return;
     if (pane.result.table.levels.length === 0) {
       const now = await readResult(id);
-      if (ended || now.table.levels.length === 0) return;
+      if (over() || now.table.levels.length === 0) return;
       pane.replaceResult(now);
     }
     const answer = await send("GET", `/v1/jobs/${id}/partial/regions.json?after=${after}`);
-    if (ended || answer.status !== 200) return;
+    if (over() || answer.status !== 200) return;
     const found = /** @type {{regions: number[][], next: number, pixels: number[]}} */ (await answer.json());
     const anew = found.next < after;
     after = found.next;
@@ -62,11 +64,23 @@ export function growing({ pane, disposal, side }) {
     ended = true;
     if (now.job.status === "dismissed") notice("The job was cancelled.");
     if (now.job.status === "failed") notice(`The job failed. ${progressText(now)}`.trim(), { kind: "error" });
-    if (now.job.status !== "successful") return;
-    pane.replaceResult(await readResult(id));
-    box.remove();
-    notice("The job is done.");
+    if (now.job.status === "successful") await complete();
   };
+  const complete = async () => {
+    try {
+      const whole = await readResult(id);
+      if (disposal.disposed) return;
+      pane.replaceResult(whole);
+      box.remove();
+      notice("The job is done.");
+    } catch (error) {
+      if (disposal.disposed) return;
+      if (error instanceof ApiError && error.lost) completeSoon(); // until the server is back
+      else showError(error);
+    }
+  };
+  const completeSoon = debounced(AGAIN_MILLISECONDS, () => void complete());
+  disposal.add(completeSoon.cancel);
   const track = () => { // from the beginning, and again when the job is tried again
     stop();
     ended = false;
