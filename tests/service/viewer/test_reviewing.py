@@ -257,7 +257,7 @@ def outlines_of(watched: Watched) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
-def test_a_session_that_ends_in_the_middle_loses_no_review(browser: Browser, tmp_path: Path) -> None:
+def test_sessions_that_end_lose_no_review_unasked_and_leave_none_to_others(browser: Browser, tmp_path: Path) -> None:
     folder = write_slides(tmp_path, count=1)
     with Served(folder) as server:
         with server.client() as client:
@@ -287,4 +287,17 @@ def test_a_session_that_ends_in_the_middle_loses_no_review(browser: Browser, tmp
             page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted')")
             save(page)
             assert "by anna" in page.inner_text("[data-review='saved']")
+            page.keyboard.press("z")
+            page.wait_for_selector("[data-review='counts']:has-text('0 kept, 0 deleted')")
+            page.click("button:has-text('Sign out')")
+            page.click("dialog:has-text('not saved') button:has-text('Keep')")
+            page.wait_for_selector("[data-review='counts']:has-text('0 kept, 0 deleted')")
+            page.click("button:has-text('Sign out')")
+            page.click("dialog footer button:has-text('Sign out')")
+            watched.wait("sign-in")
+            sign_in(page, key)
+            watched.wait("view")
+            watched.drawn()
+            page.keyboard.press("e")
+            page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted')")
             watched.clean("401")

@@ -5,6 +5,7 @@
 
 import { button, fill, h } from "../lib/dom.js";
 import { readSession, server, signIn, signOut } from "../server/api.js";
+import { confirmed } from "./dialog.js";
 import { showKeys } from "./keys.js";
 import { notice, showError } from "./notices.js";
 import { hrefOf } from "./router.js";
@@ -81,6 +82,8 @@ export async function enter() {
 function signedIn(who) {
   const out = button("Sign out", async () => {
     try {
+      const losing = !server.dispatchEvent(new Event("signing-out", { cancelable: true }));
+      if (losing && !(await confirmed("Sign out?", "A review is not saved yet, and would be lost.", "Sign out"))) return;
       await signOut();
       server.dispatchEvent(new Event("left"));
     } catch (error) {

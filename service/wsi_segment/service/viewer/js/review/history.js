@@ -3,6 +3,7 @@
  * @module
  */
 
+import { server } from "../server/api.js";
 import { noDecisions, setOpinion } from "./edits.js";
 
 /** @typedef {import("./edits.js").Decisions} Decisions */
@@ -135,16 +136,25 @@ const histories = new Map();
  * @param {string} job
  */
 export function historyOf(job) {
-  if (histories.size === 0) window.addEventListener("beforeunload", askBeforeLeaving);
+  if (histories.size === 0) {
+    window.addEventListener("beforeunload", askBeforeLosing);
+    server.addEventListener("signing-out", askBeforeLosing);
+    server.addEventListener("left", forget);
+  }
   const found = histories.get(job) ?? new History();
   histories.set(job, found);
   return found;
 }
 
 /**
- * Have the browser ask before the tab is closed while a review is not saved, whichever page is shown.
+ * Have it asked before the tab is closed, or the user signs out, while a review is not saved, whichever page is shown.
  * @param {Event} event
  */
-function askBeforeLeaving(event) {
+function askBeforeLosing(event) {
   if ([...histories.values()].some((history) => history.dirty)) event.preventDefault();
+}
+
+/** Keep nothing of somebody who signed out: the next one at this tab would save it under another name. */
+function forget() {
+  histories.clear();
 }

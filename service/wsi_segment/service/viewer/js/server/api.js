@@ -32,7 +32,7 @@ export class ApiError extends Error {
 
 /**
  * Tells of `lost` and `back` (connection); of `signed-out` when the session has ended by itself, and `signed-in`; of
- * `left` when the user has ended it.
+ * `signing-out` before the user ends it (who would lose something prevents it), and `left` thereafter.
  */
 export const server = new EventTarget();
 
