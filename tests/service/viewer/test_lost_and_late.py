@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import web
 from browser import Watched, browsing
 from live_server import Served
 
@@ -119,3 +120,24 @@ def test_a_search_that_is_lost_is_done_when_the_server_is_back(watched: Watched)
     page.context.set_offline(False)
     page.wait_for_selector("li.slide-card:only-child")
     watched.clean("ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_compared_result_that_was_removed_is_said(watched: Watched, gallery: Served) -> None:
+    regions = [[1000, 1000, 2000, 2000], [1000, 1000, 2000, 1900]]
+    with gallery.client() as client:
+        jobs = [client.submit("slides/large.tiff", model="channels", region=region)["id"] for region in regions]
+        for job in jobs:
+            assert client.wait(job)["status"] == "successful"
+    page = watched.open(f"compare/{jobs[0]}/{jobs[1]}?at=1500,1500,4", "compare")
+    for side in "AB":
+        page.wait_for_selector(f".pane[data-side='{side}'][data-drawn='true']")
+    web.delete(f"{gallery.url}/v1/jobs/{jobs[1]}/results").raise_for_status()
+    for _ in range(5):
+        page.keyboard.press("+")
+
+    def goes_on_and_hears_of_it() -> bool:
+        page.keyboard.press("ArrowRight")
+        return page.locator(f".notice.error:has-text('{jobs[1]}'):has-text('removed')").count() > 0
+
+    watched.until(goes_on_and_hears_of_it)
+    watched.clean("404")

@@ -4,9 +4,8 @@
  */
 
 import { bindKeys } from "../app/keys.js";
-import { notice } from "../app/notices.js";
 import { fetchedPart } from "../app/pages.js";
-import { go, replaceQuery } from "../app/router.js";
+import { replaceQuery } from "../app/router.js";
 import { createDisposal, debounced, listen } from "../lib/disposal.js";
 import { fill, h } from "../lib/dom.js";
 import { viewKeys } from "./keys.js";
@@ -69,7 +68,6 @@ export async function openViewPage(main, route, disposal) {
     },
   };
   disposal.add(bindKeys(viewKeys(view)));
-  disposal.add(watchResult(view));
   const remember = debounced(200, () => replaceQuery(writeView(state.get())));
   disposal.add(state.subscribe(() => remember()));
   disposal.add(remember.cancel);
@@ -123,21 +121,4 @@ function firstLook({ element, stage, layer }) {
     for (const [target, name] of /** @type {[EventTarget, string][]} */ ([[stage, "tile"], [stage, "slide-complete"], [layer, "drawn"]])) listen(disposal, target, name, look);
     look();
   });
-}
-
-/**
- * Say so when the result goes away while it is looked at.
- * @param {View} view
- */
-function watchResult({ pane }) {
-  let said = false;
-  const gone = (/** @type {Event} */ event) => {
-    if (said) return;
-    said = true;
-    const error = /** @type {CustomEvent<Error>} */ (event).detail;
-    pane.element.dataset["gone"] = "true";
-    notice(error.message, { kind: "error", action: { text: "All jobs", run: () => go("jobs") } });
-  };
-  pane.layer.addEventListener("gone", gone);
-  return () => pane.layer.removeEventListener("gone", gone);
 }

@@ -3,6 +3,8 @@
  * @module
  */
 
+import { notice } from "../app/notices.js";
+import { go } from "../app/router.js";
 import { createDisposal } from "../lib/disposal.js";
 import { MaskLayer } from "./mask-layer.js";
 import { classTable } from "./paint.js";
@@ -75,6 +77,7 @@ export async function createPane(parent, result, state, options = {}) {
     }),
   );
   watchDrawing(parent, stage, layer);
+  watchResult(parent, layer);
   return {
     element: parent,
     get result() {
@@ -124,5 +127,19 @@ function watchDrawing(element, stage, layer) {
   stage.addEventListener("slide-complete", note);
   stage.addEventListener("moved", note);
   note();
+}
+
+/**
+ * Say so when the result goes away while it is looked at.
+ * @param {HTMLElement} element
+ * @param {MaskLayer} layer
+ */
+function watchResult(element, layer) {
+  layer.addEventListener("gone", (event) => {
+    if (element.dataset["gone"]) return;
+    element.dataset["gone"] = "true";
+    const error = /** @type {CustomEvent<Error>} */ (event).detail;
+    notice(error.message, { kind: "error", action: { text: "All jobs", run: () => go("jobs") } });
+  });
 }
 
