@@ -58,6 +58,10 @@ class Folder(Protocol):
         """
 
 
+_PART = 1 << 20
+"""Bytes of a piece of a packed file."""
+
+
 class PackedFiles(Mapping[str, bytes]):
     """Whole files by key, compressed while nobody reads them."""
 
@@ -68,6 +72,13 @@ class PackedFiles(Mapping[str, bytes]):
     def __getitem__(self, key: str) -> bytes:
         length, packed = self._packed[key]
         return zlib.decompress(packed, bufsize=max(1, length))  # in place, or it would hold some of it twice
+
+    def parts(self, key: str) -> Iterator[bytes]:
+        """Yield a file piece by piece, of which no more than one is held at a time."""
+        unpacker, packed = zlib.decompressobj(), self._packed[key][1]
+        while not unpacker.eof:
+            yield unpacker.decompress(packed, _PART)
+            packed = unpacker.unconsumed_tail
 
     def __contains__(self, key: object) -> bool:
         return key in self._packed
@@ -107,10 +118,10 @@ class LocalFolder:
     def put(self, contents: Mapping[str, bytes]) -> None:
         """See :class:`Folder`."""
         folders: set[Path] = set()
-        for key, content in contents.items():
+        for key in contents:
             path = self.path / key
             self._make(path.parent)
-            self._write(path, content)
+            self._write(path, contents.parts(key) if isinstance(contents, PackedFiles) else [contents[key]])
             folders |= {path.parent, *(folder for folder in path.parents if folder.is_relative_to(self.path))}
         if not self.scratch:
             for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
@@ -147,12 +158,12 @@ class LocalFolder:
             self._make(folder.parent)
             folder.mkdir(exist_ok=True)
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, parts: Iterable[bytes]) -> None:
         """Write a file under a name of its own, since another process may be writing the same one, and rename it."""
         temporary = path.with_name(f".{secrets.token_hex(8)}.partial")
         try:
             with temporary.open("wb") as file:
-                file.write(content)
+                file.writelines(parts)
                 file.flush()
                 if not self.scratch:
                     os.fsync(file.fileno())
