@@ -54,6 +54,14 @@ class RunError(WsiSegmentError):
     """The run failed although its input is sound."""
 
 
+class ClusterLostError(RunError):
+    """The scheduler went away or cannot be reached, or all workers are gone; the same run continues later."""
+
+
+class UnfitWorkerError(InputError):
+    """A machine of the cluster can take part in no run before somebody mends it, whatever the slide: it is named."""
+
+
 class Cancelled(WsiSegmentError):  # noqa: N818  not an error of anything
     """The run was asked to stop; what is finished is kept."""
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from wsi_segment.errors import RunError, WsiSegmentError
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
+from wsi_segment.errors import ClusterLostError, RunError, UnfitWorkerError, WsiSegmentError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.progress import Progress
 from wsi_segment.service.cli import table

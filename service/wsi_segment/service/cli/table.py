@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wsi_segment.errors import Cancelled, WsiSegmentError
+from wsi_segment.errors import Cancelled, ClusterLostError, UnfitWorkerError, WsiSegmentError
 
 if TYPE_CHECKING:
     from wsi_segment.inference.engine.cluster.connection import Connection
@@ -127,7 +127,6 @@ class _Table:
             ClusterLostError: no slide after it can be segmented either.
             UnfitWorkerError: nor here, before somebody has mended the machine that it names.
         """
-        from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
         from wsi_segment.inference.places.sites import site_of
 
         if not order.options.overwrite and site_of(order.out).is_taken():

@@ -11,9 +11,8 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from wsi_segment.errors import Cancelled, InputError, RunError
+from wsi_segment.errors import Cancelled, ClusterLostError, InputError, RunError, UnfitWorkerError
 from wsi_segment.files import replacing
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.mask.preview import write_preview

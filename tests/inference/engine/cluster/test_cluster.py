@@ -26,9 +26,8 @@ from certificates import write_certificate
 from free_ports import free_port
 from live_cluster import LiveCluster, kill_tree
 from synthetic import files_of, tissue_like, write_model, write_slide
-from wsi_segment.errors import Cancelled, InputError, OutputError, RunError, SlideError
+from wsi_segment.errors import Cancelled, ClusterLostError, InputError, OutputError, RunError, SlideError
 from wsi_segment.inference.engine.cluster.connection import Connection
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.provenance import versions
 from wsi_segment.inference.engine.segment import segment

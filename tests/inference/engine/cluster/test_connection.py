@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from wsi_segment.errors import InputError
+from wsi_segment.errors import ClusterLostError, InputError
 from wsi_segment.inference.engine.cluster import connection
 from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.facts import facts_here
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError
 from wsi_segment.inference.engine.cluster.tuning import look_at_workers
 from wsi_segment.inference.progress import Progress, Watch
 

@@ -10,11 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-from wsi_segment.errors import InputError, WsiSegmentError
+from wsi_segment.errors import ClusterLostError, InputError, UnfitWorkerError, WsiSegmentError
 from wsi_segment.extras import needs_extra
 from wsi_segment.inference.engine.cluster.address import Tls, knock, refuse_odd_address, security_of
 from wsi_segment.inference.engine.cluster.facts import WorkerFacts, facts_here, refuse_other_versions
-from wsi_segment.inference.engine.cluster.lost import ClusterLostError, UnfitWorkerError
 from wsi_segment.inference.engine.cluster.tasks import find_facts
 from wsi_segment.inference.engine.cluster.tuning import (
     HUSH,

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
-from wsi_segment.errors import InputError
-from wsi_segment.inference.engine.cluster.lost import UnfitWorkerError
+from wsi_segment.errors import InputError, UnfitWorkerError
 from wsi_segment.inference.engine.cluster.tuning import installed
 from wsi_segment.inference.engine.networks.instructions import multiplies_bytes
 from wsi_segment.inference.engine.networks.network import Device, PrecisionChoice
