@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import web
-from live_server import Served, longest_wait, write_slides
+from live_server import Served, longest_wait, problem, write_slides
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
 from wsi_segment.service.cli.main import main
 
@@ -80,10 +80,20 @@ def test_what_is_no_correction_is_refused(address: str, wrong: Any) -> None:
     assert web.put(address, json=wrong, headers={"If-None-Match": "*"}).status_code == 422
 
 
-def test_numbers_that_are_not_finite_are_refused(address: str) -> None:
-    body = json.dumps(collection("red")).replace('"isLocked": true', '"isLocked": NaN')
-    headers = {"If-None-Match": "*", "Content-Type": "application/json"}
-    assert web.put(address, content=body, headers=headers).status_code in (412, 422)
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize("where", ["feature", "properties", "classification"])
+def test_numbers_that_are_not_finite_are_refused(address: str, where: str, number: str) -> None:
+    wrong = collection("red")
+    feature = wrong["features"][0]
+    parts = {"feature": feature, "properties": feature["properties"]}
+    parts["classification"] = feature["properties"]["classification"]
+    parts[where]["more"] = {"deep": [1, "number"]}
+    tag = web.get(address).headers.get("etag")
+    headers = {"If-None-Match": "*"} if tag is None else {"If-Match": tag}
+    body = json.dumps(wrong).replace('"number"', number)
+    answer = web.put(address, content=body, headers=headers | {"Content-Type": "application/json"})
+    assert "not finite" in problem(answer, 422)["detail"]
+    assert web.get(address).headers.get("etag") == tag
 
 
 def test_very_many_outlines_are_kept_while_others_are_answered(served: Served, address: str) -> None:

@@ -30,7 +30,7 @@ class Properties(BaseModel):
 class CorrectedFeature(BaseModel):
     """An outline with its class."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")  # null would be kept without a word
 
     type: Literal["Feature"]
     geometry: Annotated[Polygon | MultiPolygon, Field(discriminator="type")]
