@@ -39,6 +39,11 @@ def test_a_batch_is_accepted_whole_or_not_at_all(http: httpx.Client, served: Ser
     assert batch["id"] in [one["id"] for one in http.get("/v1/batches").json()["batches"]]
 
 
+def test_a_name_that_not_every_database_keeps_is_refused(http: httpx.Client) -> None:
+    rows = [{"slide": "slides/s0.tiff", "model": "channels"}]
+    assert "name" in problem(http.post("/v1/batches", json={"name": "a\0b", "jobs": rows}), 422)["detail"]
+
+
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [

@@ -337,6 +337,14 @@ def test_a_page_of_jobs_goes_on_where_the_last_one_ended(database: Database) -> 
     assert [job.id for job in jobs.listed(None, 9, status="running")] == []
 
 
+def test_clients_may_ask_from_behind_any_number_that_a_token_has_room_for(database: Database) -> None:
+    ids, largest = accept(database, 2, batch="b"), 10**15 - 1
+    jobs = Jobs(database)
+    assert [job.id for job in jobs.listed(largest, 9)] == ids[::-1]
+    assert [batch.jobs for batch in jobs.listed_batches(largest, 9)] == [2]
+    assert read_events(database, largest) == []
+
+
 def test_old_results_are_removed_and_the_job_stays(database: Database, tmp_path: Path) -> None:
     old, new = accept(database, 2)
     queue = Queue(database, "host/1/a")

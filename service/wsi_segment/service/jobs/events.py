@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, func, insert, literal, select, update
 
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.outbox import note_ends
@@ -65,7 +65,8 @@ def read_events(
     database: Database, after: int, job: str | None = None, batch: str | None = None, limit: int = 1000
 ) -> list[Event]:
     """Return the events after a number, in order: of a job, of a batch, or of all."""
-    query = select(events).where(events.c.number > after).order_by(events.c.number).limit(limit)
+    seen = literal(after, BigInteger)  # clients may say more than a column holds
+    query = select(events).where(events.c.number > seen).order_by(events.c.number).limit(limit)
     if job is not None:
         query = query.where(events.c.job == job)
     if batch is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, func, insert, literal, select, update
 
 from wsi_segment.service.jobs.database import Database
 from wsi_segment.service.jobs.events import append_events, next_numbers
@@ -198,7 +198,7 @@ class Jobs:
         """Return jobs with numbers below ``before``, the newest first, without adopted masks that are gone."""
         query = select(jobs).where(~GONE).order_by(jobs.c.number.desc()).limit(limit)
         if before is not None:
-            query = query.where(jobs.c.number < before)
+            query = query.where(jobs.c.number < literal(before, BigInteger))
         for column, wanted in ((jobs.c.status, status), (jobs.c.batch, batch), (jobs.c.slide, slide)):
             if wanted is not None:
                 query = query.where(column == wanted)
@@ -311,7 +311,7 @@ class Jobs:
         if which is not None:
             query = query.where(which)
         if before is not None:
-            query = query.where(batches.c.number < before)
+            query = query.where(batches.c.number < literal(before, BigInteger))
         with self._database.read() as connection:
             found = connection.execute(query).all()
             counted: dict[str, dict[Status, int]] = {row.id: {} for row in found}

@@ -25,6 +25,8 @@ UNBOUND = {
     "message": "an earlier version accepted this job without noting slide and model; they may have changed since",
 }
 """Warning of a job that has none."""
+MOST_WINDOWS = 2**31 - 1
+"""The largest number that a column takes, which a wrong pixel size may go beyond."""
 
 
 class ChangedInputError(InputError):
@@ -70,7 +72,7 @@ def windows_at_most(described: dict[str, Any], parameters: dict[str, Any], model
         stride = stride_of(chosen.overlap, card.window - 2 * card.margin, card.output_stride)
     step = stride * card.mpp / mpp
     columns, rows = (max(1, math.ceil(side / step)) for side in sides)
-    return int(columns * rows)
+    return min(int(columns * rows), MOST_WINDOWS)
 
 
 def filled(parameters: dict[str, Any], model: Model) -> dict[str, Any]:

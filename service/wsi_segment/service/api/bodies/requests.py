@@ -243,5 +243,5 @@ class BatchRequest(_In):
         json_schema_extra={"examples": [{"name": "week 12", "jobs": [{"slide": "slides/a.svs"}]}]},
     )
 
-    name: Annotated[str, Field(max_length=200)] = ""
+    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] = ""  # PostgreSQL keeps no such character
     jobs: Annotated[list[BatchRow], Field(min_length=1, max_length=MOST_ROWS)]
