@@ -134,6 +134,10 @@ class Output:
         """
         self._site.check()
 
+    def is_held(self) -> bool:
+        """Return whether no other process can have taken over, as far as is known without asking."""
+        return self._site.is_held()
+
     def finish(self, provenance: dict[str, Any], step: Step, make: Finisher | None = None) -> None:
         """Make the coarse levels and the metadata, when all regions are finished.
 

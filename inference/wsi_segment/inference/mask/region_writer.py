@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ class RegionWriter:
     records: Records
     run_id: str
     """Name of the run, 16 hexadecimal digits."""
+
+    def held_as(self, is_held: Callable[[], bool]) -> RegionWriter:
+        """See :meth:`wsi_segment.inference.mask.store.MaskStore.held_as`."""
+        return replace(self, store=self.store.held_as(is_held))
 
     def write(
         self,

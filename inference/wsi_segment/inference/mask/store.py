@@ -26,6 +26,7 @@ from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.ngff import ATTRIBUTE
 from wsi_segment.inference.mask.pyramid import level_shapes, mean_of_2x2, mode_of_2x2
 from wsi_segment.inference.mask.pyramid_writer import PyramidWriter, Shards
+from wsi_segment.inference.places.bucket_shards import ShardFolder
 from wsi_segment.inference.places.folder import Folder, LocalFolder, PackedFiles
 from wsi_segment.inference.places.zarr_settings import shipped_settings
 
@@ -82,6 +83,12 @@ class MaskStore:
     def on_disk(self) -> bool:
         """Whether it is in a folder, not in a bucket."""
         return self._folder.near
+
+    def held_as(self, is_held: Callable[[], bool]) -> MaskStore:
+        """Return the same store, which asks a function whether its run holds the output where it would ask a bucket."""
+        if not isinstance(self._folder, ShardFolder):
+            return self
+        return MaskStore(replace(self._folder, is_held=is_held), self._layout)
 
     @property
     def keeps_probabilities(self) -> bool:

@@ -39,11 +39,11 @@ class ShardFolder(ObjectFolder):
     beside: ObjectFolder
     """Of the ledger."""
     run: str
-    is_owner: Callable[[], bool] | None = field(default=None, compare=False)
-    """Says whether this process surely holds the output, where it is the one that took it; does not travel."""
+    is_held: Callable[[], bool] | None = field(default=None, compare=False)
+    """Says without asking the bucket whether the run surely holds the output; does not travel."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave the owner behind."""
+        """Leave behind what only this process can ask."""
         return type(self), (self.address, self.beside, self.run)
 
     def put(self, contents: Mapping[str, bytes]) -> None:
@@ -84,7 +84,7 @@ class ShardFolder(ObjectFolder):
         raise OSError(errno.EBUSY, "another process keeps writing there")
 
     def _is_trusted(self) -> bool:
-        if self.is_owner is not None and self.is_owner():
+        if self.is_held is not None and self.is_held():
             return True
         return now() - _read_at.get((self.beside.address, self.run), -TRUSTED_SECONDS) < TRUSTED_SECONDS
 

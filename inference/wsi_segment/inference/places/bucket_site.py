@@ -84,7 +84,7 @@ class BucketSite:
     @property
     def store(self) -> ShardFolder:
         """See :class:`wsi_segment.inference.places.site.Site`."""
-        return ShardFolder(self._final.address, self._beside, self._run, self._lease.is_certain)
+        return ShardFolder(self._final.address, self._beside, self._run, self.is_held)
 
     def tidy(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
@@ -127,6 +127,10 @@ class BucketSite:
     def check(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         self._lease.check()
+
+    def is_held(self) -> bool:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return self._lease.is_certain()
 
     def release(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""

@@ -87,6 +87,10 @@ class LocalSite:
     def check(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
 
+    def is_held(self) -> bool:
+        """See :class:`wsi_segment.inference.places.site.Site`."""
+        return self._lock.is_locked
+
     def release(self) -> None:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         self.records.close()

@@ -66,6 +66,9 @@ class Site(Protocol):
             OutputError: another one has taken over.
         """
 
+    def is_held(self) -> bool:
+        """Return whether this surely is the only process that writes, as far as is known without asking."""
+
     def release(self) -> None:
         """Let other processes write."""
 

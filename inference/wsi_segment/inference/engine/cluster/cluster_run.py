@@ -81,6 +81,7 @@ class ClusterRun:
             place=lambda index: (planned[index].row, planned[index].column),
             windows=lambda index: planned[index].windows,
             count=count,
+            is_held=_is_held(output, writer),
         )
         numbers = (region.row * columns + region.column for region in regions)
         self._feeder.run(compute_region, numbers, items, lambda index, finished: done(finished), ticket=ticket)
@@ -100,7 +101,7 @@ class ClusterRun:
                 regions=pack_regions(regions),
             )
             ticket, made = self._leave(output, "finished", finish), list[Mapping[str, bytes] | OtherSlide]()
-            items = Items(PYRAMID, count=lambda windows: step(0, 0))
+            items = Items(PYRAMID, count=lambda windows: step(0, 0), is_held=_is_held(output, writer))
             self._feeder.run(finish_run, [0], items, lambda index, metadata: made.append(metadata), ticket=ticket)
             if isinstance(made[0], OtherSlide):
                 self._here.refuse_at_the_end(self._settlement, made[0])
@@ -199,6 +200,11 @@ def open_on_cluster(cluster: Connection, order: Order, watch: Watch) -> Iterator
         yield run
     finally:
         run.close()
+
+
+def _is_held(output: Output, writer: RegionWriter) -> Callable[[], bool] | None:
+    """Return what says whether the output is held, where workers would else ask a bucket for it."""
+    return None if writer.store.on_disk else output.is_held
 
 
 def _for_others(order: Order) -> Order:

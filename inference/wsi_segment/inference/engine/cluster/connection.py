@@ -22,6 +22,7 @@ from wsi_segment.inference.engine.cluster.tuning import (
     set_up_scheduler,
     turn_down_worker,
 )
+from wsi_segment.inference.engine.cluster.vouching import name_time, vouch
 from wsi_segment.inference.engine.cluster.worker_models import receive_model
 from wsi_segment.inference.engine.scheduling.scheduler import Order, Run
 from wsi_segment.inference.progress import Watch
@@ -74,6 +75,7 @@ class Connection:
         self._facts: dict[str, tuple[float, dict[str, WorkerFacts]]] = {}
         self._running = 0
         self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._held: dict[str, Callable[[], bool]] = {}
         self._hush = ExitStack()
         self.most_given_up = 2
         """Number of times that Dask may give up a region before it is not tried again."""
@@ -180,6 +182,7 @@ class Connection:
                 self._counted, self._halted = (time.monotonic(), found), halted
                 if found or halted:  # what is paused still computes what it has begun, and all else is taken from it
                     self._empty_since = None
+                self._vouch()
             return found
 
     def wait_for_workers(self, watch: Watch) -> None:
@@ -267,13 +270,32 @@ class Connection:
         """Call a function on one worker; one that is gone does not matter."""
         self.call(lambda client: client.run(function, workers=[worker], on_error="ignore"))
 
-    def listen(self, token: str, listener: Callable[[dict[str, Any]], None]) -> None:
-        """Call a function with what workers tell of a run, on the client's own thread."""
+    def listen(
+        self, token: str, listener: Callable[[dict[str, Any]], None], is_held: Callable[[], bool] | None = None
+    ) -> None:
+        """Call a function with what workers tell of a run, on the client's own thread.
+
+        Args:
+            token: Of the run.
+            listener: Called.
+            is_held: Says whether the run surely holds its output, of which workers are told.
+        """
         self._listeners[token] = listener
+        if is_held is not None:
+            self._held[token] = is_held
+            self._vouch()
 
     def stop_listening(self, token: str) -> None:
         """Undo :meth:`listen`."""
         self._listeners.pop(token, None)
+        self._held.pop(token, None)
+
+    def _vouch(self) -> None:
+        """Tell workers which runs hold their outputs; the scheduler names its time before that is looked at."""
+        if self._held:
+            named = self.call(lambda client: client.run_on_scheduler(name_time))
+            held = [token for token, is_held in list(self._held.items()) if is_held()]
+            self.call(lambda client: client.run_on_scheduler(vouch, held, named))
 
     def _set_up(self) -> None:
         from wsi_segment.inference.engine.cluster.worker_runs import TOPIC

@@ -45,6 +45,8 @@ class Items:
     count: Callable[[int], None] = lambda windows: None
     """Called from any thread with the number of further windows predicted; 0 as work on them begins, or goes on once
     there are workers again."""
+    is_held: Callable[[], bool] | None = None
+    """Says whether the run surely holds its output; None where workers need not be told."""
 
 
 class Feeder:
@@ -104,7 +106,7 @@ class Feeder:
         waiting, later, flying = deque[int](), iter(numbers), dict[Any, int]()
         loop = self._cluster.client.loop
         finished = as_completed(with_results=True, raise_errors=False, loop=loop)  # type: ignore[no-untyped-call]
-        self._cluster.listen(self._token, self._hear)
+        self._cluster.listen(self._token, self._hear, items.is_held)
         helpers = ThreadPoolExecutor(2, thread_name_prefix="model")
         try:
             while True:

@@ -79,7 +79,10 @@ def finish_run(index: int, ticket: Ticket) -> Mapping[str, bytes] | OtherSlide:
     Raises:
         InputError: this process cannot take part.
     """
+    from distributed import get_worker
+
     from wsi_segment.inference.engine.cluster.pulses import LivelyStop
+    from wsi_segment.inference.engine.cluster.vouching import Vouched
     from wsi_segment.inference.engine.cluster.worker_runs import RUNS, Finish, read_left
     from wsi_segment.inference.mask.ledger import unpack_regions
     from wsi_segment.inference.progress import Watch
@@ -95,6 +98,7 @@ def finish_run(index: int, ticket: Ticket) -> Mapping[str, bytes] | OtherSlide:
         except ReplacedSlideError as error:  # by now, or this machine has had another one all the time
             return OtherSlide(RUNS.address, str(error))
         regions, store = unpack_regions(left.regions), left.writer.store
+        store = store.held_as(Vouched(ticket.token, get_worker()))
         try:
             for region in regions:
                 store.keep(region)

@@ -21,6 +21,7 @@ from wsi_segment.inference.engine.cluster.lending import OPERATION, Borrower
 from wsi_segment.inference.engine.cluster.pulses import Pulse, Pulses, region_limit
 from wsi_segment.inference.engine.cluster.tickets import Ticket
 from wsi_segment.inference.engine.cluster.tuning import paused_above, turn_down
+from wsi_segment.inference.engine.cluster.vouching import Vouched
 from wsi_segment.inference.engine.cluster.worker_models import facts_of_this_process, network_for
 from wsi_segment.inference.engine.memory import return_freed_memory
 from wsi_segment.inference.engine.networks.network import Network
@@ -175,7 +176,7 @@ class WorkerRuns:
                     path=order.path,
                     known=opened.known,
                 )
-                opened.writer = bundle.writer
+                opened.writer = bundle.writer.held_as(Vouched(ticket.token, self._worker))
             opened.used = time.monotonic()
             return opened
 
