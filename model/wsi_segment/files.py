@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
@@ -109,6 +110,18 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # too long, or with a null byte
         return False
+
+
+def address_meant(text: str) -> str | None:
+    """Return the address that a text lacks one slash to be; None for any other, such as one that starts with ``C:/``.
+
+    >>> address_meant("s3:/bucket/a.svs"), address_meant("s3://bucket/a.svs"), address_meant("./s3:/a.svs")
+    ('s3://bucket/a.svs', None, None)
+    """
+    found = re.match(r"([A-Za-z][\w+.-]+):/(?!/)", text)
+    if found is None:
+        return None
+    return f"{found[1]}://{'/' if found[1].lower() == 'file' else ''}{text[found.end() :]}"
 
 
 def refuse_existing(path: Path, *, overwrite: bool, exists: bool | None = None) -> None:

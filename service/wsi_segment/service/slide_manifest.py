@@ -10,7 +10,7 @@ from typing import Any
 
 from wsi_segment.csv_table import Row, parse_number, read_table
 from wsi_segment.errors import InputError
-from wsi_segment.files import is_there
+from wsi_segment.files import address_meant, is_there
 from wsi_segment.inference.slides.location import is_remote, read_file, slide_location
 
 TRUE = frozenset({"true", "yes", "1", "wahr", "vrai", "verdadero", "vero", "waar", "prawda"})
@@ -127,7 +127,7 @@ def read_manifest(path: Path, exists: Callable[[str], bool] | None = None) -> Ma
 
 def locate(slide: str, folder: Path) -> Path:
     """Return the location of a slide or file that a manifest in ``folder`` names."""
-    if "://" in slide or Path(slide).is_absolute():
+    if "://" in slide or address_meant(slide) is not None or Path(slide).is_absolute():
         return slide_location(slide)
     return slide_location(folder / slide)
 

@@ -182,6 +182,68 @@ def test_an_address_with_a_slash_too_few_makes_no_folder(
     assert [path.name for path in tmp_path.rglob("*")] == ["study:"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["PLACE", "--out", "m.zarr"],
+        ["s.tiff", "--out", "PLACE"],
+        *(["s.tiff", "--out", "m.zarr", flag, "PLACE"] for flag in ("--preview", "--geojson", "--region", "--tissue")),
+        ["--manifest", "PLACE", "--out", "m"],
+        ["info", "PLACE"],
+        ["info", "s.tiff", "--preview", "PLACE"],
+        ["verify", "PLACE"],
+        ["suggest", "PLACE", "--out", "x"],
+        ["evaluate", "PLACE.zarr", "r.geojson"],
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "meant"),
+    [
+        ("s3:/b/x", "s3://b/x"),
+        ("gs:/b/x", "gs://b/x"),
+        ("https:/host/x", "https://host/x"),
+        ("file:/data/x", "file:///data/x"),
+    ],
+)
+def test_an_address_with_a_slash_too_few_is_told_how_it_is_written(
+    command: list[str],
+    place: str,
+    meant: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([word.replace("PLACE", place) for word in command]) == 2
+    assert f"{place}" in (said := one_line(capsys))
+    assert f"looks like an address; give {meant}" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_with_a_slash_too_few_is_told_so_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_text("slide,region\ns3:/b/s.tiff,\ns.tiff,gs:/b/r.geojson\n")
+    assert main(["--manifest", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m")]) == 2
+    said = one_line(capsys)
+    assert "line 2: s3:/b/s.tiff: looks like an address; give s3://b/s.tiff" in said
+    assert "line 3: gs:/b/r.geojson: looks like an address; give gs://b/r.geojson" in said
+
+
+def test_masks_are_measured_wherever_they_are_and_however_their_suffix_is_spelt(
+    bucket: Bucket, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ring = {"type": "Polygon", "coordinates": [[[50, 50], [350, 50], [350, 350], [50, 350], [50, 50]]]}
+    feature = {"type": "Feature", "geometry": ring, "properties": {"classification": {"name": "red"}}}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    found = []
+    for out in (f"s3://{bucket.name}/measured/M.zarr", str(tmp_path / "M.ZARR")):
+        assert main([str(folder / "s.tiff"), "--out", out, "--model", str(folder / "model"), "--quiet"]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", out, str(tmp_path / "a.geojson"), "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+    assert found[0]["annotated_mm2"] > 0
+
+
 def test_an_address_is_no_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["s.tiff", "--out", "m.zarr", "--model", "s3://b/model"]) == 2
     assert "s3://b/model: no such model" in one_line(capsys)

@@ -58,6 +58,13 @@ def test_one_slide_and_a_zarr_name_make_that_store(
     assert {path.name for path in tmp_path.iterdir()} == {"mask.zarr", "mask.summary.json", "mask.summary.csv", "p.png"}
 
 
+def test_the_suffix_of_a_mask_may_be_spelt_in_capitals(slide: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "W.OME.ZARR"
+    assert main([str(slide), "--out", str(out), "--model", str(model), "--quiet"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"W.OME.ZARR", "W.OME.summary.json", "W.OME.summary.csv"}
+    assert main(["verify", str(out)]) == 0
+
+
 def test_a_folder_gets_a_store_for_each_slide_and_skips_finished_ones(
     slide: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

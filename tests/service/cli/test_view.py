@@ -19,12 +19,12 @@ from wsi_segment.service.cli.main import main
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a slide, another one, and the mask of the first."""
+    """A folder with a slide, another one, and the mask of the first, whose suffix is in capitals."""
     folder = tmp_path_factory.mktemp("view")
     write_slide(folder / "s.tiff", tissue_like(600, 700))
     write_slide(folder / "other.tiff", tissue_like(600, 700, seed=5))
     write_model(folder / "model")
-    out = str(folder / "m.zarr")
+    out = str(folder / "m.ZARR")
     assert main([str(folder / "s.tiff"), "--out", out, "--model", str(folder / "model"), "--quiet"]) == 0
     return folder
 
@@ -34,7 +34,7 @@ def viewing(made: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """The command, in a process whose environment belongs to another server."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
     environment |= {"WSI_SEGMENT_ALLOWED_HOST": "lab.example", "WSI_SEGMENT_DATABASE": "postgresql://nowhere/x"}
-    command = [sys.executable, "-P", "-m", "wsi_segment.service", "view", str(made / "m.zarr"), "--no-browser"]
+    command = [sys.executable, "-P", "-m", "wsi_segment.service", "view", str(made / "m.ZARR"), "--no-browser"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
     )
@@ -59,9 +59,9 @@ def test_the_mask_is_served_over_its_slide_until_ctrl_c(viewing: subprocess.Pope
 
 
 def test_another_slide_than_the_masks_own_is_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["view", str(made / "m.zarr"), "--slide", str(made / "other.tiff")]) == 2
+    assert main(["view", str(made / "m.ZARR"), "--slide", str(made / "other.tiff")]) == 2
     assert "not the slide that" in capsys.readouterr().err
-    assert main(["view", str(made / "m.zarr"), "--slide", str(made / "nowhere.tiff")]) == 2
+    assert main(["view", str(made / "m.ZARR"), "--slide", str(made / "nowhere.tiff")]) == 2
 
 
 def test_what_is_no_mask_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

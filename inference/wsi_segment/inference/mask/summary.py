@@ -14,6 +14,8 @@ from wsi_segment.inference.places.sites import writing
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.slide import PixelSize
 
+_SUFFIX = ".zarr"
+
 
 @dataclass(frozen=True, slots=True)
 class ClassArea:
@@ -128,9 +130,23 @@ def summary_json(summary: Summary) -> str:
     return json.dumps(asdict(summary), indent=2) + "\n"
 
 
+def is_store_name(name: str) -> bool:
+    """Return whether a name is one of a mask: it ends in ``.zarr``, however that is spelt."""
+    return name.lower().endswith(_SUFFIX)
+
+
+def store_stem(name: str) -> str:
+    """Return the name of a mask without its suffix; other files of it begin with that.
+
+    >>> store_stem("a.zarr"), store_stem("A.OME.ZARR"), store_stem("b")
+    ('a', 'A.OME', 'b')
+    """
+    return name[: -len(_SUFFIX)] if is_store_name(name) else name
+
+
 def summary_paths(out: Path) -> tuple[Path, Path]:
     """Return ``<name>.summary.json`` and ``<name>.summary.csv`` beside a store."""
-    stem = out.name.removesuffix(".zarr")
+    stem = store_stem(out.name)
     return out.with_name(f"{stem}.summary.json"), out.with_name(f"{stem}.summary.csv")
 
 

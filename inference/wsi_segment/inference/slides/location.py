@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 
 from wsi_segment.errors import InputError
 from wsi_segment.extras import how_to_install, needs_extra
+from wsi_segment.files import address_meant
 from wsi_segment.inference.places.bucket_client import reason_of
 from wsi_segment.inference.places.bucket_folder import is_bucket, object_folder, object_of, refuse_odd_names
 from wsi_segment.inference.places.object_file import ObjectFile, Parts, named_by
@@ -31,8 +32,8 @@ def slide_location(place: str | Path) -> Path:
     ('a.svs', 'a.svs')
 
     Raises:
-        InputError: it is neither, the scheme is unknown, what it needs is not installed, or it cannot be the address
-            of an object.
+        InputError: it is neither, an address lacks a slash, the scheme is unknown, what it needs is not installed, or
+            it cannot be the address of an object.
     """
     if is_bucket(place):
         refuse_odd_names(place)
@@ -40,6 +41,8 @@ def slide_location(place: str | Path) -> Path:
         if isinstance(place, Path) or hasattr(place, "storage_options"):  # what this function returns
             return place
         raise InputError(f"{place!r}: give a path or an address as text or as a pathlib.Path")
+    if (address := address_meant(place)) is not None:
+        raise InputError(f"{place}: looks like an address; give {address}, or ./{place} for a folder of this name")
     scheme, separator, _ = place.partition("://")
     if not separator:
         return Path(place)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wsi_segment.inference.mask.summary import store_stem
 from wsi_segment.model.card import DEFAULT_MODEL
 from wsi_segment.service.api.access.prefix import href
 from wsi_segment.service.api.bodies.requests import Id
@@ -247,7 +248,7 @@ def job_out(job: Job, slide_name: str | None, outlook: Outlook = _NO_OUTLOOK) ->
         slide=job.slide,
         slide_name=slide_name,
         slide_fingerprint=slide.get("fingerprint"),
-        name=None if job.store is None else PurePath(job.store).name.removesuffix(".zarr"),
+        name=None if job.store is None else store_stem(PurePath(job.store).name),
         model=job.parameters.get("model") or DEFAULT_MODEL,
         model_version=model.get("version"),
         model_sha256=model.get("sha256"),

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from wsi_segment.errors import InputError
-from wsi_segment.files import is_there
+from wsi_segment.files import address_meant, is_there
 from wsi_segment.service.cli.interrupts import EXIT_INTERRUPTED, interruptible
 from wsi_segment.service.cli.streams import lost_output, print_anything
 
@@ -161,9 +161,9 @@ class _Version(argparse.Action):
 
 def _path_here(text: str) -> Path:
     """Return a path of this machine; an address would become a folder called ``s3:``, and ``C:/`` is a drive."""
-    if address := re.match(r"[A-Za-z][\w+.-]+:/(/)?", text):
-        if address[1]:
-            raise argparse.ArgumentTypeError(f"{text}: must be on this machine; give a path, not an address")
+    if re.match(r"[A-Za-z][\w+.-]+://", text):
+        raise argparse.ArgumentTypeError(f"{text}: must be on this machine; give a path, not an address")
+    if address_meant(text) is not None:
         raise argparse.ArgumentTypeError(f"{text}: looks like an address; give ./{text} for a folder of this name")
     return Path(text)
 

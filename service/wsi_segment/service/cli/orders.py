@@ -62,7 +62,7 @@ def make_orders(
         wanted += _rows(manifest, options, model)
     if not wanted:
         raise InputError("no slides were given; name some, or give --manifest CSV")
-    if len(wanted) == 1 and PurePosixPath(out.name).suffix == ".zarr":
+    if len(wanted) == 1 and PurePosixPath(out.name).suffix.lower() == ".zarr":
         slide, own_model, own = wanted[0]
         return [Order(slide, out, own_model, own)]
     stems = [_stem(slide) for slide, _, _ in wanted]

@@ -18,6 +18,7 @@ from sqlalchemy import func, insert, select, update
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.mask.mask import Mask
+from wsi_segment.inference.mask.summary import is_store_name, summary_paths
 from wsi_segment.service.folders.file_looks import FileLooks, HangsError, hash_of_states
 from wsi_segment.service.jobs.database import Database, in_parts, is_away
 from wsi_segment.service.jobs.events import Kind, append_events, next_numbers
@@ -162,8 +163,7 @@ class AdoptedMasks:
 def state_of(store: Path) -> str:
     """Hash what the folders say of a store's own files and its summary; empty where no store is there."""
     files = [store / name for name in _MARKERS]
-    summary = store.with_name(f"{store.name.removesuffix('.zarr')}.summary.json")
-    states = [_state(file) for file in (store, *files, summary)]
+    states = [_state(file) for file in (store, *files, summary_paths(store)[0])]
     return hash_of_states(states) if any(states[1:-1]) else ""
 
 
@@ -176,7 +176,7 @@ def _state(file: Path) -> os.stat_result | None:
 
 def _states(folder: Path) -> dict[str, str]:
     """Return the states of all stores in a folder, by path."""
-    found = {str(store): state_of(store) for store in sorted(folder.glob("*.zarr"))}
+    found = {str(store): state_of(store) for store in sorted(folder.glob("*")) if is_store_name(store.name)}
     return {store: state for store, state in found.items() if state}
 
 

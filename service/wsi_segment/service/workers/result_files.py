@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from wsi_segment.errors import RunError
+from wsi_segment.inference.mask.summary import summary_paths
 from wsi_segment.service.jobs.job_table import Job
 
 
@@ -30,7 +31,7 @@ class ResultFiles:
     @property
     def summary(self) -> Path:
         """Areas by class, as the engine wrote them."""
-        return self.store.with_name(f"{self.store.name.removesuffix('.zarr')}.summary.json")
+        return summary_paths(self.store)[0]
 
     @property
     def preview(self) -> Path:

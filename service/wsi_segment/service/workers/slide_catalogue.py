@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from wsi_segment.errors import InputError, SlideError
 from wsi_segment.files import replacing
+from wsi_segment.inference.mask.summary import is_store_name
 from wsi_segment.inference.slides.dicom import is_dicom
 from wsi_segment.inference.slides.location import is_remote
 from wsi_segment.inference.slides.slide_files import LARGEST_KEY_FILE, slide_files
@@ -289,7 +290,7 @@ def _slides_in(folder: Path, below: str) -> Iterator[str]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            if entry.name not in beside_mirax and not entry.name.endswith(".zarr"):
+            if entry.name not in beside_mirax and not is_store_name(entry.name):
                 yield from _slides_in(folder / entry.name, path)
         elif Path(entry.name).suffix.lower() in SUFFIXES:
             yield path

@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    if args.model.endswith(".zarr"):
+    from wsi_segment.inference.mask.summary import is_store_name
+
+    if is_store_name(args.model.rstrip("/")):
         _refuse_shifts_of_masks(args)
         return _of_mask(args)
     return _of_model(args)
@@ -98,12 +100,12 @@ def _of_mask(args: argparse.Namespace) -> int:
 
     from wsi_segment.inference.evaluation.mask_scores import evaluate_mask
     from wsi_segment.inference.progress_bar import make_bar
+    from wsi_segment.inference.slides.location import slide_location
 
+    store = slide_location(args.model)
     with make_bar(Console(stderr=True, quiet=args.quiet or args.json)) as bar:
         task = bar.add_task("comparing", total=None, unit="squares")
-        result = evaluate_mask(
-            Path(args.model), args.manifest, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        result = evaluate_mask(store, args.manifest, lambda done, total: bar.update(task, completed=done, total=total))
     if result.left_out:
         bar.console.print(
             f"left out of {args.manifest}: {result.left_out}", highlight=False, soft_wrap=True, markup=False

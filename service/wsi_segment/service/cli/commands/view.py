@@ -96,11 +96,12 @@ def _fingerprint(slide: Path) -> str:
 
 def _settings(scratch: Path, store: Path, slide: Path | None, port: int) -> Settings:
     """Return the settings of a server for one result; what the environment says of other servers does not count."""
+    from wsi_segment.inference.mask.summary import summary_paths
     from wsi_segment.service.settings import Settings
 
     results = scratch / "results"
     results.mkdir()
-    for path in (store, *store.parent.glob(f"{store.name.removesuffix('.zarr')}.summary.*")):
+    for path in (store, *filter(Path.exists, summary_paths(store))):
         try:
             (results / path.name).symlink_to(path, target_is_directory=path.is_dir())
         except OSError:  # Windows lets few users make links
@@ -116,6 +117,8 @@ def _open_page(settings: Settings, slide: Path | None, store: Path, browser: boo
     """Wait until the server answers, have it find slide and mask, and open the page."""
     import httpx
 
+    from wsi_segment.inference.mask.summary import store_stem
+
     url = f"http://{settings.host}:{settings.port}"
     with httpx.Client(base_url=url, timeout=_READY_SECONDS, trust_env=False) as http:
         _wait(lambda: http.get("/health/live").is_success, _READY_SECONDS)
@@ -124,7 +127,7 @@ def _open_page(settings: Settings, slide: Path | None, store: Path, browser: boo
 
         def found() -> dict[str, Any] | None:
             jobs = http.get("/v1/jobs").json()["jobs"]
-            mine = [job for job in jobs if job["name"] == store.name.removesuffix(".zarr")]
+            mine = [job for job in jobs if job["name"] == store_stem(store.name)]
             linked = mine and (slide is None or mine[0]["slide_name"] is not None)
             return mine[0] if linked else None
 
