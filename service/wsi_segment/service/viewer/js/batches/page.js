@@ -7,7 +7,7 @@ import { may } from "../app/frame.js";
 import { showError } from "../app/notices.js";
 import { hrefOf } from "../app/router.js";
 import { debounced, listen } from "../lib/disposal.js";
-import { button, fill, h } from "../lib/dom.js";
+import { button, fill, h, refill } from "../lib/dom.js";
 import { count, moment } from "../lib/format.js";
 import { get, post, remove, server } from "../server/api.js";
 import { follow } from "../server/follow.js";
@@ -17,6 +17,10 @@ import { statusBadge } from "../jobs/status.js";
 /** @typedef {import("../lib/disposal.js").Disposal} Disposal */
 /** @typedef {import("../app/router.js").Page} Page */
 /** @typedef {import("../server/types.js").Batch} Batch */
+
+const QUIET_MILLISECONDS = 500;
+/** Where jobs never stop to change, batches are asked for as often. */
+const MOST_MILLISECONDS = 2500;
 
 const WORDS = /** @type {Record<string, string>} */ ({ accepted: "waiting", running: "running", successful: "done", failed: "failed", dismissed: "cancelled" });
 
@@ -37,18 +41,18 @@ async function openList(main, token, disposal) {
   const pager = h("div", { class: "pager" });
   const reload = async () => {
     const page = /** @type {{batches: Batch[], next_page_token: string}} */ (await get(`/v1/batches?page_size=50&page_token=${encodeURIComponent(token)}`));
-    fill(body, page.batches.map((batch) => h("tr", { data: { batch: batch.id } },
+    refill(body, page.batches.map((batch) => h("tr", { data: { batch: batch.id } },
       h("th", { attributes: { scope: "row" } }, h("a", { text: batch.name || moment(batch.created), attributes: { href: hrefOf("batches", [batch.id]) } })),
       h("td", { class: "state" }, statusBadge(batch), bar(batch)),
       h("td", { text: count(batch.jobs) }),
       h("td", {}, counts(batch)),
       h("td", { text: moment(batch.created) }),
     )));
-    fill(pager, token ? h("a", { text: "Newest", attributes: { href: hrefOf("batches") } }) : null,
+    refill(pager, token ? h("a", { text: "Newest", attributes: { href: hrefOf("batches") } }) : null,
       page.next_page_token ? h("a", { text: "Older", attributes: { href: hrefOf("batches", [], { page: page.next_page_token }) } }) : null,
       page.batches.length === 0 ? h("p", { class: "hint", text: "No batches here. Select several slides on the first page, and segment them together." }) : null);
   };
-  const again = debounced(800, () => void reload().catch(() => undefined));
+  const again = debounced(QUIET_MILLISECONDS, () => void reload().catch(() => undefined), MOST_MILLISECONDS);
   disposal.add(again.cancel);
   listen(disposal, server, "back", () => again());
   disposal.add(follow("/v1/events", (event) => { if (event.kind !== "progress" && event.kind !== "now") again(); }));
@@ -80,14 +84,14 @@ async function openBatch(main, id, disposal) {
         showError(error);
       }
     };
-    fill(top,
+    refill(top,
       h("div", { class: "page-head" }, h("h1", { text: batch.name || `Batch of ${moment(batch.created)}` }), statusBadge(batch)),
       bar(batch), h("p", {}, counts(batch)),
       may("write") ? h("p", { class: "actions" },
         ended ? null : button("Cancel what has not ended", () => void act(() => remove(`/v1/batches/${id}`))),
         again > 0 ? button(`Try ${count(again)} again`, () => void act(() => post(`/v1/batches/${id}/retry`))) : null) : null);
   };
-  const later = debounced(500, () => void draw().catch(() => undefined));
+  const later = debounced(QUIET_MILLISECONDS, () => void draw().catch(() => undefined), MOST_MILLISECONDS);
   disposal.add(later.cancel);
   listen(disposal, server, "back", () => later());
   const table = await createJobTable(() => ({ batch: id }), {

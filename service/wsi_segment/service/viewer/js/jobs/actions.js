@@ -38,7 +38,7 @@ export function jobActions(job, changed, options = {}) {
   }
   if (!may("write")) return found;
   if (job.status !== "accepted" && job.status !== "running") cancelling.delete(job.id);
-  else if (cancelling.has(job.id)) found.push(button("Cancelling …", () => undefined, { name: `Cancelling ${name}`, disabled: true }));
+  else if (cancelling.has(job.id)) found.push(button("Cancelling …", () => undefined, { name: `Cancelling … ${name}`, disabled: true }));
   else {
     found.push(button("Cancel", () => void run(async () => {
       const answer = await remove(`/v1/jobs/${job.id}`);
@@ -47,7 +47,7 @@ export function jobActions(job, changed, options = {}) {
     }), { name: `Cancel ${name}` }));
   }
   if (job.status === "failed" || job.status === "dismissed") {
-    found.push(button("Try again", () => void run(() => post(`/v1/jobs/${job.id}/retry`)), { name: `Try ${name} again` }));
+    found.push(button("Try again", () => void run(() => post(`/v1/jobs/${job.id}/retry`)), { name: `Try again: ${name}` }));
   }
   if (options.removal && job.status === "successful" && !job.removed && job.name === null) {
     found.push(button("Remove the result", async () => {
@@ -61,6 +61,14 @@ export function jobActions(job, changed, options = {}) {
     }, { class: "danger" }));
   }
   return found;
+}
+
+/**
+ * Return what the buttons of a job depend on: as long as it stays the same, they do.
+ * @param {Job} job
+ */
+export function actionsState(job) {
+  return `${job.status} ${job.removed} ${cancelling.has(job.id)}`;
 }
 
 /** @param {Job} job */

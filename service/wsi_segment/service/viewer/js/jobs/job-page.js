@@ -5,7 +5,7 @@
 
 import { notice } from "../app/notices.js";
 import { hrefOf } from "../app/router.js";
-import { fill, h } from "../lib/dom.js";
+import { h, refill } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { address } from "../server/api.js";
 import { trackJob } from "../server/track.js";
@@ -31,7 +31,7 @@ export function openJobPage(main, id, disposal) {
       const state = `${now.job.status} ${now.job.removed} ${now.job.warnings.length}`;
       if (state !== drawn) {
         drawn = state;
-        fill(main, page(now, restart));
+        refill(main, page(now, restart));
       } else update(main, now);
       resolve({ ready: "job" });
     };

@@ -6,19 +6,24 @@
 import { notice, showError } from "../app/notices.js";
 import { hrefOf } from "../app/router.js";
 import { createDisposal, debounced, listen } from "../lib/disposal.js";
-import { button, fill, h } from "../lib/dom.js";
+import { button, fill, h, refill } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { get, server } from "../server/api.js";
 import { follow } from "../server/follow.js";
 import { Pace, applyEvent } from "../server/track.js";
-import { jobActions } from "./actions.js";
+import { actionsState, jobActions } from "./actions.js";
 import { asked, modelOf } from "./asked.js";
 import { progressBar, progressText, statusBadge } from "./status.js";
 
 /** @typedef {import("../server/types.js").Job} Job */
 /** @typedef {{element: HTMLElement, reload: () => Promise<void>, dispose: () => void}} JobTable */
 
+/** @typedef {{element: HTMLTableRowElement, pace: Pace, job: () => Job, update: (job: Job) => void}} Row of one job; it stays the same element */
+
 const PAGE = 50;
+const QUIET_MILLISECONDS = 400;
+/** Where jobs never stop to change, the table is asked for as often. */
+const MOST_MILLISECONDS = 2000;
 
 /**
  * Build a table of jobs.
@@ -30,64 +35,76 @@ export async function createJobTable(filter, options = {}) {
   const disposal = createDisposal();
   const body = h("tbody");
   const empty = h("p", { class: "hint", text: "No jobs here." });
-  const older = button("Older", () => void turn(1));
-  const newer = button("Newer", () => void turn(-1));
+  const older = button("Older", () => void turn([...tokens, next]));
+  const newer = button("Newer", () => void turn(tokens.slice(0, -1)));
   const pager = h("div", { class: "pager" }, newer, older);
-  /** @type {string[]} */
-  const tokens = [""];
-  /** @type {Map<string, {job: Job, pace: Pace}>} */
+  let tokens = [""];
+  /** @type {Map<string, Row>} */
   const shown = new Map();
   let next = "";
+  let asked = 0;
+  let waiting = 0;
 
-  const reload = async () => {
-    const query = new URLSearchParams({ page_size: String(PAGE), page_token: tokens.at(-1) ?? "", ...filter() });
-    const page = /** @type {{jobs: Job[], next_page_token: string}} */ (await get(`/v1/jobs?${query}`));
-    next = page.next_page_token;
-    const before = new Map(shown);
-    shown.clear();
-    for (const job of page.jobs) shown.set(job.id, { job, pace: before.get(job.id)?.pace ?? new Pace() });
-    draw();
-  };
-  /** @param {number} by */
-  const turn = async (by) => {
-    if (by > 0) tokens.push(next);
-    else tokens.pop();
+  /** Fetch a page; an answer that another question has overtaken is dropped. @param {string[]} [wanted] tokens of the pages up to it */
+  const reload = async (wanted = tokens) => {
+    asked += 1;
+    const mine = asked;
+    waiting += 1;
     try {
-      await reload();
+      const query = new URLSearchParams({ page_size: String(PAGE), page_token: wanted.at(-1) ?? "", ...filter() });
+      const page = /** @type {{jobs: Job[], next_page_token: string}} */ (await get(`/v1/jobs?${query}`));
+      if (mine !== asked || disposal.disposed) return;
+      tokens = wanted;
+      next = page.next_page_token;
+      draw(page.jobs);
+    } finally {
+      waiting -= 1;
+    }
+  };
+  /** @param {string[]} wanted */
+  const turn = async (wanted) => {
+    try {
+      await reload(wanted);
       body.closest("table")?.scrollIntoView({ block: "nearest" });
     } catch (error) {
       showError(error);
     }
   };
-  const draw = () => {
-    fill(body, [...shown.values()].map(({ job, pace }) => row(job, pace, reloadOne)));
-    empty.hidden = shown.size > 0;
+  /** Bring rows up to date; what stays is not touched, as it may have the focus. @param {Job[]} jobs */
+  const draw = (jobs) => {
+    const focused = [...body.children].findIndex((one) => one.contains(document.activeElement));
+    const paging = [older, newer].some((one) => one === document.activeElement);
+    const ids = new Set(jobs.map((job) => job.id));
+    for (const [id, row] of shown) {
+      if (ids.has(id)) continue;
+      row.element.remove();
+      shown.delete(id);
+    }
+    jobs.forEach((job, index) => {
+      const row = shown.get(job.id) ?? createRow(job, reloadOne);
+      shown.set(job.id, row);
+      row.update(job);
+      const there = body.children[index] ?? null;
+      if (there !== row.element) body.insertBefore(row.element, there);
+    });
+    if (focused >= 0 && !body.contains(document.activeElement)) {
+      /** @type {HTMLElement|null|undefined} */ (body.children[Math.min(focused, jobs.length - 1)]?.querySelector("a"))?.focus();
+    }
+    empty.hidden = jobs.length > 0;
     older.disabled = next === "";
     newer.disabled = tokens.length === 1;
     pager.hidden = older.disabled && newer.disabled;
+    if (paging) (older.disabled ? newer : newer.disabled ? older : /** @type {HTMLElement} */ (document.activeElement)).focus(); // a button that means nothing now has no focus
   };
   /** @param {Job|null} job */
   const reloadOne = (job) => {
-    if (!job) {
-      void reload().catch(showError);
-      return;
-    }
-    const known = shown.get(job.id);
-    if (!known) return;
-    known.job = job;
-    redraw(job.id);
+    if (job) shown.get(job.id)?.update(job);
+    else void reload().catch(showError);
   };
-  /** @param {string} id */
-  const redraw = (id) => {
-    const known = shown.get(id);
-    const old = body.querySelector(`tr[data-job="${id}"]`);
-    if (!known || !old) return;
-    const focused = old.contains(document.activeElement);
-    const made = row(known.job, known.pace, reloadOne);
-    old.replaceWith(made);
-    if (focused) /** @type {HTMLElement|null} */ (made.querySelector("a, button"))?.focus();
-  };
-  const again = debounced(400, () => void reload().catch(() => undefined));
+  const again = debounced(QUIET_MILLISECONDS, () => {
+    if (waiting > 0) again(); // for the answer that is on its way, rather than to overtake it for ever
+    else void reload().catch(() => undefined);
+  }, MOST_MILLISECONDS);
   const stop = follow("/v1/events", (event) => {
     options.onEvent?.(event);
     const known = shown.get(event.data["job"]);
@@ -96,13 +113,9 @@ export async function createJobTable(filter, options = {}) {
       return;
     }
     if (event.kind === "progress" && event.data["stage"] === "segment") known.pace.add(event.data["time"], event.data["done"]);
-    const changed = applyEvent(known.job, event);
-    if (!changed) {
-      again();
-      return;
-    }
-    known.job = changed;
-    redraw(changed.id);
+    const changed = applyEvent(known.job(), event);
+    if (changed) known.update(changed);
+    else again();
   }, { onError: (error) => notice(error.message, { kind: "error" }) });
   disposal.add(stop);
   disposal.add(again.cancel);
@@ -115,25 +128,52 @@ export async function createJobTable(filter, options = {}) {
   const element = h("div", { class: "job-table" },
     h("div", { class: "scroll", attributes: { tabindex: 0, role: "region", "aria-label": "Jobs" } }, h("table", { class: "list" }, head, body)),
     empty, pager);
-  return { element, reload: async () => { tokens.splice(1); await reload(); }, dispose: disposal.dispose };
+  return { element, reload: () => reload([""]), dispose: disposal.dispose };
 }
 
 /**
+ * Build the row of a job. Only what has changed is built anew, so that a button keeps the focus while its job goes on.
  * @param {Job} job
- * @param {Pace} pace
  * @param {(job: Job|null) => void} changed
+ * @returns {Row}
  */
-function row(job, pace, changed) {
-  const rate = job.status === "running" && job.stage === "segment" ? pace.rate : null;
-  const left = rate === null ? null : (job.total - job.done) / rate;
-  const text = progressText({ job, rate, left });
-  const doubts = job.warnings.length > 0 ? ` ${job.warnings.length} doubt${job.warnings.length > 1 ? "s" : ""}` : "";
-  return h("tr", { data: { job: job.id, status: job.status } },
+function createRow(job, changed) {
+  const pace = new Pace();
+  const state = h("td", { class: "state" });
+  const model = h("td", { class: "model" });
+  const actions = h("div", { class: "actions" });
+  const bar = progressBar(job);
+  const text = h("small");
+  const element = h("tr", { data: { job: job.id } },
     h("th", { attributes: { scope: "row" } }, h("a", { text: job.slide_name ?? job.name ?? job.slide, attributes: { href: hrefOf("jobs", [job.id]) } })),
-    h("td", { class: "state" }, statusBadge(job), doubts ? h("span", { class: "warning", text: doubts, attributes: { title: job.warnings.map((one) => one.message).join("\n") } }) : null,
-      job.status === "running" ? progressBar(job) : null, text ? h("small", { text }) : null),
-    h("td", { class: "model" }, modelOf(job), h("small", { text: asked(job) })),
+    state,
+    model,
     h("td", {}, h("a", { attributes: { href: hrefOf("jobs", [job.id]) } }, h("time", { text: moment(job.created, "medium"), attributes: { datetime: job.created } }))),
-    h("td", {}, h("div", { class: "actions" }, jobActions(job, changed))),
-  );
+    h("td", {}, actions));
+  let now = job;
+  let drawn = "";
+  let offered = "";
+  const update = (/** @type {Job} */ next) => {
+    now = next;
+    const rate = now.status === "running" && now.stage === "segment" ? pace.rate : null;
+    text.textContent = progressText({ job: now, rate, left: rate === null ? null : (now.total - now.done) / rate });
+    bar.value = now.progress;
+    element.dataset["status"] = now.status;
+    const states = `${now.status} ${now.removed} ${now.warnings.length}`;
+    if (states !== drawn) {
+      fill(state, statusBadge(now), doubts(now), now.status === "running" ? bar : null, text);
+      fill(model, modelOf(now), h("small", { text: asked(now) }));
+    }
+    drawn = states;
+    const offers = actionsState(now);
+    if (offers !== offered) refill(actions, jobActions(now, changed));
+    offered = offers;
+  };
+  return { element, pace, job: () => now, update };
+}
+
+/** @param {Job} job */
+function doubts({ warnings }) {
+  if (warnings.length === 0) return null;
+  return h("span", { class: "warning", text: ` ${warnings.length} doubt${warnings.length > 1 ? "s" : ""}`, attributes: { title: warnings.map((one) => one.message).join("\n") } });
 }

@@ -46,13 +46,24 @@ export function listen(disposal, target, name, listener, options) {
  * @template {any[]} A
  * @param {number} milliseconds
  * @param {(...values: A) => void} action
+ * @param {number} [most] milliseconds after which it is called though things never are quiet
  * @returns {((...values: A) => void) & {cancel: () => void}}
  */
-export function debounced(milliseconds, action) {
+export function debounced(milliseconds, action, most = Infinity) {
   let timer = 0;
+  let since = 0;
+  const cancel = () => {
+    window.clearTimeout(timer);
+    since = 0;
+  };
   const wait = (/** @type {A} */ ...values) => {
     window.clearTimeout(timer);
-    timer = window.setTimeout(() => action(...values), milliseconds);
+    since ||= performance.now();
+    const left = Math.max(0, since + most - performance.now());
+    timer = window.setTimeout(() => {
+      since = 0;
+      action(...values);
+    }, Math.min(milliseconds, left));
   };
-  return Object.assign(wait, { cancel: () => window.clearTimeout(timer) });
+  return Object.assign(wait, { cancel });
 }

@@ -63,6 +63,27 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Replace all that an element holds, and leave the focus where it is: on what leads to the same place or has the same
+ * name afterwards, or on the first thing that can have it.
+ * @param {Element} element
+ * @param {...(Child|Child[])} children
+ */
+export function refill(element, ...children) {
+  const focused = document.activeElement;
+  const within = focused !== null && focused !== element && element.contains(focused);
+  const name = within ? nameOf(focused) : "";
+  fill(element, ...children);
+  if (!within) return;
+  const places = /** @type {HTMLElement[]} */ ([...element.querySelectorAll("a[href]:not([tabindex]), button:enabled, input:enabled, select:enabled")]);
+  (places.find((one) => nameOf(one) === name) ?? places[0])?.focus();
+}
+
+/** @param {Element} element */
+function nameOf(element) {
+  return element.id || element.getAttribute("href") || element.getAttribute("aria-label") || element.textContent;
+}
+
+/**
  * Build a button with a text.
  * @param {string} text
  * @param {() => void} action

@@ -8,7 +8,7 @@ import { bindKeys } from "../app/keys.js";
 import { showError } from "../app/notices.js";
 import { hrefOf, replaceQuery } from "../app/router.js";
 import { debounced, listen } from "../lib/disposal.js";
-import { button, fill, h } from "../lib/dom.js";
+import { button, fill, h, refill } from "../lib/dom.js";
 import { count, significant } from "../lib/format.js";
 import { address, get, server } from "../server/api.js";
 import { openSubmitDialog } from "../submit/dialog.js";
@@ -24,14 +24,14 @@ const MOST_TRIES = 3;
 export async function openSlidesPage(main, route, disposal) {
   /** @type {Map<string, Slide>} */
   const selected = new Map();
-  const tokens = [route.query.get("page") ?? ""];
+  let tokens = [route.query.get("page") ?? ""];
   let next = "";
   let turn = 0;
   const search = h("input", { id: "search", attributes: { type: "search", placeholder: "Part of a name or folder", value: route.query.get("search") ?? "" } });
   const grid = h("ul", { class: "grid", attributes: { "aria-label": "Slides" } });
   const empty = h("p", { class: "hint", attributes: { role: "status" } });
-  const newer = button("Previous", () => { tokens.pop(); again(); });
-  const older = button("Next", () => { tokens.push(next); again(); });
+  const newer = button("Previous", () => again(tokens.slice(0, -1)));
+  const older = button("Next", () => again([...tokens, next]));
   const pager = h("div", { class: "pager" }, newer, older);
   const chosen = h("div", { class: "chosen" });
 
@@ -41,14 +41,16 @@ export async function openSlidesPage(main, route, disposal) {
       button(selected.size === 1 ? "Segment it" : "Segment them", () => void openSubmitDialog([...selected.values()]), { class: "primary" }),
       button("Select none", () => { selected.clear(); drawChosen(); again(); }));
   };
-  const reload = async () => {
+  /** @param {string[]} [wanted] tokens of the pages up to the one that is to be shown */
+  const reload = async (wanted = tokens) => {
     turn += 1;
     const mine = turn;
-    const query = new URLSearchParams({ page_size: String(PAGE), page_token: tokens.at(-1) ?? "", search: search.value });
+    const query = new URLSearchParams({ page_size: String(PAGE), page_token: wanted.at(-1) ?? "", search: search.value });
     const page = /** @type {{slides: Slide[], next_page_token: string}} */ (await get(`/v1/slides?${query}`));
     if (mine !== turn) return;
+    tokens = wanted;
     next = page.next_page_token;
-    fill(grid, page.slides.map((slide) => card(slide, selected, drawChosen)));
+    refill(grid, page.slides.map((slide) => card(slide, selected, drawChosen)));
     older.disabled = next === "";
     newer.disabled = tokens.length === 1;
     pager.hidden = older.disabled && newer.disabled;
@@ -58,16 +60,16 @@ export async function openSlidesPage(main, route, disposal) {
       disposal.add(() => window.clearTimeout(timer));
     }
   };
-  const again = () => void reload().catch(showError);
+  const again = (/** @type {string[]} */ wanted = tokens) => void reload(wanted).catch(showError);
   const searchNow = debounced(250, () => {
-    tokens.splice(0, tokens.length, "");
+    tokens = [""]; // also where the answer is lost: pages of another search are none of this one
     replaceQuery(search.value ? new URLSearchParams({ search: search.value }).toString() : "");
     again();
   });
   search.addEventListener("input", searchNow);
   disposal.add(searchNow.cancel);
   disposal.add(() => { turn += 1; });
-  listen(disposal, server, "back", again);
+  listen(disposal, server, "back", () => again());
   disposal.add(bindKeys([{ key: "/", does: "search for a slide", action: () => search.focus() }]));
   await reload();
   drawChosen();

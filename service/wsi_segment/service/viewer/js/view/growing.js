@@ -5,7 +5,7 @@
 
 import { notice, showError } from "../app/notices.js";
 import { debounced } from "../lib/disposal.js";
-import { fill, h } from "../lib/dom.js";
+import { h, refill } from "../lib/dom.js";
 import { ApiError, send } from "../server/api.js";
 import { hasEnded, trackJob } from "../server/track.js";
 import { jobActions } from "../jobs/actions.js";
@@ -53,7 +53,7 @@ export function growing({ pane, disposal, side }) {
   /** @param {Tracked} now */
   const show = (now) => {
     box.dataset["status"] = now.job.status;
-    fill(box, h("p", {}, statusBadge(now.job)), hasEnded(now.job) ? null : progressBar(now.job), h("p", { text: progressText(now) }),
+    refill(box, h("p", {}, statusBadge(now.job)), hasEnded(now.job) ? null : progressBar(now.job), h("p", { text: progressText(now) }),
       h("p", { class: "actions" }, jobActions(now.job, track).filter((one) => one instanceof HTMLButtonElement)));
     if (now.job.status === "running") lookSoon();
     else if (now.job.status !== "accepted") void finish(now);
