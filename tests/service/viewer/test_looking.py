@@ -383,6 +383,13 @@ def test_a_table_of_outlines_that_did_not_come_is_asked_for_again(watched: Watch
     summary.click()
     summary.click()
     watched.page.wait_for_selector("details[data-panel='outlines'] tbody tr")
+    watched.page.route("**/outlines.json?*", lambda route: route.fulfill(status=500))
+    watched.page.select_option("details[data-panel='outlines'] select", "1")
+    watched.page.wait_for_selector("details[data-panel='outlines'] tbody tr", state="detached")  # of other classes
+    watched.page.unroute("**/outlines.json?*")
+    summary.click()
+    summary.click()
+    watched.page.wait_for_selector("details[data-panel='outlines'] tbody tr:has-text('red')")
     watched.clean("500")
 
 

@@ -35,6 +35,7 @@ export function outlines({ pane, disposal, addPanel }) {
     loading = new AbortController();
     const { signal } = loading;
     more.disabled = true;
+    if (!token) loaded = false;
     try {
       const page = /** @type {{outlines: Outline[], total: number, next_page_token: string}} */ (
         await get(`/v1/jobs/${pane.result.job.id}/results/outlines.json?${query}`, signal));
@@ -45,6 +46,11 @@ export function outlines({ pane, disposal, addPanel }) {
       note.textContent = `${count(page.total)} outlines, the largest first`;
       loaded = true;
     } catch (error) {
+      if (!token && !signal.aborted) { // what is there is of another class
+        fill(body);
+        note.textContent = "";
+        more.hidden = true;
+      }
       showError(error);
     }
     if (!signal.aborted) more.disabled = false;
