@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -142,6 +142,45 @@ def test_a_region_that_is_drawn_limits_the_job(watched: Watched, gallery: Served
     assert (x1 - x0) / (y1 - y0) == pytest.approx(200 / 160, rel=0.05)
     assert 0 < x0 < x1 < slide["width"]
     watched.clean()
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_press_after_a_lost_answer_posts_what_is_chosen_once(watched: Watched, gallery: Served, other: bool) -> None:
+    slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]["id"]
+
+    def jobs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = web.get(f"{gallery.url}/v1/jobs?slide={slide}").json()["jobs"]
+        return found
+
+    keys: list[str] = []
+
+    def lose_the_first_answer(route: Route) -> None:
+        if route.request.method == "POST":
+            keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    before = len(jobs())
+    page = watched.open(f"slide/{slide}", "slide")
+    page.click("button:has-text('Segment this slide')")
+    page.select_option("#submit-model", "channels")
+    page.route("**/v1/jobs", lose_the_first_answer)
+    page.click("dialog button[type=submit]")
+    page.wait_for_selector("dialog .problem:has-text('does not answer')")
+    if other:
+        page.click("dialog summary")
+        page.fill("#submit-priority", "3")
+    page.click("dialog button[type=submit]")
+    watched.wait("job")
+    made = jobs()
+    assert made[0]["id"] == page.url.split("#/jobs/")[1]
+    assert made[0]["priority"] == (3 if other else 0)
+    assert len(made) == before + (2 if other else 1)
+    assert (keys[0] != keys[1]) == other
+    watched.clean("ERR_FAILED")
 
 
 def test_a_region_of_corners_ends_with_a_double_click(watched: Watched, gallery: Served) -> None:

@@ -51,7 +51,8 @@ export async function openSubmitDialog(slides, options = {}) {
   const name = h("input", { id: "submit-batch-name", attributes: { type: "text", maxlength: 200, placeholder: "such as week 12" } });
   const problem = h("p", { class: "problem", attributes: { role: "alert" } });
   const send = h("button", { class: "primary", text: single ? "Segment" : `Segment ${count(slides.length)} slides`, attributes: { type: "submit", form: "submit-form" } });
-  const key = idempotencyKey(); // the same for a second press after a lost answer: nothing is posted twice
+  /** @type {Map<string, string>} By what is posted: the same key for a second press after a lost answer, so that nothing is posted twice. */
+  const keys = new Map();
   const rows = FIELDS.map((spec) => fieldRow(spec, /** @type {HTMLElement} */ (controls.get(spec))));
   const form = h("form", { id: "submit-form", class: "controls", on: {
     submit: async (/** @type {Event} */ event) => {
@@ -59,7 +60,11 @@ export async function openSubmitDialog(slides, options = {}) {
       send.disabled = true;
       problem.textContent = "";
       try {
-        await submit(slides, request(model.value, controls, region ? { [use.value]: region } : {}), name.value, key);
+        const wanted = postOf(slides, request(model.value, controls, region ? { [use.value]: region } : {}), name.value);
+        const text = JSON.stringify(wanted.body);
+        const key = keys.get(text) ?? idempotencyKey();
+        keys.set(text, key);
+        await submit(wanted, key);
         dialog.close();
       } catch (error) {
         problem.textContent = error instanceof Error ? error.message : String(error);
@@ -120,20 +125,27 @@ function request(model, controls, drawn) {
 }
 
 /**
+ * Return what is to be posted: a job, or a batch for several slides.
  * @param {Slide[]} slides
  * @param {Record<string, any>} choices
- * @param {string} name
- * @param {string} key
+ * @param {string} name of a batch
+ * @returns {{page: string, body: Record<string, any>}} `page`: its name, which its address on the server has too
  */
-async function submit(slides, choices, name, key) {
-  const headers = { "Idempotency-Key": key };
+function postOf(slides, choices, name) {
   const [first] = slides;
   if (slides.length === 1 && first) {
     const size = choices["image"] === undefined ? { width: first.width, height: first.height } : {};
-    const job = await post("/v1/jobs", { slide: first.id, ...size, ...choices }, headers);
-    go("jobs", [job.id]); // its page says how it stands
-    return;
+    return { page: "jobs", body: { slide: first.id, ...size, ...choices } };
   }
-  const batch = await post("/v1/batches", { name, jobs: slides.map((slide) => ({ slide: slide.id, ...choices })) }, headers);
-  go("batches", [batch.id]);
+  return { page: "batches", body: { name, jobs: slides.map((slide) => ({ slide: slide.id, ...choices })) } };
+}
+
+/**
+ * Post it, and go to its page, which says how it stands.
+ * @param {{page: string, body: Record<string, any>}} what
+ * @param {string} key
+ */
+async function submit({ page, body }, key) {
+  const made = await post(`/v1/${page}`, body, { "Idempotency-Key": key });
+  go(page, [made.id]);
 }
