@@ -65,6 +65,16 @@ def test_earlier_versions_can_be_read_and_deleted_outlines_are_remembered(addres
     assert (missing.status_code, missing.json()["type"]) == (404, "urn:wsi-segment:problem:no-version")
 
 
+def test_all_that_was_corrected_can_be_taken_back(address: str) -> None:
+    latest = web.get(address)
+    condition = {"If-Match": latest.headers["etag"]} if latest.is_success else {"If-None-Match": "*"}
+    first = web.put(address, json=collection("red"), headers=condition)
+    emptied = web.put(address, json=collection(), headers={"If-Match": first.headers["etag"]})
+    assert emptied.json() == {"version": first.json()["version"] + 1, "features": 0}
+    assert web.get(address).json()["features"] == []
+    assert web.put(address, json=collection(), headers={"If-None-Match": "*"}).status_code in (412, 422)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -24,7 +24,7 @@ from wsi_segment.service.jobs.keys import Keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 CLOSE = "at=700,900,1"
 
@@ -184,6 +184,59 @@ def test_a_review_that_was_left_says_that_it_is_not_saved(browser: Browser, gall
         page.wait_for_selector("button:has-text('Review the outlines')")
         assert page.locator("[data-panel='review'] .warning").count() == 0
         watched.clean()
+
+
+def reviewed_anew(gallery: Served) -> str:
+    """The id of a job that nobody has reviewed."""
+    with gallery.client() as client:
+        job = client.submit("slides/small.tiff", model="channels", region=[400, 600, 1000, 1200])["id"]
+        assert client.wait(job)["status"] == "successful"
+    return str(job)
+
+
+def test_a_review_whose_changes_were_all_taken_back_is_saved_as_such(watched: Watched, gallery: Served) -> None:
+    job = reviewed_anew(gallery)
+    page = begin(watched, job)
+    page.keyboard.press("s")
+    page.wait_for_selector(".notice:has-text('nothing to save yet')")
+    page.keyboard.press("n")
+    page.keyboard.press("a")
+    save(page)
+    assert len(corrections(gallery, job)["features"]) == 1
+    page.keyboard.press("s")
+    page.wait_for_selector(".notice:has-text('All of the review is saved')")
+    page.keyboard.press("z")
+    page.wait_for_selector("[data-review='counts']:has-text('0 kept, 0 deleted')")
+    save(page)
+    latest = corrections(gallery, job)
+    assert (latest["version"], latest["features"]) == (2, [])
+    assert len(web.get(f"{gallery.url}/v1/jobs/{job}/corrections.geojson?version=1").json()["features"]) == 1
+    watched.clean()
+
+
+def test_a_review_is_saved_once_at_a_time_and_says_so(watched: Watched, gallery: Served) -> None:
+    job = reviewed_anew(gallery)
+    page = begin(watched, job)
+    kept: list[Route] = []
+    page.route("**/corrections.geojson", lambda route: kept.append(route))
+    page.keyboard.press("n")
+    page.keyboard.press("a")
+    page.focus("button:has-text('Save')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-review='saved'][role='status']:has-text('Saving')")
+    page.keyboard.press("s")
+    page.wait_for_selector(".notice:has-text('is being saved')")
+    page.keyboard.press("x")
+    for route in kept:
+        route.continue_()
+    page.unroute("**/corrections.geojson")
+    page.wait_for_selector("[data-review='saved']:has-text('Version 1'):has-text('changed since')")
+    assert len(kept) == 1
+    assert page.locator("dialog").count() == 0, "nobody else has saved"
+    assert page.locator("button:focus:has-text('Save')").count() == 1
+    save(page)
+    page.wait_for_selector("[data-review='saved']:has-text('Version 2')")
+    watched.clean()
 
 
 def test_of_two_tabs_that_save_the_second_is_told_of_the_first(browser: Browser, gallery: Served, result: str) -> None:

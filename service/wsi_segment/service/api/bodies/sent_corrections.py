@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from wsi_segment.service.api.bodies.aside import check
+from wsi_segment.service.api.bodies.aside import UnsoundError, check
 from wsi_segment.service.api.bodies.requests import MultiPolygon, Polygon
 from wsi_segment.service.workers.kept_corrections import Corrections, Version
 
@@ -49,15 +49,11 @@ class SentCorrections(BaseModel):
         Field(max_length=200_000, description="ids of outlines of the mask that were deleted"),
     ] = []
 
-    @model_validator(mode="after")
-    def _say_something(self) -> Self:
-        if not self.features and not self.rejected:
-            raise ValueError("no feature, and nothing rejected")
-        return self
-
 
 def keep_corrections(content: bytes, kept: Corrections, author: str, expected: str | None) -> tuple[Version, int]:
     """Keep what was sent as another version, and return it with the number of its features.
+
+    Nothing at all is no first version, but may follow one: all that was corrected was taken back.
 
     Raises:
         UnsoundError: these are no corrections.
@@ -65,5 +61,7 @@ def keep_corrections(content: bytes, kept: Corrections, author: str, expected: s
         ValueError: a number is not finite.
     """
     sent = check(SentCorrections, content)
+    if expected is None and not sent.features and not sent.rejected:
+        raise UnsoundError([{"type": "value_error", "loc": ("body",), "msg": "no feature, and nothing rejected"}])
     features: list[dict[str, Any]] = [one.model_dump(mode="json") for one in sent.features]
     return kept.keep(features, author, expected, sent.rejected), len(features)

@@ -35,6 +35,19 @@ export class History extends EventTarget {
     /** Who saved that version, and when. @type {{version: number, author: string, saved: string}|null} */
     this.version = null;
     this.loaded = false;
+    /** Whether it is being saved. */
+    this.saving = false;
+  }
+
+  /** Whether nothing is decided: that can be saved in the place of what was decided before. */
+  get empty() {
+    return this.now.kept.size === 0 && this.now.rejected.size === 0;
+  }
+
+  /** @param {boolean} saving */
+  mark(saving) {
+    this.saving = saving;
+    this.tell("");
   }
 
   /** Whether something is not saved yet. */

@@ -26,7 +26,7 @@ export function reviewPanel(session, disposal, does) {
   const said = h("p", { class: "hint", attributes: { role: "status" }, data: { review: "said" } });
   const selected = h("p", { data: { review: "selected" } });
   const counts = h("p", { class: "hint", data: { review: "counts" } });
-  const saved = h("p", { class: "hint", data: { review: "saved" } });
+  const saved = h("p", { class: "hint", attributes: { role: "status" }, data: { review: "saved" } });
   const classes = h("select", { attributes: { "aria-keyshortcuts": "1 2 3 4 5 6 7 8 9" }, on: { change: () => session.relabel(Number(classes.value)) } },
     session.choices().map((entry) => h("option", { text: entry.name, attributes: { value: entry.id } })));
   const label = field("Class of new outlines", classes);
@@ -51,12 +51,13 @@ export function reviewPanel(session, disposal, does) {
     drawing.setAttribute("aria-pressed", String(session.sketch.active()));
     undoing.disabled = history.past.length === 0;
     redoing.disabled = history.future.length === 0;
-    saving.disabled = !history.dirty;
+    saving.setAttribute("aria-disabled", String(!history.dirty || history.saving)); // and not disabled, which would take the focus away
     const { kept, rejected } = history.now;
     counts.textContent = `${count(kept.size)} kept, ${count(rejected.size)} deleted; on the screen ${count(session.open)} not reviewed`;
     const { version } = history;
     const by = version?.author ? ` by ${version.author}` : "";
-    saved.textContent = version ? `Version ${version.version} saved${by}, ${moment(version.saved)}${history.dirty ? "; changed since" : ""}` : history.dirty ? "Not saved yet" : "Nobody has reviewed this mask yet";
+    const told = history.saving ? "Saving …" : version ? `Version ${version.version} saved${by}, ${moment(version.saved)}${history.dirty ? "; changed since" : ""}` : history.dirty ? "Not saved yet" : "Nobody has reviewed this mask yet";
+    if (saved.textContent !== told) saved.textContent = told; // which is read out
   };
   const content = h("div", { class: "controls review" }, selected, said,
     h("div", { class: "actions" }, accepting, rejecting, button("Next (n)", () => session.next(1))), label,
@@ -100,7 +101,10 @@ function versionPicker({ job, history }) {
       fill(list, versions.map((one) =>
         h("option", { text: `Version ${one.version}, ${one.author ? `${one.author}, ` : ""}${moment(one.saved)}`, attributes: { value: one.version } })));
       if (versions.some((one) => String(one.version) === chosen)) list.value = chosen;
-    }, showError);
+    }, (error) => {
+      shown = -1; // asked for again with the next change
+      showError(error);
+    });
   };
   renew();
   return { element, renew };

@@ -22,10 +22,14 @@ import { collectionOf, loadCorrections, saveCorrections } from "./corrections.js
  */
 export async function save(job, name, history, tag = history.tag) {
   const { now: decisions, state } = history;
-  if (decisions.kept.size === 0 && decisions.rejected.size === 0) {
-    notice("There is nothing to save yet: accept, delete or draw an outline.");
+  const needless = history.saving ? "The review is being saved."
+    : history.empty && tag === null ? "There is nothing to save yet: accept, delete or draw an outline."
+      : !history.dirty ? "All of the review is saved." : "";
+  if (needless) {
+    notice(needless);
     return;
   }
+  history.mark(true);
   try {
     const made = await saveCorrections(job, decisions, tag);
     history.settle(state, made.tag, made.version ?? history.version);
@@ -33,6 +37,8 @@ export async function save(job, name, history, tag = history.tag) {
   } catch (error) {
     if (error instanceof ApiError && (error.status === 412 || error.status === 428)) await changedMeanwhile(job, name, history);
     else showError(error);
+  } finally {
+    history.mark(false);
   }
 }
 
