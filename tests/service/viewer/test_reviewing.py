@@ -317,7 +317,7 @@ def test_sessions_that_end_lose_no_review_unasked_and_leave_none_to_others(brows
             job = client.submit("slides/s0.tiff", model="channels")
             assert client.wait(job["id"])["status"] == "successful"
         database = Database(server.data)
-        key = Keys(database).create("anna", ("read", "write"), None)
+        key, other = (Keys(database).create(name, ("read", "write"), None) for name in ("anna", "bert"))
         database.close()
         with browsing(browser, server.url) as watched:
             page = watched.open(f"view/{job['id']}?at=450,350,1", "sign-in")
@@ -352,5 +352,57 @@ def test_sessions_that_end_lose_no_review_unasked_and_leave_none_to_others(brows
             watched.wait("view")
             watched.drawn()
             page.keyboard.press("e")
+            page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted'):not(:has-text('screen 0'))")
+            page.keyboard.press("n")
+            page.keyboard.press("x")
+            page.wait_for_selector("[data-review='counts']:has-text('1 kept, 1 deleted')")
+            page.context.clear_cookies()
+            page.keyboard.press("s")
+            watched.wait("sign-in")
+            sign_in(page, other)
+            page.click("dialog:has-text('review of anna') button:has-text('Keep')")
+            page.wait_for_selector(".sign-in .problem:has-text('the key anna')")
+            assert page.locator(".pane").count() == 0
+            sign_in(page, other)
+            page.click("dialog:has-text('review of anna') button:has-text('Discard')")
+            watched.wait("view")
+            watched.drawn()
+            page.keyboard.press("e")
             page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted')")
+            assert "bert" in page.inner_text(".who")
             watched.clean("401")
+
+
+def test_another_user_in_another_tab_saves_no_review_of_the_first(browser: Browser, tmp_path: Path) -> None:
+    """A browser has one session for all of its tabs."""
+    folder = write_slides(tmp_path, count=1)
+    with Served(folder) as server:
+        with server.client() as client:
+            job = client.submit("slides/s0.tiff", model="channels")["id"]
+            assert client.wait(job)["status"] == "successful"
+        database = Database(server.data)
+        keys = [Keys(database).create(name, ("read", "write"), None) for name in ("anna", "bert")]
+        database.close()
+        with browsing(browser, server.url) as watched:
+            page = watched.open(f"view/{job}?at=450,350,1", "sign-in")
+            sign_in(page, keys[0])
+            watched.wait("view")
+            watched.drawn()
+            page.keyboard.press("e")
+            page.wait_for_selector("[data-review='counts']:has-text('on the screen'):not(:has-text('screen 0'))")
+            page.keyboard.press("n")
+            page.keyboard.press("a")
+            beside = page.context.new_page()
+            beside.goto(f"{server.url}/#/slides")
+            beside.click("button:has-text('Sign out')")
+            sign_in(beside, keys[1])
+            beside.wait_for_selector(".who:has-text('bert')")
+            page.keyboard.press("s")
+            page.wait_for_selector("dialog:has-text('review of anna'):has-text('as bert')")
+            page.click("dialog button:has-text('Discard')")
+            watched.wait("view")
+            watched.drawn()
+            page.keyboard.press("e")
+            page.wait_for_selector("[data-review='saved']:has-text('Nobody has reviewed')")
+            page.wait_for_selector("[data-review='counts']:has-text('0 kept, 0 deleted')")
+            watched.clean("401", "403")

@@ -95,6 +95,7 @@ async function start() {
   watchSession();
   window.addEventListener("hashchange", () => void show());
   server.addEventListener("signed-out", leave);
+  server.addEventListener("forget", leave);
   server.addEventListener("signed-in", () => void entered());
   server.addEventListener("left", () => {
     leave();

@@ -22,6 +22,8 @@ const PAGES = [
 
 /** @type {Session|null} */
 let session = null;
+/** Who was signed in last: what they have not saved is none of the next one's. @type {Session|null} */
+let last = null;
 
 /**
  * Return whether this browser may change things of others, or its own.
@@ -72,6 +74,15 @@ export function markPage(name) {
  */
 export async function enter() {
   session = await readSession();
+  if (session.signed_in && last && (session.name !== last.name || session.owner !== last.owner)) {
+    const { name } = last;
+    if (!(await mayForget(`Go on without the review of ${name}?`, `A review of ${name} is not saved yet. It is lost if you go on as ${session.name}.`, "Discard it"))) {
+      await signOut();
+      session = await readSession();
+      showSignIn(`To go on with the review, sign in with the key ${name}.`);
+    }
+  }
+  if (session.signed_in) last = session;
   fill(who, session.key_needed && session.signed_in ? signedIn(session) : null);
   if (!session.key_needed || session.signed_in) return true;
   showSignIn();
@@ -82,9 +93,9 @@ export async function enter() {
 function signedIn(who) {
   const out = button("Sign out", async () => {
     try {
-      const losing = !server.dispatchEvent(new Event("signing-out", { cancelable: true }));
-      if (losing && !(await confirmed("Sign out?", "A review is not saved yet, and would be lost.", "Sign out"))) return;
+      if (!(await mayForget("Sign out?", "A review is not saved yet, and would be lost.", "Sign out"))) return;
       await signOut();
+      last = null;
       server.dispatchEvent(new Event("left"));
     } catch (error) {
       showError(error);
@@ -93,9 +104,27 @@ function signedIn(who) {
   return [h("span", { class: "name", text: who.name }), out];
 }
 
+/**
+ * Ask before something that is not saved is forgotten, and have it forgotten.
+ * @param {string} title
+ * @param {string} text
+ * @param {string} yes what the button says
+ * @returns {Promise<boolean>} whether it is
+ */
+async function mayForget(title, text, yes) {
+  const losing = !server.dispatchEvent(new Event("leaving", { cancelable: true }));
+  if (losing && !(await confirmed(title, text, yes))) return false;
+  server.dispatchEvent(new Event("forget"));
+  return true;
+}
+
 /** @param {string} [reason] */
 function showSignIn(reason) {
-  if (main.querySelector("form.sign-in")) return;
+  const there = main.querySelector("form.sign-in .problem");
+  if (there) {
+    if (reason) there.textContent ||= reason;
+    return;
+  }
   const key = h("input", { id: "key", attributes: { type: "password", autocomplete: "off", required: true, spellcheck: "false" } });
   const problem = h("p", { class: "problem", attributes: { role: "alert" }, text: reason ?? "" });
   const form = h(

@@ -151,8 +151,8 @@ const histories = new Map();
 export function historyOf(job) {
   if (histories.size === 0) {
     window.addEventListener("beforeunload", askBeforeLosing);
-    server.addEventListener("signing-out", askBeforeLosing);
-    server.addEventListener("left", forget);
+    server.addEventListener("leaving", askBeforeLosing);
+    server.addEventListener("forget", forget);
   }
   const found = histories.get(job) ?? new History();
   histories.set(job, found);
@@ -160,14 +160,14 @@ export function historyOf(job) {
 }
 
 /**
- * Have it asked before the tab is closed, or the user signs out, while a review is not saved, whichever page is shown.
+ * Have it asked before the tab is closed, the user signs out or another one signs in, while a review is not saved, whichever page is shown.
  * @param {Event} event
  */
 function askBeforeLosing(event) {
   if ([...histories.values()].some((history) => history.dirty)) event.preventDefault();
 }
 
-/** Keep nothing of somebody who signed out: the next one at this tab would save it under another name. */
+/** Keep nothing of somebody who is gone: the next one at this tab would save it under another name. */
 function forget() {
   histories.clear();
 }

@@ -31,10 +31,13 @@ export class ApiError extends Error {
 }
 
 /**
- * Tells of `lost` and `back` (connection); of `signed-out` when the session has ended by itself, and `signed-in`; of
- * `signing-out` before the user ends it (who would lose something prevents it), and `left` thereafter.
+ * Tells of `lost` and `back` (connection); of `signed-out` when the session has ended by itself, `signed-in`, and `left`
+ * when the user has ended it; of `leaving` before what a user has not saved is forgotten (who would lose something
+ * prevents it), and `forget` when it is.
  */
 export const server = new EventTarget();
+
+const SESSION = "/v1/session";
 
 let csrf = "";
 
@@ -68,7 +71,11 @@ export async function send(method, path, options = {}) {
       continue;
     }
     const error = await problemOf(answer);
-    if (answer.status === 401) server.dispatchEvent(new CustomEvent("signed-out", { detail: error.message }));
+    if (answer.status === 401 && !(method === "POST" && path === SESSION)) server.dispatchEvent(new CustomEvent("signed-out", { detail: error.message }));
+    if (error.kind === "no-csrf-token") { // another tab has signed in
+      server.dispatchEvent(new Event("signed-in"));
+      throw new ApiError(answer.status, error.kind, "This browser has another session now: nothing was changed. Try again.", error.problem);
+    }
     throw error;
   }
 }
@@ -110,7 +117,7 @@ export async function remove(path) {
  * @returns {Promise<Session>}
  */
 export async function readSession() {
-  const session = /** @type {Session} */ (await get("/v1/session"));
+  const session = /** @type {Session} */ (await get(SESSION));
   csrf = session.csrf_token;
   return session;
 }
@@ -121,14 +128,14 @@ export async function readSession() {
  * @returns {Promise<Session>}
  */
 export async function signIn(key) {
-  const session = /** @type {Session} */ (await post("/v1/session", { key }));
+  const session = /** @type {Session} */ (await post(SESSION, { key }));
   csrf = session.csrf_token;
   return session;
 }
 
 /** End the session. */
 export async function signOut() {
-  await remove("/v1/session");
+  await remove(SESSION);
   csrf = "";
 }
 
