@@ -224,6 +224,11 @@ def test_areas_are_those_of_the_summary(watched: Watched, result: str, result_st
     assert seen == pytest.approx([area.percent_of_tissue for area in areas], abs=1.5), (
         "the whole slide is on the screen"
     )
+    heads = watched.page.locator("[data-legend='classes'] thead th").all_text_contents()
+    assert heads == ["Class", "On the slide", "Of tissue", "On the screen"], "said to those who cannot hover"
+    for area in areas:
+        value, unit = watched.page.inner_text(f"tr[data-row='{area.id}'] td:last-child small").split()
+        assert float(value) * {"mm²": 1, "µm²": 1e-6}[unit] == pytest.approx(area.area_mm2, rel=0.1)
     watched.clean()
 
 

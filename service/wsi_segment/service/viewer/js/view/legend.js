@@ -4,7 +4,7 @@
  */
 
 import { listen } from "../lib/disposal.js";
-import { h, fill, button } from "../lib/dom.js";
+import { button, fill, h, refill } from "../lib/dom.js";
 import { area, percent } from "../lib/format.js";
 import { toggleClass } from "./keys.js";
 import { css } from "./palettes.js";
@@ -29,10 +29,9 @@ export function legend({ pane, disposal, addPanel }) {
   /** @type {number[]|null} */
   let seen = null;
   const draw = () => {
-    const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["class"] : undefined;
     const { table } = pane.result;
     const classes = pane.classes().filter((entry) => entry.id > 0);
-    fill(body, classes.map((entry) => {
+    refill(body, classes.map((entry) => {
       const on = !state.get().hidden.has(entry.id);
       const swatch = h("span", { class: "swatch" });
       swatch.style.background = css(entry.color);
@@ -42,7 +41,6 @@ export function legend({ pane, disposal, addPanel }) {
       return h("tr", { class: on ? "" : "off", data: { row: String(entry.id) } },
         h("th", { attributes: { scope: "row" } }, toggle), h("td"), h("td"), h("td"));
     }));
-    if (focused) /** @type {HTMLElement|null} */ (body.querySelector(`[data-class="${focused}"]`))?.focus();
     write(table, classes);
   };
   const mark = () => {
@@ -66,8 +64,7 @@ export function legend({ pane, disposal, addPanel }) {
       whole.textContent = tissue ? area(entry.pixels * each) : "–";
       share.textContent = tissue ? percent(entry.pixels / tissue) : "–";
       const pixels = seen?.[entry.id] ?? 0;
-      shown.textContent = here ? percent(pixels / here) : "–";
-      shown.setAttribute("title", seen ? area(pixels * each) : "");
+      fill(shown, here ? percent(pixels / here) : "–", here ? h("small", { text: area(pixels * each) }) : null);
     }
     const parts = tissue ? [`Tissue: ${area(tissue * each)}`] : ["Areas are known when the job gets further."];
     if (seen && tissue) parts.push(`on the screen: ${area(here * each)}`);
@@ -82,10 +79,9 @@ export function legend({ pane, disposal, addPanel }) {
     seen = counts;
     write(pane.result.table, pane.classes().filter((entry) => entry.id > 0));
   });
-  const titles = { Class: "", Area: "on the whole slide", "%": "of the tissue of the whole slide", Here: "of the tissue on the screen" };
-  const head = h("thead", {}, h("tr", {}, Object.entries(titles).map(([text, title]) => h("th", { text, attributes: { scope: "col", title: title || null } }))));
+  const head = h("thead", {}, h("tr", {}, ["Class", "On the slide", "Of tissue", "On the screen"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
   const hint = h("p", { class: "hint", text: "Click a class to hide it, or to show it again." });
-  const content = h("div", {}, h("table", { class: "legend" }, head, body), total, hint);
+  const content = h("div", {}, h("table", { class: "legend", data: { legend: "classes" } }, head, body), total, hint);
   draw();
   addPanel("Classes", content, { open: true, name: "classes" });
 }
