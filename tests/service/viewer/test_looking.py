@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -232,16 +233,42 @@ def test_areas_are_those_of_the_summary(watched: Watched, result: str, result_st
     watched.clean()
 
 
-def test_the_pointer_tells_the_class(watched: Watched, result: str, result_store: Path) -> None:
+def test_the_pointer_tells_class_and_probability(watched: Watched, result: str, result_store: Path) -> None:
     mask = Mask.open(result_store)
+    page = watched.page
     view(watched, result, "at=900,700,1")
-    x, y = middle(watched.page)
+    x, y = middle(page)
     for dx, dy in ((3, 3), (-97, 45), (151, -83)):
-        watched.page.mouse.move(x + dx, y + dy)
+        page.mouse.move(x + dx, y + dy)
         entry = mask.at(900 + dx, 700 + dy)
-        watched.page.wait_for_selector(f".pointer[data-value='{entry.id}']")
-        assert watched.page.inner_text(".pointer-text").startswith(entry.name if entry.id else "")
+        page.wait_for_selector(f".pointer[data-value='{entry.id}']")
+        chance = probability_at(result_store, entry.id, 900 + dx, 700 + dy)
+        page.wait_for_selector(f".pointer-text:has-text('{entry.name} {chance}')")
+    view(watched, result, "at=900,700,1&probability=1")
+    page.mouse.move(x + 3, y + 3)
+    entry, chance = mask.at(903, 703), probability_at(result_store, 1, 903, 703)
+    page.wait_for_selector(f".pointer-text:has-text('red {chance} · class {entry.name} · 903, 703 px')")
     watched.clean()
+
+
+def test_the_pointer_tells_the_class_alone_without_probabilities(
+    watched: Watched, other_result: str, gallery: Served
+) -> None:
+    view(watched, other_result, "at=900,700,1")
+    x, y = middle(watched.page)
+    watched.page.mouse.move(x + 3, y + 3)
+    entry = Mask.open(gallery.data / "results" / other_result / "mask.zarr").at(903, 703)
+    watched.page.wait_for_selector(f".pointer-text:has-text('{entry.name} · 903, 703 px')")
+    assert not any("/probabilities/" in url for url in watched.requests)
+    watched.clean()
+
+
+def probability_at(store: Path, class_id: int, x: int, y: int) -> str:
+    """Return the probability of a class at a place in level-0 pixels, as the page writes it."""
+    kept = zarr.open_group(store, mode="r")["0"]
+    assert isinstance(kept, zarr.Array)
+    share = int(np.asarray(kept[class_id - 1, y, x])) / 255
+    return f"{100 * share:.{1 if share >= 0.1 or share == 0 else 2}f} %"
 
 
 def test_without_a_pointer_the_middle_of_the_view_is_told(watched: Watched, result: str, result_store: Path) -> None:
@@ -251,7 +278,8 @@ def test_without_a_pointer_the_middle_of_the_view_is_told(watched: Watched, resu
     page.focus(".stage [role='application']")
     entry = Mask.open(result_store).at(903, 703)
     page.wait_for_selector(f".pointer[data-value='{entry.id}']:visible")
-    assert page.inner_text(".pointer-text") == f"Middle: {entry.name} · 903, 703 px"
+    chance = probability_at(result_store, entry.id, 903, 703)
+    page.wait_for_selector(f".pointer-text:text-is('Middle: {entry.name} {chance} · 903, 703 px')")
     assert page.get_attribute(".pointer", "aria-live") == "polite"
     page.keyboard.press("ArrowRight")
     watched.until(lambda: "903, 703" not in page.inner_text(".pointer-text"))

@@ -147,22 +147,32 @@ export class MaskLayer extends EventTarget {
   }
 
   /**
+   * Return where a level has a point: tile, and pixel of the tile.
+   * @param {number} x in level-0 pixels
+   * @param {number} y
+   * @param {number} z by default the level that fits the screen
+   */
+  pixelAt(x, y, z = this.levelFor(this.stage.place().scale / this.stage.ratio)) {
+    const side = this.table.tile_size;
+    const [left = 0, top = 0] = this.table.origin;
+    const level = this.table.levels[z];
+    if (!level) return null;
+    const [column, row] = [Math.floor((x - left) / level.downsample), Math.floor((y - top) / level.downsample)];
+    if (column < 0 || row < 0 || column >= level.width || row >= level.height) return null;
+    return { z, x: Math.floor(column / side), y: Math.floor(row / side), column: column % side, row: row % side };
+  }
+
+  /**
    * Return the class id, or the number, of a point, as far as it is on the screen.
    * @param {number} x in level-0 pixels
    * @param {number} y
+   * @param {TileCache} cache of this or of another source with the same geometry
    * @returns {number|null}
    */
-  valueAt(x, y) {
-    const side = this.table.tile_size;
-    const [left = 0, top = 0] = this.table.origin;
-    const now = this.levelFor(this.stage.place().scale / this.stage.ratio);
-    for (let z = now; z < this.table.levels.length; z += 1) {
-      const level = /** @type {{downsample: number, width: number, height: number}} */ (this.table.levels[z]);
-      const column = Math.floor((x - left) / level.downsample);
-      const row = Math.floor((y - top) / level.downsample);
-      if (column < 0 || row < 0 || column >= level.width || row >= level.height) return null;
-      const tile = this.cache.peek(z, Math.floor(column / side), Math.floor(row / side));
-      if (tile) return tile.values[(row % side) * tile.width + (column % side)] ?? null;
+  valueAt(x, y, cache = this.cache) {
+    for (let at = this.pixelAt(x, y); at; at = this.pixelAt(x, y, at.z + 1)) {
+      const tile = cache.peek(at.z, at.x, at.y);
+      if (tile) return tile.values[at.row * tile.width + at.column] ?? null;
     }
     return null;
   }

@@ -44,8 +44,9 @@ export class TileCache extends EventTarget {
    * `again` when tiles that did not come may be wanted once more.
    * @param {(z: number, x: number, y: number) => string} path of a tile
    * @param {number} side of a tile, in pixels
+   * @param {number} [mostKept] tiles, unless more are wanted at once
    */
-  constructor(path, side) {
+  constructor(path, side, mostKept = MOST_KEPT) {
     super();
     this.path = path;
     this.side = side;
@@ -54,6 +55,8 @@ export class TileCache extends EventTarget {
     /** Tiles that have a picture, the last used last. @type {Set<Tile>} */
     this.pictures = new Set();
     this.mostPictures = MOST_PICTURES;
+    this.mostKept = mostKept;
+    this.most = mostKept;
     /** @type {Block[]} */
     this.queue = [];
     /** Tiles beside each other in a block. */
@@ -107,7 +110,7 @@ export class TileCache extends EventTarget {
       const known = this.tiles.get(key);
       return (known === undefined || known?.stale) && !this.loading.has(key) && !this.resting.has(key);
     }), this.mostAcross);
-    this.most = Math.max(MOST_KEPT, 2 * wanted.length);
+    this.most = Math.max(this.mostKept, 2 * wanted.length);
     this.mostPictures = Math.max(MOST_PICTURES, 2 * wanted.length);
     this.pump();
   }
@@ -194,7 +197,7 @@ export class TileCache extends EventTarget {
     this.remove(key);
     this.tiles.set(key, tile);
     for (const oldest of this.tiles.keys()) {
-      if (this.tiles.size <= (this.most ?? MOST_KEPT)) break;
+      if (this.tiles.size <= this.most) break;
       this.remove(oldest);
     }
   }
