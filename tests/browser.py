@@ -113,6 +113,17 @@ def middle(page: Page, part: str = ".stage") -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
+def touch(page: Page, kind: str, x: float, y: float, pointer: int = 7) -> None:
+    """Let a finger do something over the tool that is in use, such as ``pointerdown``, at a place of the window."""
+    page.evaluate(
+        "([kind, clientX, clientY, pointerId]) => { const one = document.querySelector('.tool-layer.active');"
+        " one.setPointerCapture = () => undefined;"  # for which the browser would want a real finger
+        " one.dispatchEvent(new PointerEvent(kind, {clientX, clientY, pointerId, pointerType: 'touch',"
+        " isPrimary: pointerId === 7, bubbles: true, cancelable: true})); }",
+        [kind, x, y, pointer],
+    )
+
+
 def sign_in(page: Page, key: str) -> None:
     """Give a key to the form that asks for one."""
     page.fill("#key", key)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import web
-from browser import Watched, middle
+from browser import Watched, middle, touch
 from live_server import Served
 from mask_pixels import class_colors, class_ids, differ_at_borders_alone, painted
 from wsi_segment.inference.mask.mask import Mask
@@ -354,6 +354,29 @@ def test_the_wheel_zooms_where_the_pointer_is_while_a_tool_is_in_use(watched: Wa
     watched.page.mouse.wheel(0, -100)
     watched.until(lambda: place_of(watched)[2] == pytest.approx(0.8, abs=1e-3))
     assert place_of(watched)[:2] == pytest.approx([900 + 0.2 * 200, 700 + 0.2 * 100], abs=1)
+    watched.clean()
+
+
+@pytest.mark.parametrize("end", ["pointercancel", "pointerdown"])
+def test_a_measurement_that_is_cut_short_leaves_no_line(watched: Watched, result: str, end: str) -> None:
+    view(watched, result, "at=900,700,1")
+    page = watched.page
+    x, y = middle(page)
+    page.click("[aria-label='Measure']")
+    line = page.locator(".tool-layer[data-um]")
+    touch(page, "pointerdown", x - 60, y - 80)
+    touch(page, "pointermove", x, y)
+    assert float(line.get_attribute("data-um") or 0) == pytest.approx(100, abs=2)
+    touch(page, end, x + 40, y, pointer=7 if end == "pointercancel" else 8)
+    touch(page, "pointermove", x + 90, y)
+    touch(page, "pointerup", x + 90, y)
+    assert line.get_attribute("data-um") == ""
+    if end == "pointerdown":
+        touch(page, "pointerup", x + 40, y, pointer=8)
+    touch(page, "pointerdown", x - 60, y - 80)
+    touch(page, "pointermove", x, y)
+    touch(page, "pointerup", x, y)
+    assert page.text_content(".measure-text") == "100 µm", "the next one is as ever"
     watched.clean()
 
 

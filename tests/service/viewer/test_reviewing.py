@@ -15,7 +15,7 @@ import shapely
 from PIL import Image
 
 import web
-from browser import Watched, browsing, middle, sign_in
+from browser import Watched, browsing, middle, sign_in, touch
 from live_server import Served, write_slides
 from wsi_segment.inference.evaluation.slide_dataset import read_training_data
 from wsi_segment.service.cli.main import main
@@ -236,6 +236,26 @@ def test_a_review_is_saved_once_at_a_time_and_says_so(watched: Watched, gallery:
     assert page.locator("button:focus:has-text('Save')").count() == 1
     save(page)
     page.wait_for_selector("[data-review='saved']:has-text('Version 2')")
+    watched.clean()
+
+
+@pytest.mark.parametrize("end", ["pointercancel", "pointerdown"])
+def test_an_outline_that_is_cut_short_is_none(watched: Watched, result: str, end: str) -> None:
+    page = begin(watched, result)
+    counts = page.inner_text("[data-review='counts']").split(";")[0]
+    page.keyboard.press("w")
+    x, y = middle(page)
+    touch(page, "pointerdown", x - 60, y - 60)
+    for dx, dy in ((60, -60), (60, 60), (-60, 60)):
+        touch(page, "pointermove", x + dx, y + dy)
+    touch(page, end, x - 60, y + 60, pointer=7 if end == "pointercancel" else 8)
+    touch(page, "pointerup", x - 60, y + 60)
+    assert page.get_attribute("polygon.sketch", "points") == ""
+    assert page.inner_text("[data-review='counts']").split(";")[0] == counts
+    if end == "pointerdown":
+        touch(page, "pointerup", x - 60, y + 60, pointer=8)
+    drag_around(page, x, y)
+    page.wait_for_selector("[data-review='selected']:has-text('drawn')")
     watched.clean()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import web
-from browser import Watched, browsing, middle
+from browser import Watched, browsing, middle, touch
 from live_server import Served, write_slides
 from synthetic import tissue_like, write_slide
 
@@ -181,6 +181,33 @@ def test_a_press_after_a_lost_answer_posts_what_is_chosen_once(watched: Watched,
     assert len(made) == before + (2 if other else 1)
     assert (keys[0] != keys[1]) == other
     watched.clean("ERR_FAILED")
+
+
+@pytest.mark.parametrize("end", ["a second finger", "the system"])
+def test_a_region_that_is_cut_short_is_none(watched: Watched, gallery: Served, end: str) -> None:
+    slide = web.get(f"{gallery.url}/v1/slides?search=small").json()["slides"][0]
+    page = watched.open(f"slide/{slide['id']}", "slide")
+    x, y = middle(page)
+    page.click("[aria-label='Draw a region']")
+    page.mouse.click(x - 100, y - 100)  # a corner, which stays
+    touch(page, "pointerdown", x, y)
+    touch(page, "pointermove", x + 80, y + 80)
+    assert len((page.get_attribute("polygon.region", "points") or "").split()) == 4
+    if end == "the system":
+        touch(page, "pointercancel", x + 80, y + 80)
+    else:
+        touch(page, "pointerdown", x - 50, y, pointer=8)
+        touch(page, "pointermove", x - 90, y, pointer=8)
+        touch(page, "pointerup", x - 90, y, pointer=8)
+        touch(page, "pointermove", x + 90, y + 90)
+        touch(page, "pointerup", x + 90, y + 90)
+    assert len((page.get_attribute("polygon.region", "points") or "").split()) == 1
+    assert page.locator("button:has-text('Remove the region')").count() == 0
+    page.mouse.click(x + 100, y - 100)
+    page.mouse.dblclick(x, y + 60)
+    page.wait_for_selector("button:has-text('Remove the region')")
+    assert len((page.get_attribute("polygon.region", "points") or "").split()) == 3
+    watched.clean()
 
 
 def test_a_region_of_corners_ends_with_a_double_click(watched: Watched, gallery: Served) -> None:

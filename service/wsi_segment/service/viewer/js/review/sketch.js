@@ -66,6 +66,12 @@ export function createSketch(stage, done) {
       pressed = null;
       draw();
     },
+    cancel() {
+      if (freehand) points = [];
+      pressed = hover = null;
+      freehand = false;
+      draw();
+    },
     doubleClick: () => finish(),
     hint: "Drag around the outline, or click corners, the last one twice. Esc ends drawing.",
     draw: () => draw(),

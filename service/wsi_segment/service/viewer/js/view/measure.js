@@ -44,6 +44,11 @@ export function measure({ pane, toolbar, disposal }) {
       clicked = line !== null && !long(line);
       if (!clicked) tool.understood();
     },
+    cancel() {
+      line = null;
+      dragging = clicked = false;
+      draw();
+    },
     hint: "Drag a line, or click both ends. Esc, or the ruler again, ends measuring.",
     draw: () => draw(),
   });

@@ -22,6 +22,7 @@ import { h } from "../lib/dom.js";
  * @property {(point: Point, event: PointerEvent) => void} [down]
  * @property {(point: Point, event: PointerEvent) => void} [move]
  * @property {(point: Point, event: PointerEvent) => void} [up]
+ * @property {() => void} [cancel] the press came to nothing: a second finger, or the system took the pointer away
  * @property {(point: Point, event: MouseEvent) => void} [doubleClick]
  * @property {string} hint what to do, shown over the slide until it is understood, or the tool stops
  * @property {() => void} draw called with every frame, so that what is drawn stays on its place of the slide
@@ -43,12 +44,31 @@ export function createPointerTool(stage, handlers) {
     const frame = stage.element.getBoundingClientRect();
     return stage.toSlide({ x: event.clientX - frame.left, y: event.clientY - frame.top });
   };
+  /** Ids of pointers that press. @type {Set<number>} */
+  const pressing = new Set();
+  let cancelled = false; // until all fingers are off
+  const cancel = () => {
+    if (!cancelled) handlers.cancel?.();
+    cancelled = pressing.size > 0;
+  };
   drawing.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
     drawing.setPointerCapture(event.pointerId);
-    handlers.down?.(place(event), event);
+    pressing.add(event.pointerId);
+    if (pressing.size > 1) cancel();
+    else handlers.down?.(place(event), event);
   });
-  drawing.addEventListener("pointermove", (event) => handlers.move?.(place(event), event));
-  drawing.addEventListener("pointerup", (event) => handlers.up?.(place(event), event));
+  drawing.addEventListener("pointermove", (event) => {
+    if (!cancelled) handlers.move?.(place(event), event);
+  });
+  drawing.addEventListener("pointerup", (event) => {
+    if (!pressing.delete(event.pointerId)) return;
+    if (!cancelled) handlers.up?.(place(event), event);
+    cancelled &&= pressing.size > 0;
+  });
+  drawing.addEventListener("pointercancel", (event) => {
+    if (pressing.delete(event.pointerId)) cancel();
+  });
   drawing.addEventListener("dblclick", (event) => handlers.doubleClick?.(place(event), event));
   drawing.addEventListener("wheel", (event) => {
     event.preventDefault();

@@ -24,6 +24,8 @@ export function installRegionTool({ toolbar, stage, disposal }, { mpp_x, mpp_y }
   /** @type {Point[]} */
   let corners = [];
   let closed = false;
+  /** Those that were there before the pointer was pressed. @type {Point[]} */
+  let before = [];
   /** @type {Point|null} */
   let start = null;
   /** @type {Point|null} */
@@ -31,7 +33,10 @@ export function installRegionTool({ toolbar, stage, disposal }, { mpp_x, mpp_y }
   const summary = h("div", { class: "region-summary" });
   const shape = svg("polygon", { class: "region" });
   const tool = createPointerTool(stage, {
-    down: (point) => { start = point; },
+    down(point) {
+      start = point;
+      before = corners;
+    },
     move(point) {
       hover = point;
       if (start && far(start, point)) corners = rectangle(start, point);
@@ -48,6 +53,11 @@ export function installRegionTool({ toolbar, stage, disposal }, { mpp_x, mpp_y }
         if (!last || far(last, point)) corners = [...corners, point]; // the second click of two is no corner
       }
       start = null;
+      draw();
+    },
+    cancel() {
+      corners = before;
+      start = hover = null;
       draw();
     },
     doubleClick: () => finish(),
