@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,24 @@ def test_files_of_the_mask_have_ranges_and_tags_and_never_leave_it(http: httpx.C
     assert 'href="segmentation"' in http.get(f"/v1/jobs/{done}/results/zarr/labels").text  # a folder is listed
     for path in ("none", "%2e%2e/mask.summary.json", "..%2fmask.summary.json", "%2fetc%2fpasswd", "a%00b"):
         problem(http.get(f"/v1/jobs/{done}/results/zarr/{path}"), 404)
+
+
+def test_the_mask_comes_as_one_archive(http: httpx.Client, done: str, store: Path, tmp_path: Path) -> None:
+    links = {link["rel"]: link["href"] for link in http.get(f"/v1/jobs/{done}/results").json()}
+    answer = http.get(links["archive"])
+    assert (answer.headers["content-type"], answer.headers["cache-control"]) == ("application/zip", "no-store")
+    (tmp_path / "mask.zarr.zip").write_bytes(answer.content)
+    with zipfile.ZipFile(tmp_path / "mask.zarr.zip") as archive:
+        assert archive.testzip() is None
+        assert archive.namelist()[0] == "zarr.json"
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+        archive.extractall(tmp_path / "unpacked")
+    assert files_of(tmp_path / "unpacked") == files_of(store)
+    with zarr.storage.ZipStore(tmp_path / "mask.zarr.zip", mode="r") as zipped:
+        array = zarr.open_group(zipped, mode="r")["labels/segmentation/0"]
+        assert isinstance(array, zarr.Array)
+        assert np.array_equal(np.asarray(array[:]), class_map(store))
+    assert http.head(links["archive"]).status_code == 200
 
 
 def test_every_tile_of_every_level_is_the_masks_own(http: httpx.Client, done: str, store: Path) -> None:

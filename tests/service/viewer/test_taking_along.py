@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shlex
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,12 +26,15 @@ def test_every_download_is_the_results_own(watched: Watched, gallery: Served, re
         with page.expect_download() as waiting:
             link.click()
         saved[waiting.value.suggested_filename] = Path(waiting.value.path()).read_bytes()
-    assert sorted(saved) == ["small.areas.csv", "small.geojson", "small.provenance.json", "small.summary.json"]
+    names = ["areas.csv", "geojson", "provenance.json", "summary.json", "zarr.zip"]
+    assert sorted(saved) == [f"small.{name}" for name in names]
     at = f"{gallery.url}/v1/jobs/{result}/results"
     for name, path in {"geojson": "objects.geojson", "summary.json": "summary.json"}.items():
         assert json.loads(saved[f"small.{name}"]) == web.get(f"{at}/{path}").json()
     assert json.loads(saved["small.geojson"])["features"]
     assert json.loads(saved["small.provenance.json"])["model"]
+    with zipfile.ZipFile(io.BytesIO(saved["small.zarr.zip"])) as archive:
+        assert archive.read("zarr.json") == (result_store / "zarr.json").read_bytes()
     rows = list(csv.DictReader(saved["small.areas.csv"].decode().splitlines()))
     areas = Mask.open(result_store).areas()
     assert [(int(row["class_id"]), row["class"], int(row["pixels"])) for row in rows] == [

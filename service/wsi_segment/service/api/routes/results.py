@@ -17,6 +17,7 @@ from wsi_segment.service.api.responses import FileList, FileOut, Link, TilesOut
 from wsi_segment.service.api.routes.jobs import JobId
 from wsi_segment.service.api.routes.slides import Number, Zoom
 from wsi_segment.service.api.service import Here, Service
+from wsi_segment.service.api.viewing.store_zip import zipped
 from wsi_segment.service.jobs.job_table import ENDED, Job
 from wsi_segment.service.workers.outline_index import find_objects, has_objects, stream_objects
 
@@ -50,6 +51,7 @@ def list_results(service: Here, job_id: JobId) -> list[Link]:
     marker = "zarr.json" if (files.store / "zarr.json").exists() else ".zattrs"
     links = [
         Link(rel="mask", href=f"{at}/zarr/{marker}", type="application/json"),
+        Link(rel="archive", href=f"{at}/zarr.zip", type="application/zip"),
         Link(rel="objects", href=f"{at}/objects.geojson", type="application/geo+json"),
         Link(rel="tiles", href=f"{at}/tiles.json", type="application/json"),
         Link(rel="summary", href=f"{at}/summary.json", type="application/json"),
@@ -167,6 +169,13 @@ def list_files(service: Here, job_id: JobId) -> FileList:
     return FileList(
         files=[FileOut(path=one.relative_to(files.store).as_posix(), size=one.stat().st_size) for one in found]
     )
+
+
+@router.get("/zarr.zip", response_class=StreamingResponse, responses=answers("application/zip", 404))
+def get_zipped_zarr(service: Here, job_id: JobId) -> Response:
+    """Return the OME-Zarr store as one ZIP archive, which readers of zipped stores open as it is."""
+    _, files = service.result(job_id)
+    return StreamingResponse(zipped(files.store), headers={"Cache-Control": "no-store"}, media_type="application/zip")
 
 
 @router.get("/zarr/{path:path}", response_class=FileResponse, responses=_FILE_ANSWERS)

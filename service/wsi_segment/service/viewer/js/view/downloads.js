@@ -42,6 +42,7 @@ function addDownloads(pane, addPanel) {
     h("li", {}, h("a", { text: "Summary (JSON)", attributes: { href: `${at}/summary.json`, download: `${name}.summary.json` } })),
     h("li", {}, h("a", { text: "Provenance (JSON)", attributes: { href: `${at}/provenance.json`, download: `${name}.provenance.json` } })),
     h("li", {}, button("Picture of the view (PNG)", () => void savePicture(pane), { title: "p, or the camera over the slide" })),
+    h("li", {}, h("a", { text: "Mask (OME-Zarr, zipped)", attributes: { href: `${at}/zarr.zip`, download: `${name}.zarr.zip` } })),
     h("li", {}, h("label", { text: "Mask (OME-Zarr), address for napari, Fiji or Python", attributes: { for: "zarr-address" } }),
       h("input", { id: "zarr-address", attributes: { type: "text", readonly: true, value: zarr } })),
     h("li", {}, h("label", { text: "or a copy by command", attributes: { for: "zarr-command" } }),
