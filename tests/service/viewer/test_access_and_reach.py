@@ -149,9 +149,41 @@ def test_readers_are_offered_nothing_that_they_may_not_do(browser: Browser, belo
         watched.clean("401")
 
 
+def seldom_seen(watched: Watched, gallery: Served, result: str) -> Iterator[str]:
+    """Bring a page to what is not seen every day; gives the name of each while it is there."""
+    slide = web.get(f"{gallery.url}/v1/slides?search=large").json()["slides"][0]["id"]
+    rows = [{"slide": slide, "model": "channels"}] * 2
+    with gallery.held(1):
+        batch = web.post(f"{gallery.url}/v1/batches", json={"name": "week 12", "jobs": rows}).json()
+        job = web.get(f"{gallery.url}/v1/jobs?batch={batch['id']}").json()["jobs"][-1]["id"]
+        page = watched.open(f"jobs/{job}", "job")
+        page.wait_for_selector("article[data-status='running'] progress")
+        yield "a running job"
+        watched.open(f"view/{job}", "view")
+        page.wait_for_selector(".growing[data-status='running']")
+        yield "a growing mask"
+        watched.open(f"batches/{batch['id']}", "batch")
+        page.wait_for_selector("tr[data-status='running'] progress")
+        yield "a batch"
+        web.delete(f"{gallery.url}/v1/batches/{batch['id']}").raise_for_status()
+        page.wait_for_selector("button:has-text('again')")
+    watched.open(f"view/{result}?at=700,900,1", "view")
+    watched.drawn()
+    start_review(watched)
+    at = f"{gallery.url}/v1/jobs/{result}/corrections.geojson"
+    before = web.get(at)
+    condition = {"If-Match": before.headers["etag"]} if before.is_success else {"If-None-Match": "*"}
+    body = {"type": "FeatureCollection", "features": [], "rejected": ["theirs"]}
+    web.put(at, json=body, headers=condition).raise_for_status()
+    page.keyboard.press("s")
+    page.wait_for_selector("dialog h2:has-text('Changed by somebody meanwhile')")
+    yield "a review that somebody else has changed"
+    page.click("dialog button:has-text('Load theirs') >> nth=-1")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_serious_finding_of_axe(
-    browser: Browser, gallery: Served, result: str, other_result: str, theme: str
+    browser: Browser, gallery: Served, below_a_prefix: tuple[Served, str], result: str, other_result: str, theme: str
 ) -> None:
     if not AXE.exists():
         absent("axe-core is not installed; .ci/tools brings it")
@@ -176,6 +208,14 @@ def test_no_serious_finding_of_axe(
                 page.keyboard.press("?")
                 page.wait_for_selector("dialog[open]")
                 findings(watched, "keys")
+        for name in seldom_seen(watched, gallery, result):
+            findings(watched, name)
+    with browsing(browser, f"{below_a_prefix[0].url}/wsi", color_scheme=theme, bypass_csp=True) as watched:
+        page = watched.open("slides", "sign-in")
+        findings(watched, "sign-in")
+        sign_in(page, "wrong")
+        page.wait_for_selector(".sign-in .problem:has-text('unknown')")
+        findings(watched, "sign-in with a wrong key")
 
 
 def start_review(watched: Watched) -> None:
@@ -200,7 +240,7 @@ def findings(watched: Watched, where: str) -> None:
 
 @pytest.mark.parametrize("width", [360, 390, 768, 1280, 2560])
 def test_pages_fit_screens_of_every_width(
-    browser: Browser, gallery: Served, result: str, other_result: str, width: int
+    browser: Browser, gallery: Served, below_a_prefix: tuple[Served, str], result: str, other_result: str, width: int
 ) -> None:
     with browsing(browser, gallery.url, width=width, height=800) as watched:
         for path, ready in (
@@ -222,7 +262,18 @@ def test_pages_fit_screens_of_every_width(
                 page.keyboard.press("e")
                 page.wait_for_selector(".pane[data-review='on']")
                 assert watched.run("() => document.documentElement.scrollWidth") <= width, "under review"
-        watched.clean()
+        for name in seldom_seen(watched, gallery, result):
+            assert watched.run("() => document.documentElement.scrollWidth") <= width, name
+            for dialog in watched.page.locator("dialog[open]").all():
+                box = dialog.bounding_box()
+                assert box is not None
+                assert box["x"] >= 0, name
+                assert box["x"] + box["width"] <= width, name
+        watched.clean("412", "partial", "404")
+    with browsing(browser, f"{below_a_prefix[0].url}/wsi", width=width, height=800) as watched:
+        watched.open("slides", "sign-in")
+        assert watched.run("() => document.documentElement.scrollWidth") <= width, "sign-in"
+        watched.clean("401")
 
 
 @pytest.mark.parametrize("width", [360, 1280])
