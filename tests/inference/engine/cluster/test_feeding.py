@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from wsi_segment.errors import RunError
+from wsi_segment.inference.engine.cluster import feeding
 from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
 from wsi_segment.inference.progress import Watch
@@ -72,10 +74,47 @@ def test_numbers_are_asked_for_as_there_is_room(cluster: Connection) -> None:
 def test_what_befell_the_plan_is_not_blamed_on_the_first_region(cluster: Connection, tmp_path: Path) -> None:
     """All tasks of a run are numbered from 0; each of these kills its workers once."""
     feeder, done = feeder_of(cluster, "0badbeef"), list[str]()
-    assert cluster.most_given_up == 2
     for name in ("plan", "region", "pyramid"):
         feeder.run(_dies_once, [0], Items(name), lambda index, result: done.append(result), mark=tmp_path / name)
     assert done == ["plan", "region", "pyramid"]
+
+
+def test_deaths_are_blamed_on_what_a_worker_was_at(cluster: Connection) -> None:
+    """Dask blames all that it had, and gives each up at the fourth; what only waited stands twice as many."""
+    feeder, flying = feeder_of(cluster, "0badbead"), {_Future("at"): 0, _Future("waits"): 1, _Future("elsewhere"): 2}
+    feeder._begin(Items("region", place=lambda index: (3, index)))
+
+    def die(number: int) -> None:
+        worker = f"tcp://dead:{number}"
+        feeder._hear({"name": "region", "worker": worker, "items": [(0, 0, False)]})
+        feeder._hear({"died": worker, "keys": ["at", "waits", "of another run"]})
+        feeder._count_deaths(flying)
+
+    for number in range(feeding.DEATHS - 1):
+        die(number)
+    with pytest.raises(RunError, match=r"region 3,0: the workers that had it died, each time"):
+        die(feeding.DEATHS)
+    assert feeder._blame == {0: 2 * feeding.DEATHS, 1: feeding.DEATHS - 1}
+
+
+def test_all_that_a_worker_had_is_to_blame_where_nobody_knows_what_it_was_at(cluster: Connection) -> None:
+    feeder, flying = feeder_of(cluster, "0badfeed"), {_Future("a"): 0, _Future("b"): 1}
+    feeder._begin(Items("region"))
+    for number in range(feeding.DEATHS - 1):
+        feeder._hear({"died": f"tcp://dead:{number}", "keys": ["a"]})
+        feeder._count_deaths(flying)
+    feeder._hear({"died": "tcp://dead:9", "keys": ["a"]})
+    with pytest.raises(RunError, match="died"):
+        feeder._count_deaths(flying)
+
+
+def test_what_dask_gives_up_is_sent_again_until_too_many_workers_have_died(cluster: Connection) -> None:
+    feeder, sent = feeder_of(cluster, "0badbabe"), list[int]()
+    _deadly.clear()
+    with pytest.raises(RunError, match="plan: the workers that had it died"):
+        feeder.run(_dies, [0], Items("plan"), lambda index, result: sent.append(index))
+    assert len(_deadly) * cluster.deaths_each == 2 * feeding.DEATHS
+    assert not sent
 
 
 def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +165,14 @@ class _Future:
 
 def _same(index: int) -> int:
     return index
+
+
+_deadly = list[int]()
+
+
+def _dies(index: int) -> None:
+    _deadly.append(index)
+    raise distributed.KilledWorker("plan", SimpleNamespace(address="tcp://dead:1"), 4)
 
 
 def _dies_once(index: int, mark: Path) -> str:

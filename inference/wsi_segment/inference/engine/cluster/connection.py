@@ -39,8 +39,6 @@ _CLIENT_SETTINGS = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.client.scheduler-info-interval": "60s",
 }
-DEATHS = 8
-"""A region is given up once this many workers have died while computing it."""
 
 
 class Connection:
@@ -77,8 +75,8 @@ class Connection:
         self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._held: dict[str, Callable[[], bool]] = {}
         self._hush = ExitStack()
-        self.most_given_up = 2
-        """Number of times that Dask may give up a region before it is not tried again."""
+        self.deaths_each = 4
+        """Number of workers that must die of a task before Dask gives it up."""
 
     def __enter__(self) -> Connection:
         """Connect.
@@ -308,15 +306,21 @@ class Connection:
                 f"the scheduler {self.address} cannot import {error.name}; install wsi-segment there too"
             ) from error
         refuse_other_versions(f"the scheduler {self.address}", scheduler["versions"], installed())
-        self.most_given_up = max(2, -(-DEATHS // (scheduler["allowed_failures"] + 1)))
+        self.deaths_each = scheduler["allowed_failures"] + 1
         client.subscribe_topic(TOPIC, self._hear)
+        client.subscribe_topic("all", self._hear_of_death)
         for nanny in (False, True):
             client.run(turn_down_worker, nanny=nanny, on_error="ignore")
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
-        listener = self._listeners.get(event[1]["token"])
-        if listener is not None:
+        if (listener := self._listeners.get(event[1]["token"])) is not None:
             listener(event[1])
+
+    def _hear_of_death(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Pass on which tasks a worker had that died; it is what Dask itself tells of all that befalls it."""
+        if event[1].get("action") == "remove-worker" and not event[1]["expected"]:
+            for listener in list(self._listeners.values()):
+                listener({"died": event[1]["worker"], "keys": event[1]["processing-tasks"]})
 
 
 def _reason(error: BaseException) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DEATHS = 8
+"""A region is given up once this many workers have died while they computed it, or twice as many that had it waiting:
+which of their tasks they were at is not always known."""
 MOST_HANGS = 3
 """A region is given up once it has hung this many times."""
 _LIGHT = 2
@@ -72,6 +75,8 @@ class Feeder:
         self._hung: deque[tuple[int, str]] = deque()
         self._hangs: defaultdict[int, set[str]] = defaultdict(set)
         self._begun = dict[int, str]()
+        self._died: deque[tuple[str, frozenset[Any]]] = deque()
+        self._blame: Counter[int] = Counter()
         self._given_up: Counter[int] = Counter()
         self._sent: Counter[int] = Counter()
         self._shown: dict[int, int] = {}
@@ -116,12 +121,14 @@ class Feeder:
                 if not waiting and not flying:
                     break
                 self._send(task, waiting, flying, finished=finished, arguments=arguments)
-                for future, result in self._next(finished):
+                batch = self._next(finished)
+                self._count_deaths(flying)
+                for future, result in batch:
                     index = flying.pop(future)
                     if self._is_done(future, result, index, waiting=waiting, helpers=helpers):
                         self._show(index, items.windows(index))
                         self._shown.pop(index, None)
-                        del self._sent[index]
+                        del self._sent[index], self._blame[index]
                         self._begun.pop(index, None)
                         done(index, result)
                 self._end_hung()
@@ -187,16 +194,34 @@ class Feeder:
             if not isinstance(error, KilledWorker):
                 raise error.with_traceback(result[2])
             self._given_up[index] += 1
-            if self._given_up[index] >= self._cluster.most_given_up:
-                raise RunError(
-                    f"{self._called(index)}: the workers that had it died, each time; see their logs. "
-                    "What is finished is kept, the same command continues"
-                ) from error
+            self._refuse_deadly(index, self._given_up[index] * self._cluster.deaths_each)
             waiting.appendleft(index)
             return False
         self._cluster.refuse_lost()  # cancelled: with its scheduler, by this feeder, or by who restarted the workers
         waiting.appendleft(index)
         return False
+
+    def _count_deaths(self, flying: dict[Any, int]) -> None:
+        """Blame the deaths of workers on what they were at, and half as much on what waited there."""
+        while self._died:
+            worker, keys = self._died.popleft()
+            had = [index for future, index in flying.items() if future.key in keys]
+            at = {index for index in had if self._begun.get(index) == worker}
+            for index in had:
+                self._refuse_deadly(index, self._blame[index] + (2 if index in at or not at else 1))
+
+    def _refuse_deadly(self, index: int, blame: int) -> None:
+        """Note how much an item is to blame, and give it up in the end.
+
+        Raises:
+            RunError: too many workers have died of it.
+        """
+        self._blame[index] = max(blame, self._blame[index])
+        if self._blame[index] >= 2 * DEATHS:
+            raise RunError(
+                f"{self._called(index)}: the workers that had it died, each time; see their logs. "
+                "What is finished is kept, the same command continues"
+            )
 
     def _called(self, index: int) -> str:
         return " ".join([self._items.name, ",".join(map(str, self._items.place(index)))]).strip()
@@ -210,6 +235,9 @@ class Feeder:
             log.debug("the model was not sent to %s", worker, exc_info=True)
 
     def _hear(self, event: dict[str, Any]) -> None:
+        if "died" in event:
+            self._died.append((event["died"], frozenset(event["keys"])))
+            return
         if event["name"] != self._items.name:  # of a task that is over, whatever it still says
             return
         for index, windows, hangs in event["items"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ def compute_region(index: int, ticket: Ticket) -> FinishedRegion | LackingModel:
             return lacking()
         assert opened.local is not None
         region = opened.local.prepared.plan.regions[index]
+        if region.windows:
+            RUNS.beat(time.monotonic())  # so that it is known what this process was at, if it dies
         try:
             finished: FinishedRegion = RUNS.task(opened, pulse)(region)
         except (WsiSegmentError, OSError, MemoryError):
