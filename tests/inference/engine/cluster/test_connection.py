@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import pytest
 
 from wsi_segment.errors import ClusterLostError, InputError
@@ -48,6 +49,36 @@ def test_a_connection_that_dask_made_again_counts_as_lost(address: str) -> None:
         until(lambda: client.scheduler_comm not in (None, first) and client.status == "running")
         with pytest.raises(ClusterLostError, match="the connection is lost"):
             cluster.slots()
+
+
+def test_work_that_dask_does_for_its_own_sake_is_turned_down(caplog: pytest.LogCaptureFixture) -> None:
+    """On the scheduler, and on workers that others started; silence that somebody wants ignored is only warned of."""
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": None}),
+        distributed.LocalCluster(
+            n_workers=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
+        ) as local,
+        Connection(local.scheduler_address),
+    ):
+        for server in (local.scheduler, *local.workers.values()):
+            periods = {name: callback.callback_time for name, callback in server.periodic_callbacks.items()}
+            running = {name for name, callback in server.periodic_callbacks.items() if callback.is_running()}
+            assert (periods["tick"], periods["monitor"]) == (1000, 5000)
+            assert not running & {"profile", "profile-cycle"}
+        assert local.scheduler.worker_ttl is None
+    assert f"{local.scheduler_address} gives up no worker that falls silent" in caplog.text
+
+
+def test_silent_workers_are_given_up_soon_and_nothing_is_warned_of(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def limits(dask_scheduler: Any) -> tuple[float, float]:
+        look = dask_scheduler.periodic_callbacks["worker-ttl"]
+        return dask_scheduler.worker_ttl, look.callback_time
+
+    with Connection(address) as cluster:
+        assert tuple(cluster.client.run_on_scheduler(limits)) == (20.0, 5000.0)
+    assert not caplog.records
 
 
 def test_facts_are_asked_for_again_where_the_only_worker_ends_meanwhile(

@@ -21,6 +21,7 @@ from wsi_segment.inference.engine.cluster.tuning import (
     look_at_workers,
     set_up_scheduler,
     turn_down_worker,
+    warn_of_settings,
 )
 from wsi_segment.inference.engine.cluster.vouching import name_time, vouch
 from wsi_segment.inference.engine.cluster.worker_models import receive_model
@@ -306,6 +307,7 @@ class Connection:
                 f"the scheduler {self.address} cannot import {error.name}; install wsi-segment there too"
             ) from error
         refuse_other_versions(f"the scheduler {self.address}", scheduler["versions"], installed())
+        warn_of_settings(self.address, scheduler)
         self.deaths_each = scheduler["allowed_failures"] + 1
         client.subscribe_topic(TOPIC, self._hear)
         client.subscribe_topic("all", self._hear_of_death)

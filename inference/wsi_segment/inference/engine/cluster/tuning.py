@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ PACKAGES = (
 )  # fmt: skip
 """Those that client, scheduler and workers must have in one version, besides what the provenance says of libraries."""
 
+_log = logging.getLogger(__name__)
 _LOGGERS = ("distributed", "distributed.client", "distributed.core")
 _SHARED_LOGGERS = ("tornado.application", "tornado.general", "asyncio")
 """Those that others in this process log to as well, such as Jupyter."""
@@ -59,7 +61,21 @@ def set_up_scheduler(dask_scheduler: Scheduler) -> dict[str, Any]:
             look.stop()  # or it would wait for the time of the next look by the old period, of 5 minutes
             look.callback_time = 1000 * _TTL_LOOK_SECONDS
             look.start()
-    return {"versions": installed(), "allowed_failures": scheduler.allowed_failures}
+    return {
+        "versions": installed(),
+        "allowed_failures": scheduler.allowed_failures,
+        "gives_up_silent_workers": scheduler.worker_ttl is not None,
+    }
+
+
+def warn_of_settings(address: str, scheduler: Mapping[str, Any]) -> None:
+    """Warn of what :func:`set_up_scheduler` found, and left as whoever started the scheduler wants it."""
+    if not scheduler["gives_up_silent_workers"]:
+        _log.warning(
+            "%s gives up no worker that falls silent, so a run waits for ever for one that is stopped or whose machine "
+            "hangs; start it without `distributed.scheduler.worker-ttl: null`",
+            address,
+        )
 
 
 def look_at_workers(dask_scheduler: Scheduler) -> tuple[int, dict[Any, str], list[str]]:
