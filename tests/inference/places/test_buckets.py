@@ -367,12 +367,26 @@ def test_what_a_run_left_that_was_killed_after_its_last_object_goes(
     make(slide, bucket, name)
     for key in left:
         bucket.client.put_object(Bucket=bucket.name, Key=f"masks/{name}.zarr.partial/{key}", Body=b"{}")
-    dead = json.dumps({"token": "0", "host": "h", "pid": 1, "machine": leases._machine(), "born": 0}).encode()
+    dead = json.dumps({"token": "0", "host": "h", "pid": 1, "machine": leases._machine(), "born": "0"}).encode()
     bucket.client.put_object(Bucket=bucket.name, Key=f"masks/{name}.zarr.partial/lease", Body=dead)
     with pytest.raises(OutputError, match="already exists"):
         make(slide, bucket, name)
     assert not bucket.names(f"masks/{name}.zarr.partial/")
     assert verify(str(out_of(bucket, name))).damage == ()
+
+
+def test_nobody_is_waited_for_where_a_mask_is_complete(
+    bucket: Bucket, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds what lies beside may still remove it; watching its lease would take half a minute, unsaid."""
+    make(slide, bucket, "held")
+    lease = elsewhere(ObjectFolder(f"s3://{bucket.name}/masks/held.zarr.partial"))
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "time", Clock(lambda: pytest.fail("it is waited for")))
+        with pytest.raises(OutputError, match="already exists"):
+            make(slide, bucket, "held")
+    lease.check()
+    lease.release()
 
 
 def test_one_of_many_owns_a_lease(bucket: Bucket) -> None:

@@ -64,6 +64,10 @@ class ObjectRecords:
         """See :class:`wsi_segment.inference.places.ledger_records.Records`."""
 
 
+def _refuse_to_wait(reason: str) -> None:
+    raise OutputError(reason)
+
+
 class BucketSite:
     """Shards lie under the final name while they come; ledger and lease lie in ``<final>.partial/``.
 
@@ -90,8 +94,8 @@ class BucketSite:
         """See :class:`wsi_segment.inference.places.site.Site`."""
         try:
             if self._beside.holds_any() and self._beside.get(_REPLACING) is None and self._has_root():
-                with suppress(OutputError):  # the run that publishes it lives
-                    self._lease.acquire()
+                with suppress(OutputError):  # the run that publishes it lives, or may live on another machine
+                    self._lease.acquire(_refuse_to_wait)
                     try:
                         self._clear_beside()
                     finally:
