@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.grid.region import Region
@@ -16,6 +20,8 @@ class RegionTask:
 
     predictor: RegionPredictor
     writer: RegionWriter
+    alive: Callable[[], None] = lambda: None
+    """Called between two long steps of writing, each of which may wait for a bucket."""
 
     def __call__(self, region: Region) -> FinishedRegion:
         """Compute one region; its shards and its record last when this returns.
@@ -31,4 +37,11 @@ class RegionTask:
         if not self.writer.store.keeps_probabilities:
             return self.writer.write(region, self.predictor.class_ids(region.m_box), classes)
         prediction = self.predictor.predict(region.m_box)
-        return self.writer.write(region, prediction.class_ids(), classes, prediction.probability_planes())
+        planes = self._lively(prediction.probability_planes())
+        return self.writer.write(region, prediction.class_ids(), classes, planes)
+
+    def _lively(self, planes: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        for plane in planes:
+            self.alive()
+            yield plane
+        self.alive()

@@ -194,7 +194,7 @@ class WorkerRuns:
         assert opened.writer is not None
         remote = is_remote(opened.local.path) or not opened.writer.store.on_disk
         pulse.renew(region_limit(opened.load_seconds, remote=remote))
-        return RegionTask(opened.local.predictor(pulse.count), opened.writer)
+        return RegionTask(opened.local.predictor(pulse.count), opened.writer, alive=pulse.renew)
 
     def refuse_other_versions(self, choice: Choice) -> None:
         """Refuse a run if this process has other versions: it may have joined after all were asked for theirs.
