@@ -16,12 +16,14 @@ import web
 from job_bench import Bench
 from live_cluster import LiveCluster, kill_tree
 from live_server import Served, write_slides
-from synthetic import files_of
+from synthetic import files_of, tissue_like, write_slide
 from wsi_segment.inference.engine.cluster import connection
 from wsi_segment.inference.engine.cluster.facts import facts_here
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.model.card import find_model
+from wsi_segment.service.jobs.job_table import Job, NewJob
+from wsi_segment.service.jobs.queue import MOST_CRASHES
 from wsi_segment.service.workers.cluster_link import ClusterLink
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by POSIX signals")
@@ -105,6 +107,34 @@ def test_readiness_and_log_say_that_the_cluster_is_away_or_has_no_workers(tmp_pa
         assert live.scheduler is not None
         kill_tree(live.scheduler)
         until(away, lambda: running.log)
+
+
+def test_a_job_that_kills_its_workers_again_and_again_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers are the cluster's, and the service's own process lives; the job counts as crashing all the same."""
+    monkeypatch.setattr("wsi_segment.inference.engine.cluster.feeding.DEATHS", 1)  # each costs seconds
+    with LiveCluster(tmp_path / "cluster") as live:
+        link = ClusterLink(live.address)
+        bench = Bench(tmp_path / "served", link)
+        write_slide(bench.folder / "slides" / "small.tiff", tissue_like(400, 500))
+        catalogue = bench.runner._catalogue
+        small = catalogue.by_path("slides/small.tiff")
+        catalogue.remember([small])
+        live.add_worker(live.watched(die="512,512"))
+        until(link.is_there, lambda: live.log("scheduler.log"))
+        deadly = bench.post()
+        harmless = bench.jobs.accept([NewJob(small.id, {"model": "channels"})]).jobs[0].id
+        ended = dict[str, Job]()
+        for _ in range(MOST_CRASHES + 1):
+            job = bench.do()
+            ended[job.id] = job
+        assert ended[harmless].status == "successful"
+        assert ended[deadly].status == "failed"
+        assert f"the worker ended {MOST_CRASHES} times while it was at work on this slide" in ended[deadly].message
+        assert "region 1,1: the workers that had it died" in ended[deadly].message
+        assert link.is_there()
+        link.close()
 
 
 def test_jobs_wait_without_blame_while_a_worker_has_another_version(

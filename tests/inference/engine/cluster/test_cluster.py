@@ -222,6 +222,8 @@ def test_a_worker_that_is_stopped_is_given_up(
     stopped.send_signal(signal.SIGCONT)  # what it was at is harmless
     time.sleep(2)
     assert files_of(tmp_path / "m.zarr") == local
+    windows, most = most_windows(made, local)
+    assert live.windows() <= windows + 2 * most
 
 
 def test_what_waits_on_a_paused_worker_is_given_to_another(
@@ -299,6 +301,8 @@ def test_a_region_that_hangs_is_computed_by_another_worker(
     run.until((live.folder / "hung").exists)
     run.end()
     assert files_of(tmp_path / "m.zarr") == local
+    windows, most = most_windows(made, local)
+    assert live.windows() <= windows + most
 
 
 def test_a_region_that_kills_every_worker_is_named(live: LiveCluster, made: Path, model: Model, tmp_path: Path) -> None:
@@ -335,6 +339,9 @@ def test_scheduler_killed_is_one_line_and_the_same_command_goes_on(
     assert (tmp_path / "m.summary.json").exists()
     kept = json.loads((tmp_path / "m.summary.json").read_text())["regions_kept"]
     assert kept > 0
+    assert files_of(tmp_path / "m.zarr") == local
+    windows, most = most_windows(made, local)
+    assert live.windows() <= windows + 2 * 2 * most
 
 
 def test_killed_at_random(live: LiveCluster, made: Path, model: Model, local: dict[str, bytes], tmp_path: Path) -> None:
@@ -387,6 +394,8 @@ def test_killed_at_random_with_slide_and_mask_in_a_bucket(made: Path, local: dic
             command.wait(240)
             killed += ended
         assert command.returncode == 0
+        windows, most = most_windows(made, local)
+        assert live.windows() <= windows + 3 * most + 2 * most * killed  # three in flight as the command is killed
         assert bucket.objects("m.zarr/") == local
         assert not bucket.names("m.zarr.partial/")
     assert killed
