@@ -3,7 +3,7 @@
 Nothing is computed: events are drawn from a queue in the order of their times. A command has some slides in hand; of
 each it spends its own time on one core, then a worker opens and plans the slide, workers compute its regions, one makes
 the coarse levels, and the command publishes it. Every task passes through the scheduler, which also has one core. The
-constants are what ``tests/benchmarks/cluster.py`` measures; see docs/guide/cluster.md.
+constants are what ``cluster_constants.py`` and ``cluster.py empty`` measure; see docs/guide/cluster.md.
 """
 
 from __future__ import annotations
@@ -142,12 +142,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--slides", type=int, default=10000)
-    parser.add_argument("--region", type=float, default=18.0)
-    parser.add_argument("--plan", type=float, default=3.0)
-    parser.add_argument("--finish", type=float, default=0.5)
-    parser.add_argument("--client", type=float, default=0.3)
-    parser.add_argument("--client-ms", type=float, default=0.5)
-    parser.add_argument("--scheduler-ms", type=float, default=0.5)
+    parser.add_argument("--region", type=float, default=2.17)
+    parser.add_argument("--plan", type=float, default=1.28)
+    parser.add_argument("--finish", type=float, default=0.07)
+    parser.add_argument("--client", type=float, default=0.2)
+    parser.add_argument("--client-ms", type=float, default=0.23)
+    parser.add_argument("--scheduler-ms", type=float, default=0.21)
     parser.add_argument("--figure", type=Path, metavar="PNG")
     args = parser.parse_args()
     constants = Constants(
@@ -170,6 +170,24 @@ def main() -> None:
         draw(args.figure, drawn, args.workers)
 
 
+def means(history: list[tuple[float, int]], seconds: float) -> list[tuple[float, float]]:
+    """Minutes, and how many workers were busy on average in the seconds around then."""
+    sums, (before, busy) = [0.0] * (int(history[-1][0] / seconds) + 1), (0.0, 0)
+    for time, now_busy in history:
+        while before < time:
+            index = int(before / seconds)
+            until = min(time, (index + 1) * seconds)
+            sums[index] += busy * (until - before)
+            before = until
+        busy = now_busy
+    lengths = [min(seconds, history[-1][0] - index * seconds) for index in range(len(sums))]
+    return [
+        ((index + 0.5) * seconds / 60, total / length)
+        for index, (total, length) in enumerate(zip(sums, lengths, strict=True))
+        if length > 0
+    ]
+
+
 def draw(path: Path, drawn: list[tuple[str, list[tuple[float, int]]]], workers: int) -> None:
     """Draw busy workers over time, a line for each way."""
     import matplotlib as mpl
@@ -179,10 +197,9 @@ def draw(path: Path, drawn: list[tuple[str, list[tuple[float, int]]]], workers: 
 
     figure, axes = plt.subplots(figsize=(7, 3.2), dpi=80)
     for label, history in drawn:
-        step = max(1, len(history) // 120)
-        axes.plot([time / 60 for time, _ in history[::step]], [busy for _, busy in history[::step]], label=label, lw=1)
+        axes.plot(*zip(*means(history, 60.0), strict=True), label=label, lw=1)
     axes.set_xlabel("minutes")
-    axes.set_ylabel("workers with a task")
+    axes.set_ylabel("workers with a task, mean")
     axes.set_ylim(0, workers * 1.05)
     axes.legend(title="commands x slides in hand", fontsize=8, title_fontsize=8)
     figure.tight_layout()
