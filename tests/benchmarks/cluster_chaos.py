@@ -81,7 +81,9 @@ class Chaos:
                     self.killed["command ended behind its mask"] += 1
                     break
                 if ended is not None:  # with the scheduler; whoever started it starts it again
-                    self.killed["command ended with its scheduler"] += 1
+                    said = (self.live.folder / "command.log").read_text(errors="replace").splitlines()
+                    lost = bool(said) and "the connection is lost" in said[-1]
+                    self.killed["command ended with its scheduler" if lost else f"command ended: {said[-1:]}"] += 1
                     command = self._start_command()
                 if until > time.monotonic() > due and (self._noted() > noted or time.monotonic() > due + _IDLE_SECONDS):
                     command = self._kill(command)
