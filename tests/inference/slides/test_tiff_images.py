@@ -16,8 +16,11 @@ from PIL import Image
 from synthetic import MPP, Pages, halved, tissue_like, write_pages
 from wsi_segment.errors import SlideError
 from wsi_segment.inference.grid.box import Box
+from wsi_segment.inference.slides import candidate as candidate_module
 from wsi_segment.inference.slides.candidate import Candidate
 from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers.levels import shows_the_same
+from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.slide import Slide
 
 SLIDE = tissue_like(760, 1020)
@@ -359,3 +362,21 @@ def test_a_small_opaque_part_is_enough(tmp_path: Path) -> None:
     slide = open_slide(path)
     np.testing.assert_array_equal(slide.read(0, Box(500, 300, 640, 420)), SLIDE[300:420, 500:640])
     slide.close()
+
+
+def test_very_many_pictures_are_not_all_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def compare(fine: PageReader, coarse: PageReader) -> bool:
+        compared.append(coarse)
+        return shows_the_same(fine, coarse)
+
+    monkeypatch.setattr(candidate_module, "_MOST_UNLIKE", 6)
+    monkeypatch.setattr(candidate_module, "shows_the_same", compare)
+    others = [(tissue_like(190, 255, seed=seed), MPP) for seed in range(1, 9)]
+    slide = open_slide(write_pages(tmp_path / "many.tiff", [*others, (SLIDE, MPP), (HALF, {})]))
+    try:
+        assert sizes(slide) == [(1020, 1), (510, 2)]
+        assert len(compared) == 1 + 6
+    finally:
+        slide.close()

@@ -32,6 +32,11 @@ from wsi_segment.inference.slides.slide_files import file_of, slide_files, writt
 GENERIC = "generic-tiff"
 """OpenSlide's name for a tiled TIFF of no vendor that it knows."""
 
+_MOST_UNLIKE = 256
+"""Pairs of directories that may turn out to show different pictures before no more are compared, which takes some
+milliseconds each: a file of very many pictures would be opened for minutes. Levels of the largest are looked for first;
+one that is not found is read from a finer one."""
+
 _FLAGS = {"is_svs": "aperio", "is_scn": "leica", "is_bif": "ventana", "is_ndpi": "hamamatsu", "is_philips": "philips"}
 """tifffile's names for what OpenSlide's vendors write, for files that OpenSlide cannot reach."""
 
@@ -75,7 +80,7 @@ class Candidate:
         """Use :meth:`look`."""
         self.path, self.file, self.tiff = path, file, tiff
         self._content, self._known = content, known
-        self._taken = False
+        self._taken, self._unlike = False, 0
         self.lock = threading.Lock()
 
     @classmethod
@@ -184,7 +189,7 @@ class Candidate:
                 if other in levels or misplaced(page) or not could_be_level(readers[-1].page, page):
                     continue
                 coarser = PageReader(page, self.path, self.lock, self._content)
-                if self._shows_the_same(readers[-1], coarser):
+                if self.show_the_same(readers[-1], coarser):
                     readers.append(coarser)
                     levels |= set() if other is None else {other}
             found[index] = SlideImage(picture, tuple(readers), None, picture.is_associated)
@@ -200,11 +205,15 @@ class Candidate:
             colours[place] = reader.other_colours(jfif_counts=self.vendor != "aperio")
         return colours[place]
 
-    def _shows_the_same(self, fine: PageReader, coarse: PageReader) -> bool:
+    def show_the_same(self, fine: PageReader, coarse: PageReader) -> bool:
+        """Return whether two directories are found to show the same, see ``_MOST_UNLIKE``."""
         places = int(fine.page.offset), int(coarse.page.offset)
         alike = self._known.alike
         if places not in alike:
+            if self._unlike >= _MOST_UNLIKE:
+                return False
             alike[places] = shows_the_same(fine, coarse)
+        self._unlike += not alike[places]  # known ones count too, so that each opening finds the same
         return alike[places]
 
     @staticmethod

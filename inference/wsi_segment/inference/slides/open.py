@@ -12,7 +12,7 @@ from wsi_segment.inference.slides.location import WITHOUT_RANGES, ignores_ranges
 from wsi_segment.inference.slides.readers.canvas import HIDDEN_BY_ALPHA
 from wsi_segment.inference.slides.readers.encoded_colours import APERIO_YCBCR
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
-from wsi_segment.inference.slides.readers.levels import LEAST_SIDE, shows_the_same, true_levels
+from wsi_segment.inference.slides.readers.levels import LEAST_SIDE, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.refuse import (
     damage_of,
@@ -224,7 +224,9 @@ def _choose(
     if wanted is not None:
         return chosen, ()
     others = [
-        one for one in own if one is not chosen and _area(one) >= _SMALL * _area(chosen) and not _is_copy(chosen, one)
+        one
+        for one in own
+        if one is not chosen and _area(one) >= _SMALL * _area(chosen) and not _is_copy(candidate, chosen, one)
     ]
     if any(_area(one) == _area(chosen) for one in others):
         raise SlideError(f"{candidate.path}: holds several images of the same size ({listed}); choose one as `image`")
@@ -242,12 +244,12 @@ def _damaged_beside(chosen: SlideImage, images: Sequence[SlideImage]) -> str | N
     return next((damage for page in pages if sum(page.databytecounts) > most and (damage := damage_of(page))), None)
 
 
-def _is_copy(chosen: SlideImage, other: SlideImage) -> bool:
+def _is_copy(candidate: Candidate, chosen: SlideImage, other: SlideImage) -> bool:
     """Return whether another image is a smaller version of the slide, such as an unnamed thumbnail."""
     if not other.readers or not has_proportions_of(chosen.readers[0].page, other.readers[0].page):
         return False
     finer = [reader for reader in chosen.readers if reader.width > other.readers[0].width]
-    return bool(finer) and shows_the_same(finer[-1], other.readers[0])
+    return bool(finer) and candidate.show_the_same(finer[-1], other.readers[0])
 
 
 def _area(image: SlideImage) -> int:
