@@ -39,7 +39,7 @@ export function legend({ pane, disposal, addPanel }) {
       const toggle = button("", () => toggleClass(state, entry.id), { class: "class", pressed: on, data: { class: String(entry.id) }, title });
       toggle.append(swatch, h("span", { text: entry.name }));
       return h("tr", { class: on ? "" : "off", data: { row: String(entry.id) } },
-        h("th", { attributes: { scope: "row" } }, toggle), h("td"), h("td"), h("td"));
+        h("th", { attributes: { scope: "row" } }, toggle), h("td"), h("td"));
     }));
     write(table, classes);
   };
@@ -59,12 +59,12 @@ export function legend({ pane, disposal, addPanel }) {
     const tissue = classes.reduce((sum, entry) => sum + entry.pixels, 0);
     const here = seen ? classes.reduce((sum, entry) => sum + (seen?.[entry.id] ?? 0), 0) : 0;
     for (const entry of classes) {
-      const [whole, share, shown] = body.querySelectorAll(`[data-row="${entry.id}"] td`);
-      if (!whole || !share || !shown) continue;
-      whole.textContent = tissue ? area(entry.pixels * each) : "–";
-      share.textContent = tissue ? percent(entry.pixels / tissue) : "–";
-      const pixels = seen?.[entry.id] ?? 0;
-      fill(shown, here ? percent(pixels / here) : "–", here ? h("small", { text: area(pixels * each) }) : null);
+      const [whole, shown] = body.querySelectorAll(`[data-row="${entry.id}"] td`);
+      if (!whole || !shown) continue;
+      const cell = (/** @type {number} */ pixels, /** @type {number} */ of) =>
+        (of ? [percent(pixels / of), h("small", { text: area(pixels * each) })] : ["–"]);
+      fill(whole, cell(entry.pixels, tissue));
+      fill(shown, cell(seen?.[entry.id] ?? 0, here));
     }
     const parts = tissue ? [`Tissue: ${area(tissue * each)}`] : ["Areas are known when the job gets further."];
     if (seen && tissue) parts.push(`on the screen: ${area(here * each)}`);
@@ -79,8 +79,8 @@ export function legend({ pane, disposal, addPanel }) {
     seen = counts;
     write(pane.result.table, pane.classes().filter((entry) => entry.id > 0));
   });
-  const head = h("thead", {}, h("tr", {}, ["Class", "On the slide", "Of tissue", "On the screen"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
-  const hint = h("p", { class: "hint", text: "Click a class to hide it, or to show it again." });
+  const head = h("thead", {}, h("tr", {}, ["Class", "On the slide", "On the screen"].map((text) => h("th", { text, attributes: { scope: "col" } }))));
+  const hint = h("p", { class: "hint", text: "Shares are of the tissue. Click a class to hide it, or to show it again." });
   const content = h("div", {}, h("table", { class: "legend", data: { legend: "classes" } }, head, body), total, hint);
   draw();
   addPanel("Classes", content, { open: true, name: "classes" });
