@@ -181,13 +181,15 @@ def test_whatever_a_task_waits_for_without_end_is_told_as_a_hang(
     try:
         assert waits.begun.wait(60)
         for now in (0.0, 0.0, math.inf):  # though the run that it is at cannot be closed, nor looked at
-            runs.beat(now)
+            runs.tell(now)
+            runs.close_idle(now)
         begun = {"token": "token", "worker": "tcp://me:1", "name": name, "items": [(0, 0, False)]}
         assert told == [begun, begun | {"items": [(0, 0, True)]}]
     finally:
         waits.go.set()
         thread.join()
-    runs.beat(math.inf)
+    runs.tell(math.inf)
+    runs.close_idle(math.inf)
     assert len(told) == 2
 
 
@@ -216,17 +218,58 @@ def test_requests_that_a_bucket_is_asked_again_and_again_are_no_hang() -> None:
 
 
 def test_reports_go_on_after_one_that_failed(runs: WorkerRuns, monkeypatch: pytest.MonkeyPatch) -> None:
-    beats: list[float] = []
+    looks, told, closings = list[float](), list[Any](), list[float]()
 
-    def beat(now: float) -> None:
-        beats.append(now)
-        raise (OSError("closing") if len(beats) < 3 else SystemExit)
+    def close_idle(now: float) -> None:
+        closings.append(now)
+        raise (OSError("cannot be closed") if len(closings) < 3 else SystemExit)
 
+    def log_event(topic: str, event: Any) -> None:
+        told.append(event)
+        raise OSError("closing")
+
+    def news(now: float) -> dict[tuple[str, str], list[Any]]:
+        looks.append(now)
+        return {("token", "region"): []}
+
+    runs._worker = SimpleNamespace(address="tcp://me:1", log_event=log_event)
     monkeypatch.setattr(worker_runs, "BEAT_SECONDS", 0.0)
-    monkeypatch.setattr(runs, "beat", beat)
+    monkeypatch.setattr(runs._pulses, "news", news)
+    monkeypatch.setattr(runs, "close_idle", close_idle)
     with pytest.raises(SystemExit):
-        runs._tell()
-    assert len(beats) == 3
+        runs._beat()
+    assert len(looks) == len(told) == len(closings) == 3
+
+
+def test_a_region_neither_fails_by_a_report_nor_closes_slides_of_other_runs(
+    runs: WorkerRuns, order: Order, choice: Choice, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(topic: str, event: Any) -> None:
+        raise OSError("closing")
+
+    runs._worker = SimpleNamespace(address="tcp://me:1", log_event=fail)
+    runs.open("idle", order, choice, known=Known()).used = -math.inf
+    plan = SimpleNamespace(regions=[SimpleNamespace(windows=4, key="0,0")])
+    found = SimpleNamespace(local=SimpleNamespace(prepared=SimpleNamespace(plan=plan)))
+    monkeypatch.setattr(runs, "find", lambda ticket: found)
+    monkeypatch.setattr(runs, "task", lambda opened, pulse: lambda region: "computed")
+    assert compute_region(0, Ticket("token", b"", "")) == "computed"  # type: ignore[comparison-overlap]
+    assert len(opened) == 1
+
+
+def test_a_run_that_is_gone_by_the_time_it_would_be_closed_is_no_error(
+    runs: WorkerRuns, order: Order, choice: Choice, opened: list[Slide], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.open("token", order, choice, known=Known())
+    lock_of = runs.lock_of
+
+    def meanwhile(token: str) -> threading.Lock:
+        runs._runs.pop(token)
+        return lock_of(token)
+
+    monkeypatch.setattr(runs, "lock_of", meanwhile)
+    runs.close_idle(math.inf)
+    assert len(opened) == 1
 
 
 def test_a_worker_that_joined_later_with_other_versions_neither_plans_nor_finishes(

@@ -61,7 +61,7 @@ def compute_region(index: int, ticket: Ticket) -> FinishedRegion | LackingModel:
         assert opened.local is not None
         region = opened.local.prepared.plan.regions[index]
         if region.windows:
-            RUNS.beat(time.monotonic())  # so that it is known what this process was at, if it dies
+            RUNS.tell(time.monotonic())  # so that it is known what this process was at, if it dies
         try:
             finished: FinishedRegion = RUNS.task(opened, pulse)(region)
         except (WsiSegmentError, OSError, MemoryError):

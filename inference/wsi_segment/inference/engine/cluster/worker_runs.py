@@ -272,35 +272,36 @@ class WorkerRuns:
                 self._worker = get_worker()
                 turn_down(self._worker)
                 self._worker.handlers[OPERATION] = self.lend
-                self._thread = threading.Thread(target=self._tell, name="wsi-segment-pulse", daemon=True)
+                self._thread = threading.Thread(target=self._beat, name="wsi-segment-pulse", daemon=True)
                 self._thread.start()
 
-    def _tell(self) -> None:
+    def _beat(self) -> None:
         while True:
             time.sleep(BEAT_SECONDS)
+            self.tell(time.monotonic())
             try:
-                self.beat(time.monotonic())
-            except Exception as error:  # of a worker that closes, or a slide that cannot be closed: the next may work
-                log.warning("runs heard nothing of their tasks: %s: %s", type(error).__name__, error)
+                self.close_idle(time.monotonic())
+            except Exception as error:  # of one slide: the others are closed the next time
+                log.warning("a slide could not be closed: %s: %s", type(error).__name__, error)
 
-    def beat(self, now: float) -> None:
-        """Tell clients how far their tasks are and which of them hang, and close what is idle."""
-        for (token, name), news in self._pulses.news(now).items():
-            told = {"token": token, "worker": self._worker.address, "name": name, "items": news}
-            self._worker.log_event(TOPIC, told)
-        self.close_idle(now)
+    def tell(self, now: float) -> None:
+        """Tell clients how far their tasks are and which of them hang; it never fails, as a task may call it."""
+        try:
+            for (token, name), news in self._pulses.news(now).items():
+                told = {"token": token, "worker": self.address, "name": name, "items": news}
+                self._worker.log_event(TOPIC, told)
+        except Exception as error:  # of a worker that closes: the next may work
+            log.warning("runs heard nothing of their tasks: %s: %s", type(error).__name__, error)
 
     def close_idle(self, now: float) -> None:
         """Close the slides of runs that nothing was asked of for long."""
-        with self._lock:
-            tokens = list(self._runs)
-        for token in tokens:
+        for token in list(self._runs):  # which tasks change meanwhile
             lock = self.lock_of(token)
             if not lock.acquire(blocking=False):  # whoever has it may hang, and reports go on
                 continue
             try:
-                opened = self._runs[token]
-                if self._pulses.has(token) or now - opened.used <= _IDLE_SECONDS:
+                opened = self._runs.get(token)
+                if opened is None or self._pulses.has(token) or now - opened.used <= _IDLE_SECONDS:
                     continue
                 with self._lock:
                     del self._runs[token]
