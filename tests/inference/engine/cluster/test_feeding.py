@@ -108,6 +108,51 @@ def test_all_that_a_worker_had_is_to_blame_where_nobody_knows_what_it_was_at(clu
         feeder._count_deaths(flying)
 
 
+def test_a_death_is_blamed_on_what_the_worker_was_at_whoever_has_begun_it_since(cluster: Connection) -> None:
+    feeder, flying = feeder_of(cluster, "0badcede"), {_Future("at"): 0, _Future("waits"): 1}
+    feeder._begin(Items("region"))
+    for worker in ("tcp://dead:1", "tcp://next:1"):
+        feeder._hear({"name": "region", "worker": worker, "items": [(0, 0, False)]})
+        if worker == "tcp://dead:1":
+            feeder._hear({"died": worker, "keys": ["at", "waits"]})
+    feeder._count_deaths(flying)
+    assert feeder._blame == {0: 2, 1: 1}
+
+
+def test_nothing_is_begun_at_a_worker_that_was_started_again_at_its_old_address(cluster: Connection) -> None:
+    feeder = feeder_of(cluster, "0badc0de")
+    feeder._begin(Items("region"))
+    feeder._hear({"name": "region", "worker": "tcp://fixed:1", "items": [(0, 0, False), (1, 0, False)]})
+    feeder._hear({"name": "region", "worker": "tcp://other:1", "items": [(1, 0, False)]})
+    feeder._hear({"died": "tcp://fixed:1", "keys": ["0"]})
+    assert feeder._begun == {1: "tcp://other:1"}
+
+
+def test_a_region_that_hangs_again_at_the_same_address_is_ended_again(
+    cluster: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers with a fixed port: each report that one hangs comes again until it ends, and some once it has."""
+    feeder, ended, fixed = feeder_of(cluster, "0badfade"), list[str](), "tcp://fixed:1"
+    monkeypatch.setattr(cluster, "run_on", lambda worker, function: ended.append(worker))
+    feeder._begin(Items("region"))
+    feeder._sent[0] = 1
+
+    def hang() -> None:
+        for _ in range(2):
+            feeder._hear({"name": "region", "worker": fixed, "items": [(0, 0, True)]})
+            feeder._end_hung()
+
+    for time in range(1, feeding.MOST_HANGS):
+        hang()
+        assert len(ended) == time
+        feeder._hear({"name": "region", "worker": fixed, "items": [(0, 0, True)]})
+        feeder._hear({"died": fixed, "keys": []})
+        feeder._end_hung()
+        assert len(ended) == time
+    with pytest.raises(RunError, match=f"hung on {feeding.MOST_HANGS} workers, the last was {fixed}"):
+        hang()
+
+
 def test_what_dask_gives_up_is_sent_again_until_too_many_workers_have_died(cluster: Connection) -> None:
     feeder, sent = feeder_of(cluster, "0badbabe"), list[int]()
     _deadly.clear()

@@ -72,10 +72,11 @@ class Feeder:
     def _begin(self, items: Items) -> None:
         """Know nothing of the items that are fed next; their numbers may be those of others before."""
         self._items = items
-        self._hung: deque[tuple[int, str]] = deque()
-        self._hangs: defaultdict[int, set[str]] = defaultdict(set)
+        self._hung: deque[tuple[int, tuple[str, int]]] = deque()
+        self._hangs: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
         self._begun = dict[int, str]()
-        self._died: deque[tuple[str, frozenset[Any]]] = deque()
+        self._died: deque[tuple[frozenset[int], frozenset[Any]]] = deque()
+        self._deaths: Counter[str] = Counter()
         self._blame: Counter[int] = Counter()
         self._given_up: Counter[int] = Counter()
         self._sent: Counter[int] = Counter()
@@ -204,9 +205,9 @@ class Feeder:
     def _count_deaths(self, flying: dict[Any, int]) -> None:
         """Blame the deaths of workers on what they were at, and half as much on what waited there."""
         while self._died:
-            worker, keys = self._died.popleft()
+            begun, keys = self._died.popleft()
             had = [index for future, index in flying.items() if future.key in keys]
-            at = {index for index in had if self._begun.get(index) == worker}
+            at = begun.intersection(had)
             for index in had:
                 self._refuse_deadly(index, self._blame[index] + (2 if index in at or not at else 1))
 
@@ -235,8 +236,12 @@ class Feeder:
             log.debug("the model was not sent to %s", worker, exc_info=True)
 
     def _hear(self, event: dict[str, Any]) -> None:
-        if "died" in event:
-            self._died.append((event["died"], frozenset(event["keys"])))
+        if (died := event.get("died")) is not None:
+            self._deaths[died] += 1
+            at = frozenset(index for index, worker in list(self._begun.items()) if worker == died)
+            for index in at:  # by the time that the death is counted another worker may have begun it
+                self._begun.pop(index, None)
+            self._died.append((at, frozenset(event["keys"])))
             return
         if event["name"] != self._items.name:  # of a task that is over, whatever it still says
             return
@@ -244,7 +249,7 @@ class Feeder:
             self._begun[index] = event["worker"]
             self._show(index, windows)
             if hangs:
-                self._hung.append((index, event["worker"]))
+                self._hung.append((index, (event["worker"], self._deaths[event["worker"]])))
 
     def _show(self, index: int, windows: int) -> None:
         """Count what is new of an item's windows; what is done twice counts once."""
@@ -256,12 +261,19 @@ class Feeder:
             self._items.count(more)
 
     def _end_hung(self) -> None:
-        """End the workers on which something hangs: the scheduler gives their work to others."""
+        """End the workers on which something hangs: the scheduler gives their work to others.
+
+        A worker that was started again may have the address of the one that has died, and the region may hang there
+        too; so a worker is known by its address and the deaths before.
+        """
         while self._hung:
-            index, worker = self._hung.popleft()
-            if worker in self._hangs[index] or index not in self._sent:  # it says so until it ends; it is done by now
+            index, hung = self._hung.popleft()
+            worker, deaths = hung
+            if deaths < self._deaths[worker] or index not in self._sent:  # it has died, or the item is done by now
                 continue
-            self._hangs[index].add(worker)
+            if hung in self._hangs[index]:  # it says so until it ends
+                continue
+            self._hangs[index].add(hung)
             if len(self._hangs[index]) >= MOST_HANGS:
                 raise RunError(
                     f"{self._called(index)}: hung on {MOST_HANGS} workers, the last was {worker}; look at the slide, "
