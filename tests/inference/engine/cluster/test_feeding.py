@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wsi_segment.errors import RunError
+from wsi_segment.errors import ClusterLostError, RunError
 from wsi_segment.inference.engine.cluster import feeding
 from wsi_segment.inference.engine.cluster.connection import Connection
 from wsi_segment.inference.engine.cluster.feeding import Feeder, Items
@@ -174,6 +174,21 @@ def test_a_hang_of_a_task_that_is_over_ends_no_worker(cluster: Connection, monke
     feeder.run(_same, [0, 1], Items("region", place=lambda index: (0, index)), next_one)
     assert sorted(done) == [0, 1]
     assert not ended
+
+
+def test_a_run_whose_output_cannot_be_vouched_for_leaves_no_listener(
+    cluster: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ClusterLostError("lost")
+
+    monkeypatch.setattr(cluster, "_vouch", fail)
+    with pytest.raises(ClusterLostError, match="lost"):
+        feeder_of(cluster, "0badf1ed").run(
+            _same, [0], Items("region", is_held=lambda: True), lambda index, result: None
+        )
+    assert not cluster._listeners
+    assert not cluster._held
 
 
 def test_work_is_told_to_go_on_once_there_are_workers_again(

@@ -112,9 +112,9 @@ class Feeder:
         waiting, later, flying = deque[int](), iter(numbers), dict[Any, int]()
         loop = self._cluster.client.loop
         finished = as_completed(with_results=True, raise_errors=False, loop=loop)  # type: ignore[no-untyped-call]
-        self._cluster.listen(self._token, self._hear, items.is_held)
         helpers = ThreadPoolExecutor(2, thread_name_prefix="model")
         try:
+            self._cluster.listen(self._token, self._hear, items.is_held)
             while True:
                 self._watch.check()
                 self._cluster.refuse_lost()
