@@ -174,6 +174,16 @@ def test_only_a_worker_without_the_package_is_to_have_it_installed(
     assert str(raised.value) == f"worker tcp://a:1: {error}{remedy}"
 
 
+def test_whatever_else_is_logged_where_dask_tells_of_deaths_is_passed_over() -> None:
+    cluster, heard = Connection("tcp://127.0.0.1:1"), list[dict[str, Any]]()
+    cluster.listen("token", heard.append)
+    died = {"action": "remove-worker", "worker": "tcp://a:1"}
+    others: list[Any] = ["text", None, ["remove-worker"], {}, {"action": "remove-worker"}, died | {"expected": True}]
+    for event in (*others, died, died | {"expected": False, "processing-tasks": ["key"]}):
+        cluster._hear_of_death((0.0, event))
+    assert heard == [{"died": "tcp://a:1", "keys": ()}, {"died": "tcp://a:1", "keys": ["key"]}]
+
+
 def test_two_connections_leave_loggers_as_they_were_in_whatever_order_they_end(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -320,11 +320,11 @@ class Connection:
 
     def _hear_of_death(self, event: tuple[float, dict[str, Any]]) -> None:
         """Pass on which tasks a worker had that died; it is what Dask itself tells of all that befalls it."""
-        if event[1].get("action") == "remove-worker" and not event[1]["expected"]:
-            for listener in list(self._listeners.values()):
-                listener({"died": event[1]["worker"], "keys": event[1]["processing-tasks"]})
+        match event[1]:  # others may log there what they like
+            case {"action": "remove-worker", "worker": str(worker), **more} if not more.get("expected"):
+                for listener in list(self._listeners.values()):
+                    listener({"died": worker, "keys": more.get("processing-tasks", ())})
 
 
 def _reason(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    return next(iter(str(error).splitlines()), type(error).__name__)
