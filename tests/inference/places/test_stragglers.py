@@ -208,6 +208,24 @@ def test_a_shard_that_an_old_run_takes_back_is_not_one_that_the_new_run_relies_o
     bucket.client.delete_object(Bucket=bucket.name, Key="same.zarr.partial/run")
 
 
+def test_a_process_that_has_read_lately_which_run_is_under_way_asks_nobody(bucket: Bucket) -> None:
+    """A scheduler may not answer for seconds."""
+    place, asked = f"s3://{bucket.name}/asks.zarr", list[int]()
+    beside, description = ObjectFolder(f"{place}.partial"), b'{"run": "this"}'
+    beside.put({bucket_shards.RUN: sealed(description)})
+
+    def is_held() -> bool:
+        asked.append(1)
+        return False
+
+    folder = ShardFolder(place, beside, run_name(description), is_held)
+    for number in range(3):
+        folder.put({f"c/0/{number}": b"shard"})
+    assert len(asked) == 1
+    beside.delete([bucket_shards.RUN])
+    folder.delete([f"c/0/{number}" for number in range(3)])
+
+
 def test_an_old_store_is_removed_while_processes_of_its_run_write(
     slide: Path, straggler: RegionWriter, out: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,9 +84,9 @@ class ShardFolder(ObjectFolder):
         raise OSError(errno.EBUSY, "another process keeps writing there")
 
     def _is_trusted(self) -> bool:
-        if self.is_held is not None and self.is_held():
+        if now() - _read_at.get((self.beside.address, self.run), -TRUSTED_SECONDS) < TRUSTED_SECONDS:
             return True
-        return now() - _read_at.get((self.beside.address, self.run), -TRUSTED_SECONDS) < TRUSTED_SECONDS
+        return self.is_held is not None and self.is_held()  # of a scheduler, which may not answer for some time
 
     def _is_under_way(self) -> bool:
         """Read whether this run is still the one that was started."""

@@ -84,6 +84,19 @@ def test_what_nobody_has_vouched_for_lately_is_not_relied_on(
     assert not held(monkeypatch, [answer])()
 
 
+def test_a_scheduler_that_does_not_answer_is_not_asked_by_each_shard(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float | None] = [None, 0.0]
+    vouched = held(monkeypatch, asked)
+    assert not vouched()
+    clock.time += 0.5
+    assert not vouched()
+    assert asked == [0.0]
+    clock.time += 0.5
+    assert vouched()
+
+
 def test_time_in_which_a_worker_waited_for_its_answer_counts(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     vouched = Vouched(TOKEN, None)
 

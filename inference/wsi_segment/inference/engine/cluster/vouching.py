@@ -19,6 +19,8 @@ OPERATION = "wsi_segment_vouched"
 _PATIENCE = "5s"
 _MOST_SECONDS = 60.0
 """Age of what is forgotten."""
+_AGAIN_SECONDS = 1.0
+"""Seconds after which a worker asks again where it was not answered."""
 
 _vouched: dict[str, float] = {}
 """On a scheduler: when a run's client held its output, by the run's token."""
@@ -57,14 +59,16 @@ class Vouched:
             worker: Dask's worker of this process.
         """
         self._token, self._worker = token, worker
-        self._held = -float("inf")
+        self._held = self._next = -float("inf")
 
     def __call__(self) -> bool:
         """Return whether the run held it so short a time ago that this can be relied on; ask only where it must be."""
-        if not self._is_trusted():
+        if not self._is_trusted() and now() >= self._next:
             asked = now()
             if (seconds := self._asked()) is not None:
                 self._held = max(self._held, asked - seconds)
+            else:
+                self._next = now() + _AGAIN_SECONDS
         return self._is_trusted()
 
     def _is_trusted(self) -> bool:
