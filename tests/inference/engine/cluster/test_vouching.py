@@ -63,6 +63,16 @@ def test_what_was_vouched_for_counts_from_before_the_client_looked(clock: Clock)
     assert age(TOKEN) is None
 
 
+def test_a_time_of_another_scheduler_is_never_one_that_is_still_to_come(clock: Clock) -> None:
+    scheduler: Any = SimpleNamespace(handlers={})
+    vouch([TOKEN], clock.time + 0.5, dask_scheduler=scheduler)
+    clock.time += 1.0
+    assert age(TOKEN) is None
+    vouch([TOKEN], clock.time, dask_scheduler=scheduler)
+    clock.time -= 0.5
+    assert age(TOKEN) is None
+
+
 def test_a_worker_relies_on_an_answer_as_long_as_on_the_bucket_itself(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

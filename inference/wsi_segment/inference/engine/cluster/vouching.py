@@ -38,14 +38,16 @@ def vouch(tokens: Iterable[str], named: float, dask_scheduler: Any) -> None:
     dask_scheduler.handlers[OPERATION] = age
     for token in [token for token, time in _vouched.items() if now() - time > _MOST_SECONDS]:
         del _vouched[token]
+    if named > now():  # by another scheduler, at the same address before this one
+        return
     for token in tokens:
         _vouched[token] = max(named, _vouched.get(token, named))
 
 
 def age(token: str) -> float | None:
     """Return how many seconds ago a run's client held its output at the latest; None where that is not known."""
-    named = _vouched.get(token)
-    return None if named is None else now() - named
+    seconds = now() - _vouched.get(token, float("inf"))
+    return seconds if seconds >= 0 else None
 
 
 class Vouched:
