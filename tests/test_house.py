@@ -22,7 +22,7 @@ LAYERS = (
     ("model.training",),
     ("model.experiments",),
     ("export",),
-    ("inference.progress", "inference.allowance"),
+    ("inference.progress", "inference.allowance", "inference.zarr_here"),
     ("inference.grid",),
     ("inference.places",),
     ("inference.slides",),

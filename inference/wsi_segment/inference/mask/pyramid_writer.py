@@ -18,6 +18,7 @@ from zarr.storage import MemoryStore, StorePath
 from wsi_segment.inference.grid.region import CHUNK, Region
 from wsi_segment.inference.mask.ngff import OmeZarrVersion
 from wsi_segment.inference.places.zarr_settings import shipped_settings
+from wsi_segment.inference.zarr_here import run_here
 
 Reduce = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 Shards = dict[str, bytes]
@@ -96,7 +97,7 @@ class PyramidWriter:
     def read_from(self, store: Store) -> PyramidWriter:
         """Return the same pyramid with what another store holds, which need not have its metadata."""
         return PyramidWriter(
-            self.path, tuple(_moved(level, store) for level in self.levels), self.region_size, self.reduce
+            self.path, tuple(zarr.Array(_moved(level, store)) for level in self.levels), self.region_size, self.reduce
         )
 
     @property
@@ -147,14 +148,23 @@ class PyramidWriter:
     def encode(self, level: int, y: int, x: int, plane: NDArray[np.uint8], channel: int | None) -> Shards:
         """Return the whole shards of a level that a plane (height, width) at some row and column fills."""
         found: dict[str, Buffer] = {}
-        array = _moved(self.levels[level], MemoryStore(found))
+        # zarr leaves out chunks of zeros, and looks for them ten times as long as it takes to see that there are none
+        config: Any = {"write_empty_chunks": _fills_its_chunks(plane)}
+        array = _moved(self.levels[level], MemoryStore(found), config)
         rows, columns = slice(y, y + plane.shape[0]), slice(x, x + plane.shape[1])
-        if channel is None:
-            array[rows, columns] = plane
-        else:
-            array[channel, rows, columns] = plane
+        place = (rows, columns) if channel is None else (channel, rows, columns)
+        run_here(array.setitem(place, plane))
         return {key: shard.to_bytes() for key, shard in found.items()}
 
 
-def _moved(array: zarr.Array[Any], store: Store) -> zarr.Array[Any]:
-    return zarr.Array.from_dict(StorePath(store, array.path), array.metadata.to_dict())
+def _moved(array: zarr.Array[Any], store: Store, config: Any = None) -> zarr.AsyncArray[Any]:
+    """Return an array as another store holds it."""
+    return zarr.AsyncArray(array.metadata, StorePath(store, array.path), config)
+
+
+def _fills_its_chunks(plane: NDArray[np.uint8]) -> bool:
+    """Return whether each chunk of a plane, which starts with one, holds something."""
+    height, width = plane.shape
+    return all(
+        plane[y : y + CHUNK, x : x + CHUNK].any() for y in range(0, height, CHUNK) for x in range(0, width, CHUNK)
+    )
