@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from wsi_segment.inference.slides.frame import MaskFrame
 from wsi_segment.model.card import WINDOW, ModelCard
 
 _log = logging.getLogger(__name__)
+_runs = itertools.count()
 
 
 SHARE = 0.75
@@ -81,7 +83,8 @@ def return_freed_memory() -> None:
     which cannot use what others have freed, such as tiles that are no longer kept; one for all is enough, since what is
     large is mapped. Elsewhere nothing needs to be done.
     """
-    gc.collect()
+    if next(_runs):  # the first finds nothing of another, and much that was imported
+        gc.collect()
     try:
         glibc = ctypes.CDLL(None)
         glibc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
