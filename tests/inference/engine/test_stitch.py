@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_segment.errors import ModelError
-from wsi_segment.inference.engine.stitch import BLOCK, RegionStitcher, class_of, softmax, window_weight
+from wsi_segment.inference.engine import stitch
+from wsi_segment.inference.engine.stitch import BLOCK, RegionStitcher, class_of, enlarge, softmax, window_weight
 from wsi_segment.inference.grid.box import Box
 
 
@@ -135,6 +136,16 @@ def test_a_cell_comes_out_the_same_however_many_are_refined_with_it(seed: int, r
     whole, at = stitched(probabilities, 8), split * BLOCK // 8
     parts = [stitched(probabilities[:, :, :at], 8), stitched(probabilities[:, :, at:], 8)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4, 8])
+def test_classes_are_the_likeliest_of_the_probabilities_at_full_size_however_close(
+    stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stitch, "_on_borders", lambda ids, stride: np.ones(ids.shape, bool))
+    close = (0.5 + np.random.default_rng(stride).integers(0, 9, (5, 60, 90)) * 2.0**-23).astype(np.float32)
+    full = np.stack([enlarge(plane, stride, "bilinear") for plane in close])
+    np.testing.assert_array_equal(stitched(close, stride), full.argmax(axis=0) + 1)
 
 
 def test_likeliest_class_of_nothing_is_0() -> None:
