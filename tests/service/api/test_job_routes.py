@@ -39,7 +39,7 @@ def test_a_job_is_posted_followed_and_described(http: httpx.Client, served: Serv
     rels = {link["rel"]: link["href"] for link in ended["links"]}
     assert http.get(rels["mask"]).is_success
     assert {link["rel"] for link in http.get(rels["http://www.opengis.net/def/rel/ogc/1.0/results"]).json()} == {
-        "mask", "objects", "tiles", "summary", "provenance", "preview",
+        "mask", "archive", "objects", "tiles", "summary", "provenance", "preview",
     }  # fmt: skip
 
 
