@@ -330,6 +330,14 @@ def outlines_of(watched: Watched) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
+def review_as(watched: Watched, key: str) -> None:
+    """Sign in where that is asked for, and begin or go on with the review of the result."""
+    sign_in(watched.page, key)
+    watched.wait("view")
+    watched.drawn()
+    watched.page.keyboard.press("e")
+
+
 def test_sessions_that_end_lose_no_review_unasked_and_leave_none_to_others(browser: Browser, tmp_path: Path) -> None:
     folder = write_slides(tmp_path, count=1)
     with Served(folder) as server:
@@ -341,10 +349,7 @@ def test_sessions_that_end_lose_no_review_unasked_and_leave_none_to_others(brows
         database.close()
         with browsing(browser, server.url) as watched:
             page = watched.open(f"view/{job['id']}?at=450,350,1", "sign-in")
-            sign_in(page, key)
-            watched.wait("view")
-            watched.drawn()
-            page.keyboard.press("e")
+            review_as(watched, key)
             page.wait_for_selector("[data-review='counts']:has-text('on the screen'):not(:has-text('screen 0'))")
             page.keyboard.press("n")
             page.keyboard.press("a")
@@ -353,10 +358,7 @@ def test_sessions_that_end_lose_no_review_unasked_and_leave_none_to_others(brows
             watched.wait("sign-in")
             assert page.locator(".pane").count() == 0
             assert "ended" in page.inner_text(".sign-in")
-            sign_in(page, key)
-            watched.wait("view")
-            watched.drawn()
-            page.keyboard.press("e")
+            review_as(watched, key)
             page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted')")
             save(page)
             assert "by anna" in page.inner_text("[data-review='saved']")
@@ -368,10 +370,7 @@ def test_sessions_that_end_lose_no_review_unasked_and_leave_none_to_others(brows
             page.click("button:has-text('Sign out')")
             page.click("dialog footer button:has-text('Sign out')")
             watched.wait("sign-in")
-            sign_in(page, key)
-            watched.wait("view")
-            watched.drawn()
-            page.keyboard.press("e")
+            review_as(watched, key)
             page.wait_for_selector("[data-review='counts']:has-text('1 kept, 0 deleted'):not(:has-text('screen 0'))")
             page.keyboard.press("n")
             page.keyboard.press("x")
