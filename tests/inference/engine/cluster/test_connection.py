@@ -51,6 +51,14 @@ def test_a_connection_that_dask_made_again_counts_as_lost(address: str) -> None:
             cluster.slots()
 
 
+def test_who_ends_a_connection_is_told_no_more(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the scheduler tells a client of its own end, which it finds closed, and logs that as critical."""
+    ended: list[str] = []
+    with Connection(address) as cluster:
+        monkeypatch.setattr(cluster.client, "unsubscribe_topic", ended.append)
+    assert ended == ["all"]
+
+
 def test_work_that_dask_does_for_its_own_sake_is_turned_down(caplog: pytest.LogCaptureFixture) -> None:
     """On the scheduler, and on workers that others started; silence that somebody wants ignored is only warned of."""
     with (

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 from wsi_segment.errors import ClusterLostError, InputError, UnfitWorkerError, WsiSegmentError
@@ -118,9 +117,7 @@ class Connection:
             raise InputError(f"`scheduler` {self.address}: {_reason(error)}") from error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Disconnect."""
         self.close()
 
@@ -129,6 +126,7 @@ class Connection:
         client, self._client = self._client, None
         if client is not None:
             with suppress(Exception):  # a scheduler that is gone cannot be told
+                client.unsubscribe_topic("all")  # or it tells this client of its own end, and logs that as critical
                 client.close(timeout=2)
         self._hush.close()
 
