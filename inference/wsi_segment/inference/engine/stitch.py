@@ -8,7 +8,7 @@ same ids as interpolating everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -165,12 +165,8 @@ def enlarge(plane: NDArray[np.float32], stride: int, upsampling: Upsampling) -> 
 
 def _enlarge_rows(plane: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     before, after = _neighbours(plane.shape[0], stride)
-    weights = _axis_kernel(stride)
     out = np.empty((plane.shape[0], stride, plane.shape[1]), np.float32)
-    for offset, (w_before, w_here, w_after) in enumerate(weights):
-        # the middle of a cell leans to one side only
-        other, w_other = (before, w_before) if w_before else (after, w_after)
-        out[:, offset] = plane * w_here + plane[other] * w_other
+    _interpolate((plane[before], plane, plane[after]), _axis_kernel(stride), out.swapaxes(0, 1))
     return out.reshape(plane.shape[0] * stride, plane.shape[1])
 
 
@@ -258,7 +254,9 @@ def _likeliest(
     return winners
 
 
-def _interpolate(cells: NDArray[np.float32], weights: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+def _interpolate(
+    cells: NDArray[np.float32] | Sequence[NDArray[np.float32]], weights: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
     """Bring cells before, here and after (3, ...) to the pixels (stride, ...) of the middle one."""
     for pixel, (w_before, w_here, w_after) in zip(out, weights, strict=True):
         # the middle of a cell leans to one side only
