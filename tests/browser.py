@@ -95,6 +95,12 @@ class Watched:
         """Run a script in the page and return its value."""
         return self.page.evaluate(script, *values)
 
+    def module(self, path: str) -> str:
+        """Return the address that the page has for a module of the viewer, such as ``lib/format.js``."""
+        main = self.page.get_attribute("script[src$='main.js']", "src")
+        assert main is not None
+        return main.replace("js/main.js", f"js/{path}")
+
     def clean(self, *allowed: str) -> None:
         """Assert that nothing was said or asked that should not be.
 

@@ -304,11 +304,9 @@ def test_what_the_dialog_asks_for_is_all_that_a_job_can_have(browser: Browser, g
     fields = set(document["components"]["schemas"]["JobRequest"]["properties"])
     with browsing(browser, gallery.url) as watched:
         watched.open("slides", "slides")
-        base = watched.page.get_attribute("script[src$='main.js']", "src")
-        assert base is not None
         asked = watched.run(
             "async (url) => { const { FIELDS, OTHER_FIELDS } = await import(url);"
             " return [...FIELDS.map((one) => one.name), ...OTHER_FIELDS]; }",
-            base.replace("js/main.js", "js/submit/fields.js"),
+            watched.module("submit/fields.js"),
         )
     assert fields == set(asked)

@@ -132,11 +132,9 @@ def test_hints_messages_and_numbers_leave_each_other_room(browser: Browser, gall
 
 def test_areas_of_a_column_have_one_unit_down_to_a_thousandth(watched: Watched) -> None:
     watched.open("slides", "slides")
-    base = watched.page.get_attribute("script[src$='main.js']", "src")
-    assert base is not None
     written = watched.run(
         "async (url) => { const { area } = await import(url); return [4.1, 0.0426, 0.00449, 0.000999, 0].map(area); }",
-        base.replace("js/main.js", "js/lib/format.js"),
+        watched.module("lib/format.js"),
     )
     assert written == ["4.1 mm²", "0.0426 mm²", "0.00449 mm²", "999 µm²", "0 mm²"]
 
