@@ -52,6 +52,15 @@ def test_a_level_that_lies_a_pixel_off_is_kept_since_sizes_are_rounded(tmp_path:
     slide.close()
 
 
+@pytest.mark.parametrize("wide", [4, 8, 12, 16])
+def test_a_level_that_is_empty_but_for_its_edge_is_kept(tmp_path: Path, wide: int) -> None:
+    pixels = np.full((760, 1020, 3), 255, np.uint8)
+    pixels[:, -wide:] = 0
+    slide = open_slide(write_pages(tmp_path / "s.tif", [(pixels, {}), (halved(pixels), REDUCED)]))
+    assert [one.width for one in slide.levels] == [1020, 510]
+    slide.close()
+
+
 @pytest.mark.parametrize("step", [2, 3, 5])
 def test_levels_of_any_whole_step_are_kept_averaged_or_not(tmp_path: Path, step: int) -> None:
     width, height = 1020 // step, 760 // step

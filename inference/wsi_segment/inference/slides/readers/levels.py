@@ -37,10 +37,12 @@ eighth pixel, that lie a pixel off or are JPEG of quality 30 have 0.78 and more;
 colours and grain, and the slide upside down or mirrored, 0.57 and less."""
 _PATCH_ALIKE, _PATCH_DETAIL = 0.3, 6.0
 """Correlation of detail that a single patch has, where its standard deviation in one of the two is as large."""
-_REACH, _MOVED = 8, 2
-"""Pixels of the coarser picture up to which a shift is looked for, and in what steps at first."""
+_REACH = 8
+"""Pixels of the coarser picture up to which a shift is looked for."""
 _ROUNDED = 1
 """Pixels by which a level may lie off: it may be every second pixel, and sizes are rounded."""
+_LEAST_DETAIL = 1e-3
+"""Share of a patch's detail (the root of the sum of squares) below which a part of it has none."""
 _BETTER = 0.04
 """Correlation by which a shifted picture must fit better than one in place."""
 
@@ -167,41 +169,56 @@ def _lie_apart(here: list[NDArray[np.uint8]], there: list[NDArray[np.uint8]]) ->
     Each patch counts alike, and by its detail: edges between light and dark fit nearly as well a few pixels off.
     """
     pairs = [
-        (_sharp(a), _middle(_sharp(b), 0, 0))
+        (_sharp(a), _middle(_sharp(b)))
         for a, b in list(zip(here, there, strict=True))[:_COMPARED]
         if min(a.shape[:2]) > 4 * _REACH
     ]
     pairs = [(a, b / _length(b)) for a, b in pairs if float(b.std()) >= _FLAT]
     if not pairs:
         return False
-
-    def fit(y: int, x: int) -> float:
-        moved = ((_middle(a, y, x), b) for a, b in pairs)
-        return sum(_product(a, b) / _length(a) for a, b in moved) / len(pairs)
-
-    steps = range(-_REACH, _REACH + 1, _MOVED)
-    far = max(((y, x) for y in steps for x in steps), key=lambda move: fit(*move))
-    around = [(far[0] + y, far[1] + x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    best = max(fit(y, x) for y, x in around if max(abs(y), abs(x)) <= _REACH)
-    here_or_near = max(fit(y, x) for y in range(-_ROUNDED, _ROUNDED + 1) for x in range(-_ROUNDED, _ROUNDED + 1))
-    return best > here_or_near + _BETTER
+    fits = np.mean([_fits(a, b) for a, b in pairs], axis=0)
+    near = slice(_REACH - _ROUNDED, _REACH + _ROUNDED + 1)
+    return bool(fits.max() > fits[near, near].max() + _BETTER)
 
 
-def _product(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    return float(np.einsum("ij,ij->", a, b))
+def _fits(patch: NDArray[np.float32], middle: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the correlation of a patch's middle with another one's, moved by up to ``_REACH`` rows and columns.
+
+    Args:
+        patch: (h, w), moved beneath the other one.
+        middle: (h - 2 ``_REACH``, w - 2 ``_REACH``), of mean 0 and length 1.
+    """
+    moves = 2 * _REACH + 1
+    wide = patch.astype(np.float64)  # in single precision, numpy would transform so too
+    # by Fourier transforms; moves that would reach round the end of the patch are left out
+    products = np.fft.irfft2(np.fft.rfft2(wide) * np.fft.rfft2(middle, wide.shape).conj(), wide.shape)
+    sums, squares = (_sums_under(values, middle.shape) for values in (wide, np.square(wide)))
+    lengths = np.sqrt(np.maximum(squares - np.square(sums) / middle.size, 0))
+    flat = lengths < _LEAST_DETAIL * np.linalg.norm(wide)  # of which sums leave rounding errors alone
+    fits: NDArray[np.float64] = np.where(flat, 0, products[:moves, :moves]) / np.where(flat, 1, lengths)
+    return fits
+
+
+def _sums_under(values: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the sum of the values under a window of a shape, for each place of it inside them."""
+    total = np.pad(values.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    height, width = shape
+    sums: NDArray[np.float64] = (
+        total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    )
+    return sums
 
 
 def _length(patch: NDArray[np.float32]) -> float:
     """Return the root of a patch's sum of squares, never 0."""
-    return max(float(np.sqrt(_product(patch, patch))), 1e-9)
+    return max(float(np.linalg.norm(patch)), 1e-9)
 
 
-def _middle(patch: NDArray[np.float32], y: int, x: int) -> NDArray[np.float32]:
-    """Return a patch without its borders, moved by some pixels, less its mean."""
-    height, width = patch.shape
-    part = patch[_REACH + y : height - _REACH + y, _REACH + x : width - _REACH + x]
-    moved: NDArray[np.float32] = part - part.mean()
-    return moved
+def _middle(patch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a patch without its borders, less its mean."""
+    part = patch[_REACH:-_REACH, _REACH:-_REACH]
+    middle: NDArray[np.float32] = part - part.mean()
+    return middle
 
 
 def _unlike(fine: Picture, coarse: Picture, side: int) -> list[Box]:
