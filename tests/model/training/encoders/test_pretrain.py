@@ -47,12 +47,17 @@ def test_a_pretraining_that_was_cut_off_ends_with_the_same_weights(
     assert not same(whole, pretrain(dataset, tmp_path / "other", TINY, seed=2))
 
 
-def test_a_folder_of_another_pretraining_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_folder_of_another_pretraining_is_refused(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pretrain(dataset, tmp_path / "run", replace(TINY, steps=1))
     with pytest.raises(OutputError, match="differs in its pretraining"):
         pretrain(dataset, tmp_path / "run", replace(TINY, steps=2))
     with pytest.raises(OutputError, match="differs in its seed"):
         pretrain(dataset, tmp_path / "run", replace(TINY, steps=1), seed=5)
+    monkeypatch.setattr(module, "_VIEWS", {"flip": True})
+    with pytest.raises(OutputError, match="differs in its views"):
+        pretrain(dataset, tmp_path / "run", replace(TINY, steps=1))
 
 
 def test_a_training_starts_from_its_weights(dataset: Dataset, tmp_path: Path) -> None:
