@@ -1,13 +1,14 @@
 """Peak memory of the engine on a gigapixel slide beside a small one; and a check that growth would be seen.
 
-Slides are pyramidal TIFF with JPEG tiles, written sparsely: tiles of glass share one encoded tile, tissue comes
-from a handful. The network costs next to nothing, so that the engine is what is measured. Memory is the largest
-sum over the process tree, sampled every 20 ms from outside.
+Slides are pyramidal TIFF with JPEG tiles, of which all levels show the same, built from a few encoded tiles: all of glass
+share one, most of tissue one of sixteen. The network costs next to nothing, so that the engine is what is measured.
+Memory is the largest sum over the process tree, sampled every 20 ms from outside.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import psutil
 import tifffile
 from scipy import ndimage
 
-TILE = 512
+TILE, GLASS = 512, 244
 
 MASK = """
 import sys
@@ -60,26 +61,43 @@ def write_sparse(path: Path, width: int, height: int, mpp: float) -> None:
     nuclei = ndimage.gaussian_filter(rng.random((4 * TILE, 4 * TILE)), 12, mode="wrap") > 0.5
     tissue = stains[nuclei.astype(int)] + rng.integers(-3, 4, (4 * TILE, 4 * TILE, 3))
     tissue = np.clip(tissue, 0, 255).astype(np.uint8)
-    encoded = [
-        bytes(imagecodecs.jpeg_encode(np.ascontiguousarray(tissue[y : y + TILE, x : x + TILE]), level=40))
-        for y in range(0, 4 * TILE, TILE)
-        for x in range(0, 4 * TILE, TILE)
-    ]
-    glass = bytes(imagecodecs.jpeg_encode(np.full((TILE, TILE, 3), 244, np.uint8), level=40))
+    y, x = ((np.arange(-(-side // TILE)) + 0.5) * TILE / side - 0.5 for side in (height, width))
+    y, x = y[:, None], x[None]
+    inside = (x / 0.36) ** 2 + (y / 0.3) ** 2 < 1 + 0.2 * np.sin(9 * np.arctan2(y, x))
 
-    def tiles(columns: int, rows: int) -> Iterator[bytes]:
-        for row in range(rows):
-            for column in range(columns):
-                y, x = (row + 0.5) / rows - 0.5, (column + 0.5) / columns - 0.5
-                inside = (x / 0.36) ** 2 + (y / 0.3) ** 2 < 1 + 0.2 * np.sin(9 * np.arctan2(y, x))
-                yield encoded[rng.integers(len(encoded))] if inside else glass
+    def encoded(pixels: np.ndarray) -> bytes:
+        return bytes(imagecodecs.jpeg_encode(np.ascontiguousarray(pixels), level=40))
+
+    glass = encoded(np.full((TILE, TILE, 3), GLASS, np.uint8))
+
+    def tiles(level: int) -> Iterator[bytes]:
+        """Yield the tiles of a level, row by row; each of its pixels is the mean of those of level 0 that it covers."""
+        step = 1 << level
+        period = 4 * TILE // step
+        pattern = tissue.reshape(period, step, period, step, 3).mean(axis=(1, 3)).astype(np.uint8)
+        repeats = max(1, TILE // period)
+        pattern = np.tile(pattern, (repeats, repeats, 1))
+        whole = functools.cache(lambda y, x: encoded(pattern[y : y + TILE, x : x + TILE]))
+        for row in range(-(-(height >> level) // TILE)):
+            for column in range(-(-(width >> level) // TILE)):
+                held = inside[row * step : (row + 1) * step, column * step : (column + 1) * step]
+                corner = row * TILE % len(pattern), column * TILE % len(pattern)
+                if not held.any():
+                    yield glass
+                elif held.all():
+                    yield whole(*corner)
+                else:
+                    held = np.pad(held, ((0, step - held.shape[0]), (0, step - held.shape[1])))
+                    place = held.repeat(TILE // step, axis=0).repeat(TILE // step, axis=1)[..., None]
+                    part = pattern[corner[0] : corner[0] + TILE, corner[1] : corner[1] + TILE]
+                    yield encoded(np.where(place, part, GLASS).astype(np.uint8))
 
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         level = 0
         while max(width, height) >> level > 1024:
             w, h = width >> level, height >> level
             tiff.write(
-                tiles(-(-w // TILE), -(-h // TILE)),
+                tiles(level),
                 shape=(h, w, 3),
                 dtype=np.uint8,
                 tile=(TILE, TILE),
