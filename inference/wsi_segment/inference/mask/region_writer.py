@@ -15,6 +15,9 @@ from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.store import MaskStore, digest_of
 from wsi_segment.inference.places.ledger_records import Records
 
+_ROWS = 256
+"""Rows of which pixels are counted at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegionWriter:
@@ -84,4 +87,7 @@ def _sum_of_zeros(count: int) -> str:
 
 def count_ids(ids: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Count the pixels of each id from 0 to ``classes``; by comparing, since ``bincount`` widens each to 8 bytes."""
-    return np.array([np.count_nonzero(ids == index) for index in range(classes + 1)], np.int64)
+    counts = np.zeros(classes + 1, np.int64)
+    for top in range(0, len(ids), _ROWS):
+        counts += [np.count_nonzero(ids[top : top + _ROWS] == index) for index in range(classes + 1)]
+    return counts
