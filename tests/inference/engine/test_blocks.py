@@ -104,13 +104,13 @@ def predicted(slide: ImageSlide, frame: MaskFrame, tissue: TissueMask, region: i
     )
     ids = np.zeros((frame.height, frame.width), np.uint8)
     for m_box in frame.box.tiles(region):
-        here = predictor.class_ids(m_box)  # a row of blocks after the other
+        here = predictor.class_ids(m_box)  # one block after the other
         np.testing.assert_array_equal(predictor.predict(m_box).class_ids(), here)
         ids[m_box.y0 : m_box.y1, m_box.x0 : m_box.x1] = here
     return ids
 
 
-def test_class_ids_take_the_probabilities_of_one_row_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_ids_take_the_pixels_and_probabilities_of_one_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     stitched = list[Box]()
     predict = RegionPredictor.predict
 
@@ -134,7 +134,8 @@ def test_class_ids_take_the_probabilities_of_one_row_of_blocks(monkeypatch: pyte
         band_rows=4,
     )
     ids = predictor.class_ids(frame.box)
-    assert stitched == [Box(0, top, 600, bottom) for top, bottom in ((0, 512), (1024, 1536), (1536, 1700))]
+    rows, columns = ((0, 512), (1024, 1536), (1536, 1700)), ((0, 512), (512, 600))
+    assert stitched == [Box(left, top, right, bottom) for top, bottom in rows for left, right in columns]
     assert (ids.shape, np.flatnonzero((ids == 0).all(axis=1)).tolist()) == ((1700, 600), list(range(512, 1024)))
 
 

@@ -575,7 +575,7 @@ def test_the_bounds_of_a_cropped_slide_are_in_every_output(tmp_path: Path, monke
     pixels[600:728, 1200:1328] = (200, 90, 90)
     cropped = ImageSlide(pixels, PixelSize(1.0, 1.0, "made"))
     cropped.bounds = scanned
-    monkeypatch.setattr(engine, "open_slide", lambda path, image, known: cropped)
+    monkeypatch.setattr(engine, "open_slide", lambda path, image, known, keep_tiles: cropped)
     path = tmp_path / "s.png"
     path.write_bytes(b"for the fingerprint")
     out, seen = tmp_path / "m.zarr", tmp_path / "p.png"

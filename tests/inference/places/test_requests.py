@@ -95,7 +95,7 @@ def test_requests_and_bytes_on_one_worker_and_on_many(
             )
             predictor = run.predictor(lambda windows: None)
             for region in regions[number::workers]:
-                predictor.predict(region.m_box)
+                predictor.class_ids(region.m_box)
     assert bucket.made("GET", r"/s\.tiff") == len(bucket.requests)
     assert len(bucket.requests) <= 0.4 * touched.tiles
     assert bucket.sent - (0 if lends else planned) <= 1.1 * touched.by_regions
@@ -113,7 +113,7 @@ def test_one_process_fetches_a_small_slide_once(bucket: Bucket, tmp_path: Path) 
     with LocalThreads(Nothing()).opened(Order(location, MODEL, options), Watch()) as run:
         predictor = run.predictor(lambda windows: None)
         for region in run.prepared.plan.regions:
-            predictor.predict(region.m_box)
+            predictor.class_ids(region.m_box)
         assert run.prepared.provenance["slide"]["fingerprint"] == slide_fingerprint([path])
     assert bucket.sent == path.stat().st_size
     assert len(bucket.requests) == 2

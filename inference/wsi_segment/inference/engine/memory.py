@@ -172,14 +172,15 @@ def _budget_for(
     shared_bytes: int,
 ) -> Budget:
     """Add up, buffer by buffer, what one worker holds at most while it computes a region of ``size`` mask pixels."""
-    side = size + 2 * lattice.halo
-    band_width = min(side, frame.width) + 2 * lattice.window
+    by_block = lattice.blocks and not options.probabilities  # see RegionPredictor.class_ids
+    side = lattice.core if by_block else size + 2 * lattice.halo
+    band_width = lattice.window if by_block else min(side, frame.width) + 2 * lattice.window
     band_rows = max(1, int(_BAND_SOURCE_PIXELS / (frame.ratio**2 * band_width * lattice.stride)))
-    band_height = min(side + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
+    band_height = lattice.window
+    if not by_block:
+        band_height = min(side + 2 * lattice.window, (band_rows - 1) * lattice.stride + lattice.window)
     # a region may begin and end within a cell where the stride does not divide it
     cells = (ceil_div(side, card.output_stride) + (side % card.output_stride > 0)) ** 2
-    if lattice.blocks and not options.probabilities:  # a row of blocks at a time
-        cells = cells * lattice.core // size
     smoothed = cells if lattice.halo else (lattice.window // card.output_stride) ** 2 if radius_of(card) else 0
     classes, pixels = len(card.classes), size * size
     bytes_of = {

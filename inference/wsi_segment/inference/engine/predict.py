@@ -14,7 +14,7 @@ from wsi_segment.inference.engine.kinds.smooth import radius_of, smooth_kinds
 from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.stitch import RegionStitcher, Upsampling, softmax, window_weight
 from wsi_segment.inference.engine.tissue import TissueMask
-from wsi_segment.inference.engine.windows import Window, cut_batches, read_bands, worth_of
+from wsi_segment.inference.engine.windows import Window, cut_batches, read_bands, windows_of, worth_of
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -63,14 +63,16 @@ class RegionPredictor:
     band_rows: int
     count: Callable[[int], None] = lambda windows: None
     """Called after each batch with the number of windows predicted; a block counts as the patches that it is worth."""
+    after: Callable[[Box], None] = lambda m_box: None
+    """Called with each box that was predicted, soon enough for its tiles to be decoded still."""
     stop: threading.Event | None = None
     """Set to end the run; checked between batches."""
 
     def class_ids(self, m_region: Box) -> NDArray[np.uint8]:
         """Return the class ids (height, width) of :meth:`predict`, which must start on a whole block or chunk.
 
-        Rows of blocks have nothing in common, so each is stitched by itself, and its probabilities are freed before
-        the next one is read.
+        Blocks have no pixel in common, nor do their cells interpolate across their borders, so each is read and
+        stitched by itself, and its pixels and probabilities are freed before the next one is read.
 
         Raises:
             Cancelled: the run was stopped.
@@ -82,8 +84,13 @@ class RegionPredictor:
         ids = np.zeros((m_region.height, m_region.width), np.uint8)
         for y in range(m_region.y0, m_region.y1, self.lattice.core):
             m_row = Box(m_region.x0, y, m_region.x1, min(y + self.lattice.core, m_region.y1))
-            if self.tissue.touches(m_row):
-                ids[m_row.y0 - m_region.y0 : m_row.y1 - m_region.y0] = self.predict(m_row).class_ids()
+            windows = windows_of(self.lattice, self.tissue, *self.lattice.touching(m_row))
+            self.source.fetch([window.m_box for row in windows for window in row])  # of all blocks, in few requests
+            for m_block in m_row.tiles(self.lattice.core):
+                if not self.tissue.touches(m_block):
+                    continue
+                inside = m_block.moved(-m_region.x0, -m_region.y0)
+                ids[inside.y0 : inside.y1, inside.x0 : inside.x1] = self.predict(m_block).class_ids()
         return ids
 
     def predict(self, m_region: Box) -> RegionPrediction:
@@ -115,6 +122,7 @@ class RegionPredictor:
             self.count(sum(map(worth_of, batch.windows)) if lattice.blocks else len(batch.windows))
         if lattice.halo:
             stitcher = self._narrowed(stitcher, m_wide, m_region, radius)
+        self.after(m_region)
         return RegionPrediction(stitcher, card.upsampling, self.tissue, m_region, _stop=self.stop)
 
     def _narrowed(self, wide: RegionStitcher, m_wide: Box, m_region: Box, radius: float) -> RegionStitcher:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_segment.errors import InputError, SlideError
-from wsi_segment.inference.engine.applicability.slide_likeness import Applicability, look_at_fields
+from wsi_segment.inference.engine.applicability.slide_likeness import Applicability, FieldSurvey
 from wsi_segment.inference.engine.memory import Budget, make_budget
 from wsi_segment.inference.engine.networks.network import NetworkFacts
 from wsi_segment.inference.engine.options import SegmentOptions
@@ -133,7 +133,7 @@ def prepare(
         doubts += (Doubt("no-tissue", "no tissue was found; `tissue` none analyses everything"),)
     likeness: Applicability | None = None
     if look or options.strict:
-        likeness = look_at_fields(PixelSource(slide, frame), tissue, card, mpp=size.mpp, stop=watch.stop)
+        likeness = FieldSurvey(PixelSource(slide, frame), tissue, card, mpp=size.mpp, stop=watch.stop).finish()
     _refuse_doubts(path, doubts if likeness is None else doubts + likeness.doubts(), options)
     try:
         fingerprint = known.fingerprint or slide_fingerprint(slide_files(path), known.parts)

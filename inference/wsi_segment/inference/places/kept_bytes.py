@@ -11,8 +11,8 @@ from wsi_segment.inference.allowance import Allowance
 Fetch = Callable[[Sequence[int], Sequence[int]], list[bytes]]
 """Returns parts of an object by their starts and lengths."""
 KEPT_BYTES = 128 << 20
-"""Bytes that a process keeps of all slides in buckets. Of a large one it is some 50 MiB: the tiles of all fields that
-planning looks at, of which regions need most again, and the last tiles of a band of pixels, with which the next one
+"""Bytes that a process keeps of all slides in buckets. Of a large one it is some 50 MiB: the tiles of all fields, where
+planning looks at them, of which regions need most again, and the last tiles of a row of blocks, with which the next one
 starts; while regions of one slide are computed, another one may be planned."""
 
 

@@ -16,6 +16,7 @@ from wsi_segment.errors import SlideError
 from wsi_segment.inference.places.object_file import Parts
 from wsi_segment.inference.slides.fingerprint import slide_fingerprint
 from wsi_segment.inference.slides.location import is_remote, network_reason, open_bytes
+from wsi_segment.inference.slides.readers.kept_tiles import KeptTiles
 from wsi_segment.inference.slides.readers.levels import shows_the_same
 from wsi_segment.inference.slides.readers.refuse import misplaced, problem_of
 from wsi_segment.inference.slides.readers.segments import PageReader
@@ -76,20 +77,30 @@ class Candidate:
     The parsed TIFF belongs to the candidate until a reader takes it over: :meth:`close` closes what nobody took.
     """
 
-    def __init__(self, path: Path, file: Path, tiff: tifffile.TiffFile | None, content: Any, known: Known) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file: Path,
+        tiff: tifffile.TiffFile | None,
+        *,
+        content: Any,
+        known: Known,
+        tiles: KeptTiles | None,
+    ) -> None:
         """Use :meth:`look`."""
         self.path, self.file, self.tiff = path, file, tiff
-        self._content, self._known = content, known
+        self._content, self._known, self._tiles = content, known, tiles
         self._taken, self._unlike = False, 0
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
 
     @classmethod
-    def look(cls, path: Path, known: Known | None = None) -> Self:
+    def look(cls, path: Path, known: Known | None = None, tiles: KeptTiles | None = None) -> Self:
         """Look at a slide file, or at the first file of a DICOM folder.
 
         Args:
             path: Where it is.
             known: What is known of it; what is found out is added.
+            tiles: Where its readers keep what they decoded; None to keep nothing.
 
         Raises:
             SlideError: there is nothing to look at.
@@ -110,7 +121,7 @@ class Candidate:
             tiff = open_tiff(file if content is None else content, **flags)
         except Exception:  # not a TIFF, or one that is damaged in some way
             tiff = None
-        return cls(path, file, tiff, content=content, known=known)
+        return cls(path, file, tiff, content=content, known=known, tiles=tiles)
 
     @cached_property
     def vendor(self) -> str | None:
@@ -182,18 +193,22 @@ class Candidate:
             if problem is not None:
                 found[index] = SlideImage(picture, (), problem, picture.is_associated)
                 continue
-            readers = [PageReader(picture.pages[0], self.path, self.lock, self._content)]
+            readers = [self.reader(picture.pages[0])]
             below: list[tuple[int | None, Any]] = [(None, page) for page in picture.pages[1:]]
             below += [(other, pictures[other].pages[0]) for other in by_size if self._may_hold(pictures, index, other)]
             for other, page in sorted(below, key=lambda level: -level[1].imagewidth * level[1].imagelength):
                 if other in levels or misplaced(page) or not could_be_level(readers[-1].page, page):
                     continue
-                coarser = PageReader(page, self.path, self.lock, self._content)
+                coarser = self.reader(page)
                 if self.show_the_same(readers[-1], coarser):
                     readers.append(coarser)
                     levels |= set() if other is None else {other}
             found[index] = SlideImage(picture, tuple(readers), None, picture.is_associated)
         return tuple(found[index] for index in sorted(found))
+
+    def reader(self, page: Any) -> PageReader:
+        """Return what reads one of the file's directories."""
+        return PageReader(page, self.path, self._lock, content=self._content, tiles=self._tiles)
 
     def other_colours(self, reader: PageReader) -> str | None:
         """Say that a directory names other colours than its pixels; see :meth:`PageReader.other_colours`.

@@ -12,6 +12,7 @@ from wsi_segment.inference.slides.location import WITHOUT_RANGES, ignores_ranges
 from wsi_segment.inference.slides.readers.canvas import HIDDEN_BY_ALPHA
 from wsi_segment.inference.slides.readers.encoded_colours import APERIO_YCBCR
 from wsi_segment.inference.slides.readers.image import SUFFIXES, ImageSlide
+from wsi_segment.inference.slides.readers.kept_tiles import CACHE_BYTES, KeptTiles
 from wsi_segment.inference.slides.readers.levels import LEAST_SIDE, true_levels
 from wsi_segment.inference.slides.readers.openslide import OpenSlideReader
 from wsi_segment.inference.slides.readers.refuse import (
@@ -24,7 +25,6 @@ from wsi_segment.inference.slides.readers.refuse import (
     refuse_overview,
     too_large,
 )
-from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.readers.tiff import find_images, has_proportions_of, refuse_parts
 from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
@@ -39,7 +39,9 @@ _SMALL = 0.01
 """A picture of less than this share of the slide's pixels is no second slide: a label, an icon."""
 
 
-def open_slide(path: str | Path, image: int | None = None, known: Known | None = None) -> Slide:
+def open_slide(
+    path: str | Path, image: int | None = None, known: Known | None = None, *, keep_tiles: bool = False
+) -> Slide:
     """Open a slide file, a DICOM folder or one of its files.
 
     A vendor's format is OpenSlide's alone: what it recognises and refuses is refused. Of a TIFF of no vendor the
@@ -54,12 +56,13 @@ def open_slide(path: str | Path, image: int | None = None, known: Known | None =
         path: See :func:`~wsi_segment.inference.slides.location.slide_location`; remotely, TIFF kinds and pictures.
         image: Which image of the file is meant, counted from 0; None for the slide.
         known: What opening this very file found out before; what is found out is added.
+        keep_tiles: Keep the last decoded tiles, up to ``CACHE_BYTES``, as boxes that are read later share them.
 
     Raises:
         SlideError: there is nothing, or nothing that any reader can open, or the image is not 8-bit RGB.
     """
     location = slide_location(path)
-    candidate = Candidate.look(location, known)
+    candidate = Candidate.look(location, known, KeptTiles(CACHE_BYTES) if keep_tiles else None)
     try:
         slide = _open(candidate, image)
     finally:
@@ -143,7 +146,7 @@ def _refuse_pictures(candidate: Candidate) -> None:
     tiled = (page for picture in pictures for page in picture.pages if page.is_tiled)
     problem = problem_of(slide) or next(filter(None, map(too_large, tiled)), None)  # any of them may be a level
     if problem is None and is_aperio:
-        problem = candidate.other_colours(PageReader(slide.pages[0], candidate.path, candidate.lock))
+        problem = candidate.other_colours(candidate.reader(slide.pages[0]))
     if problem is not None:
         raise SlideError(f"{candidate.path}: {problem}")
 

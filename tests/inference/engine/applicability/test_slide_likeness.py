@@ -14,16 +14,19 @@ from PIL import Image
 from synthetic import SLIDES, ChannelNetwork, files_of, tissue_like, write_model, write_slide
 from wsi_segment.errors import Cancelled, InputError, RunError
 from wsi_segment.inference.engine.applicability import slide_likeness
-from wsi_segment.inference.engine.applicability.slide_likeness import SQUARE, Applicability, look_at_fields
+from wsi_segment.inference.engine.applicability.slide_likeness import SQUARE, Applicability, FieldSurvey
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
 from wsi_segment.inference.engine.tissue import TissueMask
+from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.mask.mask import Mask
 from wsi_segment.inference.mask.preview import write_preview
+from wsi_segment.inference.slides import open as opening
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.image import ImageSlide
+from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.model.card import DEFAULT_MODEL, Model, find_model, write_card
 from wsi_segment.model.likeness import FIELD, describe, fit_profile
 
@@ -57,9 +60,8 @@ def looked_at(model: Model, pixels: NDArray[np.uint8], cells: NDArray[np.bool_] 
     slide = ImageSlide(pixels)
     shape = -(-pixels.shape[0] // CELL), -(-pixels.shape[1] // CELL)
     tissue = TissueMask.of(np.ones(shape, bool) if cells is None else cells, CELL)
-    found = look_at_fields(
-        PixelSource(slide, mask_frame(slide, 1.0, 1.0)), tissue, model.card, mpp=1.0, stop=threading.Event()
-    )
+    source = PixelSource(slide, mask_frame(slide, 1.0, 1.0))
+    found = FieldSurvey(source, tissue, model.card, mpp=1.0, stop=threading.Event()).finish()
     assert found is not None
     return found
 
@@ -109,7 +111,7 @@ def test_large_slides_are_looked_at_in_so_many_places_only(model: Model, monkeyp
     object.__setattr__(frame, "width", 40_000)
     object.__setattr__(frame, "height", 40_000)
     tissue = TissueMask.of(np.ones((2500, 2500), bool), CELL)
-    found = look_at_fields(source, tissue, model.card, mpp=1.0, stop=threading.Event())
+    found = FieldSurvey(source, tissue, model.card, mpp=1.0, stop=threading.Event()).finish()
     assert found is not None
     assert len(found.fields) == 24
     assert len({field.m_box.y0 // SQUARE for field in found.fields}) > 15
@@ -118,7 +120,7 @@ def test_large_slides_are_looked_at_in_so_many_places_only(model: Model, monkeyp
 def test_pixels_larger_than_those_of_training_are_told(model: Model) -> None:
     slide = ImageSlide(tissue_like(600, 600, 3))
     source, tissue = PixelSource(slide, mask_frame(slide, 1.4, 1.0)), TissueMask.of(np.ones((53, 53), bool), CELL)
-    found = look_at_fields(source, tissue, model.card, mpp=1.4, stop=threading.Event())
+    found = FieldSurvey(source, tissue, model.card, mpp=1.4, stop=threading.Event()).finish()
     assert found is not None
     assert "pixels of 1.4 µm, where it learnt from 1 µm" in found.doubts()[0].message
 
@@ -127,11 +129,11 @@ def test_a_card_without_a_profile_says_nothing_and_a_stop_ends_it(model: Model) 
     slide = ImageSlide(tissue_like(600, 600, 3))
     source, tissue = PixelSource(slide, mask_frame(slide, 1.0, 1.0)), TissueMask.of(np.ones((38, 38), bool), CELL)
     plain = model.card.model_copy(update={"applicability": None})
-    assert look_at_fields(source, tissue, plain, mpp=1.0, stop=threading.Event()) is None
+    assert FieldSurvey(source, tissue, plain, mpp=1.0, stop=threading.Event()).finish() is None
     stop = threading.Event()
     stop.set()
     with pytest.raises(Cancelled):
-        look_at_fields(source, tissue, model.card, mpp=1.0, stop=stop)
+        FieldSurvey(source, tissue, model.card, mpp=1.0, stop=stop).finish()
 
 
 def test_summary_mask_and_preview_say_it_and_strict_refuses_it(tmp_path: Path, model: Model) -> None:
@@ -154,27 +156,40 @@ def test_summary_mask_and_preview_say_it_and_strict_refuses_it(tmp_path: Path, m
     assert not (tmp_path / "n.zarr").exists()
 
 
-def test_a_slide_is_looked_at_while_regions_are_computed(
+def test_fields_are_looked_at_while_the_tiles_of_their_region_are_kept(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_slide(tmp_path / "s.tiff", tissue_like(900, 1200, 4))
-    computing, looking = threading.Event(), threading.Event()
+    path = write_slide(tmp_path / "s.tiff", tissue_like(1400, 1500, 77), compression="jpeg")
+    monkeypatch.setattr(opening, "CACHE_BYTES", 5 * 5 * 256 * 256 * 3)  # of a region with the margins of its windows
+    decoded, decode = list[int](), PageReader.decoded
 
-    class Network(ChannelNetwork):
-        def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-            computing.set()
-            assert looking.wait(60)
-            return super().__call__(windows)
+    def count(reader: PageReader, index: int) -> NDArray[np.uint8] | None:
+        decoded.append(index)
+        return decode(reader, index)
 
-    def describe_later(pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        looking.set()
-        assert computing.wait(60)
-        return describe(pixels)
+    monkeypatch.setattr(PageReader, "decoded", count)
+    plain, options = (
+        model.card.model_copy(update={"applicability": None}),
+        SegmentOptions(workers=1, region_size=512, tissue="none"),
+    )
+    counts = list[int]()
+    for card in (plain, model.card):
+        decoded.clear()
+        segment(path, Model(model.folder, card), tmp_path / f"{len(counts)}.zarr", options)
+        counts.append(len(decoded))
+    assert counts[0] == counts[1]
+    assert Mask.open(tmp_path / "1.zarr").provenance["applicability"]["fields"] == 9
 
-    monkeypatch.setattr(slide_likeness, "describe", describe_later)
-    out = tmp_path / "m.zarr"
-    segment(path, model, out, SegmentOptions(workers=2, region_size=512), network=Network())
-    assert Mask.open(out).provenance["applicability"]["fields"] == 6
+
+def test_looking_part_by_part_finds_what_looking_at_once_does(model: Model) -> None:
+    slide = ImageSlide(tissue_like(1400, 1500, 77))
+    source, tissue = PixelSource(slide, mask_frame(slide, 1.0, 1.0)), TissueMask.of(np.ones((88, 94), bool), CELL)
+    survey = FieldSurvey(source, tissue, model.card, mpp=1.0, stop=threading.Event())
+    for m_region in reversed(list(Box(0, 0, 1500, 1024).tiles(1024))):
+        survey.look_within(m_region)
+    found, at_once = survey.finish(), looked_at(model, tissue_like(1400, 1500, 77))
+    assert found is not None
+    assert found.as_dict(1.0) == at_once.as_dict(1.0)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -199,6 +214,6 @@ def test_the_bundled_model_does_not_know_skin() -> None:
     with contextlib.closing(open_slide(SLIDES / "CMU-1-Small-Region.svs")) as slide:
         frame = mask_frame(slide, 0.499, card.mpp)
         tissue = TissueMask.of(np.ones((-(-frame.height // CELL), -(-frame.width // CELL)), bool), CELL)
-        found = look_at_fields(PixelSource(slide, frame), tissue, card, mpp=0.499, stop=threading.Event())
+        found = FieldSurvey(PixelSource(slide, frame), tissue, card, mpp=0.499, stop=threading.Event()).finish()
     assert found is not None
     assert found.unlike

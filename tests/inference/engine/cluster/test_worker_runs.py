@@ -40,8 +40,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Slide]]:
     """Slides that were opened and not closed."""
     there: list[Slide] = []
 
-    def noted(*arguments: Any) -> Slide:
-        slide = open_slide(*arguments)
+    def noted(*arguments: Any, **more: Any) -> Slide:
+        slide = open_slide(*arguments, **more)
         close = slide.close
 
         def closing() -> None:

@@ -130,36 +130,66 @@ class Applicability:
         return found
 
 
-def look_at_fields(
-    source: PixelSource, tissue: TissueMask, card: ModelCard, mpp: float, stop: threading.Event
-) -> Applicability | None:
-    """Describe fields of a slide; None where the model's card has no profile to compare them with.
+class FieldSurvey:
+    """The fields of a slide, looked at part by part, while the tiles around them are decoded anyway."""
 
-    Args:
-        source: The slide's pixels at the mask's scale.
-        tissue: Where to look.
-        card: Of the model.
-        mpp: µm per level-0 pixel.
-        stop: Set to end it.
+    def __init__(
+        self, source: PixelSource, tissue: TissueMask, card: ModelCard, mpp: float, stop: threading.Event
+    ) -> None:
+        """Choose the fields; none is read yet.
 
-    Raises:
-        Cancelled: ``stop`` was set.
-        SlideError: pixels cannot be decoded.
-    """
-    profile = profile_of(card.applicability)
-    if profile is None:
-        return None
-    found = []
-    for _, row in groupby(_chosen(source.frame.box, tissue), key=lambda m_box: m_box.y0 // SQUARE):
-        m_boxes = list(row)
-        source.fetch(m_boxes)
+        Args:
+            source: The slide's pixels at the mask's scale.
+            tissue: Where to look.
+            card: Of the model; one without a profile has nothing to compare fields with.
+            mpp: µm per level-0 pixel.
+            stop: Set to end it.
+        """
+        self._source, self._mpp, self._model_mpp, self._stop = source, mpp, card.mpp, stop
+        self._profile = profile_of(card.applicability)
+        self._chosen = [] if self._profile is None else _chosen(source.frame.box, tissue)
+        self._seen: dict[Box, Field | None] = {}
+
+    def look_within(self, m_box: Box) -> None:
+        """Look at the fields of a box of whole squares; safe on several threads as long as their boxes do not overlap.
+
+        Raises:
+            Cancelled: ``stop`` was set.
+            SlideError: pixels cannot be decoded.
+        """
+        self._look([m_field for m_field in self._chosen if not m_field.intersect(m_box).empty])
+
+    def finish(self) -> Applicability | None:
+        """Look at the fields that are left and return what all look like; None if the card has no profile.
+
+        Raises:
+            Cancelled: ``stop`` was set.
+            SlideError: pixels cannot be decoded.
+        """
+        if self._profile is None:
+            return None
+        left = (m_box for m_box in self._chosen if m_box not in self._seen)
+        for _, row in groupby(left, key=lambda m_box: m_box.y0 // SQUARE):
+            self._look(list(row))
+        seen = (self._seen[m_box] for m_box in self._chosen)
+        fields = tuple(field for field in seen if field is not None)
+        return Applicability(self._profile, fields, mpp=self._mpp, model_mpp=self._model_mpp)
+
+    def _look(self, m_boxes: list[Box]) -> None:
+        if not m_boxes:
+            return
+        profile = self._profile
+        assert profile is not None
+        self._source.fetch(m_boxes)
         for m_box in m_boxes:
-            if stop.is_set():
+            if self._stop.is_set():
                 raise Cancelled("stopped")
-            features = describe(source.read(m_box))
-            if features is not None:
-                found.append(Field(m_box, features, profile.distance(features), profile.is_unlike(features)))
-    return Applicability(profile, tuple(found), mpp=mpp, model_mpp=card.mpp)
+            features = describe(self._source.read(m_box))
+            self._seen[m_box] = (
+                None
+                if features is None
+                else Field(m_box, features, profile.distance(features), profile.is_unlike(features))
+            )
 
 
 def _chosen(m_whole: Box, tissue: TissueMask) -> list[Box]:

@@ -237,7 +237,7 @@ class WorkerRuns:
 
     def _open_slide(self, order: Order, known: Known) -> Slide:
         try:
-            return open_slide(order.path, order.options.image, known)
+            return open_slide(order.path, order.options.image, known, keep_tiles=True)
         except SlideError as error:
             if is_remote(order.path) or not isinstance(error.__cause__, OSError):
                 raise

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsi_segment.inference.engine.applicability.slide_likeness import Applicability, look_at_fields
+from wsi_segment.inference.engine.applicability.slide_likeness import Applicability, FieldSurvey
 from wsi_segment.inference.engine.networks.network import LoadedNetwork, Network, load_network
 from wsi_segment.inference.engine.predict import RegionPredictor
 from wsi_segment.inference.engine.prepare import Prepared, prepare
 from wsi_segment.inference.engine.region_task import RegionTask
 from wsi_segment.inference.engine.scheduling.scheduler import Order
+from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.region import Region
 from wsi_segment.inference.mask.ledger import FinishedRegion
 from wsi_segment.inference.mask.partial import Output
@@ -26,7 +27,6 @@ from wsi_segment.inference.slides.open import open_slide
 from wsi_segment.inference.slides.pixels import PixelSource
 from wsi_segment.inference.slides.readers.icc import ColourManaged
 from wsi_segment.inference.slides.readers.scaled import with_scaled_levels
-from wsi_segment.inference.slides.readers.tiles import TileSlide
 from wsi_segment.inference.slides.slide import Slide
 from wsi_segment.inference.slides.slide_files import refuse_replaced
 from wsi_segment.model.card import ModelCard
@@ -47,11 +47,14 @@ class LocalRun:
     path: Path
     known: Known
 
-    def predictor(self, count: Callable[[int], None]) -> RegionPredictor:
+    def predictor(
+        self, count: Callable[[int], None], after: Callable[[Box], None] = lambda m_box: None
+    ) -> RegionPredictor:
         """Return what computes a region; safe to call from several threads.
 
         Args:
             count: Called with the number of further windows predicted.
+            after: Called with each box that was predicted.
         """
         prepared = self.prepared
         return RegionPredictor(
@@ -63,6 +66,7 @@ class LocalRun:
             batch_size=prepared.batch_size,
             band_rows=prepared.plan.budget.band_rows,
             count=count,
+            after=after,
             stop=self.watch.stop,
         )
 
@@ -75,22 +79,14 @@ class LocalRun:
         count: Callable[[int], None],
     ) -> Applicability | None:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
-        task, workers = RegionTask(self.predictor(count), writer), self.prepared.plan.budget.workers
-        likeness = self.prepared.likeness
-
-        def look() -> None:
-            nonlocal likeness
-            if likeness is None:
-                likeness = self.look()
-
-        run_tasks(task, regions, workers=workers, done=done, stop=self.watch.stop, first=look)
-        return likeness
-
-    def look(self) -> Applicability | None:
-        """Return the slide's likeness to the training images; None where the model's card cannot tell."""
-        prepared = self.prepared
-        source = PixelSource(self.seen, prepared.frame)
-        return look_at_fields(source, prepared.tissue, self.card, mpp=prepared.size.mpp, stop=self.watch.stop)
+        prepared, survey = self.prepared, None
+        if prepared.likeness is None:
+            source = PixelSource(self.seen, prepared.frame)
+            survey = FieldSurvey(source, prepared.tissue, self.card, mpp=prepared.size.mpp, stop=self.watch.stop)
+        predictor = self.predictor(count) if survey is None else self.predictor(count, survey.look_within)
+        task, workers = RegionTask(predictor, writer), prepared.plan.budget.workers
+        run_tasks(task, regions, workers=workers, done=done, stop=self.watch.stop)
+        return prepared.likeness if survey is None else survey.finish()
 
     def finish(self, output: Output, writer: RegionWriter, provenance: dict[str, Any], step: Step) -> None:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Run`."""
@@ -110,7 +106,7 @@ class LocalThreads:
         """See :class:`wsi_segment.inference.engine.scheduling.scheduler.Scheduler`."""
         options, given, known = order.options, self._network, Known()
         watch = Watch(watch.report, OwnStop(watch.stop))
-        slide = open_slide(order.path, options.image, known)
+        slide = open_slide(order.path, options.image, known, keep_tiles=True)
         try:
             seen = as_seen(slide, apply_icc=options.apply_icc)
             loaded: LoadedNetwork | None = None
@@ -149,10 +145,8 @@ class LocalThreads:
 
 
 def as_seen(slide: Slide, *, apply_icc: bool) -> Slide:
-    """Return a slide with the levels and colours that the network is shown; it keeps the tiles that it decoded last."""
+    """Return a slide with the levels and colours that the network is shown."""
     scaled = with_scaled_levels(slide)
-    if isinstance(slide, TileSlide):
-        slide.keep_tiles()
     return ColourManaged(scaled) if apply_icc else scaled
 
 
@@ -162,7 +156,6 @@ def run_tasks(
     workers: int,
     done: Callable[[FinishedRegion], None],
     stop: threading.Event,
-    first: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a task for each region; the first failure stops the others and is raised.
 
@@ -172,10 +165,8 @@ def run_tasks(
         workers: Number of threads.
         done: Called with each result as it comes, on the thread that has it, never on two at once.
         stop: Set here when something failed, so that running tasks end soon.
-        first: Called once on a worker thread, beside the first regions.
     """
     if not regions:
-        first()
         return
     from dask.base import compute  # loaded once pixels are there to be computed, not to look at a slide
     from dask.delayed import delayed
@@ -191,7 +182,6 @@ def run_tasks(
     start, count = delayed(run, traverse=False), len(regions)
     # Dask starts independent tasks by their names, the last one first
     calls = [start(region, dask_key_name=f"region-{count - index:08d}") for index, region in enumerate(regions)]
-    calls.append(delayed(first, traverse=False)(dask_key_name=f"region-{count + 1:08d}"))
     with ThreadPoolExecutor(workers, thread_name_prefix="region") as pool:
         try:
             # by its name Dask would load dask.distributed first, to look for a cluster

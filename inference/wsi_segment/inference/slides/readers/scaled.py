@@ -90,6 +90,10 @@ class ScaledSlide(Slide):
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
         if level < self._own:
             self._slide.fetch(level, l_boxes)
+            return
+        info = self.levels[level]
+        whole = Box(0, 0, info.width, info.height)
+        self._tiles.fetch(info.scale, [box.intersect(whole) for box in l_boxes])
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
@@ -140,14 +144,23 @@ class ScaledTiles:
         """
         pixels = np.empty((inside.height, inside.width, 3), np.uint8)
         side_x, side_y = self._side_x // scale, self._side_y // scale
-        parts = list(tile_parts(inside, side_x, side_y))
-        if self._reader.is_fetched:
-            indices = [part.row * self._columns + part.column for part in parts]
-            kept_at = SCALES[0] if self._holds_all else scale
-            self._reader.fetch(index for index in indices if (index, kept_at) not in self._kept)
-        for part in parts:
+        self.fetch(scale, [inside])
+        for part in tile_parts(inside, side_x, side_y):
             pixels[part.into] = self._tile(part.row * self._columns + part.column, scale)[part.cut]
         return pixels
+
+    def fetch(self, scale: int, boxes: Sequence[Box]) -> None:
+        """Fetch what boxes at 1 / ``scale``, which lie in the picture, will be read of, in few requests.
+
+        Raises:
+            RunError: it could not be fetched over the network.
+        """
+        if self._reader.is_fetched:
+            side_x, side_y = self._side_x // scale, self._side_y // scale
+            kept_at = SCALES[0] if self._holds_all else scale
+            parts = (part for box in boxes for part in tile_parts(box, side_x, side_y))
+            indices = {part.row * self._columns + part.column for part in parts}
+            self._reader.fetch(index for index in indices if (index, kept_at) not in self._kept)
 
     def _tile(self, index: int, scale: int) -> NDArray[np.uint8]:
         if scale != SCALES[0] and self._holds_all:
@@ -177,7 +190,7 @@ class ScaledTiles:
 
     def _is_like(self, index: int) -> bool:
         """Whether a tile has the pixels of the whole tile's reader, and at each scale nearly their averages."""
-        whole = self._reader.decoded(index)
+        whole = self._reader.tile(index)
         if whole is None:
             return True
         if not np.array_equal(self._decode(index, 1), whole):

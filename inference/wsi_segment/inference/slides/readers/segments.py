@@ -39,7 +39,9 @@ class PageReader:
     Segments that the file leaves out (no bytes: nothing was scanned there) are white.
     """
 
-    def __init__(self, page: Any, path: Path, lock: threading.Lock, content: Any = None) -> None:
+    def __init__(
+        self, page: Any, path: Path, lock: threading.Lock, content: Any = None, tiles: KeptTiles | None = None
+    ) -> None:
         """Prepare to read.
 
         Args:
@@ -47,6 +49,7 @@ class PageReader:
             path: For messages.
             lock: Shared by all that read the file where it has no positioned reads.
             content: The file, where it is one over the network.
+            tiles: Where decoded segments are kept, among those of the file's other directories; None to keep none.
         """
         self.page, self._path, self._lock = page, path, lock
         self.width, self.height = int(page.imagewidth), int(page.imagelength)
@@ -59,7 +62,7 @@ class PageReader:
         self._samples = int(page.samplesperpixel)
         self._positioned = hasattr(os, "pread") and not is_remote(path)
         self._object = content if isinstance(content, ObjectFile) else None
-        self._kept: KeptTiles | None = None
+        self._kept = tiles
         page.init_decode()  # which is not safe to happen in several threads at once
 
     @property
@@ -109,7 +112,7 @@ class PageReader:
             return False
         plane = 3 if self._planes > 1 else 0
         spread = {int(index) for index in np.linspace(0, self._per_plane - 1, _LOOKED_AT)}
-        found = (self.decoded(index + plane * self._per_plane) for index in (*self.fullest(3), *sorted(spread)))
+        found = (self.tile(index + plane * self._per_plane) for index in (*self.fullest(3), *sorted(spread)))
         return all(one is None or int(one[..., -1].max()) <= HIDDEN for one in found)
 
     @property
@@ -121,10 +124,6 @@ class PageReader:
     def segments(self) -> int:
         """Number of tiles or strips of one plane."""
         return self._per_plane
-
-    def keep(self, tiles: KeptTiles) -> None:
-        """Keep decoded segments from now on, among those of the slide's other directories."""
-        self._kept = tiles
 
     def fullest(self, count: int) -> list[int]:
         """Return the segments (of the first plane) that hold most bytes; they come last."""
@@ -165,13 +164,14 @@ class PageReader:
         self.fetch_boxes([inside])
         for part in parts:
             for plane in range(self._planes):
-                decoded = self._kept_or_decoded(part.row * self._columns + part.column + plane * self._per_plane)
+                decoded = self.tile(part.row * self._columns + part.column + plane * self._per_plane)
                 if decoded is not None:
                     samples = slice(None) if self._planes == 1 else slice(plane, plane + 1)
                     pixels[(*part.into, samples)] = decoded[part.cut]
         return pixels if self._samples == 3 else self._on_white(pixels)
 
-    def _kept_or_decoded(self, index: int) -> NDArray[np.uint8] | None:
+    def tile(self, index: int) -> NDArray[np.uint8] | None:
+        """Return the samples of a segment, which must not be written to, as they are kept or :meth:`decoded`."""
         if self._kept is None:
             return self.decoded(index)
         key = self.page.offset, index

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.doubt import Doubt
 from wsi_segment.inference.slides.readers.canvas import exact_downsample, read_on_white
-from wsi_segment.inference.slides.readers.kept_tiles import CACHE_BYTES, KeptTiles
 from wsi_segment.inference.slides.readers.pixel_size import decide, of_these_pixels
 from wsi_segment.inference.slides.readers.segments import PageReader
 from wsi_segment.inference.slides.slide import Level, PixelSize, Slide
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 _CODECS = {"JPEG", "APERIO_JP2000_RGB", "APERIO_JP2000_YCBC", "JPEG2000", "DEFLATE", "ADOBE_DEFLATE"}
 _ENCODING = ("compression", "photometric", "subsampling")
 _ORIGIN = 256
+_SEAM = 16
+"""Pixels of the next tiles to the right and below that are compared with each tile."""
 
 
 class Reference(Slide, Protocol):
@@ -41,7 +42,7 @@ class TileSlide(Slide):
     """A TIFF whose tiles or strips are decoded directly.
 
     Memory bound:
-        What is asked for, one segment per thread, and ``CACHE_BYTES`` after :meth:`keep_tiles`.
+        What is asked for, one segment per thread, and what its readers keep.
     """
 
     reader = "tifffile"
@@ -102,7 +103,7 @@ class TileSlide(Slide):
 
         try:
             tiled = cls(
-                [PageReader(page, candidate.path, candidate.lock) for page in pages],
+                [candidate.reader(page) for page in pages],
                 levels=slide.levels,
                 bounds=slide.bounds,
                 pixel_size=slide.pixel_size,
@@ -124,12 +125,6 @@ class TileSlide(Slide):
     def fetch(self, level: int, l_boxes: Sequence[Box]) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
         self.readers[level].fetch_boxes(l_boxes)
-
-    def keep_tiles(self) -> None:
-        """Keep the last decoded tiles from now on, since the boxes that will be read share them."""
-        tiles = KeptTiles(CACHE_BYTES)
-        for reader in self.readers:
-            reader.keep(tiles)
 
     def close(self) -> None:
         """See :class:`wsi_segment.inference.slides.slide.Slide`."""
@@ -156,7 +151,7 @@ class TileSlide(Slide):
             return alike and np.array_equal(self.read(level, origin), other.read(level, origin))
         for index in {0, reader.segments - 1, *reader.fullest(3)}:
             box = reader.segment(index)
-            l_box = Box(box.x0 - 16, box.y0 - 16, box.x1 + 16, box.y1 + 16).intersect(whole)
+            l_box = Box(box.x0, box.y0, box.x1 + _SEAM, box.y1 + _SEAM).intersect(whole)
             if not np.array_equal(self.read(level, l_box), other.read(level, l_box)):
                 return False
         return True
