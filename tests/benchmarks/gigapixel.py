@@ -1,8 +1,8 @@
 """Peak memory of the engine on a gigapixel slide beside a small one; and a check that growth would be seen.
 
-Slides are pyramidal TIFF with JPEG tiles, of which all levels show the same, built from a few encoded tiles: all of glass
-share one, most of tissue one of sixteen. The network costs next to nothing, so that the engine is what is measured.
-Memory is the largest sum over the process tree, sampled every 20 ms from outside.
+Slides are pyramidal TIFF with JPEG tiles, of which all levels show the same, built from a few encoded tiles: all of
+glass share one, most of tissue one of sixteen. The network costs next to nothing, so that the engine is what is
+measured. Memory is the largest sum over the process tree, sampled every 20 ms from outside.
 """
 
 from __future__ import annotations
