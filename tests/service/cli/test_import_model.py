@@ -158,6 +158,7 @@ def test_weights_beside_the_file_are_put_into_it(tmp_path: Path) -> None:
         (["--classes", "a", "b", "--mpp", "1", "--step", "8"], "--step is for one vector per window"),
         (["--classes", "a", "b", "--mpp", "0.001"], "mpp: Input should be greater"),
         (["--classes", "a", "a", "--mpp", "1"], "class names repeat"),
+        (["--classes", "a", "b", "--mpp", "1", "--name", "My Net"], "--name 'My Net': a model is named by lower-case"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said_in_one_line(

@@ -136,8 +136,14 @@ def _made_model(args: argparse.Namespace) -> Model:
     from wsi_segment.export.variants import copy_model
     from wsi_segment.inference.engine.graphs.sizes import state_checked_window
     from wsi_segment.model.card import CARD_FILE, Model, bundled_models, find_model
+    from wsi_segment.service.cli.model_names import settled_name
 
-    fields = {"name": args.name, "version": args.model_version, "description": args.description}
+    name = settled_name(args.name, args.out.resolve().name)
+    fields = {
+        "name": None if args.name is None else name,
+        "version": args.model_version,
+        "description": args.description,
+    }
     fields["limitations"] = args.limitations
     given = {name: value for name, value in fields.items() if value is not None}
     if args.source in bundled_models() or (Path(args.source) / CARD_FILE).is_file():
@@ -147,7 +153,7 @@ def _made_model(args: argparse.Namespace) -> Model:
         return model
     from wsi_segment.export.model_folder import export_run
 
-    defaults = {"name": args.out.resolve().name, "version": "0.1.0", "limitations": _LIMITATIONS}
+    defaults = {"name": name, "version": "0.1.0", "limitations": _LIMITATIONS}
     exported = export_run(Path(args.source), args.out, overwrite=args.overwrite, **(defaults | given))
     model = state_checked_window(Model(exported.folder, exported.card))
     checked = model.card.checked_window

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,6 +119,7 @@ def _options_of(args: argparse.Namespace) -> ImportOptions:
     from wsi_segment.errors import InputError
     from wsi_segment.inference.engine.graphs.import_options import ImportOptions
     from wsi_segment.inference.engine.graphs.wsinfer import read_wsinfer
+    from wsi_segment.service.cli.model_names import settled_name
 
     config = None if args.config is None else read_wsinfer(args.config)
     names = tuple(name.strip() for word in args.classes or () for name in word.split(",") if name.strip())
@@ -129,7 +129,7 @@ def _options_of(args: argparse.Namespace) -> ImportOptions:
     mean, std = (None, None) if config is None else (config.mean, config.std)
     description = args.description or ("" if config is None else f"{config.architecture}, from the WSInfer zoo")
     return ImportOptions(
-        name=args.name or _as_name(args.out.resolve().name),
+        name=settled_name(args.name, args.out.resolve().name),
         version=args.model_version,
         classes=names or (() if config is None else config.classes),
         mpp=args.mpp if args.mpp is not None or config is None else config.mpp,
@@ -149,11 +149,6 @@ def _options_of(args: argparse.Namespace) -> ImportOptions:
         license=args.license,
         training_data=args.training_data,
     )
-
-
-def _as_name(folder: str) -> str:
-    """Make a name for a card of a folder's: small letters, digits and ``._-``."""
-    return re.sub(r"[^a-z0-9._-]+", "-", folder.lower()).strip("._-") or "model"
 
 
 def _found(imported: Imported) -> list[str]:
