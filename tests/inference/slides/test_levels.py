@@ -12,6 +12,7 @@ from fuzz.dicom_maker import VOLUME, DicomSpec, image_of
 from fuzz.oracle import reduced, scene
 from synthetic import Pages, halved, tissue_like, write_pages
 from wsi_segment.inference.slides.open import open_slide
+from wsi_segment.inference.slides.readers import levels
 
 SLIDE = tissue_like(760, 1020)
 HALF = halved(SLIDE)
@@ -59,6 +60,11 @@ def test_a_level_that_is_empty_but_for_its_edge_is_kept(tmp_path: Path, wide: in
     slide = open_slide(write_pages(tmp_path / "s.tif", [(pixels, {}), (halved(pixels), REDUCED)]))
     assert [one.width for one in slide.levels] == [1020, 510]
     slide.close()
+
+
+def test_a_patch_without_any_detail_fits_nothing() -> None:
+    middle = np.random.default_rng(0).normal(size=(112, 112)).astype(np.float32)
+    assert (levels._fits(np.zeros((128, 128), np.float32), middle) == 0).all()
 
 
 @pytest.mark.parametrize("step", [2, 3, 5])

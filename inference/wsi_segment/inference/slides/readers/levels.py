@@ -194,7 +194,7 @@ def _fits(patch: NDArray[np.float32], middle: NDArray[np.float32]) -> NDArray[np
     products = np.fft.irfft2(np.fft.rfft2(wide) * np.fft.rfft2(middle, wide.shape).conj(), wide.shape)
     sums, squares = (_sums_under(values, middle.shape) for values in (wide, np.square(wide)))
     lengths = np.sqrt(np.maximum(squares - np.square(sums) / middle.size, 0))
-    flat = lengths < _LEAST_DETAIL * np.linalg.norm(wide)  # of which sums leave rounding errors alone
+    flat = lengths <= _LEAST_DETAIL * np.linalg.norm(wide)  # sums leave rounding errors of it, or nothing at all
     fits: NDArray[np.float64] = np.where(flat, 0, products[:moves, :moves]) / np.where(flat, 1, lengths)
     return fits
 
