@@ -64,10 +64,11 @@ def touched_bytes(path: Path, model: Model, options: SegmentOptions) -> Touched:
 def _tiles(slide: TileSlide, prepared: Prepared, m_region: Box) -> Iterator[int]:
     source, lattice = _Noting(slide, prepared), prepared.lattice
     reader = slide.readers[prepared.frame.level]
-    m_wide = m_region.grown(lattice.halo).intersect(prepared.frame.box) if lattice.halo else m_region
     rows = prepared.plan.budget.band_rows
-    for _ in read_bands(source, lattice, tissue=prepared.tissue, m_region=m_wide, band_rows=rows):
-        pass
+    for m_part in m_region.tiles(lattice.core) if lattice.blocks else [m_region]:
+        m_wide = m_part.grown(lattice.halo).intersect(prepared.frame.box) if lattice.halo else m_part
+        for _ in read_bands(source, lattice, tissue=prepared.tissue, m_region=m_wide, band_rows=rows):
+            pass
     side = reader.segment(0)
     columns = -(-reader.width // side.width)
     for l_box in source.l_boxes:

@@ -68,7 +68,7 @@ def test_requests_and_bytes_on_one_worker_and_on_many(
     options = SegmentOptions(region_size=region_size)
     touched = touched_bytes(slide, MODEL, options)
     location, known = slide_location(f"s3://{bucket.name}/s.tiff"), Known()
-    with open_slide(location, known=known) as first:
+    with open_slide(location, known=known, keep_tiles=True) as first:
         assert bucket.sent <= 4 << 20
         found_out = pickle.dumps(known)
         assert len(found_out) < 1 << 16
@@ -80,7 +80,7 @@ def test_requests_and_bytes_on_one_worker_and_on_many(
         before = bucket.sent
         theirs = pickle.loads(found_out)
         theirs.parts.borrow = known.parts.kept.find if lends else None
-        with open_slide(location, known=theirs) as opened:
+        with open_slide(location, known=theirs, keep_tiles=True) as opened:
             seen = as_seen(opened, apply_icc=False)
             assert bucket.sent == before
             run = LocalRun(

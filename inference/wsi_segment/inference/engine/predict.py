@@ -14,7 +14,7 @@ from wsi_segment.inference.engine.kinds.smooth import radius_of, smooth_kinds
 from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.stitch import RegionStitcher, Upsampling, softmax, window_weight
 from wsi_segment.inference.engine.tissue import TissueMask
-from wsi_segment.inference.engine.windows import Window, cut_batches, read_bands, windows_of, worth_of
+from wsi_segment.inference.engine.windows import Window, box_around, cut_batches, read_bands, windows_of, worth_of
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.grid.lattice import Lattice
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -64,14 +64,14 @@ class RegionPredictor:
     count: Callable[[int], None] = lambda windows: None
     """Called after each batch with the number of windows predicted; a block counts as the patches that it is worth."""
     after: Callable[[Box], None] = lambda m_box: None
-    """Called with each box that was predicted, soon enough for its tiles to be decoded still."""
+    """Called with each box right after it was predicted, while the last of its tiles are still kept."""
     stop: threading.Event | None = None
     """Set to end the run; checked between batches."""
 
     def class_ids(self, m_region: Box) -> NDArray[np.uint8]:
         """Return the class ids (height, width) of :meth:`predict`, which must start on a whole block or chunk.
 
-        Blocks have no pixel in common, nor do their cells interpolate across their borders, so each is read and
+        No pixel is given by two blocks, nor do their cells interpolate across their borders, so each is read and
         stitched by itself, and its pixels and probabilities are freed before the next one is read.
 
         Raises:
@@ -84,14 +84,17 @@ class RegionPredictor:
         ids = np.zeros((m_region.height, m_region.width), np.uint8)
         for y in range(m_region.y0, m_region.y1, self.lattice.core):
             m_row = Box(m_region.x0, y, m_region.x1, min(y + self.lattice.core, m_region.y1))
-            windows = windows_of(self.lattice, self.tissue, *self.lattice.touching(m_row))
-            self.source.fetch([window.m_box for row in windows for window in row])  # of all blocks, in few requests
-            for m_block in m_row.tiles(self.lattice.core):
-                if not self.tissue.touches(m_block):
-                    continue
+            m_blocks = [m_block for m_block in m_row.tiles(self.lattice.core) if self.tissue.touches(m_block)]
+            self.source.fetch([self._read_for(m_block) for m_block in m_blocks])  # in few requests
+            for m_block in m_blocks:
                 inside = m_block.moved(-m_region.x0, -m_region.y0)
                 ids[inside.y0 : inside.y1, inside.x0 : inside.x1] = self.predict(m_block).class_ids()
         return ids
+
+    def _read_for(self, m_block: Box) -> Box:
+        """Return the box that is read to predict a block with tissue."""
+        by_row = windows_of(self.lattice, self.tissue, *self.lattice.touching(m_block))
+        return box_around([window for row in by_row for window in row])
 
     def predict(self, m_region: Box) -> RegionPrediction:
         """Predict a box that starts on a multiple of the chunk.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +106,17 @@ class Window:
     """Pixels whose classes are used: all but the margin."""
 
 
+def box_around(windows: Sequence[Window]) -> Box:
+    """Return the smallest box around all that windows see, of which there must be one at least."""
+    boxes = [window.m_box for window in windows]
+    return Box(
+        min(box.x0 for box in boxes),
+        min(box.y0 for box in boxes),
+        max(box.x1 for box in boxes),
+        max(box.y1 for box in boxes),
+    )
+
+
 def windows_of(lattice: Lattice, tissue: TissueMask, rows: range, columns: range) -> list[list[Window]]:
     """Return the windows with tissue among some rows and columns of a lattice, a list per row, in lattice order."""
     tops, lefts = lattice.corners(rows, columns)
@@ -170,13 +181,7 @@ def read_bands(
         windows = tuple(window for row in by_row for window in row)
         if not windows:
             continue
-        boxes = [window.m_box for window in windows]
-        m_box = Box(
-            min(box.x0 for box in boxes),
-            min(box.y0 for box in boxes),
-            max(box.x1 for box in boxes),
-            max(box.y1 for box in boxes),
-        )
+        m_box = box_around(windows)
         if lattice.blocks:
             m_box = m_box.intersect(source.frame.box)
         yield Band(m_box, source.read(m_box), windows)
