@@ -9,7 +9,8 @@ from PIL import Image
 from synthetic import ChannelNetwork, make_card, make_model, write_slide
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.segment import segment
-from wsi_segment.inference.mask.preview import overlay, scale_bar_length, write_preview
+from wsi_segment.inference.mask.preview import area_text, overlay, scale_bar_length, write_preview
+from wsi_segment.inference.mask.summary import ClassArea
 from wsi_segment.inference.slides.open import open_slide
 
 
@@ -45,3 +46,11 @@ def test_class_0_shows_the_slide() -> None:
 @pytest.mark.parametrize(("width", "length"), [(1108, 200), (40_000, 10_000), (3.9, 0.5), (8, 2)])
 def test_scale_bar_is_a_round_length_of_at_most_a_quarter(width: float, length: float) -> None:
     assert scale_bar_length(width) == pytest.approx(length)
+
+
+@pytest.mark.parametrize(
+    ("mm2", "text"),
+    [(0.000024, "0.000024"), (0.0, "0"), (0.012345, "0.0123"), (98.76, "98.8"), (1234.56, "1230")],
+)
+def test_areas_of_the_legend_are_read_without_an_exponent(mm2: float, text: str) -> None:
+    assert area_text(ClassArea(id=2, name="n", pixels=1, area_mm2=mm2, percent_of_tissue=1.25)) == f"{text}, 1.2 %"

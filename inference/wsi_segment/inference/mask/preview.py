@@ -139,6 +139,12 @@ def _frame_unlike(draw: ImageDraw.ImageDraw, provenance: dict[str, Any], downsam
         draw.rectangle((x0 + 1, y0 + 1, x0 + side, y0 + side), outline=_WARNING, width=2)
 
 
+def area_text(area: ClassArea) -> str:
+    """Write an area with three digits that count, never with an exponent, and its share."""
+    mm2 = np.format_float_positional(area.area_mm2, precision=3, fractional=False, trim="-")
+    return f"{mm2}, {area.percent_of_tissue:.1f} %"
+
+
 def _draw_legend(
     draw: ImageDraw.ImageDraw, x: int, card: ModelCard, areas: tuple[ClassArea, ...], warnings: list[str]
 ) -> None:
@@ -152,7 +158,7 @@ def _draw_legend(
     for entry, area in zip(card.classes, areas, strict=True):
         draw.rectangle((x, y, x + 18, y + 18), fill=entry.color, outline=_INK)
         draw.text((x + 26, y), entry.name, fill=_INK, font=font)
-        draw.text((right, y), f"{area.area_mm2:.3g}, {area.percent_of_tissue:.1f} %", fill=_INK, font=font, anchor="ra")
+        draw.text((right, y), area_text(area), fill=_INK, font=font, anchor="ra")
         y += _ROW
     draw.text((x, y + _ROW // 2), "Research only, not for diagnosis.", fill=_FAINT, font=font)
     y += 2 * _ROW
