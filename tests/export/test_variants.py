@@ -160,6 +160,18 @@ def test_logits_are_divided_so_that_confidence_is_right(
     assert "too few" in printed.err  # images to say what is like them
 
 
+def test_figures_of_a_model_with_smoothed_kinds_are_dropped_as_its_outlines_move(tmp_path: Path, data: Path) -> None:
+    model = write_convolutions(tmp_path / "m")
+    with_a_rare_kind(model, data)
+    card = find_model(tmp_path / "m").card
+    figures = {"test": {"macro_f1": 0.5}, "selection": {"split": "val"}}
+    write_card(card.model_copy(update={"metrics": figures, "smoothing_um": 20.0}), tmp_path / "m")
+    assert export(tmp_path / "m", tmp_path / "n", "--calibrate", "--manifest", data, "--quiet") == 0
+    assert set(find_model(tmp_path / "n").card.metrics) == {"selection", "calibration"}
+    assert export(tmp_path / "m", tmp_path / "o", "--smoothing-um", "0", "--calibrate", "--manifest", data) == 0
+    assert set(find_model(tmp_path / "o").card.metrics) == {"selection", "test", "calibration"}
+
+
 def test_calibration_needs_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_convolutions(tmp_path / "m")
     assert export(tmp_path / "m", tmp_path / "n", "--calibrate") == 2

@@ -113,3 +113,9 @@ def without_earlier_logits(model: Model) -> ModelCard:
         (model.folder / file).unlink(missing_ok=True)
     changes = {"files": {MODEL_FILE: sha256_of(model.folder / MODEL_FILE)}, "variants": None}
     return model.card.model_copy(update=changes)
+
+
+def without_figures(card: ModelCard, kept: str) -> ModelCard:
+    """Return the card without figures of other classes; what the network was chosen by stays, and ``kept``."""
+    metrics = {name: value for name, value in card.metrics.items() if name in ("selection", kept)}
+    return card.model_copy(update={"metrics": metrics})

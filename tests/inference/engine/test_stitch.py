@@ -58,14 +58,28 @@ def test_windows_are_averaged_where_they_were_added_up_and_only_once() -> None:
     assert np.shares_memory(first, again)  # a region's averages are large enough to be kept once
 
 
-def test_where_no_window_came_the_id_is_0() -> None:
-    stitcher = RegionStitcher(Box(0, 0, 200, 130), 3, 8)
-    stitcher.add(Box(0, 0, 128, 128), np.full((3, 16, 16), 1 / 3, np.float32))
+@pytest.mark.parametrize(("background", "lesion_first", "expected"), [(1 / 3, False, 1), (0.45, True, 2)])
+@pytest.mark.parametrize("stride", [4, 8])
+def test_where_no_window_came_the_id_is_0(background: float, lesion_first: bool, expected: int, stride: int) -> None:
+    stitcher = RegionStitcher(Box(0, 0, 200, 130), 3, stride, lesion_first=lesion_first)
+    shares = np.array([background, *[(1 - background) / 2] * 2], np.float32)
+    stitcher.add(Box(0, 0, 128, 128), np.broadcast_to(shares[:, None, None], (3, 128 // stride, 128 // stride)))
     ids = stitcher.class_ids("bilinear")
     assert ids.shape == (130, 200)
-    assert (ids[:128, :128] == 1).all()
+    assert (ids[:128, :128] == expected).all()
     assert (ids[:, 128:] == 0).all()
     assert (ids[128:] == 0).all()
+
+
+@pytest.mark.parametrize("background", [0.5, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("stride", [4, 8])
+def test_background_stays_beside_cells_that_no_window_covered(background: float, stride: int) -> None:
+    stitcher = RegionStitcher(Box(0, 0, 256, 256), 3, stride, lesion_first=True)
+    shares = np.array([background, (1 - background) * 0.4, (1 - background) * 0.6], np.float32)
+    stitcher.add(Box(64, 64, 192, 192), np.broadcast_to(shares[:, None, None], (3, 128 // stride, 128 // stride)))
+    ids = stitcher.class_ids("bilinear")
+    assert (ids[64:192, 64:192] == 1).all()
+    assert np.count_nonzero(ids) == 128 * 128
 
 
 def interpolate_all(probabilities: np.ndarray, stride: int) -> np.ndarray:
@@ -110,12 +124,20 @@ def test_refining_borders_equals_interpolating_everything(stride: int, seed: int
     assert (margin[-1] - margin[-2])[differs].max(initial=0) < 1e-6  # only where two classes tie
 
 
-def stitched(probabilities: np.ndarray, stride: int) -> np.ndarray:
+def stitched(probabilities: np.ndarray, stride: int, *, lesion_first: bool = False) -> np.ndarray:
     """Class ids of cells whose probabilities are given."""
     classes, rows, columns = probabilities.shape
-    stitcher = RegionStitcher(Box(0, 0, columns * stride, rows * stride), classes, stride, np.ones((1, 1), np.float32))
+    region, weight = Box(0, 0, columns * stride, rows * stride), np.ones((1, 1), np.float32)
+    stitcher = RegionStitcher(region, classes, stride, weight, lesion_first=lesion_first)
     stitcher._sums[:], stitcher._weights[:] = probabilities, 1
     return stitcher.class_ids("bilinear")
+
+
+def decided(full: np.ndarray, *, lesion_first: bool) -> np.ndarray:
+    """Class ids of probabilities at full size, by definition."""
+    if not lesion_first:
+        return full.argmax(axis=0) + 1
+    return np.where(full[0] >= 0.5, 1, full[1:].argmax(axis=0) + 2)
 
 
 @pytest.mark.parametrize("stride", [2, 4, 8])
@@ -138,17 +160,44 @@ def test_a_cell_comes_out_the_same_however_many_are_refined_with_it(seed: int, r
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
 
+@pytest.mark.parametrize("lesion_first", [False, True])
 @pytest.mark.parametrize("stride", [2, 3, 4, 8])
-def test_classes_are_the_likeliest_of_the_probabilities_at_full_size_however_close(
-    stride: int, monkeypatch: pytest.MonkeyPatch
+def test_classes_are_decided_by_the_probabilities_at_full_size_however_close(
+    stride: int, lesion_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stitch, "_on_borders", lambda ids, stride: np.ones(ids.shape, bool))
-    close = (0.5 + np.random.default_rng(stride).integers(0, 9, (5, 60, 90)) * 2.0**-23).astype(np.float32)
+    close = (0.5 + np.random.default_rng(stride).integers(-4, 5, (5, 60, 90)) * 2.0**-23).astype(np.float32)
     full = np.stack([enlarge(plane, stride, "bilinear") for plane in close])
-    np.testing.assert_array_equal(stitched(close, stride), full.argmax(axis=0) + 1)
+    expected = decided(full, lesion_first=lesion_first)
+    assert (np.bincount(expected.ravel(), minlength=6)[1:] > 0).all()
+    np.testing.assert_array_equal(stitched(close, stride, lesion_first=lesion_first), expected)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+@given(seed=st.integers(0, 10_000), classes=st.integers(3, 6), rows=st.integers(1, 40), columns=st.integers(60, 300))
+def test_lesions_end_where_the_background_has_a_half_whatever_their_kinds(
+    stride: int, seed: int, classes: int, rows: int, columns: int
+) -> None:
+    # sixteenths that add up to one, so that interpolation is exact
+    rng = np.random.default_rng(seed)
+    coarse = rng.multinomial(16, np.full(classes, 1 / classes), (rows // 3 + 1, columns // 3 + 1)) / 16
+    cells = np.kron(coarse.transpose(2, 0, 1), np.ones((1, 3, 3)))[:, :rows, :columns].astype(np.float32)
+    found = stitched(cells, stride, lesion_first=True)
+    full = interpolate_all(cells, stride)
+    np.testing.assert_array_equal(found, decided(full, lesion_first=True))
+    as_one = np.stack([cells[0], cells[1:].sum(axis=0)])
+    np.testing.assert_array_equal(found > 1, stitched(as_one, stride) > 1)
+
+
+def test_a_lesion_whose_kinds_are_as_likely_as_each_other_is_no_background() -> None:
+    cells = np.full((3, 1, 1), 0.3, np.float32)
+    cells[0] = 0.4
+    assert class_of(cells) == 1
+    assert class_of(cells, lesion_first=True) == 2
 
 
 def test_likeliest_class_of_nothing_is_0() -> None:
     probabilities = np.zeros((2, 1, 2), np.float32)
     probabilities[1, 0, 1] = 0.4
     np.testing.assert_array_equal(class_of(probabilities), [[0, 2]])
+    np.testing.assert_array_equal(class_of(probabilities, lesion_first=True), [[0, 2]])

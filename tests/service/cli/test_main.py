@@ -84,11 +84,18 @@ def test_a_mask_that_was_made_otherwise_is_skipped_with_a_word(
     shutil.copy(slide, tmp_path / "other.tiff")
     other = Path(shutil.copytree(model, tmp_path / "other"))
     (other / "card.json").write_text((other / "card.json").read_text().replace('"version": "', '"version": "9'))
+    smoothed = Path(shutil.copytree(model, tmp_path / "smoothed"))
+    card = json.loads((smoothed / "card.json").read_text())
+    (smoothed / "card.json").write_text(json.dumps(card | {"smoothing_um": 30.0}))
     slides = [str(slide), str(tmp_path / "other.tiff"), "--out", str(tmp_path / "masks"), "--model"]
     assert main([*slides, str(model)]) == 0
     for arguments, said in (
         ([str(model)], "already exists, skipped\n"),
         ([str(other)], "skipped; it was made by channels"),
+        (
+            [str(smoothed)],
+            "skipped; kinds of lesion were smoothed or decided otherwise in it: --overwrite replaces it\n",
+        ),
         ([str(model), "--precision", "int8"], "skipped; it was made in fp32, not in int8: --overwrite replaces it\n"),
     ):
         capsys.readouterr()

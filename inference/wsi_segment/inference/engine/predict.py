@@ -107,8 +107,8 @@ class RegionPredictor:
         card, lattice = self.card, self.lattice
         weight = window_weight(card.cells) if lattice.stride < lattice.core else None
         m_wide = m_region.grown(lattice.halo).intersect(self.source.frame.box) if lattice.halo else m_region
-        stitcher = RegionStitcher(m_wide, len(card.classes), card.output_stride, weight)
         radius = radius_of(card) / card.output_stride
+        stitcher = RegionStitcher(m_wide, len(card.classes), card.output_stride, weight, lesion_first=radius > 0)
         buffer: NDArray[np.float32] | None = None
         bands = read_bands(self.source, self.lattice, tissue=self.tissue, m_region=m_wide, band_rows=self.band_rows)
         size = 1 if lattice.blocks else self.batch_size  # pieces of blocks differ in shape
@@ -132,7 +132,7 @@ class RegionPredictor:
         """Return what was stitched of a region with its halo, kinds smoothed, of the region alone."""
         probabilities, stride = wide.probabilities(), self.card.output_stride
         smooth_kinds(probabilities, radius)
-        narrow = RegionStitcher(m_region, len(self.card.classes), stride)
+        narrow = RegionStitcher(m_region, len(self.card.classes), stride, lesion_first=True)
         corner = m_wide.x0 // stride * stride, m_wide.y0 // stride * stride
         narrow.add(Box(*corner, *corner), probabilities)
         return narrow

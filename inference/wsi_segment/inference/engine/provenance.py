@@ -14,7 +14,7 @@ import openslide
 
 from wsi_segment.errors import InputError
 from wsi_segment.inference.engine.applicability.slide_likeness import Applicability
-from wsi_segment.inference.engine.kinds.smooth import radius_of
+from wsi_segment.inference.engine.kinds.smooth import decision_of
 from wsi_segment.inference.engine.networks.network import NetworkFacts
 from wsi_segment.inference.engine.options import SegmentOptions
 from wsi_segment.inference.engine.tissue import TissueMask
@@ -77,7 +77,7 @@ def make_provenance(
         },
         "parameters": {
             **_lattice(lattice, card, options),
-            **({"smoothing_um": card.smoothing_um} if radius_of(card) else {}),
+            **decision_of(card),
             "tissue": options.tissue if isinstance(options.tissue, str) else outlines_digest(options.tissue, "tissue"),
             "region": None if options.region is None else outlines_digest(options.region, "region"),
             "region_size": region_size,

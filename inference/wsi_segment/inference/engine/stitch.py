@@ -22,7 +22,7 @@ Upsampling = Literal["nearest", "bilinear"]
 BLOCK = 512
 """Interpolation does not cross multiples of this many mask pixels, so that no region needs its neighbours."""
 
-
+_HALF = np.float32(0.5)
 _CELLS_AT_ONCE = 6144
 """Border cells that are interpolated together: 3 MiB, and enough for the calls to cost less than what they do."""
 
@@ -69,13 +69,20 @@ class RegionStitcher:
     """
 
     def __init__(
-        self, m_region: Box, classes: int, output_stride: int, weight: NDArray[np.float32] | None = None
+        self,
+        m_region: Box,
+        classes: int,
+        output_stride: int,
+        weight: NDArray[np.float32] | None = None,
+        *,
+        lesion_first: bool = False,
     ) -> None:
         """Stitch ``m_region``; where cells are to be interpolated it must start on a whole one.
 
-        Without a weight all cells of a core count the same, as where cores lie side by side.
+        Without a weight all cells of a core count the same, as where cores lie side by side. See :func:`class_of` for
+        ``lesion_first``.
         """
-        self._region, self._stride, self._weight = m_region, output_stride, weight
+        self._region, self._stride, self._weight, self._lesion_first = m_region, output_stride, weight, lesion_first
         self._row, self._column = m_region.y0 // output_stride, m_region.x0 // output_stride
         rows = ceil_div(m_region.y1, output_stride) - self._row
         columns = ceil_div(m_region.x1, output_stride) - self._column
@@ -120,10 +127,10 @@ class RegionStitcher:
     def class_ids(self, upsampling: Upsampling) -> NDArray[np.uint8]:
         """Return class ids (height, width) from 1 at full size; 0 where no window came."""
         probabilities = self.probabilities()
-        ids = class_of(probabilities)
+        ids = class_of(probabilities, lesion_first=self._lesion_first)
         full = ids.repeat(self._stride, axis=0).repeat(self._stride, axis=1)
         if upsampling == "bilinear" and self._stride > 1:
-            refine_borders(full, probabilities, ids, self._stride)
+            refine_borders(full, probabilities, ids, self._stride, lesion_first=self._lesion_first)
         return full[self._inside]
 
     @property
@@ -133,13 +140,23 @@ class RegionStitcher:
         return slice(y, y + self._region.height), slice(x, x + self._region.width)
 
 
-def class_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the ids of the likeliest class (first of equals) of (C, h, w), from 1; 0 where all are 0."""
-    best = probabilities[0].copy()
-    ids = np.ones(best.shape, np.uint8)
-    for index, plane in enumerate(probabilities[1:], start=2):
+def class_of(probabilities: NDArray[np.float32], *, lesion_first: bool = False) -> NDArray[np.uint8]:
+    """Return the ids of the likeliest class (first of equals), from 1; 0 where all are 0.
+
+    Args:
+        probabilities: (C, h, w).
+        lesion_first: Whether to ask first if it is the background, class 1, which has a half or more of the
+            probability then, and only of the rest which kind is the likeliest. Otherwise a lesion of which two kinds
+            are about as likely would be background.
+    """
+    first = int(lesion_first)
+    best = probabilities[first].copy()
+    ids = np.full(best.shape, first + 1, np.uint8)
+    for index, plane in enumerate(probabilities[first + 1 :], start=first + 2):
         _take_where_likelier(ids, best, plane, index)
     ids[best == 0] = 0
+    if lesion_first:
+        ids[probabilities[0] >= _HALF] = 1
     return ids
 
 
@@ -171,7 +188,12 @@ def _enlarge_rows(plane: NDArray[np.float32], stride: int) -> NDArray[np.float32
 
 
 def refine_borders(
-    full: NDArray[np.uint8], probabilities: NDArray[np.float32], ids: NDArray[np.uint8], stride: int
+    full: NDArray[np.uint8],
+    probabilities: NDArray[np.float32],
+    ids: NDArray[np.uint8],
+    stride: int,
+    *,
+    lesion_first: bool = False,
 ) -> None:
     """Replace the pixels of cells on class borders by those of bilinear interpolation, in place.
 
@@ -185,11 +207,12 @@ def refine_borders(
     Args:
         full: Class ids at full size (rows * stride, columns * stride), filled cell by cell before.
         probabilities: (C, rows, columns).
-        ids: Likeliest class of each cell (rows, columns).
+        ids: Class of each cell (rows, columns), see :func:`class_of`.
         stride: Pixels per cell.
+        lesion_first: As it was for ``ids``.
     """
     rows, columns = ids.shape
-    # cells that no window covered stay 0: their probabilities are all 0 and would win nothing but the first class
+    # cells that no window covered stay 0; beside them their zeros scale all probabilities alike
     y, x = np.nonzero(_on_borders(ids, stride) & (ids > 0))
     above, below = _neighbours(rows, stride)
     left, right = _neighbours(columns, stride)
@@ -199,7 +222,10 @@ def refine_borders(
     for start in range(0, len(y), _CELLS_AT_ONCE):
         r, c = y[start : start + _CELLS_AT_ONCE], x[start : start + _CELLS_AT_ONCE]
         taps_y = np.stack([above[r], r, below[r]]) * columns
-        winners = _likeliest(probabilities, taps_y[:, None] + np.stack([left[c], c, right[c]]), weights)
+        taps = taps_y[:, None] + np.stack([left[c], c, right[c]])
+        if lesion_first:  # a half is a half of something: the cell itself stands for those that were not covered
+            taps = np.where(ids.ravel()[taps] > 0, taps, taps[1, 1])
+        winners = _class_between(probabilities, taps, weights, lesion_first=lesion_first)
         blocks[r, :, c, :] = winners.transpose(2, 0, 1)
 
 
@@ -228,10 +254,10 @@ def _blocks(count: int, stride: int) -> Iterator[slice]:
         yield slice(*np.searchsorted(block, (index, index + 1)))
 
 
-def _likeliest(
-    probabilities: NDArray[np.float32], taps: NDArray[np.intp], weights: NDArray[np.float32]
+def _class_between(
+    probabilities: NDArray[np.float32], taps: NDArray[np.intp], weights: NDArray[np.float32], *, lesion_first: bool
 ) -> NDArray[np.uint8]:
-    """Return the ids (stride, stride, n) of the likeliest class, from 1, at the pixels of each of n cells.
+    """Return the class ids (stride, stride, n), from 1, of the pixels of each of n cells, see :func:`class_of`.
 
     Pixel by pixel the same sums, in the order of :func:`enlarge`. A matrix product is no quicker way to them: where
     OpenBLAS takes the kernels of Haswell, rows that are alike come out unlike by where they stand in it.
@@ -240,17 +266,22 @@ def _likeliest(
         probabilities: (C, rows, columns).
         taps: Flat indices (3, 3, n) of the neighbourhoods' cells.
         weights: (stride, 3), see :func:`_axis_kernel`.
+        lesion_first: As it was for the cells.
     """
     stride, count = len(weights), taps.shape[2]
     around, tall = np.empty(taps.shape, np.float32), np.empty((stride, 3, count), np.float32)
     here, best = (np.empty((stride, stride, count), np.float32) for _ in range(2))
-    winners = np.ones(best.shape, np.uint8)
-    for index, plane in enumerate(probabilities, start=1):
+    first, background = int(lesion_first), np.zeros(best.shape, bool)
+    winners = np.full(best.shape, first + 1, np.uint8)
+    for index, plane in enumerate(probabilities):
         np.take(plane, taps, out=around, mode="clip")
         _interpolate(around, weights, tall)
-        _interpolate(tall.swapaxes(0, 1), weights, (best if index == 1 else here).swapaxes(0, 1))
-        if index > 1:
-            _take_where_likelier(winners, best, here, index)
+        _interpolate(tall.swapaxes(0, 1), weights, (best if index == first else here).swapaxes(0, 1))
+        if index < first:
+            np.greater_equal(here, _HALF, out=background)
+        elif index > first:
+            _take_where_likelier(winners, best, here, index + 1)
+    winners[background] = 1
     return winners
 
 

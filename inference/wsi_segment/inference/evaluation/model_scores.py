@@ -273,7 +273,9 @@ def predict_image(
     )
     prediction = predictor.predict(frame.box)
     ids = prediction.class_ids()
-    confidence = np.maximum.reduce(list(prediction.probability_planes())).astype(np.float32) / 255
+    confidence = np.zeros(ids.shape, np.float32)
+    for class_id, plane in enumerate(prediction.probability_planes(), start=1):
+        np.divide(plane, np.float32(255), out=confidence, where=ids == class_id)
     rows, columns = (
         np.minimum((np.arange(n) / frame.downsample).astype(np.int64), m - 1)
         for n, m in zip(pixels.shape[:2], ids.shape, strict=True)

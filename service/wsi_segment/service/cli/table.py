@@ -177,13 +177,15 @@ def _still_in_hand(in_hand: set[Future[None]]) -> set[Future[None]]:
 
 def _made_otherwise(order: Order) -> str:
     """Say where a mask is of another model, version or precision than what is asked for; nothing where it is not."""
+    from wsi_segment.inference.engine.kinds.smooth import decision_of
     from wsi_segment.inference.mask.mask import Mask
     from wsi_segment.model.card import DEFAULT_MODEL, find_model
 
     try:
         card = find_model(order.model or DEFAULT_MODEL).card
         made = Mask.open(order.out).provenance
-        model, precision = made["model"], made["parameters"]["precision"]
+        model, parameters = made["model"], made["parameters"]
+        precision, decided = parameters["precision"], decision_of(card)
         name, digest = f"{model['name']} {model['version']}", model["sha256"]
     except (WsiSegmentError, KeyError):  # of an early version, or no mask at all, or no such model
         return ""
@@ -192,6 +194,8 @@ def _made_otherwise(order: Order) -> str:
         return f"; it was made by {name}, not by {wanted}: --overwrite replaces it"
     if digest not in card.files.values():
         return f"; it was made by another file of {name}: --overwrite replaces it"
+    if any(parameters.get(name) != decided.get(name) for name in ("smoothing_um", "decision")):
+        return "; kinds of lesion were smoothed or decided otherwise in it: --overwrite replaces it"
     if order.options.precision not in ("auto", precision):
         return f"; it was made in {precision}, not in {order.options.precision}: --overwrite replaces it"
     return ""

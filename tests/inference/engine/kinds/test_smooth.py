@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from synthetic import make_card, tissue_like
-from wsi_segment.inference.engine.kinds.smooth import HALO_RADII, halo_of, radius_of, smooth_kinds
+from wsi_segment.inference.engine.kinds.smooth import HALO_RADII, decision_of, halo_of, radius_of, smooth_kinds
+from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.predict import RegionPredictor
+from wsi_segment.inference.engine.stitch import class_of
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.engine.windows import count_windows, lattice_of
+from wsi_segment.inference.evaluation.model_scores import predict_image
 from wsi_segment.inference.grid.box import Box
 from wsi_segment.inference.slides.frame import mask_frame
 from wsi_segment.inference.slides.pixels import PixelSource
@@ -80,24 +83,24 @@ def test_a_lone_cell_takes_the_kind_of_the_gland_around_it() -> None:
     before[0], before[1] = 0.1, 0.9
     before[:, 20, 20] = 0.1, 0.2, 0.7
     after = smoothed(before, 5.0)
-    assert after[:, 20, 20].argmax() == 1
+    assert class_of(after, lesion_first=True)[20, 20] == 2
     assert after[0, 20, 20] == np.float32(0.1)
 
 
 def test_two_lesions_side_by_side_keep_their_kinds_up_to_the_border_between_them() -> None:
-    """Left of column 60 kind 1, right of it kind 2, each told from the other at four cells of five; noise between."""
+    """Left of column 60 kind 2, right of it kind 3, each told from the other at four cells of five; noise between."""
     rng = np.random.default_rng(2)
     for gap in (0, 2, 8):
-        truth = np.where(np.arange(120) < 60, 1, 2) * np.ones((100, 1), int)
-        truth[:, 60 - gap // 2 : 60 + gap // 2] = 0
-        said = np.where((rng.random(truth.shape) < 0.2) & (truth > 0), 3 - truth, truth)
-        before = np.stack([np.where(said == kind, 0.8, 0.1) for kind in range(3)]).astype(np.float32)
-        after = smoothed(before, 8.0).argmax(axis=0)
-        assert (before.argmax(axis=0) == truth)[truth > 0].mean() < 0.82
-        wrong = (after != truth) & (truth > 0)
+        truth = np.where(np.arange(120) < 60, 2, 3) * np.ones((100, 1), int)
+        truth[:, 60 - gap // 2 : 60 + gap // 2] = 1
+        said = np.where((rng.random(truth.shape) < 0.2) & (truth > 1), 5 - truth, truth)
+        before = np.stack([np.where(said == kind, 0.8, 0.1) for kind in (1, 2, 3)]).astype(np.float32)
+        after = class_of(smoothed(before, 8.0), lesion_first=True)
+        assert (class_of(before) == truth)[truth > 1].mean() < 0.82
+        wrong = (after != truth) & (truth > 1)
         assert wrong[:, :54].sum() == wrong[:, 66:].sum() == 0  # beyond six cells of the border nothing is mixed up
         assert wrong.mean() < 0.02
-        assert ((after == 0) == (truth == 0)).all()
+        assert ((after == 1) == (truth == 1)).all()
 
 
 def test_a_small_lesion_beside_a_large_one_is_not_swallowed() -> None:
@@ -105,19 +108,39 @@ def test_a_small_lesion_beside_a_large_one_is_not_swallowed() -> None:
     before[0] = 1
     before[:, 10:70, 10:50] = np.array([0.1, 0.85, 0.05], np.float32)[:, None, None]
     before[:, 30:50, 55:70] = np.array([0.1, 0.05, 0.85], np.float32)[:, None, None]  # 15 cells wide, 5 apart
-    after = smoothed(before, 8.0).argmax(axis=0)
-    assert (after[30:50, 55:70] == 2).mean() == 1
-    assert (after[10:70, 10:50] == 1).mean() == 1
+    after = class_of(smoothed(before, 8.0), lesion_first=True)
+    assert (after[30:50, 55:70] == 3).all()
+    assert (after[10:70, 10:50] == 2).all()
 
 
 def test_a_card_says_whether_kinds_are_smoothed() -> None:
     plain = make_card()
     assert radius_of(plain) == halo_of(plain) == 0
+    assert decision_of(plain) == {}
     card = make_card(mpp=2.0).model_copy(update={"smoothing_um": 30.0})
     assert radius_of(card) == 15.0
     assert halo_of(card) == 32  # 30 pixels, in whole cells of 8
+    assert decision_of(card) == {"smoothing_um": 30.0, "decision": "lesion first"}
     two = card.model_copy(update={"classes": card.classes[:2]})
     assert radius_of(two) == 0
+    assert decision_of(two) == {}
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_pixel_is_given_with_the_probability_of_its_own_class(blocks: bool) -> None:
+    def divided(windows: NDArray[np.uint8]) -> Planes:
+        cells = np.full((len(windows), 3, windows.shape[1] // 8, windows.shape[2] // 8), np.log(0.3), np.float32)
+        cells[:, 0] = np.log(0.4)
+        return cells
+
+    pixels = np.zeros((160, 200, 3), np.uint8)
+    ids, confidence = predict_image(pixels, 1.0, card=smoothing_card(blocks, 9.0), network=divided)
+    assert (ids == 2).all()
+    np.testing.assert_allclose(confidence, 0.3, atol=1 / 255)
+    likeliest = smoothing_card(blocks, 9.0).model_copy(update={"smoothing_um": None})
+    ids, confidence = predict_image(pixels, 1.0, card=likeliest, network=divided)
+    assert (ids == 1).all()
+    np.testing.assert_allclose(confidence, 0.4, atol=1 / 255)
 
 
 def coarse(windows: NDArray[np.uint8]) -> Planes:
@@ -129,14 +152,21 @@ def coarse(windows: NDArray[np.uint8]) -> Planes:
 
 
 def class_map(
-    card: ModelCard, slide: ImageSlide, tissue: TissueMask, *, region: int = 512, batch: int = 4, rows: int = 1
+    card: ModelCard,
+    slide: ImageSlide,
+    tissue: TissueMask,
+    *,
+    region: int = 512,
+    batch: int = 4,
+    rows: int = 1,
+    network: Network = coarse,
 ) -> NDArray[np.uint8]:
     frame = mask_frame(slide, 1.0, 1.0)
     predictor = RegionPredictor(
         source=PixelSource(slide, frame),
         lattice=lattice_of(frame, card),
         tissue=tissue,
-        network=coarse,
+        network=network,
         card=card,
         batch_size=batch,
         band_rows=rows,
@@ -184,6 +214,29 @@ def test_within_outlines_kinds_are_those_of_the_whole_run(blocks: bool) -> None:
     assert (part > 0).sum() == 15 * 12 * CELL * CELL
     inner = np.s_[10 * CELL + 8 : 25 * CELL - 8, 28 * CELL + 8 : 40 * CELL - 8]
     np.testing.assert_array_equal(part[inner], whole[inner])
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_background_stays_at_the_edge_of_the_tissue(blocks: bool) -> None:
+    def unsure(windows: NDArray[np.uint8]) -> Planes:
+        cells = np.full((len(windows), 3, windows.shape[1] // 8, windows.shape[2] // 8), np.log(0.2), np.float32)
+        cells[:, 0] = np.log(0.6)
+        return cells
+
+    held = np.zeros((44, 57), bool)
+    held[8:30, 10:40] = True
+    slide, tissue = ImageSlide(tissue_like(700, 900, 5)), TissueMask.of(held, CELL)
+    ids = class_map(smoothing_card(blocks, 9.0), slide, tissue, network=unsure)
+    assert np.bincount(ids.ravel()).tolist() == [700 * 900 - held.sum() * CELL**2, held.sum() * CELL**2]
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_no_outline_of_a_mask_depends_on_how_kinds_are_smoothed(blocks: bool) -> None:
+    slide, tissue = ImageSlide(tissue_like(700, 900, 5)), TissueMask.of(np.ones((44, 57), bool), CELL)
+    narrow, wide = (class_map(smoothing_card(blocks, radius), slide, tissue) for radius in (9.0, 32.0))
+    assert ((narrow != wide) & (narrow > 1)).any()
+    assert (narrow == 1).any()
+    np.testing.assert_array_equal(narrow == 1, wide == 1)
 
 
 def test_a_region_counts_the_windows_of_its_halo() -> None:

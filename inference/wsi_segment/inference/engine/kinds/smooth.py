@@ -5,6 +5,9 @@ does. P(background) stays, and the shares of the other classes are averaged by a
 
     P'(k) = P(lesion) * G * P(k) / (G * P(lesion))        k = 2, ..., C;  P(lesion) = sum of P(k)
 
+Whether a pixel is lesion is decided before its kind is, by P(background) alone: no outline depends on how kinds divide
+what is lesion, nor on the radius.
+
 The first class is the background, as in all scores here. Of two lesions side by side each keeps its kind but for a seam
 narrower than the radius: across it, the average leans to the side that has more lesion nearby.
 """
@@ -12,6 +15,7 @@ narrower than the radius: across it, the average leans to the side that has more
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +32,11 @@ _LEAST_CLASSES = 3
 def radius_of(card: ModelCard) -> float:
     """Return the standard deviation of a model's smoothing, in mask pixels; 0 for none."""
     return (card.smoothing_um or 0.0) / card.mpp if len(card.classes) >= _LEAST_CLASSES else 0.0
+
+
+def decision_of(card: ModelCard) -> dict[str, Any]:
+    """Return the parameters of a run that say how its classes are decided; none for the likeliest of all classes."""
+    return {"smoothing_um": card.smoothing_um, "decision": "lesion first"} if radius_of(card) else {}
 
 
 def halo_of(card: ModelCard) -> int:

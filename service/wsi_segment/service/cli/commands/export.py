@@ -63,7 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--version", dest="model_version", help="version on the card (default: 0.1.0, or that of the model)")
     add("--description", help="a line for the card")
     add("--limitations", help="what the model must not be used for")
-    add("--smoothing-um", type=float, metavar="UM", help="radius within which kinds of lesion are averaged; 0 for none")
+    add(
+        "--smoothing-um",
+        type=float,
+        metavar="UM",
+        help="radius within which kinds of lesion are averaged, apart from the first class; 0 for none",
+    )
     add("--overwrite", action="store_true", help="replace an existing model")
     add("--quiet", action="store_true", help="print nothing but errors")
 
@@ -167,13 +172,17 @@ def _made_model(args: argparse.Namespace) -> Model:
 
 
 def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
-    """Divide the logits of ``model.onnx`` by the temperature that is right on ``val``; other files are dropped."""
+    """Divide the logits of ``model.onnx`` by the temperature that is right on ``val``; other files are dropped.
+
+    So are figures where kinds are smoothed, since P(background) passes a half elsewhere then.
+    """
     from dataclasses import replace
 
     from rich.console import Console
 
     from wsi_segment.export.last_convolution import scale_logits
-    from wsi_segment.export.variants import without_earlier_logits
+    from wsi_segment.export.variants import without_earlier_logits, without_figures
+    from wsi_segment.inference.engine.kinds.smooth import decision_of
     from wsi_segment.inference.engine.networks.network import load_network
     from wsi_segment.inference.evaluation.temperature import find_temperature
     from wsi_segment.inference.progress_bar import make_bar
@@ -194,7 +203,10 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
         "error": round(found.error, 4),
         "error_before": round(found.error_before, 4),
     }
-    card = without_earlier_logits(model).with_metrics(MODEL_FILE, {"calibration": figures})
+    card = without_earlier_logits(model)
+    if decision_of(card):
+        card = without_figures(card, "class_balance")
+    card = card.with_metrics(MODEL_FILE, {"calibration": figures})
     write_card(card, model.folder)
     if not quiet:
         print(
@@ -214,7 +226,7 @@ def _balanced(model: Model, dataset: Dataset, strength: float, *, quiet: bool) -
     from wsi_segment.errors import DatasetError
     from wsi_segment.export.class_balance import kind_offsets
     from wsi_segment.export.last_convolution import shift_logits
-    from wsi_segment.export.variants import without_earlier_logits
+    from wsi_segment.export.variants import without_earlier_logits, without_figures
     from wsi_segment.inference.evaluation.model_scores import shared_names
     from wsi_segment.model.card import MODEL_FILE, write_card
 
@@ -226,8 +238,7 @@ def _balanced(model: Model, dataset: Dataset, strength: float, *, quiet: bool) -
     offsets = kind_offsets(pixels, strength)
     shift_logits(model.folder / MODEL_FILE, offsets)
     before = model.card.metrics.get("class_balance", {}).get("strength", 0.0)
-    kept = {name: model.card.metrics[name] for name in ("selection", "calibration") if name in model.card.metrics}
-    card = without_earlier_logits(model).model_copy(update={"metrics": kept})
+    card = without_figures(without_earlier_logits(model), "calibration")
     card = card.with_metrics(MODEL_FILE, {"class_balance": {"split": "train", "strength": round(before + strength, 3)}})
     write_card(card, model.folder)
     if not quiet:
