@@ -10,7 +10,11 @@ from filelock import FileLock
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
+import torch
+
 from synthetic import write_dataset
+from wsi_segment.model.card import sha256_of
+from wsi_segment.model.training.resnet import Encoder
 from wsi_segment.service.cli.main import main
 
 CONFIG = """
@@ -80,3 +84,25 @@ def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path, capsys: 
     assert "1/2 curve_paper_S_50_seed0: another process is at it" in capsys.readouterr().err
     (line,) = results.read_text().splitlines()
     assert json.loads(line)["setting"] == "S+C*"
+
+
+def test_an_experiment_may_start_from_pretrained_encoders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = CONFIG.replace('settings = ["S", "S+C*"]', 'settings = ["S"]')
+    pretrained = config[config.index("[[block]]") :] + 'encoder_weights = "encoder.pt"\nvariant = "pretrained"\n'
+    command, results = prepared(tmp_path, config + pretrained)
+    assert main(command) == 2
+    assert "encoder.pt: no such file" in capsys.readouterr().err
+    assert not results.exists()  # said before anything is trained
+    torch.manual_seed(1)
+    torch.save(Encoder().state_dict(), tmp_path / "encoder.pt")
+    assert main(command) == 0
+    plain, started = (json.loads(line) for line in results.read_text().splitlines())
+    assert "encoder_weights" not in plain
+    assert started["encoder_weights"] == sha256_of(tmp_path / "encoder.pt")
+    assert started["variant"] == "pretrained"
+    began = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/run.json")}
+    assert began["curve_paper_S_50_seed0"]["encoder_weights"] is None
+    assert began["curve_paper_pretrained_S_50_seed0"]["encoder_weights"]
+    (tmp_path / "config.toml").write_text(config + pretrained.replace('variant = "pretrained"\n', ""))
+    assert main(command) == 2
+    assert "a block with encoder_weights needs a variant" in capsys.readouterr().err

@@ -14,10 +14,12 @@ A config is TOML::
     shares = [1, 5, 20, 100]
     seeds = [0, 1, 2]
     change = { supervision = "filled" }
+    encoder_weights = "encoder.pt"
     variant = "filled"
 
-``budget`` changes fields of every recipe, ``change`` (with a name, ``variant``) those of one block. Results are
-lines of JSON; a run that has its line is not done again.
+``budget`` changes fields of every recipe, ``change`` those of one block. ``encoder_weights`` is the file that a block's
+encoders start from, relative to the config; with either a block needs a name, ``variant``. Results are lines of JSON; a
+run that has its line is not done again.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class _Block(BaseModel):
     shares: list[float]
     seeds: list[int] = [0]
     change: dict[str, Any] = {}
+    encoder_weights: Path | None = None
     variant: str = ""
 
 
@@ -78,6 +81,8 @@ class PlannedRun:
     seed: int
     split: Literal["val", "test"]
     overlap: float
+    encoder_weights: Path | None = None
+    """File that the encoder starts from; None for random weights."""
 
     @property
     def key(self) -> tuple[str, str, str, str, float, int]:
@@ -121,8 +126,9 @@ def read_plan(config: Path) -> list[PlannedRun]:
         raise InputError(f"{config}: {first_problem(error)}") from error
     runs: dict[tuple[Any, ...], PlannedRun] = {}
     for block in parsed.block:
-        if block.change and not block.variant:
-            raise InputError(f"{config}: {block.experiment}: a block with a change needs a variant, its name")
+        if (block.change or block.encoder_weights) and not block.variant:
+            named = "a change" if block.change else "encoder_weights"
+            raise InputError(f"{config}: {block.experiment}: a block with {named} needs a variant, its name")
         changes = {name: tuple(v) if isinstance(v, list) else v for name, v in (parsed.budget | block.change).items()}
         recipe = make_recipe(block.recipe, changes)
         for setting, seed in _order(block):
@@ -135,6 +141,7 @@ def read_plan(config: Path) -> list[PlannedRun]:
                 seed=seed,
                 split=parsed.split,
                 overlap=parsed.overlap,
+                encoder_weights=None if block.encoder_weights is None else config.parent / block.encoder_weights,
             )
             runs.setdefault(run.key, run)
     return list(runs.values())

@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.figures_only:
         dataset = read_training_data(args.manifest, parse_changes("--data", args.data))
         missing = [planned for planned in plan if not results.has(planned)]
+        _refuse_wrong_encoders(missing)
         console.print(f"{len(plan)} runs, {len(plan) - len(missing)} of them done", highlight=False)
         args.runs.mkdir(parents=True, exist_ok=True)
         with closing(_locked_runs(missing, results, args.runs, console)) as locked:
@@ -92,6 +93,14 @@ def run(args: argparse.Namespace) -> int:
         for path in (write_tables(lines, args.results, pictures), *pictures):
             console.print(f"{path}", highlight=False)
     return 0
+
+
+def _refuse_wrong_encoders(missing: list[PlannedRun]) -> None:
+    """Read each file that encoders start from, so that a wrong one ends the command before hours of training."""
+    from wsi_segment.model.training.encoders.encoder_weights import read_encoder_weights
+
+    for path in sorted({planned.encoder_weights for planned in missing if planned.encoder_weights is not None}):
+        read_encoder_weights(path)
 
 
 def _locked_runs(
@@ -120,16 +129,18 @@ def _train_and_measure(
     from wsi_segment.inference.engine.provenance import versions
     from wsi_segment.inference.evaluation.model_scores import evaluate
     from wsi_segment.inference.progress_bar import make_bar
-    from wsi_segment.model.card import find_model
+    from wsi_segment.model.card import find_model, sha256_of
     from wsi_segment.model.data.patches import make_pool
     from wsi_segment.model.training.device import torch_version, training_device
+    from wsi_segment.model.training.encoders.encoder_weights import read_encoder_weights
     from wsi_segment.model.training.label_shares import draw_subset
     from wsi_segment.model.training.progress import TrainingProgress
     from wsi_segment.model.training.run_folder import read_log
     from wsi_segment.model.training.train import train
 
     device = training_device(device_name)
-    recipe, source = planned.recipe, planned.recipe.classification_patches
+    recipe, source, encoder = planned.recipe, planned.recipe.classification_patches, planned.encoder_weights
+    weights = None if encoder is None else read_encoder_weights(encoder)
     drawn = draw_subset(make_pool(dataset, "train", source), planned.setting, planned.seed, source)
     with make_bar(console) as bar:
         task = bar.add_task("training", total=recipe.steps, unit="steps")
@@ -137,7 +148,16 @@ def _train_and_measure(
         def show(progress: TrainingProgress) -> None:
             bar.update(task, completed=progress.step)
 
-        train(dataset, folder, recipe, seed=planned.seed, progress=show, setting=planned.setting, device=device)
+        train(
+            dataset,
+            folder,
+            recipe,
+            seed=planned.seed,
+            progress=show,
+            encoder_weights=weights,
+            setting=planned.setting,
+            device=device,
+        )
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "model"
@@ -156,6 +176,7 @@ def _train_and_measure(
         "segmentation_percent": round(drawn.segmentation_percent, 2),
         "classification_percent": round(drawn.classification_percent, 2),
         "dataset": dataset.name,
+        **({} if encoder is None else {"encoder_weights": sha256_of(encoder)}),
         "device": device.type,
         "seconds": round(log[-1]["seconds"], 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
