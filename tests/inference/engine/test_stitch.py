@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsi_segment.errors import ModelError
-from wsi_segment.inference.engine import stitch
-from wsi_segment.inference.engine.stitch import BLOCK, RegionStitcher, class_of, enlarge, softmax, window_weight
+from wsi_segment.inference.engine.kinds import decision
+from wsi_segment.inference.engine.kinds.decision import BLOCK, class_of, enlarge
+from wsi_segment.inference.engine.stitch import RegionStitcher, softmax, window_weight
 from wsi_segment.inference.grid.box import Box
 
 
@@ -80,6 +81,38 @@ def test_background_stays_beside_cells_that_no_window_covered(background: float,
     ids = stitcher.class_ids("bilinear")
     assert (ids[64:192, 64:192] == 1).all()
     assert np.count_nonzero(ids) == 128 * 128
+
+
+@pytest.mark.parametrize("lesion_first", [False, True])
+@pytest.mark.parametrize("stride", [2, 4, 8])
+@given(seed=st.integers(0, 9999), classes=st.integers(3, 5))
+@settings(max_examples=25, deadline=None)
+def test_probabilities_beside_what_no_window_covered_are_whole_and_agree_with_the_classes(
+    stride: int, lesion_first: bool, seed: int, classes: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = rng.integers(3, 40, 2)
+    cells = rng.dirichlet(np.ones(classes), (rows, columns)).transpose(2, 0, 1).astype(np.float32)
+    cells[:, rng.random((rows, columns)) < 0.3] = 0
+    stitcher = RegionStitcher(
+        Box(0, 0, columns * stride, rows * stride),
+        classes,
+        stride,
+        np.ones((1, 1), np.float32),
+        lesion_first=lesion_first,
+    )
+    stitcher._sums[:], stitcher._weights[:] = cells, cells.any(axis=0)
+    ids = stitcher.class_ids("bilinear")
+    planes = np.stack(list(stitcher.probability_planes("bilinear"))).astype(int)
+    inside = ids > 0
+    assert (np.abs(planes.sum(axis=0) - 255)[inside] <= classes / 2 + 1).all()
+    given_ = np.take_along_axis(planes, np.maximum(ids.astype(int) - 1, 0)[None], axis=0)[0]
+    rivals = planes[1:].max(axis=0) if lesion_first else planes.max(axis=0)
+    lesions = inside & (ids > 1)
+    assert (given_ >= rivals - 1)[lesions].all()
+    if lesion_first:
+        assert (planes[0][ids == 1] >= 127).all()
+        assert (planes[0][lesions] <= 128).all()
 
 
 def interpolate_all(probabilities: np.ndarray, stride: int) -> np.ndarray:
@@ -165,7 +198,7 @@ def test_a_cell_comes_out_the_same_however_many_are_refined_with_it(seed: int, r
 def test_classes_are_decided_by_the_probabilities_at_full_size_however_close(
     stride: int, lesion_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stitch, "_on_borders", lambda ids, stride: np.ones(ids.shape, bool))
+    monkeypatch.setattr(decision, "_on_borders", lambda ids, stride: np.ones(ids.shape, bool))
     close = (0.5 + np.random.default_rng(stride).integers(-4, 5, (5, 60, 90)) * 2.0**-23).astype(np.float32)
     full = np.stack([enlarge(plane, stride, "bilinear") for plane in close])
     expected = decided(full, lesion_first=lesion_first)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import Cancelled
+from wsi_segment.inference.engine.kinds.decision import Upsampling
 from wsi_segment.inference.engine.kinds.smooth import radius_of, smooth_kinds
 from wsi_segment.inference.engine.networks.network import Network
-from wsi_segment.inference.engine.stitch import RegionStitcher, Upsampling, softmax, window_weight
+from wsi_segment.inference.engine.stitch import RegionStitcher, softmax, window_weight
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.engine.windows import Window, box_around, cut_batches, read_bands, windows_of, worth_of
 from wsi_segment.inference.grid.box import Box

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from synthetic import make_card, tissue_like
+from wsi_segment.inference.engine.kinds.decision import class_of
 from wsi_segment.inference.engine.kinds.smooth import HALO_RADII, decision_of, halo_of, radius_of, smooth_kinds
 from wsi_segment.inference.engine.networks.network import Network
 from wsi_segment.inference.engine.predict import RegionPredictor
-from wsi_segment.inference.engine.stitch import class_of
 from wsi_segment.inference.engine.tissue import TissueMask
 from wsi_segment.inference.engine.windows import count_windows, lattice_of
 from wsi_segment.inference.evaluation.model_scores import predict_image

@@ -175,12 +175,17 @@ def refuse_rest_not_first(raw: NDArray[Any], source: Path, classes: tuple[str, .
     """Refuse names if one that is not the first sounds like the class without a channel."""
     if raw.shape[1] != len(classes) - 1 or are_class_numbers(raw):
         return
-    rest = [name for name in classes if _REST.fullmatch(name.strip())]
-    if rest and rest[0] != classes[0]:
+    if (rest := rest_not_first(classes)) is not None:
         raise ModelError(
             f"{source}: has {raw.shape[1]} channel(s) for {len(classes)} classes, of which the first, {classes[0]}, is "
-            f"where no other is likely; that sounds like {rest[0]}: name it first, the others in the order of channels"
+            f"where no other is likely; that sounds like {rest}: name it first, the others in the order of channels"
         )
+
+
+def rest_not_first(classes: tuple[str, ...]) -> str | None:
+    """Return the class that sounds like the background if the first one does not; None where there is none."""
+    rest = [name for name in classes if _REST.fullmatch(name.strip())]
+    return rest[0] if rest and rest[0] != classes[0] else None
 
 
 def refuse_scaled(raw: NDArray[Any], source: Path, form: GraphForm) -> None:
