@@ -160,7 +160,7 @@ def test_logits_are_divided_so_that_confidence_is_right(
     assert "too few" in printed.err  # images to say what is like them
 
 
-def test_figures_of_a_model_with_smoothed_kinds_are_dropped_as_its_outlines_move(tmp_path: Path, data: Path) -> None:
+def test_figures_of_other_logits_or_another_radius_are_dropped(tmp_path: Path, data: Path) -> None:
     model = write_convolutions(tmp_path / "m")
     with_a_rare_kind(model, data)
     card = find_model(tmp_path / "m").card
@@ -168,8 +168,26 @@ def test_figures_of_a_model_with_smoothed_kinds_are_dropped_as_its_outlines_move
     write_card(card.model_copy(update={"metrics": figures, "smoothing_um": 20.0}), tmp_path / "m")
     assert export(tmp_path / "m", tmp_path / "n", "--calibrate", "--manifest", data, "--quiet") == 0
     assert set(find_model(tmp_path / "n").card.metrics) == {"selection", "calibration"}
-    assert export(tmp_path / "m", tmp_path / "o", "--smoothing-um", "0", "--calibrate", "--manifest", data) == 0
-    assert set(find_model(tmp_path / "o").card.metrics) == {"selection", "test", "calibration"}
+    assert export(tmp_path / "m", tmp_path / "o", "--smoothing-um", "20") == 0
+    assert set(find_model(tmp_path / "o").card.metrics) == {"selection", "test"}  # as it was measured
+    for radius in ("0", "30"):
+        assert export(tmp_path / "m", tmp_path / f"r{radius}", "--smoothing-um", radius) == 0
+        assert set(find_model(tmp_path / f"r{radius}").card.metrics) == {"selection"}
+
+
+def test_a_radius_needs_the_background_to_be_the_first_class(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_convolutions(tmp_path / "m")
+    with_a_rare_kind(model, data)
+    card = find_model(tmp_path / "m").card
+    renamed = tuple(
+        one.model_copy(update={"name": name})
+        for one, name in zip(card.classes, ("tumour", "background", "necrosis"), strict=True)
+    )
+    write_card(card.model_copy(update={"classes": renamed}), tmp_path / "m")
+    assert export(tmp_path / "m", tmp_path / "n", "--smoothing-um", "20") == 2
+    assert "sounds like background; name that first" in capsys.readouterr().err
 
 
 def test_calibration_needs_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

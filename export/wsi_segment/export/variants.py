@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,22 @@ def without_earlier_logits(model: Model) -> ModelCard:
     return model.card.model_copy(update=changes)
 
 
-def without_figures(card: ModelCard, kept: str) -> ModelCard:
-    """Return the card without figures of other classes; what the network was chosen by stays, and ``kept``."""
-    metrics = {name: value for name, value in card.metrics.items() if name in ("selection", kept)}
-    return card.model_copy(update={"metrics": metrics})
+def without_figures(card: ModelCard, *kept: str) -> ModelCard:
+    """Return the card without figures of other classes; what the network was chosen by stays, and those named."""
+    metrics = {name: value for name, value in card.metrics.items() if name in ("selection", *kept)}
+    variants = card.variants and tuple(one.model_copy(update={"metrics": {}}) for one in card.variants)
+    return card.model_copy(update={"metrics": metrics, "variants": variants})
+
+
+def with_smoothing(model: Model, radius_um: float) -> Model:
+    """State on a model's card within which radius its kinds of lesion are averaged, 0 for none.
+
+    Figures of another radius are dropped, but for what was done to the logits.
+    """
+    card = model.card
+    if (radius_um or None) != card.smoothing_um:
+        card = without_figures(card, "class_balance", "calibration").model_copy(
+            update={"smoothing_um": radius_um or None}
+        )
+    write_card(card, model.folder)
+    return replace(model, card=card)

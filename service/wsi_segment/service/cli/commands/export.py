@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _whole_model(args: argparse.Namespace) -> Model:
     """Make the folder, with the mean of weights where that is asked for, and state how kinds are smoothed."""
-    from dataclasses import replace
-
     from wsi_segment.errors import InputError
-    from wsi_segment.model.card import write_card
+    from wsi_segment.export.variants import with_smoothing
+    from wsi_segment.inference.engine.graphs.import_options import rest_not_first
+    from wsi_segment.inference.engine.kinds.smooth import radius_of
 
     radius, strength = args.smoothing_um, args.balance_classes
     if strength is not None and not 0 <= strength <= 1:
@@ -118,8 +118,16 @@ def _whole_model(args: argparse.Namespace) -> Model:
     model = _averaged(args) if args.average_with else _made_model(args)
     if radius is None:
         return model
-    model = replace(model, card=model.card.model_copy(update={"smoothing_um": radius or None}))
-    write_card(model.card, model.folder)
+    names = tuple(entry.name for entry in model.card.classes)
+    if radius and (rest := rest_not_first(names)) is not None:
+        raise InputError(
+            f"--smoothing-um {radius:g}: the first class, {names[0]}, counts as the background then, which sounds like "
+            f"{rest}; name that first"
+        )
+    model = with_smoothing(model, radius)
+    if not args.quiet:
+        how = f"averaged within {radius:g} µm, once it is lesion" if radius_of(model.card) else "given cell by cell"
+        print(f"{model.folder}: kinds of lesion are {how}")
     return model
 
 
@@ -172,19 +180,15 @@ def _made_model(args: argparse.Namespace) -> Model:
 
 
 def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
-    """Divide the logits of ``model.onnx`` by the temperature that is right on ``val``; other files are dropped.
-
-    So are figures where kinds are smoothed, since P(background) passes a half elsewhere then.
-    """
+    """Divide the logits of ``model.onnx`` by the temperature that is right on ``val``; files and figures go."""
     from dataclasses import replace
 
     from rich.console import Console
 
     from wsi_segment.export.last_convolution import scale_logits
     from wsi_segment.export.variants import without_earlier_logits, without_figures
-    from wsi_segment.inference.engine.kinds.smooth import decision_of
     from wsi_segment.inference.engine.networks.network import load_network
-    from wsi_segment.inference.evaluation.temperature import find_temperature
+    from wsi_segment.inference.evaluation.temperature import TEMPERATURES, find_temperature
     from wsi_segment.inference.progress_bar import make_bar
     from wsi_segment.model.card import MODEL_FILE, write_card
 
@@ -196,22 +200,17 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
         )
     scale_logits(model.folder / MODEL_FILE, found.value)
     before = model.card.metrics.get("calibration", {}).get("temperature", 1.0)
-    figures = {
-        "split": "val",
-        "images": found.images,
-        "temperature": round(before * found.value, 3),
-        "error": round(found.error, 4),
-        "error_before": round(found.error_before, 4),
-    }
-    card = without_earlier_logits(model)
-    if decision_of(card):
-        card = without_figures(card, "class_balance")
+    figures = {"split": "val", "images": found.images, "temperature": round(before * found.value, 3)}
+    figures |= {"error": round(found.error, 4), "error_before": round(found.error_before, 4)}
+    card = without_figures(without_earlier_logits(model), "class_balance")
     card = card.with_metrics(MODEL_FILE, {"calibration": figures})
     write_card(card, model.folder)
     if not quiet:
+        last = found.value in (TEMPERATURES[0], TEMPERATURES[-1])
+        more = ", the last of those tried: do it again from the new model" if last else ""
         print(
-            f"{model.folder}: logits divided by {found.value:g}; calibration error on val {found.error_before:.3f} "
-            f"before, {found.error:.3f} now"
+            f"{model.folder}: logits divided by {found.value:g}{more}; "
+            f"calibration error on val {found.error_before:.3f} before, {found.error:.3f} now"
         )
     return replace(model, card=card)
 
