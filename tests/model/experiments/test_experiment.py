@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from wsi_segment.errors import InputError
+from wsi_segment.model.card import sha256_of
 from wsi_segment.model.experiments.experiment import ResultFile, read_plan
 from wsi_segment.model.experiments.figures import curve, draw_figures
 from wsi_segment.model.experiments.result_tables import write_tables
@@ -63,6 +64,8 @@ def test_a_plan_goes_seed_by_seed_and_holds_each_run_once(tmp_path: Path) -> Non
         (('variant = "no average"', ""), "needs a variant"),
         (("[100, 5]", "[105]"), "between 0 and 100"),
         (("[[block]]", "[[blocks]]"), "block"),
+        (('"no average"', '"../elsewhere"'), "leave out slashes"),
+        (("seeds = [0, 1]\n", 'encoder_weights = "encoder.pt"\nvariant = ""\n'), "encoder_weights needs a variant"),
         (('split = "val"', "split = val"), "not TOML"),
     ],
 )
@@ -120,3 +123,36 @@ def test_tables_have_the_mean_of_seeds_and_each_variant_below_what_it_varies(tmp
     unlabelled = [line | {"image_accuracy": None} for line in lines]
     assert "| filled | 0.300 | 0.650 | 0.650 | 0.650 |  | 0.020 |" in write_tables(unlabelled, page).read_text()
     assert write_tables([], tmp_path / "e.jsonl").read_text() == "# e\n"
+
+
+def test_variants_are_curves_of_their_own_and_no_seeds_of_each_other(tmp_path: Path) -> None:
+    lines = [result("S", 5, 0, 0.4), result("S", 5, 0, 0.8, variant="pretrained"), result("S", 100, 0, 0.9)]
+    assert [point[:2] for point in curve(lines, "paper", "S", "macro_f1")] == [(5, 0.4), (100, 0.9)]
+    assert [point[:2] for point in curve(lines, "paper", "S", "macro_f1", variant="pretrained")] == [(5, 0.8)]
+    lines += [result("S2+C2", c, 0, 0.5, experiment="accuracy", variant="pretrained") for c in (10, 20)]
+    text = write_tables(lines, tmp_path / "r.jsonl").read_text()
+    assert "| s, % | paper S | paper pretrained S |\n| --- | --- | --- |\n| 5 | 0.400 | 0.800 |" in text
+    assert "| c, % | paper pretrained S2+C2 |" in text
+    assert [path.name for path in draw_figures(lines, tmp_path / "r.jsonl")] == ["r-curve.png", "r-accuracy.png"]
+
+
+def test_two_blocks_of_one_name_that_differ_are_refused(tmp_path: Path) -> None:
+    block = '[[block]]\nexperiment = "curve"\nsettings = ["S"]\nshares = [5]\nvariant = "pretrained"\n'
+    one, other = (f'{block}encoder_weights = "{name}.pt"\n' for name in ("one", "other"))
+    assert len(plan_of(tmp_path, one + one)) == 1
+    with pytest.raises(InputError, match="'curve paper pretrained' with the same setting, share and seed"):
+        plan_of(tmp_path, one + other)
+
+
+def test_a_line_of_another_encoder_is_not_taken_for_done(tmp_path: Path) -> None:
+    block = '[[block]]\nexperiment = "curve"\nsettings = ["S"]\nshares = [5]\nvariant = "pretrained"\n'
+    (run,) = plan_of(tmp_path, block + 'encoder_weights = "encoder.pt"\n')
+    results = ResultFile(tmp_path / "r.jsonl")
+    (tmp_path / "encoder.pt").write_bytes(b"one")
+    results.append(run, {"macro_f1": 0.5, "encoder_weights": sha256_of(tmp_path / "encoder.pt")})
+    assert results.has(run)
+    (tmp_path / "encoder.pt").write_bytes(b"another")
+    with pytest.raises(InputError, match="with another encoder"):
+        results.has(run)
+    (tmp_path / "encoder.pt").unlink()  # what is done needs it no more
+    assert results.has(run)

@@ -35,6 +35,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsi_segment.errors import InputError
+from wsi_segment.model.card import sha256_of
 from wsi_segment.model.first_problem import first_problem
 from wsi_segment.model.training.label_shares import LabelSetting, SettingName
 from wsi_segment.model.training.recipe import Recipe, make_recipe
@@ -129,6 +130,9 @@ def read_plan(config: Path) -> list[PlannedRun]:
         if (block.change or block.encoder_weights) and not block.variant:
             named = "a change" if block.change else "encoder_weights"
             raise InputError(f"{config}: {block.experiment}: a block with {named} needs a variant, its name")
+        for name in (block.experiment, block.variant):
+            if set(name) & set("/\\") or name.startswith("."):
+                raise InputError(f"{config}: {name!r} names a folder; leave out slashes, and a dot at its beginning")
         changes = {name: tuple(v) if isinstance(v, list) else v for name, v in (parsed.budget | block.change).items()}
         recipe = make_recipe(block.recipe, changes)
         for setting, seed in _order(block):
@@ -143,7 +147,12 @@ def read_plan(config: Path) -> list[PlannedRun]:
                 overlap=parsed.overlap,
                 encoder_weights=None if block.encoder_weights is None else config.parent / block.encoder_weights,
             )
-            runs.setdefault(run.key, run)
+            if runs.setdefault(run.key, run) != run:
+                called = f"{run.experiment} {run.recipe_name} {run.variant}".strip()
+                raise InputError(
+                    f"{config}: two blocks are {called!r} with the same setting, share and seed, and differ otherwise; "
+                    "give one of them another variant"
+                )
     return list(runs.values())
 
 
@@ -179,8 +188,9 @@ class ResultFile:
         """Return whether a run has its line.
 
         Raises:
-            InputError: the line is of a run with another budget or split.
+            InputError: the line is of a run with another budget, split or encoder.
         """
+        encoder = run.encoder_weights
         for line in self.read():
             if tuple(line.get(name) for name in _KEY) != run.key:
                 continue
@@ -189,6 +199,10 @@ class ResultFile:
                     raise InputError(
                         f"{self.path}: has {run.folder} with {name} {line.get(name)}, not {value}; name another file"
                     )
+            if encoder is not None and encoder.is_file() and line.get("encoder_weights") != sha256_of(encoder):
+                raise InputError(
+                    f"{self.path}: has {run.folder} with another encoder than {encoder}; name another variant, or file"
+                )
             return True
         return False
 

@@ -31,11 +31,16 @@ _SHIFT_SCORES = {
     "calibration_error": ("calibration error", "#D55E00", "^"),
 }
 _STYLES = {"paper": "-", "paper-0.1": ":", "modern": "--"}
+_OF_VARIANTS = ((0, (8, 2)), (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1)), (0, (1, 4)))
+"""Dashes of the curves of variants, in turn."""
 
 
-def curve(results: list[Result], recipe: str, setting: str, metric: str) -> list[tuple[float, float, float, int]]:
+def curve(
+    results: list[Result], recipe: str, setting: str, metric: str, *, variant: str = ""
+) -> list[tuple[float, float, float, int]]:
     """See :func:`over_seeds`; a curve of S+C ends in S at 100 %, which leaves no image for C."""
-    lines = [line for line in results if line["experiment"] == "curve" and line["recipe"] == recipe]
+    of_curves = [line for line in results if line["experiment"] == "curve"]
+    lines = [line for line in of_curves if (line["recipe"], line.get("variant", "")) == (recipe, variant)]
     alike = [line for line in lines if line["setting"] == setting]
     if setting == "S+C" and alike:
         alike += [line for line in lines if line["setting"] == "S" and line["s"] == 100]
@@ -108,16 +113,23 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _draw_curves(results: list[Result]) -> Figure | None:
-    recipes = [name for name in _COLORS if any(r["experiment"] == "curve" and r["recipe"] == name for r in results)]
+    found = {(r["recipe"], r.get("variant", "")) for r in results if r["experiment"] == "curve"}
+    recipes = sorted(
+        (pair for pair in found if pair[0] in _COLORS), key=lambda pair: (list(_COLORS).index(pair[0]), pair)
+    )
     if not recipes:
         return None
+    named = sorted({variant for _, variant in recipes if variant})
     figure = _new_figure(12, 7)
     axes = figure.subplots(2, len(METRICS), sharex=True)
     for column, (metric, title) in enumerate(METRICS.items()):
-        for recipe in recipes:
-            reference = {share: mean for share, mean, *_ in curve(results, recipe, "S", metric)}.get(100.0)
+        for recipe, variant in recipes:
+            style = _OF_VARIANTS[named.index(variant) % len(_OF_VARIANTS)] if variant else _STYLES[recipe]
+            reference = {share: mean for share, mean, *_ in curve(results, recipe, "S", metric, variant=variant)}.get(
+                100.0
+            )
             for color, setting in zip(_COLORS[recipe], _MARKERS, strict=True):
-                points = curve(results, recipe, setting, metric)
+                points = curve(results, recipe, setting, metric, variant=variant)
                 if not points:
                     continue
                 shares, means, deviations = (np.array(values) for values in list(zip(*points, strict=True))[:3])
@@ -127,8 +139,9 @@ def _draw_curves(results: list[Result]) -> Figure | None:
                             axes[row][column],
                             (shares, means / whole, deviations / whole),
                             color=color,
-                            recipe=recipe,
-                            setting=setting,
+                            style=style,
+                            marker=_MARKERS[setting],
+                            label=" ".join(filter(None, (recipe, variant, setting))),
                         )
         axes[0][column].set(title=title)
         axes[1][column].set(xlabel="s, % of the masks", xscale="symlog", xticks=[0, 1, 5, 10, 20, 50, 100])
@@ -142,20 +155,26 @@ def _draw_curves(results: list[Result]) -> Figure | None:
     return figure
 
 
-def _plot_line(axes: Axes, points: tuple[_Values, _Values, _Values], *, color: str, recipe: str, setting: str) -> None:
+def _plot_line(
+    axes: Axes,
+    points: tuple[_Values, _Values, _Values],
+    *,
+    color: str,
+    style: str | tuple[int, tuple[int, ...]],
+    marker: str,
+    label: str,
+) -> None:
     """Plot means with their standard deviations; ``points`` are shares, means and deviations."""
     x, y, deviation = points
-    label = f"{recipe} {setting}"
-    axes.errorbar(
-        x, y, yerr=deviation, color=color, marker=_MARKERS[setting], linestyle=_STYLES[recipe], capsize=3, label=label
-    )
+    axes.errorbar(x, y, yerr=deviation, color=color, marker=marker, linestyle=style, capsize=3, label=label)
 
 
 def _draw_accuracy(results: list[Result]) -> Figure | None:
     groups: dict[str, list[Result]] = defaultdict(list)
     for line in results:
         if line["setting"].startswith("S2") and line.get("image_accuracy") is not None:
-            groups[f"{line['recipe']} {line['setting']}"].append(line)
+            name = " ".join(filter(None, (line["recipe"], line.get("variant"), line["setting"])))
+            groups[name].append(line)
     if len({line["s"] for lines in groups.values() for line in lines}) < 2:
         return None  # no curve yet
     figure = _new_figure(6, 4)
@@ -176,7 +195,8 @@ def _draw_ablation(results: list[Result]) -> Figure | None:
     groups: dict[str, list[Result]] = defaultdict(list)
     places = {(line["recipe"], line["setting"], line["s"], line["seed"]) for line in varied}
     for line in results:
-        if line["experiment"] == "curve" and (line["recipe"], line["setting"], line["s"], line["seed"]) in places:
+        place = line["recipe"], line["setting"], line["s"], line["seed"]
+        if line["experiment"] == "curve" and not line.get("variant") and place in places:
             groups[f"{line['recipe']} {line['setting']} {line['s']:g} %"].append(line)
     for line in varied:
         groups[f"{line['recipe']} {line['setting']} {line['s']:g} %: {line['variant']}"].append(line)

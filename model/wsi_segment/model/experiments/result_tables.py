@@ -36,27 +36,30 @@ def write_tables(results: list[Result], beside: Path, pictures: Sequence[Path] =
 
 
 def _by_share(lines: list[Result], metric: str, title: str, share: str) -> list[str]:
-    columns = sorted({(line["recipe"], line["setting"]) for line in lines}, key=_paper_first)
+    columns = sorted({_column(line) for line in lines}, key=_paper_first)
     if not columns:
         return []
     cells = {
         column: {
             s: _mean(mean, deviation, seeds)
-            for s, mean, deviation, seeds in over_seeds(
-                (line for line in lines if (line["recipe"], line["setting"]) == column), metric
-            )
+            for s, mean, deviation, seeds in over_seeds((line for line in lines if _column(line) == column), metric)
         }
         for column in columns
     }
     rows = [
         [f"{s:g}", *(cells[column].get(s, "") for column in columns)] for s in sorted({line["s"] for line in lines})
     ]
-    return [f"## {title}", _table([share, *(" ".join(column) for column in columns)], rows)]
+    return [f"## {title}", _table([share, *(" ".join(filter(None, column)) for column in columns)], rows)]
 
 
-def _paper_first(column: tuple[str, str]) -> tuple[bool, str, int]:
-    recipe, setting = column
-    return not recipe.startswith("paper"), recipe, SETTINGS.index(setting)
+def _column(line: Result) -> tuple[str, str, str]:
+    """Return recipe, variant and setting; trainings that differ in one of them are not seeds of each other."""
+    return line["recipe"], line.get("variant", ""), line["setting"]
+
+
+def _paper_first(column: tuple[str, str, str]) -> tuple[bool, str, str, int]:
+    recipe, variant, setting = column
+    return not recipe.startswith("paper"), recipe, variant, SETTINGS.index(setting)
 
 
 def _ablations(results: list[Result]) -> list[str]:
@@ -64,7 +67,7 @@ def _ablations(results: list[Result]) -> list[str]:
     rows = []
     varied = [line for line in results if line["experiment"] == "ablation"]
     places = dict.fromkeys((line["recipe"], line["setting"], line["s"], line["seed"]) for line in varied)
-    for place in sorted(places, key=lambda place: _paper_first(place[:2])):
+    for place in sorted(places, key=lambda place: _paper_first((place[0], "", place[1]))):
         recipe, setting, share, seed = place
         same = [line for line in results if (line["recipe"], line["setting"], line["s"], line["seed"]) == place]
         for line in sorted(same, key=lambda line: line["experiment"] == "ablation"):

@@ -163,7 +163,8 @@ class _Trainer:
         if not pool.segmentation and not pool.classification:
             raise DatasetError(f"{dataset.name}: no training patch; masks need tiles of 128 px with one or two classes")
         if not self._validation:
-            raise DatasetError(f"{dataset.name}: no validation patch; give some groups the split val, with masks")
+            needed = "with masks of one or two classes in 128 px, or set classification_patches=images"
+            raise DatasetError(f"{dataset.name}: no validation patch; give some groups the split val, {needed}")
         self._sampler = Sampler(pool, self._reader, recipe, seed)
         self.steps = recipe.epochs * self._sampler.steps_per_epoch or recipe.steps
         self._labelled = bool(pool.classification)

@@ -72,3 +72,13 @@ def test_training_refuses_files_that_are_no_weights(tmp_path: Path, capsys: pyte
         assert main([*command, str(tmp_path / name)]) == 2
         assert says in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_and_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        read_encoder_weights(tmp_path)
+    state = Encoder().state_dict()
+    state["conv1.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "encoder.pt")
+    with pytest.raises(InputError, match=r"conv1\.weight holds values that are not numbers"):
+        read_encoder_weights(tmp_path / "encoder.pt")

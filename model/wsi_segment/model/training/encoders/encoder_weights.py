@@ -25,6 +25,8 @@ def read_encoder_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file cannot be loaded safely, holds no ResNet-18, or one of other shapes.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the file of weights in it")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -62,5 +64,7 @@ def _stripped(state: Mapping[Any, Any], prefix: str, path: Path) -> dict[str, Te
                 f"{path}: {prefix + name} is {tuple(value.shape)}, not {tuple(own.shape)}; "
                 "give one of a ResNet-18 for RGB images"
             )
+        if not value.isfinite().all():
+            raise InputError(f"{path}: {prefix + name} holds values that are not numbers; its training went wrong")
         found[name] = value
     return found
