@@ -168,9 +168,9 @@ def stitched(probabilities: np.ndarray, stride: int, *, lesion_first: bool = Fal
 
 def decided(full: np.ndarray, *, lesion_first: bool) -> np.ndarray:
     """Class ids of probabilities at full size, by definition."""
-    if not lesion_first:
-        return full.argmax(axis=0) + 1
-    return np.where(full[0] >= 0.5, 1, full[1:].argmax(axis=0) + 2)
+    likeliest: np.ndarray = full.argmax(axis=0) + 1
+    lesion: np.ndarray = np.where(full[0] >= 0.5, 1, full[1:].argmax(axis=0) + 2)
+    return lesion if lesion_first else likeliest
 
 
 @pytest.mark.parametrize("stride", [2, 4, 8])
