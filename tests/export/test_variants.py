@@ -175,19 +175,37 @@ def test_figures_of_other_logits_or_another_radius_are_dropped(tmp_path: Path, d
         assert set(find_model(tmp_path / f"r{radius}").card.metrics) == {"selection"}
 
 
-def test_a_radius_needs_the_background_to_be_the_first_class(
+def test_a_radius_warns_where_another_class_than_the_first_sounds_like_the_background(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_convolutions(tmp_path / "m")
     with_a_rare_kind(model, data)
+    assert export(tmp_path / "m", tmp_path / "fine", "--smoothing-um", "20") == 0
+    printed = capsys.readouterr()
+    assert "averaged within 20 µm, after it is decided what is lesion" in printed.out
+    assert "warning" not in printed.err
     card = find_model(tmp_path / "m").card
     renamed = tuple(
         one.model_copy(update={"name": name})
         for one, name in zip(card.classes, ("tumour", "background", "necrosis"), strict=True)
     )
     write_card(card.model_copy(update={"classes": renamed}), tmp_path / "m")
-    assert export(tmp_path / "m", tmp_path / "n", "--smoothing-um", "20") == 2
-    assert "sounds like background; name that first" in capsys.readouterr().err
+    assert export(tmp_path / "m", tmp_path / "n", "--smoothing-um", "20") == 0
+    assert "first class, tumour, counts as the background now, though background sounds" in capsys.readouterr().err
+    assert export(tmp_path / "n", tmp_path / "o", "--smoothing-um", "0") == 0
+    printed = capsys.readouterr()
+    assert "given cell by cell" in printed.out
+    assert "warning" not in printed.err
+
+
+def test_what_was_done_to_logits_outlasts_another_radius_without_its_errors(tmp_path: Path, data: Path) -> None:
+    model = write_convolutions(tmp_path / "m")
+    with_a_rare_kind(model, data)
+    done = {"calibration": {"split": "val", "images": 2, "temperature": 1.2, "error": 0.1, "error_before": 0.2}}
+    card = find_model(tmp_path / "m").card.model_copy(update={"metrics": done})
+    write_card(card, tmp_path / "m")
+    assert export(tmp_path / "m", tmp_path / "n", "--smoothing-um", "20", "--quiet") == 0
+    assert find_model(tmp_path / "n").card.metrics == {"calibration": {"split": "val", "images": 2, "temperature": 1.2}}
 
 
 def test_calibration_needs_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

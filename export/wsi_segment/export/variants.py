@@ -17,6 +17,8 @@ LARGEST_LOSS = 0.003
 """Largest loss of macro F1 on ``val``, against the file ``model.onnx``."""
 LEAST_AGREEMENT = 0.995
 """Share of the pixels of ``val`` that have the class that ``model.onnx`` gives them."""
+_LEAST_CLASSES = 3
+"""With fewer there is one kind of lesion, and nothing is averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,15 @@ def without_earlier_logits(model: Model) -> ModelCard:
 
 
 def without_figures(card: ModelCard, *kept: str) -> ModelCard:
-    """Return the card without figures of other classes; what the network was chosen by stays, and those named."""
+    """Return the card without figures of other classes.
+
+    What the network was chosen by stays, and what is ``kept`` of what was done to its logits, without the errors that
+    were measured then.
+    """
     metrics = {name: value for name, value in card.metrics.items() if name in ("selection", *kept)}
+    if "calibration" in metrics:
+        done = metrics["calibration"]
+        metrics["calibration"] = {name: done[name] for name in ("split", "images", "temperature") if name in done}
     variants = card.variants and tuple(one.model_copy(update={"metrics": {}}) for one in card.variants)
     return card.model_copy(update={"metrics": metrics, "variants": variants})
 
@@ -125,12 +134,11 @@ def without_figures(card: ModelCard, *kept: str) -> ModelCard:
 def with_smoothing(model: Model, radius_um: float) -> Model:
     """State on a model's card within which radius its kinds of lesion are averaged, 0 for none.
 
-    Figures of another radius are dropped, but for what was done to the logits.
+    Figures of another radius are dropped, unless there is only one kind.
     """
-    card = model.card
-    if (radius_um or None) != card.smoothing_um:
-        card = without_figures(card, "class_balance", "calibration").model_copy(
-            update={"smoothing_um": radius_um or None}
-        )
+    card, radius = model.card, radius_um or None
+    if radius != (card.smoothing_um or None) and len(card.classes) >= _LEAST_CLASSES:
+        card = without_figures(card, "class_balance", "calibration")
+    card = card.model_copy(update={"smoothing_um": radius})
     write_card(card, model.folder)
     return replace(model, card=card)

@@ -147,7 +147,7 @@ class ModelCard(_Strict):
     checked_window: int | None = Field(default=None, ge=1)
     """Side of the largest window on which the network was found to compute the same as on ``window``, pixels."""
     smoothing_um: float | None = Field(default=None, ge=0)
-    """Radius in µm within which kinds of lesion are smoothed; the first class is given where it has a half then."""
+    """Radius in µm within which kinds are smoothed; with one, the first class is given where it has a half or more."""
     variants: tuple[Variant, ...] | None = None
     """Other files of the same network; ``metrics`` are those of the default one, ``model.onnx``."""
     applicability: dict[str, Any] | None = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,11 @@ def test_variants_are_curves_of_their_own_and_no_seeds_of_each_other(tmp_path: P
     text = write_tables(lines, tmp_path / "r.jsonl").read_text()
     assert "| s, % | paper S | paper pretrained S |\n| --- | --- | --- |\n| 5 | 0.400 | 0.800 |" in text
     assert "| c, % | paper pretrained S2+C2 |" in text
+    more = {"val_macro_f1": 0.3, "calibration_error": 0.02}
+    varied = [line | more for line in lines] + [result("S", 5, 0, 0.5, experiment="ablation", variant="filled", **more)]
+    ablations = write_tables(varied, tmp_path / "a.jsonl").read_text().partition("## Ablations")[2]
+    assert "| filled |" in ablations
+    assert "pretrained" not in ablations
     assert [path.name for path in draw_figures(lines, tmp_path / "r.jsonl")] == ["r-curve.png", "r-accuracy.png"]
 
 
@@ -149,10 +155,22 @@ def test_a_line_of_another_encoder_is_not_taken_for_done(tmp_path: Path) -> None
     (run,) = plan_of(tmp_path, block + 'encoder_weights = "encoder.pt"\n')
     results = ResultFile(tmp_path / "r.jsonl")
     (tmp_path / "encoder.pt").write_bytes(b"one")
-    results.append(run, {"macro_f1": 0.5, "encoder_weights": sha256_of(tmp_path / "encoder.pt")})
+    results.append(run, {"macro_f1": 0.5, "encoder_sha256": sha256_of(tmp_path / "encoder.pt")})
     assert results.has(run)
     (tmp_path / "encoder.pt").write_bytes(b"another")
     with pytest.raises(InputError, match="with another encoder"):
         results.has(run)
     (tmp_path / "encoder.pt").unlink()  # what is done needs it no more
     assert results.has(run)
+    (random,) = plan_of(tmp_path, block + "change = { validate_every = 3 }\n")
+    with pytest.raises(InputError, match="another encoder than random weights"):
+        results.has(random)
+
+
+def test_lines_without_a_variant_are_plain(tmp_path: Path) -> None:
+    plan, results = plan_of(tmp_path), ResultFile(tmp_path / "r.jsonl")
+    results.append(plan[0], {"macro_f1": 0.5})
+    line = json.loads(results.path.read_text())
+    del line["variant"]
+    results.path.write_text(json.dumps(line) + "\n")
+    assert results.has(plan[0])

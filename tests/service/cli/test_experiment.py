@@ -97,8 +97,8 @@ def test_an_experiment_may_start_from_pretrained_encoders(tmp_path: Path, capsys
     torch.save(Encoder().state_dict(), tmp_path / "encoder.pt")
     assert main(command) == 0
     plain, started = (json.loads(line) for line in results.read_text().splitlines())
-    assert "encoder_weights" not in plain
-    assert started["encoder_weights"] == sha256_of(tmp_path / "encoder.pt")
+    assert "encoder_sha256" not in plain
+    assert started["encoder_sha256"] == sha256_of(tmp_path / "encoder.pt")
     assert started["variant"] == "pretrained"
     began = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/run.json")}
     assert began["curve_paper_S_50_seed0"]["encoder_weights"] is None

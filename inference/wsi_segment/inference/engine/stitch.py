@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_segment.errors import ModelError
-from wsi_segment.inference.engine.kinds.decision import Upsampling, class_of, enlarge, refine_borders, refine_edges
+from wsi_segment.inference.engine.kinds.decision import Upsampling, class_of, edge_cells, enlarge, refine_borders
 from wsi_segment.inference.grid.box import Box, ceil_div
 
 
@@ -110,12 +110,12 @@ class RegionStitcher:
     def probability_planes(self, upsampling: Upsampling) -> Iterator[NDArray[np.uint8]]:
         """Yield probability * 255 of each class, (height, width), in card order; one plane at a time."""
         probabilities = self.probabilities()
-        covered = np.asarray(probabilities.any(axis=0), np.float32)
-        faded = upsampling == "bilinear" and self._stride > 1 and not covered.all()
+        interpolated = upsampling == "bilinear" and self._stride > 1
+        edges = edge_cells(np.asarray(probabilities.any(axis=0)), self._stride) if interpolated else []
         for plane in probabilities:
             full = enlarge(plane, self._stride, upsampling)
-            if faded:
-                refine_edges(full, plane, covered, self._stride)
+            for cells in edges:
+                cells.refine(full, plane)
             yield np.rint(full[self._inside] * np.float32(255)).astype(np.uint8)
 
     def class_ids(self, upsampling: Upsampling) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
 """How sure a model should be: the temperature at which its probabilities are right as often as they say.
 
-Dividing all logits by one number leaves the likeliest class of a cell (Guo et al. 2017). Where kinds are smoothed it
-moves outlines a little, as P(background) passes a half elsewhere. It is chosen for the whole of what a mask is made by,
-smoothing included, so the network runs once and its logits are looked at many times.
+Dividing all logits by one number leaves the likeliest class of a cell (Guo et al. 2017). What is averaged or
+interpolated of cells moves a little, and so do outlines where kinds are smoothed: P(background) is a half elsewhere.
+It is chosen for the whole of what a mask is made by, smoothing included, so the network runs once and its logits are
+looked at many times.
 """
 
 from __future__ import annotations

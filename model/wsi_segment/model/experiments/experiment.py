@@ -192,16 +192,18 @@ class ResultFile:
         """
         encoder = run.encoder_weights
         for line in self.read():
-            if tuple(line.get(name) for name in _KEY) != run.key:
+            if tuple(line.get(name, "" if name == "variant" else None) for name in _KEY) != run.key:
                 continue
             for name, value in run.budget.items():
                 if line.get(name) != value:
                     raise InputError(
                         f"{self.path}: has {run.folder} with {name} {line.get(name)}, not {value}; name another file"
                     )
-            if encoder is not None and encoder.is_file() and line.get("encoder_weights") != sha256_of(encoder):
+            known = encoder is None or encoder.is_file()  # the file of a run that is done may have gone
+            if known and line.get("encoder_sha256") != (None if encoder is None else sha256_of(encoder)):
                 raise InputError(
-                    f"{self.path}: has {run.folder} with another encoder than {encoder}; name another variant, or file"
+                    f"{self.path}: has {run.folder} with another encoder than {encoder or 'random weights'}; "
+                    "name another variant, or file"
                 )
             return True
         return False

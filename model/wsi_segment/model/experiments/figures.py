@@ -31,7 +31,7 @@ _SHIFT_SCORES = {
     "calibration_error": ("calibration error", "#D55E00", "^"),
 }
 _STYLES = {"paper": "-", "paper-0.1": ":", "modern": "--"}
-_OF_VARIANTS = ((0, (8, 2)), (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1)), (0, (1, 4)))
+_OF_VARIANTS = tuple((0, dashes) for dashes in ((8, 2), (8, 2, 1, 2), (3, 1, 1, 1), (1, 4), (12, 4), (4, 4, 1, 4)))
 """Dashes of the curves of variants, in turn."""
 
 
@@ -119,12 +119,12 @@ def _draw_curves(results: list[Result]) -> Figure | None:
     )
     if not recipes:
         return None
-    named = sorted({variant for _, variant in recipes if variant})
+    varied = [pair for pair in recipes if pair[1]]
     figure = _new_figure(12, 7)
     axes = figure.subplots(2, len(METRICS), sharex=True)
     for column, (metric, title) in enumerate(METRICS.items()):
         for recipe, variant in recipes:
-            style = _OF_VARIANTS[named.index(variant) % len(_OF_VARIANTS)] if variant else _STYLES[recipe]
+            style = _OF_VARIANTS[varied.index((recipe, variant)) % len(_OF_VARIANTS)] if variant else _STYLES[recipe]
             reference = {share: mean for share, mean, *_ in curve(results, recipe, "S", metric, variant=variant)}.get(
                 100.0
             )
@@ -148,7 +148,7 @@ def _draw_curves(results: list[Result]) -> Figure | None:
         axes[1][column].set_xticklabels(["0", "1", "5", "10", "20", "50", "100"])
         axes[1][column].axhline(1, color="0.6", linestyle=":", linewidth=1)
     axes[0][0].set(ylabel="score on test")
-    axes[1][0].set(ylabel="share of the recipe's own S at 100 %")
+    axes[1][0].set(ylabel="share of its own S at 100 %")
     for ax in axes.flat:
         ax.grid(alpha=0.3)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
@@ -199,7 +199,7 @@ def _draw_ablation(results: list[Result]) -> Figure | None:
         if line["experiment"] == "curve" and not line.get("variant") and place in places:
             groups[f"{line['recipe']} {line['setting']} {line['s']:g} %"].append(line)
     for line in varied:
-        groups[f"{line['recipe']} {line['setting']} {line['s']:g} %: {line['variant']}"].append(line)
+        groups[f"{line['recipe']} {line['setting']} {line['s']:g} %: {line.get('variant', '')}"].append(line)
     names = sorted(groups)
     figure = _new_figure(10, 1.2 + 0.35 * len(names))
     for axes, (metric, title) in zip(figure.subplots(1, 3, sharey=True), METRICS.items(), strict=True):

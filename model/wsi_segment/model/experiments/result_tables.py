@@ -70,8 +70,9 @@ def _ablations(results: list[Result]) -> list[str]:
     for place in sorted(places, key=lambda place: _paper_first((place[0], "", place[1]))):
         recipe, setting, share, seed = place
         same = [line for line in results if (line["recipe"], line["setting"], line["s"], line["seed"]) == place]
+        same = [line for line in same if line["experiment"] == "ablation" or not line.get("variant")]
         for line in sorted(same, key=lambda line: line["experiment"] == "ablation"):
-            name = line["variant"] or f"**{recipe} {setting}, s = {share:g} %, seed {seed}**"
+            name = line.get("variant") or f"**{recipe} {setting}, s = {share:g} %, seed {seed}**"
             rows.append([name, *("" if line[metric] is None else f"{line[metric]:.3f}" for metric in _ABLATION)])
     return ["## Ablations", _table(["", *_ABLATION.values()], rows)] if rows else []
 

@@ -7,6 +7,7 @@ class borders alone gives the same ids as interpolating everything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,17 +20,17 @@ BLOCK = 512
 
 _HALF = np.float32(0.5)
 _CELLS_AT_ONCE = 6144
-"""Border cells that are interpolated together: 3 MiB, and enough for the calls to cost less than what they do."""
+"""Border cells that are interpolated together: few MiB, and enough for the calls to cost less than what they do."""
 
 
 def class_of(probabilities: NDArray[np.float32], *, lesion_first: bool = False) -> NDArray[np.uint8]:
-    """Return the ids of the likeliest class (first of equals), from 1; 0 where all are 0.
+    """Return the class ids (h, w), from 1; 0 where all probabilities are 0.
 
     Args:
         probabilities: (C, h, w).
-        lesion_first: Whether to ask first if it is the background, class 1, which has a half or more of the
-            probability then, and only of the rest which kind is the likeliest. Otherwise a lesion of which two kinds
-            are about as likely would be background.
+        lesion_first: Whether a cell is background, class 1, where that has a half or more, and of the likeliest other
+            class elsewhere. Without it, it is of the likeliest class of all, so that a lesion which may be of either of
+            two kinds can come out as background. Of equals it is the first.
     """
     first = int(lesion_first)
     best = probabilities[first].copy()
@@ -103,30 +104,42 @@ def refine_borders(
         blocks[r, :, c, :] = winners.transpose(2, 0, 1)
 
 
-def refine_edges(
-    full: NDArray[np.float32], plane: NDArray[np.float32], covered: NDArray[np.float32], stride: int
-) -> None:
-    """Replace the pixels of cells beside those that no window covered, in place: their zeros are no probabilities.
+@dataclass(frozen=True, slots=True)
+class EdgeCells:
+    """Cells beside those that no window covered, whose zeros are no probabilities; many of them at a time."""
 
-    Args:
-        full: A plane at full size (rows * stride, columns * stride), as :func:`enlarge` made it.
-        plane: Its cells (rows, columns).
-        covered: 1 for cells that a window covered, else 0, (rows, columns).
-        stride: Pixels per cell.
-    """
-    rows, columns = plane.shape
-    blocks = full.reshape(rows, stride, columns, stride)
-    of_edge = _on_borders(covered.astype(np.uint8), stride) & (covered > 0)
-    for r, c, between in _between_some(of_edge, stride):
-        values, shares = (np.empty(between.shape, np.float32) for _ in range(2))
-        between(plane, values)
-        between(covered, shares)
-        values /= shares
-        blocks[r, :, c, :] = values.transpose(2, 0, 1)
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    between: _Between
+    shares: NDArray[np.float32]
+    """What the probabilities at each pixel add up to, (stride, stride, n)."""
+
+    def refine(self, full: NDArray[np.float32], plane: NDArray[np.float32]) -> None:
+        """Replace the cells' pixels in a plane at full size, in place, by what they are of the probabilities there are.
+
+        Args:
+            full: (rows * stride, columns * stride), as :func:`enlarge` made it.
+            plane: Its cells (rows, columns).
+        """
+        stride, values = len(self.shares), np.empty_like(self.shares)
+        self.between(plane, values)
+        values /= self.shares
+        blocks = full.reshape(plane.shape[0], stride, plane.shape[1], stride)
+        blocks[self.rows, :, self.columns, :] = values.transpose(2, 0, 1)
+
+
+def edge_cells(covered: NDArray[np.bool_], stride: int) -> list[EdgeCells]:
+    """Find the covered cells (rows, columns) that interpolate with cells that are not."""
+    found, ones = [], covered.astype(np.float32)
+    for rows, columns, between in _between_some(_on_borders(covered.view(np.uint8), stride) & covered, stride):
+        shares = np.empty(between.shape, np.float32)
+        between(ones, shares)
+        found.append(EdgeCells(rows, columns, between, shares))
+    return found
 
 
 class _Between:
-    """Interpolates planes of cells at the pixels of n of them; its arrays are kept from plane to plane."""
+    """Interpolates planes of cells at the pixels of n of them; its arrays serve for one plane after the other."""
 
     def __init__(self, taps: NDArray[np.intp], weights: NDArray[np.float32]) -> None:
         """Take flat indices (3, 3, n) of the neighbourhoods' cells, and weights (stride, 3), see `_axis_kernel`."""

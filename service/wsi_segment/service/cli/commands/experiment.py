@@ -141,6 +141,7 @@ def _train_and_measure(
     device = training_device(device_name)
     recipe, source, encoder = planned.recipe, planned.recipe.classification_patches, planned.encoder_weights
     weights = None if encoder is None else read_encoder_weights(encoder)
+    origin = {} if encoder is None else {"encoder_sha256": sha256_of(encoder)}
     drawn = draw_subset(make_pool(dataset, "train", source), planned.setting, planned.seed, source)
     with make_bar(console) as bar:
         task = bar.add_task("training", total=recipe.steps, unit="steps")
@@ -176,7 +177,7 @@ def _train_and_measure(
         "segmentation_percent": round(drawn.segmentation_percent, 2),
         "classification_percent": round(drawn.classification_percent, 2),
         "dataset": dataset.name,
-        **({} if encoder is None else {"encoder_weights": sha256_of(encoder)}),
+        **origin,
         "device": device.type,
         "seconds": round(log[-1]["seconds"], 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),

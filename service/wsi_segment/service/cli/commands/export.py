@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,12 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--version", dest="model_version", help="version on the card (default: 0.1.0, or that of the model)")
     add("--description", help="a line for the card")
     add("--limitations", help="what the model must not be used for")
-    add(
-        "--smoothing-um",
-        type=float,
-        metavar="UM",
-        help="radius within which kinds of lesion are averaged, apart from the first class; 0 for none",
-    )
+    add("--smoothing-um", type=float, metavar="UM", help="radius of averaged kinds, the first class apart; 0 for none")
     add("--overwrite", action="store_true", help="replace an existing model")
     add("--quiet", action="store_true", help="print nothing but errors")
 
@@ -118,16 +114,17 @@ def _whole_model(args: argparse.Namespace) -> Model:
     model = _averaged(args) if args.average_with else _made_model(args)
     if radius is None:
         return model
-    names = tuple(entry.name for entry in model.card.classes)
-    if radius and (rest := rest_not_first(names)) is not None:
-        raise InputError(
-            f"--smoothing-um {radius:g}: the first class, {names[0]}, counts as the background then, which sounds like "
-            f"{rest}; name that first"
-        )
     model = with_smoothing(model, radius)
+    smoothed, names = radius_of(model.card) > 0, tuple(entry.name for entry in model.card.classes)
     if not args.quiet:
-        how = f"averaged within {radius:g} µm, once it is lesion" if radius_of(model.card) else "given cell by cell"
+        how = f"averaged within {radius:g} µm, after it is decided what is lesion" if smoothed else "given cell by cell"
         print(f"{model.folder}: kinds of lesion are {how}")
+    if smoothed and (rest := rest_not_first(names)) is not None:
+        print(
+            f"wsi-segment: warning: {model.folder}: its first class, {names[0]}, counts as the background now, though "
+            f"{rest} sounds like it; --smoothing-um 0 takes that back",
+            file=sys.stderr,
+        )
     return model
 
 
@@ -180,7 +177,7 @@ def _made_model(args: argparse.Namespace) -> Model:
 
 
 def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
-    """Divide the logits of ``model.onnx`` by the temperature that is right on ``val``; files and figures go."""
+    """Divide the logits of ``model.onnx`` by the temperature that is right on ``val``; other files are dropped."""
     from dataclasses import replace
 
     from rich.console import Console
@@ -198,11 +195,13 @@ def _calibrated(model: Model, dataset: Dataset, *, quiet: bool) -> Model:
         found = find_temperature(
             dataset, model.card, network, lambda done, total: bar.update(task, completed=done, total=total)
         )
-    scale_logits(model.folder / MODEL_FILE, found.value)
     before = model.card.metrics.get("calibration", {}).get("temperature", 1.0)
     figures = {"split": "val", "images": found.images, "temperature": round(before * found.value, 3)}
     figures |= {"error": round(found.error, 4), "error_before": round(found.error_before, 4)}
-    card = without_figures(without_earlier_logits(model), "class_balance")
+    card = model.card
+    if found.value != 1:
+        scale_logits(model.folder / MODEL_FILE, found.value)
+        card = without_figures(without_earlier_logits(model), "class_balance")
     card = card.with_metrics(MODEL_FILE, {"calibration": figures})
     write_card(card, model.folder)
     if not quiet:
