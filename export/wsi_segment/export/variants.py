@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,34 @@ def copy_model(model: Model, out: Path, *, changes: dict[str, str], overwrite: b
     card = model.card.model_copy(update=changes)
     write_card(card, out)
     return Model(out, card)
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[None]:
+    """Leave a model's folder as it was if the block that makes or replaces the model fails, or is interrupted.
+
+    Only the files of a model are put back or taken away; what else lies in the folder is left alone.
+    """
+
+    def files() -> list[Path]:
+        found = (path for pattern in (CARD_FILE, "*.onnx", "LICENSE*") for path in folder.glob(pattern))
+        return [path for path in found if path.is_file()]
+
+    there, before = folder.exists(), {path.name for path in files()}
+    with tempfile.TemporaryDirectory() as kept:
+        for name in before:
+            shutil.copyfile(folder / name, Path(kept, name))
+        try:
+            yield
+        except BaseException:  # an interrupted export leaves nothing either
+            for path in files():
+                if path.name not in before:
+                    path.unlink()
+            for name in before:
+                shutil.copyfile(Path(kept, name), folder / name)
+            if not there and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+            raise
 
 
 def add_variant(

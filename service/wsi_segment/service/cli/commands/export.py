@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, and say how far graph and network, and the files of the folder, agree."""
     from wsi_segment.errors import InputError
+    from wsi_segment.export.variants import all_or_nothing
     from wsi_segment.extras import needs_extra
     from wsi_segment.inference.evaluation.slide_dataset import read_training_data
     from wsi_segment.service.cli.field_values import parse_changes
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if needing and args.manifest is None:
         raise InputError(f"--{needing[0]} needs a dataset to be checked on; give --manifest DATA, as train takes it")
     dataset = read_training_data(args.manifest, parse_changes("--data", args.data)) if needing else None
-    with needs_extra("train", "export"):
+    with needs_extra("train", "export"), all_or_nothing(args.out):
         model = _whole_model(args)
         if args.balance_classes is not None:
             assert dataset is not None
