@@ -170,7 +170,7 @@ class ResultFile:
         self.path = path
 
     def read(self) -> list[Result]:
-        """Read all whole lines.
+        """Read all whole lines; one that names no variant is of a plain run.
 
         Raises:
             InputError: a line that is not the last one is not JSON.
@@ -180,7 +180,7 @@ class ResultFile:
         text = self.path.read_text(encoding="utf-8")
         lines = text.split("\n")[:-1]
         try:
-            return [cast("Result", json.loads(line)) for line in lines]
+            return [{"variant": ""} | cast("Result", json.loads(line)) for line in lines]
         except json.JSONDecodeError as error:
             raise InputError(f"{self.path}: holds a line that is not JSON ({error}); correct or remove it") from error
 
@@ -192,7 +192,7 @@ class ResultFile:
         """
         encoder = run.encoder_weights
         for line in self.read():
-            if tuple(line.get(name, "" if name == "variant" else None) for name in _KEY) != run.key:
+            if tuple(line.get(name) for name in _KEY) != run.key:
                 continue
             for name, value in run.budget.items():
                 if line.get(name) != value:

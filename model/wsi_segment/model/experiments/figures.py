@@ -40,7 +40,7 @@ def curve(
 ) -> list[tuple[float, float, float, int]]:
     """See :func:`over_seeds`; a curve of S+C ends in S at 100 %, which leaves no image for C."""
     of_curves = [line for line in results if line["experiment"] == "curve"]
-    lines = [line for line in of_curves if (line["recipe"], line.get("variant", "")) == (recipe, variant)]
+    lines = [line for line in of_curves if (line["recipe"], line["variant"]) == (recipe, variant)]
     alike = [line for line in lines if line["setting"] == setting]
     if setting == "S+C" and alike:
         alike += [line for line in lines if line["setting"] == "S" and line["s"] == 100]
@@ -113,7 +113,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _draw_curves(results: list[Result]) -> Figure | None:
-    found = {(r["recipe"], r.get("variant", "")) for r in results if r["experiment"] == "curve"}
+    found = {(r["recipe"], r["variant"]) for r in results if r["experiment"] == "curve"}
     recipes = sorted(
         (pair for pair in found if pair[0] in _COLORS), key=lambda pair: (list(_COLORS).index(pair[0]), pair)
     )
@@ -173,7 +173,7 @@ def _draw_accuracy(results: list[Result]) -> Figure | None:
     groups: dict[str, list[Result]] = defaultdict(list)
     for line in results:
         if line["setting"].startswith("S2") and line.get("image_accuracy") is not None:
-            name = " ".join(filter(None, (line["recipe"], line.get("variant"), line["setting"])))
+            name = " ".join(filter(None, (line["recipe"], line["variant"], line["setting"])))
             groups[name].append(line)
     if len({line["s"] for lines in groups.values() for line in lines}) < 2:
         return None  # no curve yet
@@ -196,10 +196,10 @@ def _draw_ablation(results: list[Result]) -> Figure | None:
     places = {(line["recipe"], line["setting"], line["s"], line["seed"]) for line in varied}
     for line in results:
         place = line["recipe"], line["setting"], line["s"], line["seed"]
-        if line["experiment"] == "curve" and not line.get("variant") and place in places:
+        if line["experiment"] == "curve" and not line["variant"] and place in places:
             groups[f"{line['recipe']} {line['setting']} {line['s']:g} %"].append(line)
     for line in varied:
-        groups[f"{line['recipe']} {line['setting']} {line['s']:g} %: {line.get('variant', '')}"].append(line)
+        groups[f"{line['recipe']} {line['setting']} {line['s']:g} %: {line['variant']}"].append(line)
     names = sorted(groups)
     figure = _new_figure(10, 1.2 + 0.35 * len(names))
     for axes, (metric, title) in zip(figure.subplots(1, 3, sharey=True), METRICS.items(), strict=True):

@@ -54,7 +54,7 @@ def _by_share(lines: list[Result], metric: str, title: str, share: str) -> list[
 
 def _column(line: Result) -> tuple[str, str, str]:
     """Return recipe, variant and setting; trainings that differ in one of them are not seeds of each other."""
-    return line["recipe"], line.get("variant", ""), line["setting"]
+    return line["recipe"], line["variant"], line["setting"]
 
 
 def _paper_first(column: tuple[str, str, str]) -> tuple[bool, str, str, int]:
@@ -70,9 +70,9 @@ def _ablations(results: list[Result]) -> list[str]:
     for place in sorted(places, key=lambda place: _paper_first((place[0], "", place[1]))):
         recipe, setting, share, seed = place
         same = [line for line in results if (line["recipe"], line["setting"], line["s"], line["seed"]) == place]
-        same = [line for line in same if line["experiment"] == "ablation" or not line.get("variant")]
+        same = [line for line in same if line["experiment"] == "ablation" or not line["variant"]]
         for line in sorted(same, key=lambda line: line["experiment"] == "ablation"):
-            name = line.get("variant") or f"**{recipe} {setting}, s = {share:g} %, seed {seed}**"
+            name = line["variant"] or f"**{recipe} {setting}, s = {share:g} %, seed {seed}**"
             rows.append([name, *("" if line[metric] is None else f"{line[metric]:.3f}" for metric in _ABLATION)])
     return ["## Ablations", _table(["", *_ABLATION.values()], rows)] if rows else []
 

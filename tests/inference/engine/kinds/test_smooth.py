@@ -126,14 +126,20 @@ def test_a_card_says_whether_kinds_are_smoothed() -> None:
     assert decision_of(two) == {}
 
 
+def constant(*shares: float) -> Network:
+    """A network of strides of 8 px that gives every cell the same probabilities."""
+
+    def logits(windows: NDArray[np.uint8]) -> Planes:
+        batch, height, width, _ = windows.shape
+        of_a_cell = np.log(np.array(shares, np.float32))[:, None, None]
+        return np.tile(of_a_cell, (batch, 1, height // 8, width // 8))
+
+    return logits
+
+
 @pytest.mark.parametrize("blocks", [True, False])
 def test_a_pixel_is_given_with_the_probability_of_its_own_class(blocks: bool) -> None:
-    def divided(windows: NDArray[np.uint8]) -> Planes:
-        cells = np.full((len(windows), 3, windows.shape[1] // 8, windows.shape[2] // 8), np.log(0.3), np.float32)
-        cells[:, 0] = np.log(0.4)
-        return cells
-
-    pixels = np.zeros((160, 200, 3), np.uint8)
+    pixels, divided = np.zeros((160, 200, 3), np.uint8), constant(0.4, 0.3, 0.3)
     ids, confidence = predict_image(pixels, 1.0, card=smoothing_card(blocks, 9.0), network=divided)
     assert (ids == 2).all()
     np.testing.assert_allclose(confidence, 0.3, atol=1 / 255)
@@ -218,15 +224,10 @@ def test_within_outlines_kinds_are_those_of_the_whole_run(blocks: bool) -> None:
 
 @pytest.mark.parametrize("blocks", [True, False])
 def test_background_stays_at_the_edge_of_the_tissue(blocks: bool) -> None:
-    def unsure(windows: NDArray[np.uint8]) -> Planes:
-        cells = np.full((len(windows), 3, windows.shape[1] // 8, windows.shape[2] // 8), np.log(0.2), np.float32)
-        cells[:, 0] = np.log(0.6)
-        return cells
-
     held = np.zeros((44, 57), bool)
     held[8:30, 10:40] = True
     slide, tissue = ImageSlide(tissue_like(700, 900, 5)), TissueMask.of(held, CELL)
-    ids = class_map(smoothing_card(blocks, 9.0), slide, tissue, network=unsure)
+    ids = class_map(smoothing_card(blocks, 9.0), slide, tissue, network=constant(0.6, 0.2, 0.2))
     assert np.bincount(ids.ravel()).tolist() == [700 * 900 - held.sum() * CELL**2, held.sum() * CELL**2]
 
 
